@@ -1,0 +1,82 @@
+# `make demo` and `make test` need Python 3.11 or newer and make, and no root. Everything goes
+# into .venv; to use a certain interpreter: `make test PYTHON=python3.13`.
+# Written for POSIX sh and GNU make 3.81, which is what macOS ships.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+# The stamps are written last, so a .venv whose making was interrupted is made again.
+MADE := .venv/.golive-made
+RUN := .venv/.golive-run
+DEV := .venv/.golive-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help demo test lint types bench clean FORCE
+
+help:
+	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
+	@echo "make test    run all tests"
+	@echo "make lint    ruff and the import contracts"
+	@echo "make types   mypy"
+	@echo "make bench   the figures, each beside its floor"
+	@echo "make clean   remove .venv and everything that tools wrote"
+
+demo: $(RUN)
+	@$(BIN)/golive demo
+
+test: $(DEV)
+	@$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+types: $(DEV)
+	@$(BIN)/mypy
+
+bench: $(DEV)
+	@set -eu; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv whose interpreter is gone (a removed or upgraded Python, a copied folder) is made anew.
+ifneq ($(wildcard $(MADE)),)
+ifneq ($(shell $(BIN)/python -c 'import sys; print(sys.prefix != sys.base_prefix)' 2>/dev/null),True)
+$(MADE): FORCE
+endif
+endif
+
+# Exit 2 with the one line to type, when there is no Python to use or it cannot make a venv
+# (Debian ships `venv` without ensurepip until python3-venv is installed).
+$(MADE):
+	@set -u; found=; bare=; \
+	for python in $(if $(PYTHON),"$(PYTHON)",python3.14 python3.13 python3.12 python3.11 python3); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  if "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then found=$$python; break; fi; \
+	  bare=$$python; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  if [ -n "$$bare" ]; then echo "$$bare cannot make a virtual environment. Install what is missing:" >&2; \
+	  else echo "No Python 3.11 or newer$(if $(PYTHON), at $(PYTHON)). Install one:" >&2; fi; \
+	  if [ "$$(uname)" = Darwin ]; then echo "  brew install python" >&2; \
+	  else echo "  sudo apt-get install -y python3-venv" >&2; fi; \
+	  exit 2; \
+	fi; \
+	set -e; \
+	echo "Making .venv with $$found ($$("$$found" -c 'import platform; print(platform.python_version())'))"; \
+	"$$found" -m venv --clear .venv; \
+	touch $@
+
+$(RUN): pyproject.toml $(MADE)
+	@echo "Installing golive-redis into .venv"
+	@$(PIP) --editable '.[all]'
+	@touch $@
+
+$(DEV): pyproject.toml $(MADE)
+	@echo "Installing golive-redis and the tools of its tests into .venv"
+	@$(PIP) --editable '.[all,dev]'
+	@touch $(RUN) $@

@@ -1,0 +1,1 @@
+"""A kill switch for trading fleets, over Redis: off when anything is unknown."""

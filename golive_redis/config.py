@@ -1,0 +1,221 @@
+"""Configuration: found, read, validated, with the line of whatever is wrong.
+
+Found by `--config`, then `GOLIVE_CONFIG`, then `./config/go_live.yaml`. `GOLIVE_REDIS_URL`,
+`GOLIVE_KEY` (PEM) and `GOLIVE_KEY_PASSPHRASE` override. Paths in the file are relative to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from golive_redis import keys
+from golive_redis.core.envelope import Signer
+from golive_redis.core.keyset import Keyset, parse_keyset
+from golive_redis.core.policy import Policy
+from golive_redis.core.trust import Trust
+from golive_redis.errors import ConfigError
+
+DEFAULT_PATH = Path("config/go_live.yaml")
+MAX_FILE_BYTES = 1024 * 1024
+
+_T = TypeVar("_T")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A validated configuration and where it came from."""
+
+    policy: Policy
+    path: Path
+    environ: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Redis URL, after the override."""
+        return self.environ.get("GOLIVE_REDIS_URL") or self.policy.store.url
+
+    @property
+    def password(self) -> str | None:
+        """Redis password, from the variable that `store.password_env` names.
+
+        Raises:
+            ConfigError: The variable is named and not set. Fails closed: no login as somebody else.
+        """
+        variable = self.policy.store.password_env
+        if variable is None:
+            return None
+        if variable not in self.environ:
+            raise ConfigError(
+                f"{self.path}: store.password_env names {variable}, which is not set",
+                hint=f"export {variable}=...",
+            )
+        return self.environ[variable]
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Folder of the state files, or None when nothing is kept over restarts."""
+        return self.resolve(self.policy.state_dir) if self.policy.state_dir else None
+
+    def resolve(self, name: str) -> Path:
+        """Return a path from the file, relative to the file's own folder."""
+        return (self.path.parent / Path(name).expanduser()).resolve()
+
+    def keyset(self) -> Keyset:
+        """Load the pinned keyset.
+
+        Raises:
+            ConfigError: It cannot be read or is not a keyset. Fails closed: nothing is trusted.
+        """
+        path = self.resolve(self.policy.keys.keyset)
+        value, lines = read_yaml(path)
+        try:
+            return parse_keyset(value)
+        except ConfigError as error:
+            raise _located(error, path, lines) from error
+
+    def trust(self) -> Trust:
+        """Return the keyset bound to this namespace and environment."""
+        return Trust(self.keyset(), self.policy.namespace, self.policy.environment)
+
+    def signer(self, role: str, keyset: Keyset) -> Signer:
+        """Load the private key for a role: `operator`, `heartbeat`, `revoker` or `worker`.
+
+        Raises:
+            ConfigError: No key is configured, or it cannot be used.
+        """
+        pem = self.environ.get(keys.KEY_VARIABLE)
+        if pem:
+            private = keys.parse_pem(
+                pem.encode(), self.environ.get(keys.PASSPHRASE_VARIABLE), keys.KEY_VARIABLE
+            )
+            return keys.signer(private, keyset, keys.KEY_VARIABLE)
+        name = getattr(self.policy.keys, role)
+        if name is None:
+            raise ConfigError(
+                f"{self.path}: keys.{role} is not set",
+                hint=f"name a key file under keys.{role}, or put the PEM into {keys.KEY_VARIABLE}",
+            )
+        return self.signer_from(self.resolve(name), keyset)
+
+    def signer_from(self, path: Path, keyset: Keyset) -> Signer:
+        """Load the private key from a file."""
+        return keys.signer(keys.read(path, self.environ), keyset, f"key file {path}")
+
+
+def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Find, read and validate the configuration.
+
+    Args:
+        path: From `--config`; None looks at `GOLIVE_CONFIG` and the default place.
+        environ: The environment; the process's own by default.
+
+    Raises:
+        ConfigError: With file, line and what to write instead. Fails closed: there is no fallback.
+    """
+    environ = os.environ if environ is None else environ
+    found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
+    value, lines = read_yaml(found)
+    return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ))
+
+
+def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
+    """Read a YAML file strictly: one document, no duplicate keys.
+
+    Returns:
+        The value, and the line of each node by its path (`$.store.url`).
+
+    Raises:
+        ConfigError: Unreadable, empty, too large, not YAML, or a duplicate key.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        hint = "`golive init` makes one" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: over {MAX_FILE_BYTES} bytes")
+    loader = _Loader(raw)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise ConfigError(f"{path}: empty", hint="`golive init` makes one")
+        lines: dict[str, int] = {}
+        _index(node, "$", lines, path)
+        return loader.construct_document(node), lines
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{path}{where}: not YAML: {problem}") from error
+    finally:
+        loader.dispose()
+
+
+def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:
+    if at in lines:
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {at[2:]} is given twice")
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _index(value, f"{at}.{key.value}", lines, path)
+            lines[f"{at}.{key.value}"] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            _index(value, f"{at}[{number}]", lines, path)
+
+
+def validate(value: Any, kind: type[_T], path: Path, lines: Mapping[str, int]) -> _T:
+    """Turn a YAML value into `kind`.
+
+    Raises:
+        ConfigError: With the line, and the nearest known name for an unknown key.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explain(error, kind, path, lines) from error
+
+
+def _explain(
+    error: Exception, kind: type, path: Path, lines: Mapping[str, int]
+) -> ConfigError:
+    text = str(error)
+    message, _, at = text.partition(" - at `")
+    at = at.rstrip("`") or "$"
+    unknown = re.search(r"unknown field `(.*)`", message)
+    if unknown is None:
+        line = lines.get(re.sub(r"\[\.\.\.\]", "", at), lines.get("$", 1))
+        where = f"{path}:{line}"
+        name = at[2:] if at != "$" else ""
+        return ConfigError(f"{where}: {name + ': ' if name else ''}{message}")
+    name = unknown.group(1)
+    line = lines.get(f"{at}.{name}", lines.get(at, 1))
+    from difflib import get_close_matches  # noqa: PLC0415  (3 ms that only an error pays)
+
+    close = get_close_matches(name, _field_names(kind), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else "remove it"
+    return ConfigError(f"{path}:{line}: unknown key {name!r}", hint=hint)
+
+
+def _field_names(kind: type) -> list[str]:
+    names: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        names.append(field.encode_name)
+        for inner in (field.type, *getattr(field.type, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                names += _field_names(inner)
+    return names
+
+
+def _located(error: ConfigError, path: Path, lines: Mapping[str, int]) -> ConfigError:
+    at = error.message.rpartition(" - at `")[2].rstrip("`")
+    line = lines.get(at)
+    return ConfigError(f"{path}{f':{line}' if line else ''}: {error.message}", hint=error.hint)

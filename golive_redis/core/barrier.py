@@ -1,0 +1,217 @@
+"""The barrier: when a stop may be called COMPLETE (S14).
+
+COMPLETE needs a latched receipt, durable unless durability is not configured, from every heartbeat
+on the roster (or the operator's attestation that it is dead), at least one, and then either
+
+- by receipts: every worker on the roster sent `drained` with nothing left, and the primary is still
+  the one that took the activation; or
+- by time: `(1+rho)*beat_ms + 2*timeout_ms` passed since the last heartbeat receipt, after which no
+  newer beat can exist anywhere, so every deadline is over.
+
+Orders left in flight make it STOPPED, not drained. Everything else is NOT CONFIRMED. Instants are ms
+on the operator's own steady clock: no pod's or server's clock decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from golive_redis.core.policy import Timing
+from golive_redis.core.receipt import Durable, Receipt, Stage
+
+
+class Result(StrEnum):
+    """What a revoke can say."""
+
+    COMPLETE = "COMPLETE"
+    STOPPED = "STOPPED"
+    NOT_CONFIRMED = "NOT CONFIRMED"
+
+
+class By(StrEnum):
+    """How completion is known."""
+
+    RECEIPTS = "receipts"
+    TIME = "time"
+
+
+class Pod(msgspec.Struct, frozen=True, order=True):
+    """A worker process on the roster."""
+
+    worker: str
+    instance: str
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A verified receipt and when it arrived here."""
+
+    receipt: Receipt
+    at: float
+
+
+class WorkerRow(msgspec.Struct, frozen=True):
+    """What is known of one worker; ms count from the call, by this operator's clock.
+
+    Attributes:
+        latched_ms: Arrival of its `latched` receipt, or None.
+        drained_ms: Arrival of its `drained` receipt, or None.
+        left: Orders that were still in flight when drained, or None while unknown.
+        off_by: Instant by which it is off anyway, or None when no bound can be given.
+    """
+
+    pod: Pod
+    latched_ms: float | None
+    in_flight: int | None
+    drained_ms: float | None
+    left: int | None
+    durable: Durable | None
+    off_by: float | None
+
+
+class HeartbeatRow(msgspec.Struct, frozen=True):
+    """What is known of one heartbeat."""
+
+    name: str
+    latched_ms: float | None
+    durable: Durable | None
+    attested_dead: bool
+
+    @property
+    def answered(self) -> bool:
+        """True when it cannot beat for this term any more, by its own word or the operator's."""
+        latched = self.latched_ms is not None and self.durable is not Durable.FAILED
+        return latched or self.attested_dead
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The judgement, with a row per pod."""
+
+    result: Result
+    by: By | None
+    heartbeats: tuple[HeartbeatRow, ...]
+    workers: tuple[WorkerRow, ...]
+
+    @property
+    def settled(self) -> bool:
+        """True when waiting longer cannot make it better."""
+        return self.result is not Result.NOT_CONFIRMED
+
+
+class Roster(msgspec.Struct, frozen=True):
+    """Who must answer, as read after the revoke executed, merged with the list from activation."""
+
+    heartbeats: frozenset[str]
+    workers: frozenset[Pod]
+
+
+class Collected(msgspec.Struct):
+    """Receipts for one stop, by sender and stage; the first arrival of each counts."""
+
+    heartbeats: dict[str, Arrived] = msgspec.field(default_factory=dict)
+    latched: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
+    drained: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
+
+    def add(self, receipt: Receipt, at: float) -> None:
+        """Take in a verified receipt that arrived at that instant."""
+        arrived = Arrived(receipt, at)
+        if receipt.heartbeat is not None:
+            known = self.heartbeats.get(receipt.heartbeat)
+            # A restarted heartbeat with a working disk may answer again after one that failed.
+            if known is None or known.receipt.durable is Durable.FAILED:
+                self.heartbeats[receipt.heartbeat] = arrived
+            return
+        pod = Pod(receipt.worker or "", receipt.instance)
+        if receipt.stage is Stage.DRAINED:
+            self.drained.setdefault(pod, arrived)
+        self.latched.setdefault(pod, arrived)
+
+
+def judge(
+    roster: Roster,
+    collected: Collected,
+    *,
+    called_at: float,
+    now: float,
+    timing: Timing,
+    attested_dead: frozenset[str] = frozenset(),
+    same_primary: bool,
+) -> Outcome:
+    """Say how far a stop is.
+
+    Args:
+        roster: Who must answer.
+        collected: What arrived.
+        called_at: When the stop was called.
+        now: The present.
+        timing: The timers of the fleet.
+        attested_dead: Heartbeats that the operator swears are dead.
+        same_primary: The server that took the activation is still the primary, and shows the
+            tombstone. False when unknown.
+
+    Fails closed:
+        An empty roster is never COMPLETE; a receipt with `durable: failed` does not count.
+    """
+    beats = tuple(
+        _heartbeat_row(name, collected, called_at, name in attested_dead)
+        for name in sorted(roster.heartbeats)
+    )
+    known = bool(beats) and all(row.answered for row in beats)
+    # From the call on when every heartbeat is attested dead: such a one beat last before that.
+    answers = [row.latched_ms for row in beats if row.latched_ms is not None]
+    off_by = called_at + max(answers, default=0.0) + timing.all_off_ms if known else None
+    workers = tuple(_worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers))
+    result, by = _result(workers, known=known, off_by=off_by, now=now, same_primary=same_primary)
+    return Outcome(result, by, beats, workers)
+
+
+def _result(
+    workers: tuple[WorkerRow, ...],
+    *,
+    known: bool,
+    off_by: float | None,
+    now: float,
+    same_primary: bool,
+) -> tuple[Result, By | None]:
+    if not known:
+        return Result.NOT_CONFIRMED, None
+    over = off_by is not None and now >= off_by
+    drained = [row for row in workers if row.left is not None and row.durable is not Durable.FAILED]
+    by_receipts = bool(workers) and len(drained) == len(workers) and same_primary
+    if not by_receipts and not over:
+        return Result.NOT_CONFIRMED, None
+    by = By.RECEIPTS if by_receipts else By.TIME
+    left = any(row.left for row in workers)
+    return (Result.STOPPED if left else Result.COMPLETE), by
+
+
+def _heartbeat_row(
+    name: str, collected: Collected, called_at: float, attested: bool
+) -> HeartbeatRow:
+    arrived = collected.heartbeats.get(name)
+    if arrived is None:
+        return HeartbeatRow(name, None, None, attested)
+    return HeartbeatRow(name, arrived.at - called_at, arrived.receipt.durable, attested)
+
+
+def _worker_row(
+    pod: Pod, collected: Collected, called_at: float, off_by: float | None
+) -> WorkerRow:
+    latched, drained = collected.latched.get(pod), collected.drained.get(pod)
+    newest = drained or latched
+    return WorkerRow(
+        pod,
+        latched.at - called_at if latched else None,
+        latched.receipt.in_flight if latched else None,
+        drained.at - called_at if drained else None,
+        drained.receipt.left if drained else None,
+        newest.receipt.durable if newest else None,
+        None if latched else off_by,
+    )
+
+
+def applied(roster: Roster, receipts: Mapping[Pod, Arrived]) -> tuple[Pod, ...]:
+    """Return the workers that have not yet said that a restriction is in force there."""
+    return tuple(sorted(roster.workers - set(receipts)))

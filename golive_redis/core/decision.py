@@ -1,0 +1,294 @@
+"""`decide`: the one function that says whether an order may be sent.
+
+Laws, each a property test:
+
+- With the same verdict, waiting never turns a denial into a permit.
+- `cancel` is always permitted; everything that is unknown (intent, label, phase) is not.
+- A label that a halt names and the order does not state is unknown, so the halt applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from golive_redis.core.directive import Limits, Mode, Profile, Restriction, strictest
+from golive_redis.core.envelope import Verified
+from golive_redis.core.record import MAX_INT
+
+
+class Intent(StrEnum):
+    """What the caller is about to do: add risk, take risk off, or withdraw an order."""
+
+    OPEN = "open"
+    REDUCE = "reduce"
+    CANCEL = "cancel"
+
+
+class Reason(StrEnum):
+    """Why an order is denied: stable words, each with a section in docs/reference/reasons.md."""
+
+    NOT_ACTIVATED = "not-activated"
+    NOT_ARMED = "not-armed"
+    LAPSED = "lapsed"
+    REVOKED = "revoked"
+    HALTED = "halted"
+    REDUCE_ONLY = "reduce-only"
+    OUTSIDE_WINDOW = "outside-window"
+    TTL_INVALID = "ttl-invalid"
+    RECORD_REFUSED = "record-refused"
+    STATE_BEHIND = "state-behind"
+    STORE_CORRUPT = "store-corrupt"
+    ANSWER_MISMATCH = "answer-mismatch"
+    CLOCK_ANOMALY = "clock-anomaly"
+    STATE_FILE = "state-file"
+    KILLED = "killed"
+    FORKED = "forked"
+    CLOSED = "closed"
+    UNKNOWN_INTENT = "unknown-intent"
+
+
+EXPLAIN: dict[Reason, str] = {
+    Reason.NOT_ACTIVATED: "GO-LIVE not activated",
+    Reason.NOT_ARMED: "GO-LIVE not armed yet: no heartbeat was seen to advance",
+    Reason.LAPSED: "GO-LIVE lapsed: no fresh word from Redis or from a heartbeat",
+    Reason.REVOKED: "GO-LIVE revoked",
+    Reason.HALTED: "GO-LIVE halted: cancels only",
+    Reason.REDUCE_ONLY: "GO-LIVE reduce-only: no new risk",
+    Reason.OUTSIDE_WINDOW: "GO-LIVE outside its signed window",
+    Reason.TTL_INVALID: "GO-LIVE key has an invalid TTL: somebody changed it",
+    Reason.RECORD_REFUSED: "GO-LIVE record refused: its signature or form is wrong",
+    Reason.STATE_BEHIND: "GO-LIVE state is older than what a heartbeat has verified",
+    Reason.STORE_CORRUPT: "GO-LIVE keys in Redis have a wrong type",
+    Reason.ANSWER_MISMATCH: "GO-LIVE answer did not match its question",
+    Reason.CLOCK_ANOMALY: "GO-LIVE clock anomaly on this host",
+    Reason.STATE_FILE: "GO-LIVE state file cannot be read or written",
+    Reason.KILLED: "GO-LIVE stopped locally",
+    Reason.FORKED: "GO-LIVE closed in a forked process: open a guard of its own",
+    Reason.CLOSED: "GO-LIVE guard is closed",
+    Reason.UNKNOWN_INTENT: "GO-LIVE knows the intents open, reduce and cancel only",
+}
+
+
+class Phase(StrEnum):
+    """State of a guard (DESIGN.md section 6)."""
+
+    COLD = "cold"
+    ARMED = "armed"
+    LAPSED = "lapsed"
+    LATCHED = "latched"
+
+
+class Revalidates(Protocol):
+    """Whoever issued a permit and can judge it again."""
+
+    def still(self, permit: Permit) -> bool:
+        """Tell whether the permit would be given again now, in the same term."""
+        ...
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """The order may be sent.
+
+    Attributes:
+        fence: Highest epoch in force; an acceptor refuses a lower one than it has seen.
+        until_ms: Unix ms after which an acceptor should refuse the order.
+        mode: Mode in force for this order.
+        profile: Capital profile, or None for a cancel while nothing is in force.
+        limits: Limits of the profile in the grant, or None likewise.
+        term: The live period; a permit never outlives it.
+        intent: What was asked.
+        labels: The labels of this call.
+    """
+
+    fence: int
+    until_ms: int
+    mode: Mode
+    profile: Profile | None
+    limits: Limits | None
+    term: int
+    intent: str
+    labels: Mapping[str, str]
+    source: Revalidates
+
+    def valid(self) -> bool:
+        """Judge again, right before the send: True when the guard would still give this permit.
+
+        Fails closed: False after any stop, even when a new term has begun since.
+        """
+        return self.source.still(self)
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """The order must not be sent.
+
+    Attributes:
+        reason: Stable word.
+        intent: What was asked.
+    """
+
+    reason: Reason
+    intent: str
+
+    def explain(self) -> str:
+        """Return the sentence that the log line carries after its dash."""
+        return EXPLAIN[self.reason]
+
+
+class RestrictionIndex:
+    """Which mode the restrictions leave to an order, found by lookup instead of by scan.
+
+    Args:
+        base: Mode for every order.
+        restrictions: Those with labels, in force.
+        fixed: Labels that every order of this guard has.
+    """
+
+    def __init__(
+        self,
+        base: Mode,
+        restrictions: Iterable[Restriction] = (),
+        fixed: Mapping[str, str] | None = None,
+    ) -> None:
+        self._fixed = dict(fixed or {})
+        self.base = base
+        groups: dict[tuple[str, ...], dict[tuple[str, ...], Mode]] = {}
+        for item in restrictions:
+            if item.mode is None:
+                continue
+            rest = {k: v for k, v in sorted(item.labels.items()) if self._fixed.get(k) != v}
+            if not rest:
+                self.base = strictest((self.base, item.mode))
+                continue
+            table = groups.setdefault(tuple(rest), {})
+            values = tuple(rest.values())
+            table[values] = strictest((table.get(values, Mode.LIVE), item.mode))
+        self.groups = tuple(groups.items())
+
+    def mode_for(self, labels: Mapping[str, str]) -> Mode:
+        """Return the mode for an order with these labels, on top of the fixed ones."""
+        mode = self.base
+        for keys, table in self.groups:
+            # An account number may come as an int; a label that is not text is compared as text.
+            values = tuple([None if (v := labels.get(key)) is None else str(v) for key in keys])
+            hit = self._partly(keys, values, table) if None in values else table.get(values)  # type: ignore[arg-type]
+            if hit is not None:
+                mode = strictest((mode, hit))
+        return mode
+
+    def _partly(
+        self,
+        keys: tuple[str, ...],
+        values: tuple[str | None, ...],
+        table: Mapping[tuple[str, ...], Mode],
+    ) -> Mode | None:
+        # A label nobody stated is unknown and may be any value, unless the guard has fixed it to
+        # another one: fixed labels that match were taken out when the index was built.
+        if any(v is None and k in self._fixed for k, v in zip(keys, values, strict=True)):
+            return None
+        modes = [
+            mode
+            for wanted, mode in table.items()
+            if all(v is None or v == w for v, w in zip(values, wanted, strict=True))
+        ]
+        return strictest(modes) if modes else None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a guard holds in memory between two answers; all that `decide` needs.
+
+    Attributes:
+        reason: Why it is closed; used while `deadline_ns` is 0 or over.
+        deadline_ns: Instant on the guard's clock up to which it permits; 0 when closed.
+        until_ms: The same instant as Unix ms, for acceptors.
+    """
+
+    phase: Phase
+    reason: Reason
+    deadline_ns: int
+    until_ms: int
+    term: int
+    epoch: int
+    profile: Profile | None
+    limits: Limits | None
+    index: RestrictionIndex
+
+    @property
+    def open_until_ns(self) -> int:
+        """Deadline of an `open` order whatever its labels; 0 when the labels must be looked at."""
+        plain = self.index.base is Mode.LIVE and not self.index.groups
+        return self.deadline_ns if plain else 0
+
+
+def closed(phase: Phase, reason: Reason, *, term: int = 0, epoch: int = 0) -> Verdict:
+    """Return a verdict that permits nothing but cancels."""
+    return Verdict(phase, reason, 0, 0, term, epoch, None, None, _NOTHING)
+
+
+_NOTHING = RestrictionIndex(Mode.HALTED)
+_PERMITTED = {
+    Mode.LIVE: frozenset(Intent),
+    Mode.REDUCE_ONLY: frozenset({Intent.REDUCE, Intent.CANCEL}),
+    Mode.HALTED: frozenset({Intent.CANCEL}),
+}
+_INTENTS = frozenset(Intent)
+
+
+def decide(
+    verdict: Verdict, intent: str, labels: Mapping[str, str], now_ns: int, source: Revalidates
+) -> Permit | Denial:
+    """Decide about one order.
+
+    Args:
+        verdict: What the guard holds.
+        intent: `open`, `reduce` or `cancel`.
+        labels: Labels of the order, on top of the guard's own.
+        now_ns: The guard's clock, in ns.
+        source: Who will judge the permit again in `Permit.valid`.
+
+    Returns:
+        A permit, or a denial with its reason; never raises for text input.
+
+    Fails closed:
+        An intent that is not one of the three is denied.
+    """
+    if intent == Intent.CANCEL:
+        # A cancel only takes risk off the book, so it needs no fresh word from anybody.
+        return Permit(
+            verdict.epoch,
+            MAX_INT,
+            Mode.HALTED,
+            verdict.profile,
+            verdict.limits,
+            verdict.term,
+            intent,
+            labels,
+            source,
+        )
+    if intent not in _INTENTS:
+        return Denial(Reason.UNKNOWN_INTENT, str(intent))
+    if now_ns >= verdict.deadline_ns:
+        late = verdict.deadline_ns > 0
+        return Denial(Reason.LAPSED if late else verdict.reason, intent)
+    mode = verdict.index.mode_for(labels)
+    if intent not in _PERMITTED[mode]:
+        return Denial(Reason.HALTED if mode is Mode.HALTED else Reason.REDUCE_ONLY, intent)
+    return Permit(
+        verdict.epoch,
+        verdict.until_ms,
+        mode,
+        verdict.profile,
+        verdict.limits,
+        verdict.term,
+        intent,
+        labels,
+        source,
+    )
+
+
+def with_labels(restrictions: Iterable[Verified[Restriction]]) -> list[Restriction]:
+    """Return the records of those restrictions that name labels."""
+    return [item.record for item in restrictions if item.record.labels]

@@ -1,0 +1,280 @@
+"""Directives: grants, restrictions and revocations, and the state that follows from them.
+
+The rules, all here:
+
+1. A grant is the only source of permission; a restriction or revocation can only take away.
+2. All directives are numbered in one sequence, the epoch. A term is the epoch of its `activate`.
+3. The state of a term is its newest grant together with the restrictions in force: those newer than
+   the grant, and those older ones that the grant names in `keeps`. Others are void.
+4. A grant whose `keeps` are not all at hand makes no state: something was lost.
+5. The most restrictive mode and profile win.
+6. A revocation of epoch e covers every term <= e; a blind one also what was issued before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from golive_redis.core.envelope import Verified
+from golive_redis.core.record import (
+    Count,
+    DecimalString,
+    Epoch,
+    Identity,
+    LabelValue,
+    Ms,
+    Record,
+    Strict,
+    Text,
+)
+from golive_redis.errors import RecordError
+
+
+class Mode(StrEnum):
+    """What may be sent: everything, nothing that adds risk, or cancels only."""
+
+    LIVE = "live"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+class Profile(StrEnum):
+    """Capital profile, smallest first."""
+
+    MICRO = "micro"
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+class Label(StrEnum):
+    """The names by which orders are told apart."""
+
+    VENUE = "venue"
+    ACCOUNT = "account"
+    DESK = "desk"
+    STRATEGY = "strategy"
+    SYMBOL = "symbol"
+    WORKER = "worker"
+    CLIENT = "client"
+
+
+Labels = dict[Label, LabelValue]
+
+_STRICTNESS = {mode: rank for rank, mode in enumerate(Mode)}
+_SIZE = {profile: rank for rank, profile in enumerate(Profile)}
+
+
+def strictest(modes: Iterable[Mode]) -> Mode:
+    """Return the most restrictive of the modes."""
+    return max(modes, key=_STRICTNESS.__getitem__)
+
+
+def smallest(profiles: Iterable[Profile]) -> Profile:
+    """Return the smallest of the profiles."""
+    return min(profiles, key=_SIZE.__getitem__)
+
+
+class Limits(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a capital profile allows; amounts are decimal strings in `currency`."""
+
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{2,12}\Z")]
+    max_order_notional: DecimalString
+    max_position_notional: DecimalString
+    max_daily_loss: DecimalString
+    max_orders_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    extra: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(max_length=64)],
+            Annotated[str, msgspec.Meta(max_length=128)],
+        ],
+        msgspec.Meta(max_length=16),
+    ] = {}
+
+
+class GrantKind(StrEnum):
+    """Why a grant was issued."""
+
+    ACTIVATE = "activate"
+    RESUME = "resume"
+    RESTORE = "restore"
+    PROMOTE = "promote"
+    EXTEND = "extend"
+
+
+class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Approver-signed permission for a term.
+
+    Attributes:
+        max_ttl_ms: A longer PTTL of the key than this is invalid (somebody tampered with it).
+        keeps: Identities of the restrictions that stay in force.
+        report: Identity of the preflight report, if there was one.
+        prev: Identity of the directive before this one; None for the first.
+    """
+
+    KIND: ClassVar[str] = "grant"
+
+    kind: GrantKind
+    epoch: Epoch
+    term: Epoch
+    mode: Mode
+    profile: Profile
+    limits: Limits
+    not_before_ms: Ms
+    not_after_ms: Ms
+    max_ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+    keeps: Annotated[list[Identity], msgspec.Meta(max_length=64)]
+    reason: Text
+    ticket: Text
+    report: Identity | None
+    prev: Identity | None
+
+    def __post_init__(self) -> None:
+        if (self.kind is GrantKind.ACTIVATE) != (self.term == self.epoch):
+            raise ValueError("term equals epoch for an activate, and only for it")
+        if self.term > self.epoch:
+            raise ValueError("a grant cannot be older than its term")
+        if self.not_before_ms >= self.not_after_ms:
+            raise ValueError("the window is empty")
+
+
+class RestrictionKind(StrEnum):
+    """What a restriction takes away."""
+
+    HALT = "halt"
+    REDUCE = "reduce"
+    DEMOTE = "demote"
+
+
+class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Revoker-signed limit on a term: a mode or a profile cap, for the orders that match `labels`."""
+
+    KIND: ClassVar[str] = "restriction"
+
+    kind: RestrictionKind
+    epoch: Epoch
+    term: Epoch
+    labels: Labels
+    mode: Mode | None
+    profile: Profile | None
+    reason: Text
+    ticket: Text
+    prev: Identity | None
+
+    def __post_init__(self) -> None:
+        shape = {
+            RestrictionKind.HALT: (Mode.HALTED, False),
+            RestrictionKind.REDUCE: (Mode.REDUCE_ONLY, False),
+            RestrictionKind.DEMOTE: (None, True),
+        }[self.kind]
+        if (self.mode, self.profile is not None) != shape:
+            raise ValueError(f"a {self.kind} has mode {shape[0]} and a profile only when it demotes")
+        if self.labels and self.kind is RestrictionKind.DEMOTE:
+            raise ValueError("a profile belongs to the whole fleet, not to labels")
+        if self.term >= self.epoch:
+            raise ValueError("a restriction is younger than its term")
+
+
+class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Revoker-signed end of every term up to `epoch`; stays as the tombstone.
+
+    Attributes:
+        blind: True when it was signed without having read the store; it then also covers every
+            activation issued before it.
+    """
+
+    KIND: ClassVar[str] = "revocation"
+
+    epoch: Epoch
+    reason: Text
+    ticket: Text
+    blind: bool
+
+    def covers(self, term: int, issued_at_ms: int) -> bool:
+        """Tell whether a term, by a grant issued at that time, is over.
+
+        Fails closed: a grant issued in the same ms as a blind revocation is covered.
+        """
+        return term <= self.epoch or (self.blind and issued_at_ms <= self.issued_at_ms)
+
+
+class State(msgspec.Struct, frozen=True):
+    """A term as it stands: the newest grant and the restrictions in force (rule 3)."""
+
+    grant: Verified[Grant]
+    restrictions: tuple[Verified[Restriction], ...]
+
+    @property
+    def term(self) -> int:
+        """Epoch of the activation that began the live period."""
+        return self.grant.record.term
+
+    @property
+    def newest(self) -> Verified[Grant] | Verified[Restriction]:
+        """The directive with the highest epoch."""
+        return max((self.grant, *self.restrictions), key=lambda item: item.record.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """Highest epoch in force."""
+        return self.newest.record.epoch
+
+    @property
+    def digest(self) -> str:
+        """Digest over the identities in force, which beats repeat (S4)."""
+        identities = sorted((self.grant.identity, *(item.identity for item in self.restrictions)))
+        return hashlib.sha256("\n".join(identities).encode()).hexdigest()
+
+    @property
+    def mode(self) -> Mode:
+        """Mode for an order that no label concerns."""
+        caps = [
+            item.record.mode
+            for item in self.restrictions
+            if item.record.mode is not None and not item.record.labels
+        ]
+        return strictest([self.grant.record.mode, *caps])
+
+    @property
+    def profile(self) -> Profile:
+        """Capital profile, after every cap."""
+        caps = [item.record.profile for item in self.restrictions if item.record.profile is not None]
+        return smallest([self.grant.record.profile, *caps])
+
+    def restricted(self, extra: Iterable[Verified[Restriction]]) -> State:
+        """Return this state met with further restrictions of the term; never a looser one."""
+        known = {item.identity for item in self.restrictions}
+        new = [
+            item
+            for item in extra
+            if item.identity not in known and in_force(item, self.grant)
+        ]
+        return State(self.grant, (*self.restrictions, *new)) if new else self
+
+
+def in_force(restriction: Verified[Restriction], grant: Verified[Grant]) -> bool:
+    """Tell whether a restriction holds beside that grant (rule 3)."""
+    if restriction.record.term != grant.record.term:
+        return False
+    return (
+        restriction.record.epoch > grant.record.epoch
+        or restriction.identity in grant.record.keeps
+    )
+
+
+def assemble(grant: Verified[Grant], restrictions: Iterable[Verified[Restriction]]) -> State:
+    """Build the state of a term from verified records.
+
+    Raises:
+        RecordError: A restriction that the grant keeps is missing (rule 4). Fails closed: no state.
+    """
+    held = tuple(item for item in restrictions if in_force(item, grant))
+    missing = set(grant.record.keeps) - {item.identity for item in held}
+    if missing:
+        raise RecordError(f"{len(missing)} restriction(s) that the grant keeps are missing")
+    return State(grant, held)

@@ -1,0 +1,54 @@
+"""Checks become findings: pass, fail or unknown, with the facts. Unknown counts as fail."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from golive_redis.core.record import Ms, Name, Record, Strict, Text
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    PASS = "pass"  # noqa: S105  (a verdict, not a password)
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The answer to one check.
+
+    Attributes:
+        check: Name of the check, as in `required_preflight`.
+        facts: What was seen, as text; never a secret.
+        explain: One sentence for a person, with what to do when it did not pass.
+        took_ms: How long it took.
+    """
+
+    check: Name
+    outcome: Outcome
+    explain: Text
+    facts: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(max_length=64)],
+            Annotated[str, msgspec.Meta(max_length=256)],
+        ],
+        msgspec.Meta(max_length=32),
+    ] = {}
+    took_ms: Ms = 0
+
+
+class Report(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The signed result of a preflight."""
+
+    KIND: ClassVar[str] = "report"
+
+    findings: Annotated[list[Finding], msgspec.Meta(min_length=1, max_length=64)]
+
+    @property
+    def passed(self) -> bool:
+        """True only when every finding is a pass."""
+        return all(finding.outcome is Outcome.PASS for finding in self.findings)

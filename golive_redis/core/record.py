@@ -1,0 +1,125 @@
+"""Records: the strict JSON payloads that envelopes carry, and what they all have in common.
+
+A payload is parsed once, at the edge, into a frozen value; whatever is unusual is refused:
+duplicate keys, floats, NaN, integers beyond 2^53-1 (RFC 8259 section 6: the range in which
+implementations agree), unknown or missing fields, lone surrogates, nesting deep enough to
+exhaust a parser.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
+
+import msgspec
+
+from golive_redis.errors import RecordError
+
+MAX_INT = 2**53 - 1
+
+Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+Epoch = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Text = Annotated[str, msgspec.Meta(max_length=500)]
+LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
+
+_Any = TypeVar("_Any")
+_Record = TypeVar("_Record", bound="Record")
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A frozen value whose parser refuses fields that it does not know."""
+
+
+class Record(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every signed record carries.
+
+    Attributes:
+        namespace: Which switch; the prefix of its Redis keys.
+        environment: Where it holds, e.g. `production`; a record of another one is refused.
+        keyset_version: Version of the keyset under which it was signed.
+        issued_at_ms: Unix time in ms on the signer's wall clock.
+        by: Principal who issued it; must be one of the valid signers.
+    """
+
+    KIND: ClassVar[str] = ""
+
+    namespace: Annotated[str, msgspec.Meta(pattern=r"^(\{[a-z0-9_-]{1,32}\}|[a-z0-9_-]{1,32})\Z")]
+    environment: Name
+    keyset_version: Epoch
+    issued_at_ms: Ms
+    by: Name
+
+    @classmethod
+    def payload_type(cls) -> str:
+        """Return the DSSE payload type of this kind of record."""
+        return f"application/vnd.golive.{cls.KIND}.v1+json"
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise RecordError(f"number {text[:32]!r} is not an integer; amounts are decimal strings")
+
+
+def _bounded_int(text: str) -> int:
+    # Checked on the text first: int() of megabytes of digits is a denial of service of its own.
+    if len(text) > len(str(MAX_INT)) + 1 or abs(value := int(text)) > MAX_INT:
+        raise RecordError(f"integer {text[:32]} is beyond 2^53-1")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise RecordError("a JSON object names one key twice")
+    return out
+
+
+def parse_json(raw: bytes, limit: int) -> Any:
+    """Parse strict JSON.
+
+    Args:
+        raw: UTF-8 bytes.
+        limit: Most bytes that are looked at.
+
+    Raises:
+        RecordError: Anything but strict JSON within the limit.
+    """
+    if len(raw) > limit:
+        raise RecordError(f"{len(raw)} bytes exceed the limit of {limit}")
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+            parse_int=_bounded_int,
+        )
+        msgspec.json.encode(value)  # a lone surrogate parses, and could never be written again
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not strict JSON: {str(error)[:120]}") from error
+    return value
+
+
+def convert(value: Any, kind: type[_Any]) -> _Any:
+    """Turn parsed JSON into a frozen value of `kind`.
+
+    Raises:
+        RecordError: A field is missing, unknown, of another type or out of its range.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{kind.__name__.lower()}: {error}") from error
+
+
+def parse_record(payload: bytes, kind: type[_Record], limit: int) -> _Record:
+    """Parse a payload into its record; see `parse_json` and `convert` for what is refused."""
+    return convert(parse_json(payload, limit), kind)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the payload bytes of a record: UTF-8 JSON, keys sorted, no spaces."""
+    return msgspec.json.encode(record, order="sorted")

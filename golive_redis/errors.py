@@ -1,0 +1,84 @@
+"""Every deliberate exception, each with a stable reason and a hint for the person who reads it.
+
+Whose fault an error is decides its class; the command line maps classes to exit codes in one table
+(`golive_cli.exits`). Anything else that escapes is a defect of ours (exit 70).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from golive_redis.core.decision import Denial
+
+
+class GoliveError(Exception):
+    """Base of all deliberate errors.
+
+    Args:
+        message: What happened, in one sentence.
+        hint: What the reader can do about it; empty when there is nothing to do.
+    """
+
+    reason: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RecordError(GoliveError):
+    """A record, envelope or signature is refused; nothing of it has any effect."""
+
+    reason = "record-refused"
+
+
+class ConfigError(GoliveError):
+    """Configuration, keyset or key file cannot be used. Fails closed: nothing starts."""
+
+    reason = "config"
+
+
+class RefusedError(GoliveError):
+    """The operation is understood and denied by a rule; nothing was changed."""
+
+    reason = "refused"
+
+
+class ConflictError(RefusedError):
+    """Somebody else's directive came first; reading again and signing anew may succeed."""
+
+    reason = "conflict"
+
+
+class StoreError(GoliveError):
+    """Redis did not do what was asked."""
+
+    reason = "store"
+
+
+class StoreUnavailableError(StoreError):
+    """Redis cannot be reached or refuses the login; the command was certainly not applied."""
+
+    reason = "store-unavailable"
+
+
+class MaybeAppliedError(StoreError):
+    """The command left and no answer came: it may or may not have been applied."""
+
+    reason = "maybe-applied"
+
+
+class NotPermittedError(GoliveError):
+    """Raised by `Guard.require` only: the order must not be sent.
+
+    Attributes:
+        denial: The guard's answer, with its stable reason.
+    """
+
+    reason = "not-permitted"
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(f"not permitted: {denial.reason}", hint=denial.explain())
+        self.denial = denial

@@ -1,0 +1,81 @@
+"""Names of the keys and channels of a namespace (DESIGN.md section 5)."""
+
+from __future__ import annotations
+
+import msgspec
+
+PRESENCE_MS = 10_000
+INVALIDATE = "__redis__:invalidate"
+
+
+class Keyspace(msgspec.Struct, frozen=True):
+    """The keys of one switch. `{golive}` as namespace keeps them in one slot of a Redis Cluster."""
+
+    namespace: str
+
+    @property
+    def active(self) -> str:
+        """The state in force."""
+        return f"{self.namespace}:active"
+
+    @property
+    def beat(self) -> str:
+        """Newest beat per heartbeat."""
+        return f"{self.namespace}:beat"
+
+    @property
+    def revoked(self) -> str:
+        """The tombstone."""
+        return f"{self.namespace}:revoked"
+
+    @property
+    def epoch(self) -> str:
+        """High-water mark of epochs."""
+        return f"{self.namespace}:epoch"
+
+    @property
+    def last(self) -> str:
+        """Identity of the last directive."""
+        return f"{self.namespace}:last"
+
+    @property
+    def head(self) -> str:
+        """Ledger head."""
+        return f"{self.namespace}:head"
+
+    @property
+    def audit(self) -> str:
+        """The ledger."""
+        return f"{self.namespace}:audit"
+
+    @property
+    def fleet(self) -> str:
+        """Roster of workers."""
+        return f"{self.namespace}:fleet"
+
+    @property
+    def heartbeats(self) -> str:
+        """Roster of heartbeats."""
+        return f"{self.namespace}:heartbeats"
+
+    @property
+    def events(self) -> str:
+        """Channel of directives."""
+        return f"{self.namespace}:events"
+
+    @property
+    def receipts(self) -> str:
+        """Channel of receipts."""
+        return f"{self.namespace}:receipts"
+
+    def worker(self, worker: str, instance: str) -> str:
+        """Key of a worker's presence."""
+        return f"{self.namespace}:worker:{worker}:{instance}"
+
+    def heartbeat(self, name: str, instance: str) -> str:
+        """Key of a heartbeat's presence."""
+        return f"{self.namespace}:heartbeat:{name}:{instance}"
+
+    def receipt(self, directive: str) -> str:
+        """Key of the receipts for a directive."""
+        return f"{self.namespace}:receipt:{directive}"

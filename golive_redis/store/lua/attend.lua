@@ -1,0 +1,62 @@
+#!lua flags=allow-oom
+-- Register the caller's presence and read the state, in one atomic step. Being a write it runs on a
+-- primary only, so no lagging replica and no read-splitting proxy can answer it.
+--
+-- KEYS  1 presence (hash, 10 s)   2 roster: sorted set of workers, or hash of heartbeats
+-- ARGV  1 namespace   2 nonce   3 identity of the last directive the caller holds, or ''
+--       4 identity of the tombstone it holds, or ''   5 its roster member   6 presence life in ms
+--       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged
+-- Reply nonce, status, detail, last, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
+--       head.   status: OK | REGISTER (presence or roster entry is gone: ask again with all fields)
+--       | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when last is the caller's;
+--       tombstone is 'SAME' when it is the caller's. Absent values are nil.
+-- Siblings are derived from the namespace: ACL demands read and write on every declared key.
+local ns, nonce = ARGV[1], ARGV[2]
+local function corrupt(key) return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false} end
+local function bad(reply) return type(reply) == 'table' and reply.err end
+
+if #ARGV > 8 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 9))
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  if ARGV[7] == 'worker' then
+    local roster = redis.pcall('ZADD', KEYS[2], 'NX', redis.call('TIME')[1], ARGV[5])
+    if bad(roster) then return corrupt(KEYS[2]) end
+  else
+    local roster = redis.pcall('HSET', KEYS[2], ARGV[5], ARGV[8])
+    if bad(roster) then return corrupt(KEYS[2]) end
+  end
+else
+  local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1
+  local listed = redis.pcall(ARGV[7] == 'worker' and 'ZSCORE' or 'HGET', KEYS[2], ARGV[5])
+  if bad(listed) then return corrupt(KEYS[2]) end
+  if not alive or not listed then
+    return {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
+  end
+end
+
+local stone = redis.pcall('HMGET', ns .. ':revoked', 'record', 'id')
+if bad(stone) then return corrupt(ns .. ':revoked') end
+local tombstone = stone[1]
+if tombstone and stone[2] and stone[2] == ARGV[4] then tombstone = 'SAME' end
+
+local active = ns .. ':active'
+local known = redis.pcall('HMGET', active, 'last', 'grant')
+if bad(known) then return corrupt(active) end
+local last, grant, restrictions = known[1], known[2], {}
+if grant and last and last == ARGV[3] then
+  grant = 'SAME'
+elseif grant then
+  local fields = redis.call('HGETALL', active)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' then restrictions[#restrictions + 1] = fields[i + 1] end
+  end
+end
+
+local beats = {}
+if grant then
+  beats = redis.pcall('HGETALL', ns .. ':beat')
+  if bad(beats) then return corrupt(ns .. ':beat') end
+end
+local head = redis.pcall('GET', ns .. ':head')
+if bad(head) then head = false end
+return {nonce, 'OK', false, last, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head}

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Put a restriction in force: halt, reduce, demote. The stop comes first, the audit last: what takes
+-- permission away is never refused for want of a ledger.
+--
+-- KEYS  1 active   2 epoch   3 last   4 head   5 audit
+-- ARGV  1 term   2 epoch   3 record   4 identity   5 identity of the directive before   6 events
+--       channel   7 ledger head before   8 ledger head after   9 '1' to re-assert a lost one
+-- Reply {'OK', audit, detail} | {'SAME'} | {'REFUSED', why, detail} | {'CONFLICT', last, epoch}
+--       why: absent | term | corrupt    audit: AUDITED | HEAD (detail: the head) | FAILED
+local function bad(reply) return type(reply) == 'table' and reply.err end
+local active = redis.pcall('HMGET', KEYS[1], 'term', 'last', 'epoch')
+if bad(active) then return {'REFUSED', 'corrupt', KEYS[1]} end
+if not active[1] then return {'REFUSED', 'absent', ''} end
+if active[1] ~= ARGV[1] then return {'REFUSED', 'term', active[1]} end
+local field = 'r:' .. ARGV[2]
+if redis.call('HGET', KEYS[1], field) == ARGV[3] then return {'SAME'} end
+local again = ARGV[9] == '1'
+if not again and active[2] ~= ARGV[5] then return {'CONFLICT', active[2] or '', active[3] or '0'} end
+-- A re-asserted one that lost its number to another gets a field of its own: none is overwritten.
+if redis.call('HEXISTS', KEYS[1], field) == 1 then field = field .. ':' .. ARGV[4] end
+redis.call('HSET', KEYS[1], field, ARGV[3])
+if not active[3] or tonumber(ARGV[2]) > tonumber(active[3]) then
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'last', ARGV[4])
+  redis.pcall('SET', KEYS[2], ARGV[2])
+  redis.pcall('SET', KEYS[3], ARGV[4])
+else
+  -- Older than the newest directive: change `last` all the same, so that nobody skips reading it.
+  redis.call('HSET', KEYS[1], 'last', ARGV[4])
+  redis.pcall('SET', KEYS[3], ARGV[4])
+end
+redis.call('PUBLISH', ARGV[6], ARGV[3])
+if again then return {'OK', 'AUDITED', ''} end
+local head = redis.pcall('GET', KEYS[4])
+if bad(head) then return {'OK', 'FAILED', head.err} end
+head = head or string.rep('0', 64)
+if head ~= ARGV[7] then return {'OK', 'HEAD', head} end
+local entry = redis.pcall('XADD', KEYS[5], '*', 'r', ARGV[3], 'h', ARGV[8])
+if bad(entry) then return {'OK', 'FAILED', entry.err} end
+redis.call('SET', KEYS[4], ARGV[8])
+return {'OK', 'AUDITED', ''}

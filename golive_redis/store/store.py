@@ -1,0 +1,427 @@
+"""The typed store: one method per atomic step. Bytes in, frozen values out; nothing is verified here.
+
+Every method raises the errors of `golive_redis.store.connect.RedisLink`; `MaybeAppliedError` means
+that the step may have happened, and that repeating it is safe: each step recognises its own repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from golive_redis.core.ledger import GENESIS
+from golive_redis.core.view import Answer, Ask
+from golive_redis.errors import StoreError
+from golive_redis.store import scripts
+from golive_redis.store.connect import Link, Reply, StoreRefusedError
+from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
+
+MAX_POD_READ = 10_000
+
+
+class Status(StrEnum):
+    """How an atomic step went."""
+
+    OK = "OK"
+    SAME = "SAME"
+    REFUSED = "REFUSED"
+    CONFLICT = "CONFLICT"
+    HEAD = "HEAD"
+    LATER = "LATER"
+    REGISTER = "REGISTER"
+
+
+class Audit(StrEnum):
+    """What became of the ledger entry that a stop writes last."""
+
+    AUDITED = "AUDITED"
+    HEAD = "HEAD"
+    FAILED = "FAILED"
+    NONE = "NONE"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...)."""
+
+    status: Status
+    why: str = ""
+    detail: str = ""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
+
+    status: Status
+    grant: bytes | None
+    restriction: bytes | None
+    origin: str | None
+    audit: Audit
+    detail: str
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything an operator reads at once. Not atomic: compare-and-set guards what follows from it."""
+
+    grant: bytes | None
+    restrictions: Mapping[str, bytes]
+    origin: str | None
+    pttl_ms: int
+    beats: Mapping[str, bytes]
+    revoked: bytes | None
+    revoked_origin: str | None
+    epoch_hint: int
+    last: str
+    head: str
+    corrupt: tuple[str, ...]
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s."""
+
+    name: str
+    instance: str
+    fields: Mapping[str, str]
+
+    @property
+    def alive(self) -> bool:
+        """True while its presence has not run out."""
+        return bool(self.fields)
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who attends: a worker's guard or a heartbeat."""
+
+    role: str
+    name: str
+    instance: str
+
+    @property
+    def member(self) -> str:
+        """Its roster entry."""
+        return self.name if self.role == "heartbeat" else f"{self.name}:{self.instance}"
+
+
+def _text(value: Reply) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _or_none(value: Reply) -> bytes | None:
+    return value if isinstance(value, bytes) else None
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    return {_text(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+class Store:
+    """The steps, over one link."""
+
+    def __init__(self, link: Link, keyspace: Keyspace) -> None:
+        self.link = link
+        self.keys = keyspace
+
+    # -- workers and heartbeats ------------------------------------------------------------------
+
+    def attend(
+        self, ask: Ask, caller: Caller, fields: Mapping[str, str | bytes]
+    ) -> tuple[Status, Answer, str]:
+        """Register presence and read the state, in one script.
+
+        Args:
+            ask: The question; its nonce comes back in the answer.
+            caller: Who asks.
+            fields: Presence fields to write; empty only renews what is there.
+
+        Returns:
+            `REGISTER` when presence or roster entry is gone (ask again with all fields), else `OK`;
+            the answer; and the ledger head, or "".
+
+        Raises:
+            StoreError: Also for a reply of another shape. Fails closed: no answer.
+        """
+        keys = self.keys
+        if caller.role == "worker":
+            names = (keys.worker(caller.name, caller.instance), keys.fleet)
+        else:
+            names = (keys.heartbeat(caller.name, caller.instance), keys.heartbeats)
+        flat = [item for pair in fields.items() for item in pair]
+        reply = scripts.run(
+            self.link,
+            "attend",
+            names,
+            keys.namespace,
+            ask.nonce,
+            ask.known_last,
+            ask.known_revoked,
+            caller.member,
+            PRESENCE_MS,
+            caller.role,
+            caller.instance,
+            *flat,
+        )
+        try:
+            return _parse_attend(reply)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StoreError(f"unusable reply of attend: {error}") from error
+
+    def beat(self, name: str, record: bytes, *, term: int, ttl_ms: int) -> Step:
+        """Record a beat; renews the key's TTL, never creates the key."""
+        reply = scripts.run(
+            self.link,
+            "beat",
+            (self.keys.beat, self.keys.active),
+            self.keys.namespace,
+            name,
+            record,
+            term,
+            ttl_ms,
+        )
+        return _step(reply)
+
+    def leave(self, caller: Caller) -> None:
+        """Say goodbye: take the caller off its roster and drop its presence."""
+        if caller.role == "worker":
+            self.link.call("ZREM", self.keys.fleet, caller.member)
+            self.link.call("DEL", self.keys.worker(caller.name, caller.instance))
+        else:
+            self.link.call("HDEL", self.keys.heartbeats, caller.member)
+            self.link.call("DEL", self.keys.heartbeat(caller.name, caller.instance))
+
+    def strike(self, workers: Sequence[str]) -> None:
+        """Take workers that are off and silent from the roster, after a completed stop."""
+        if workers:
+            self.link.call("ZREM", self.keys.fleet, *workers)
+
+    def publish(self, channel: str, raw: bytes) -> int:
+        """Publish; works when writes are refused. Returns how many subscribers it reached."""
+        return int(self.link.call("PUBLISH", channel, raw))
+
+    def store_receipt(self, directive: str, field: str, raw: bytes) -> None:
+        """Keep a receipt beside its directive."""
+        self.link.call("HSET", self.keys.receipt(directive), field, raw)
+
+    def receipts(self, directive: str) -> list[bytes]:
+        """Return the stored receipts for a directive."""
+        return list(_pairs(self.link.call("HGETALL", self.keys.receipt(directive))).values())
+
+    # -- directives ------------------------------------------------------------------------------
+
+    def grant(  # noqa: PLR0913  (one argument per value that the script compares)
+        self,
+        *,
+        activates: bool,
+        term: int,
+        epoch: int,
+        record: bytes,
+        identity: str,
+        prev: str,
+        ttl_ms: int,
+        origin: str,
+        head: str,
+        head_after: str,
+        keeps: Sequence[str] = (),
+    ) -> Step:
+        """Put a grant in force, together with its ledger entry, or refuse both."""
+        keys = self.keys
+        reply = scripts.run(
+            self.link,
+            "grant",
+            (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
+            "activate" if activates else "change",
+            term,
+            epoch,
+            record,
+            identity,
+            prev,
+            ttl_ms,
+            origin,
+            head,
+            head_after,
+            keys.events,
+            *keeps,
+        )
+        return _step(reply)
+
+    def restrict(
+        self,
+        *,
+        term: int,
+        epoch: int,
+        record: bytes,
+        identity: str,
+        prev: str,
+        head: str,
+        head_after: str,
+        again: bool = False,
+    ) -> Step:
+        """Put a restriction in force; the audit comes last and cannot hold it up."""
+        keys = self.keys
+        reply = scripts.run(
+            self.link,
+            "restrict",
+            (keys.active, keys.epoch, keys.last, keys.head, keys.audit),
+            term,
+            epoch,
+            record,
+            identity,
+            prev,
+            keys.events,
+            head,
+            head_after,
+            "1" if again else "",
+        )
+        return _step(reply)
+
+    def revoke(
+        self,
+        *,
+        epoch: int,
+        record: bytes,
+        identity: str,
+        head: str,
+        head_after: str,
+        again: bool = False,
+    ) -> Stop:
+        """End the term: key, tombstone, push, and the audit last. Sent as full text."""
+        keys = self.keys
+        reply = scripts.run_text(
+            self.link,
+            "revoke",
+            (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
+            epoch,
+            record,
+            identity,
+            keys.events,
+            head,
+            head_after,
+            "1" if again else "",
+        )
+        status, grant, restriction, origin, audit, detail = reply
+        return Stop(
+            Status(_text(status)),
+            _or_none(grant),
+            _or_none(restriction),
+            _text(origin) or None,
+            Audit(_text(audit)),
+            _text(detail),
+        )
+
+    def delete_active(self) -> int:
+        """Delete the key without any record: the last resort, and it works without a signing key."""
+        return int(self.link.call("DEL", self.keys.active))
+
+    def append(self, record: bytes, *, head: str, head_after: str) -> Step:
+        """Append to the ledger, exactly once, if its head is still `head`."""
+        names = (self.keys.head, self.keys.audit)
+        return _step(scripts.run(self.link, "append", names, head, head_after, record))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def head(self) -> str:
+        """Return the ledger head."""
+        return _text(self.link.call("GET", self.keys.head)) or GENESIS
+
+    def tombstone(self) -> bytes | None:
+        """Return the envelope of the newest revocation."""
+        return _or_none(self.link.call("HGET", self.keys.revoked, "record"))
+
+    def snapshot(self) -> Snapshot:
+        """Read everything about the switch; keys of a wrong type are named, not fatal."""
+        keys = self.keys
+        commands: list[tuple[str | bytes | int, ...]] = [
+            ("HGETALL", keys.active),
+            ("PTTL", keys.active),
+            ("HGETALL", keys.beat),
+            ("HGETALL", keys.revoked),
+            ("GET", keys.epoch),
+            ("GET", keys.last),
+            ("GET", keys.head),
+        ]
+        replies = self.link.pipeline(commands)
+        corrupt = tuple(
+            str(command[1])
+            for command, reply in zip(commands, replies, strict=True)
+            if isinstance(reply, StoreRefusedError)
+        )
+        for reply in replies:
+            if isinstance(reply, StoreRefusedError) and reply.code != "WRONGTYPE":
+                raise reply
+        active, pttl, beats, revoked, epoch, last, head = (
+            None if isinstance(reply, StoreRefusedError) else reply for reply in replies
+        )
+        fields, stone = _pairs(active or ()), _pairs(revoked or ())
+        return Snapshot(
+            grant=fields.get("grant"),
+            restrictions={k: v for k, v in fields.items() if k.startswith("r:")},
+            origin=_text(fields.get("origin")) or None,
+            pttl_ms=int(pttl if pttl is not None else -2),
+            beats=_pairs(beats or ()),
+            revoked=stone.get("record"),
+            revoked_origin=_text(stone.get("origin")) or None,
+            epoch_hint=int(epoch) if (epoch or b"").isdigit() else 0,
+            last=_text(last),
+            head=_text(head) or GENESIS,
+            corrupt=corrupt,
+        )
+
+    def workers(self) -> list[Presence]:
+        """Return the roster of workers, each with its presence."""
+        members = self.link.call("ZRANGE", self.keys.fleet, 0, MAX_POD_READ - 1)
+        pods = [_text(member).rpartition(":")[::2] for member in members]
+        return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
+
+    def heartbeats(self) -> list[Presence]:
+        """Return the roster of heartbeats, each with its presence."""
+        roster = _pairs(self.link.call("HGETALL", self.keys.heartbeats))
+        pods = [(name, _text(raw)) for name, raw in sorted(roster.items())]
+        return self._presences([(n, i, self.keys.heartbeat(n, i)) for n, i in pods])
+
+    def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
+        if not pods:
+            return []
+        replies = self.link.pipeline([("HGETALL", key) for _, _, key in pods])
+        return [
+            Presence(
+                name,
+                instance,
+                {}
+                if isinstance(reply, StoreRefusedError)
+                else {k: _text(v) for k, v in _pairs(reply).items()},
+            )
+            for (name, instance, _), reply in zip(pods, replies, strict=True)
+        ]
+
+    def run_id(self) -> str:
+        """Return the run id of the server that answers: changes with a failover or a restart."""
+        for line in _text(self.link.call("INFO", "server")).splitlines():
+            if line.startswith("run_id:"):
+                return line.partition(":")[2].strip()
+        return ""
+
+
+def _step(reply: Reply) -> Step:
+    status, *rest = (_text(item) for item in reply)
+    try:
+        return Step(Status(status), *rest[:2])
+    except ValueError as error:
+        raise StoreError(f"unusable reply: {status}") from error
+
+
+def _parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
+    nonce, status, detail, last, pttl, grant, restrictions, beats, revoked, head = reply
+    answer = Answer(
+        nonce=_text(nonce),
+        corrupt=_text(detail) if status == b"CORRUPT" else None,
+        last=_text(last) or None,
+        pttl_ms=int(pttl),
+        grant=None if grant == b"SAME" else _or_none(grant),
+        restrictions=tuple(restrictions),
+        unchanged=grant == b"SAME",
+        beats=_pairs(beats),
+        revoked=None if revoked == b"SAME" else _or_none(revoked),
+        revoked_unchanged=revoked == b"SAME",
+    )
+    known = Status.REGISTER if status == b"REGISTER" else Status.OK
+    return known, answer, _text(head)
