@@ -24,6 +24,7 @@ from golive_redis.errors import ConfigError
 
 DEFAULT_PATH = Path("config/go_live.yaml")
 MAX_FILE_BYTES = 1024 * 1024
+MAX_NODES = 50_000
 
 _T = TypeVar("_T")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -142,26 +143,31 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: over {MAX_FILE_BYTES} bytes")
-    loader = _Loader(raw)
+    loader = None
     try:
+        loader = _Loader(raw)
         node = loader.get_single_node()
         if node is None:
             raise ConfigError(f"{path}: empty", hint="`golive init` makes one")
         lines: dict[str, int] = {}
         _index(node, "$", lines, path)
         return loader.construct_document(node), lines
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # PyYAML answers a wrongly tagged scalar (`!!int ""`, `!!bool x`) with whatever it ran into.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"{path}{where}: not YAML: {problem}") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:
     if at in lines:
         raise ConfigError(f"{path}:{node.start_mark.line + 1}: {at[2:]} is given twice")
+    if len(lines) >= MAX_NODES:  # a few lines of nested aliases unfold into billions of nodes
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: over {MAX_NODES} values")
     lines[at] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -192,17 +198,30 @@ def _explain(
     at = at.rstrip("`") or "$"
     unknown = re.search(r"unknown field `(.*)`", message)
     if unknown is None:
-        line = lines.get(re.sub(r"\[\.\.\.\]", "", at), lines.get("$", 1))
-        where = f"{path}:{line}"
+        where = f"{path}:{_line(at, lines)}"
         name = at[2:] if at != "$" else ""
         return ConfigError(f"{where}: {name + ': ' if name else ''}{message}")
     name = unknown.group(1)
-    line = lines.get(f"{at}.{name}", lines.get(at, 1))
+    line = _line(f"{at}.{name}", lines)
     from difflib import get_close_matches  # noqa: PLC0415  (3 ms that only an error pays)
 
     close = get_close_matches(name, _field_names(kind), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else "remove it"
     return ConfigError(f"{path}:{line}: unknown key {name!r}", hint=hint)
+
+
+def _line(at: str, lines: Mapping[str, int]) -> int:
+    """Return the line of a node, or of the nearest one around it that can be told.
+
+    msgspec writes a key of a dict as `[...]`: where several keys fit, nobody can tell which.
+    """
+    while at != "$":
+        pattern = re.escape(at).replace(re.escape("[...]"), r"\.[^.\[]+")
+        fits = [line for node, line in lines.items() if re.fullmatch(pattern, node)]
+        if len(fits) == 1:
+            return fits[0]
+        at = at[: max(at.rfind("."), at.rfind("["))] or "$"
+    return lines.get("$", 1)
 
 
 def _field_names(kind: type) -> list[str]:
@@ -217,5 +236,5 @@ def _field_names(kind: type) -> list[str]:
 
 def _located(error: ConfigError, path: Path, lines: Mapping[str, int]) -> ConfigError:
     at = error.message.rpartition(" - at `")[2].rstrip("`")
-    line = lines.get(at)
-    return ConfigError(f"{path}{f':{line}' if line else ''}: {error.message}", hint=error.hint)
+    where = f"{path}:{_line(at, lines)}" if at.startswith("$") else str(path)
+    return ConfigError(f"{where}: {error.message}", hint=error.hint)

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -62,10 +63,10 @@ def parse_pem(pem: bytes, passphrase: str | None, where: str) -> Ed25519PrivateK
         key = serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
     except TypeError as error:
         raise ConfigError(
-            f"{where}: {'needs a passphrase' if passphrase is None else 'has no passphrase'}",
+            f"{where}: {'has no passphrase' if passphrase else 'needs a passphrase'}",
             hint=f"set {PASSPHRASE_VARIABLE} to the key's passphrase, or unset it if it has none",
         ) from error
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
             f"{where}: not a private key in PEM, or the passphrase is wrong",
             hint="`golive keys new NAME` makes one",

@@ -153,7 +153,8 @@ class RestrictionIndex:
         restrictions: Iterable[Restriction] = (),
         fixed: Mapping[str, str] | None = None,
     ) -> None:
-        self._fixed = dict(fixed or {})
+        # As text, like the labels of a call: a halt for account "7" concerns a guard of account 7.
+        self._fixed = {key: str(value) for key, value in (fixed or {}).items()}
         self.base = base
         groups: dict[tuple[str, ...], dict[tuple[str, ...], Mode]] = {}
         for item in restrictions:

@@ -123,9 +123,10 @@ def seal(record: Record, *signers: Signer) -> bytes:
     """Sign a record and return its envelope as JSON bytes.
 
     Raises:
-        RecordError: No signer, or the envelope would exceed 8 KiB.
+        RecordError: No signer, a field out of its range, or the envelope would exceed 8 KiB.
     """
     payload = encode_record(record)
+    parse_record(payload, type(record), MAX_ENVELOPE_BYTES)  # constructors do not check ranges
     message = pae(record.payload_type(), payload)
     signatures = [(signer.keyid, signer.sign(message)) for signer in signers]
     return _encode(Envelope(record.payload_type(), payload, tuple(signatures)))

@@ -121,5 +121,12 @@ def parse_record(payload: bytes, kind: type[_Record], limit: int) -> _Record:
 
 
 def encode_record(record: Record) -> bytes:
-    """Return the payload bytes of a record: UTF-8 JSON, keys sorted, no spaces."""
-    return msgspec.json.encode(record, order="sorted")
+    """Return the payload bytes of a record: UTF-8 JSON, keys sorted, no spaces.
+
+    Raises:
+        RecordError: It holds text or a number that JSON cannot carry.
+    """
+    try:
+        return msgspec.json.encode(record, order="sorted")
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"{record.KIND} cannot be written: {str(error)[:120]}") from error

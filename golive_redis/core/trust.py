@@ -6,7 +6,7 @@ import msgspec
 
 from golive_redis.core.beat import Beat
 from golive_redis.core.directive import Grant, Restriction, Revocation
-from golive_redis.core.envelope import R, Verified, verify
+from golive_redis.core.envelope import R, Verified, peek, verify
 from golive_redis.core.finding import Report
 from golive_redis.core.keyset import Keyset, Role
 from golive_redis.core.ledger import Note
@@ -45,16 +45,9 @@ class Trust(msgspec.Struct, frozen=True):
 
     def receipt(self, raw: bytes) -> Verified[Receipt]:
         """Verify a receipt: a worker key, or that heartbeat's own key."""
-        try:
-            verified = self._verify(raw, Receipt, Role.WORKER)
-        except RecordError:
-            verified = self._verify(raw, Receipt, Role.HEARTBEAT)
-            if verified.record.heartbeat is None:
-                raise RecordError("a heartbeat's key answers for no worker") from None
-            return verified
-        if verified.record.worker is None:
-            raise RecordError("a worker's key answers for no heartbeat")
-        return verified
+        # Whom it claims to answer for says which role must have signed the very same bytes.
+        claims_worker = peek(raw, Receipt).worker is not None
+        return self._verify(raw, Receipt, Role.WORKER if claims_worker else Role.HEARTBEAT)
 
     def note(self, raw: bytes, role: Role) -> Verified[Note]:
         """Verify a note of somebody in `role`."""

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ConnectionError as RedisConnectionError,
     NoPermissionError,
     NoScriptError,
@@ -39,11 +40,13 @@ Reply = Any
 _SENTINEL = "redis+sentinel"
 
 # redis-py takes the code off the message of errors that have a class of their own.
-_CODES: tuple[tuple[type[ResponseError], str], ...] = (
+_CODES: tuple[tuple[type[RedisError], str], ...] = (
     (NoScriptError, "NOSCRIPT"),
     (NoPermissionError, "NOPERM"),
     (OutOfMemoryError, "OOM"),
     (ReadOnlyError, "READONLY"),
+    (BusyLoadingError, "LOADING"),
+    (AuthenticationError, "NOAUTH"),
 )
 
 
@@ -63,6 +66,7 @@ class StoreRefusedError(StoreError):
 
 _HINTS = {
     "OOM": "Redis has reached maxmemory; free memory or raise the limit",
+    "LOADING": "Redis is still reading its data; try again in a moment",
     "MISCONF": "Redis cannot save to disk; see its log",
     "READONLY": "this is a replica; connect to the primary, or through Sentinel",
     "NOREPLICAS": "too few replicas are connected for min-replicas-to-write",
@@ -139,7 +143,10 @@ class RedisLink:
         return replies
 
     def receive(self, timeout_ms: float) -> Reply | None:
-        """Return the next reply, or None when none came in time."""
+        """Return the next reply, or None when none came in time; never reconnects."""
+        if not self._connection.is_connected:
+            # redis-py would connect anew: a socket without the subscriptions of the old one.
+            raise StoreUnavailableError("the connection is closed")
         with _maybe_applied():
             if not self._connection.can_read(timeout=timeout_ms / 1000):
                 return None
@@ -148,9 +155,16 @@ class RedisLink:
     def _read(self) -> Reply:
         with _maybe_applied():
             try:
-                return self._connection.read_response()
-            except ResponseError as error:
+                # Said explicitly: on a Sentinel connection redis-py's default is to keep it open
+                # after a timeout, and the late reply would answer the next command.
+                return self._connection.read_response(disconnect_on_error=True)
+            except (ResponseError, AuthenticationError, BusyLoadingError) as error:
                 raise _refused(error) from error
+            except RedisConnectionError as error:
+                # A Sentinel connection turns READONLY into a lost connection.
+                if isinstance(error.__context__, ReadOnlyError):
+                    raise _refused(error.__context__) from error
+                raise
 
     def close(self) -> None:
         """Close the socket. In a forked child this leaves the parent's connection alone."""
@@ -183,11 +197,14 @@ def _maybe_applied() -> Iterator[None]:
         raise MaybeAppliedError(f"no usable answer from Redis: {error}") from error
 
 
-def _refused(error: ResponseError) -> StoreRefusedError:
+def _refused(error: RedisError) -> StoreRefusedError:
     text = str(error)
-    for kind, code in _CODES:
-        if isinstance(error, kind):
-            return StoreRefusedError(code, f"{code} {text}")
+    code = getattr(error, "status_code", None)
+    for kind, name in _CODES:
+        if not code and isinstance(error, kind):
+            code = name
+    if code:
+        return StoreRefusedError(code, f"{code} {text}")
     return StoreRefusedError(text.partition(" ")[0], text)
 
 

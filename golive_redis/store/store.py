@@ -298,15 +298,18 @@ class Store:
             head_after,
             "1" if again else "",
         )
-        status, grant, restriction, origin, audit, detail = reply
-        return Stop(
-            Status(_text(status)),
-            _or_none(grant),
-            _or_none(restriction),
-            _text(origin) or None,
-            Audit(_text(audit)),
-            _text(detail),
-        )
+        try:
+            status, grant, restriction, origin, audit, detail = reply
+            return Stop(
+                Status(_text(status)),
+                _or_none(grant),
+                _or_none(restriction),
+                _text(origin) or None,
+                Audit(_text(audit)),
+                _text(detail),
+            )
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"unusable reply of revoke: {error}") from error
 
     def delete_active(self) -> int:
         """Delete the key without any record: the last resort, and it works without a signing key."""
@@ -316,6 +319,11 @@ class Store:
         """Append to the ledger, exactly once, if its head is still `head`."""
         names = (self.keys.head, self.keys.audit)
         return _step(scripts.run(self.link, "append", names, head, head_after, record))
+
+    def recorded(self, record: bytes, look_back: int) -> bool:
+        """Tell whether a record is among the newest entries of the ledger."""
+        entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", look_back)
+        return any(record in fields for _, fields in entries)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -402,11 +410,11 @@ class Store:
 
 
 def _step(reply: Reply) -> Step:
-    status, *rest = (_text(item) for item in reply)
     try:
+        status, *rest = (_text(item) for item in reply)
         return Step(Status(status), *rest[:2])
-    except ValueError as error:
-        raise StoreError(f"unusable reply: {status}") from error
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"unusable reply: {error}") from error
 
 
 def _parse_attend(reply: Reply) -> tuple[Status, Answer, str]:

@@ -13,8 +13,9 @@ if not term then return {'REFUSED', 'absent'} end
 if term ~= ARGV[4] then return {'REFUSED', 'term'} end
 local epoch = redis.pcall('HGET', ARGV[1] .. ':revoked', 'epoch')
 if bad(epoch) then return {'REFUSED', 'corrupt'} end
+if epoch and not tonumber(epoch) then return {'REFUSED', 'corrupt'} end
 if epoch and tonumber(epoch) >= tonumber(ARGV[4]) then return {'REFUSED', 'revoked'} end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+if bad(redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])) then return {'REFUSED', 'corrupt'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 local pttl = redis.call('PTTL', KEYS[2])
 if pttl >= 0 and pttl < tonumber(ARGV[5]) * 3 / 4 then

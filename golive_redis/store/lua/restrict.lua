@@ -8,18 +8,23 @@
 -- Reply {'OK', audit, detail} | {'SAME'} | {'REFUSED', why, detail} | {'CONFLICT', last, epoch}
 --       why: absent | term | corrupt    audit: AUDITED | HEAD (detail: the head) | FAILED
 local function bad(reply) return type(reply) == 'table' and reply.err end
+-- A value that is no number must not end the script half-way: there is no rollback.
+local function number(value) return tonumber(string.match(value or '', '^%d+$')) or 0 end
 local active = redis.pcall('HMGET', KEYS[1], 'term', 'last', 'epoch')
 if bad(active) then return {'REFUSED', 'corrupt', KEYS[1]} end
 if not active[1] then return {'REFUSED', 'absent', ''} end
 if active[1] ~= ARGV[1] then return {'REFUSED', 'term', active[1]} end
 local field = 'r:' .. ARGV[2]
-if redis.call('HGET', KEYS[1], field) == ARGV[3] then return {'SAME'} end
+local own = field .. ':' .. ARGV[4]
+for _, held in ipairs(redis.call('HMGET', KEYS[1], field, own)) do
+  if held == ARGV[3] then return {'SAME'} end
+end
 local again = ARGV[9] == '1'
 if not again and active[2] ~= ARGV[5] then return {'CONFLICT', active[2] or '', active[3] or '0'} end
 -- A re-asserted one that lost its number to another gets a field of its own: none is overwritten.
-if redis.call('HEXISTS', KEYS[1], field) == 1 then field = field .. ':' .. ARGV[4] end
+if redis.call('HEXISTS', KEYS[1], field) == 1 then field = own end
 redis.call('HSET', KEYS[1], field, ARGV[3])
-if not active[3] or tonumber(ARGV[2]) > tonumber(active[3]) then
+if number(ARGV[2]) > number(active[3]) then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'last', ARGV[4])
   redis.pcall('SET', KEYS[2], ARGV[2])
   redis.pcall('SET', KEYS[3], ARGV[4])
@@ -28,7 +33,7 @@ else
   redis.call('HSET', KEYS[1], 'last', ARGV[4])
   redis.pcall('SET', KEYS[3], ARGV[4])
 end
-redis.call('PUBLISH', ARGV[6], ARGV[3])
+redis.pcall('PUBLISH', ARGV[6], ARGV[3])
 if again then return {'OK', 'AUDITED', ''} end
 local head = redis.pcall('GET', KEYS[4])
 if bad(head) then return {'OK', 'FAILED', head.err} end

@@ -11,10 +11,12 @@
 --       when they are later than its epoch, to revoke again.   origin: run id of the primary that
 --       took the activation, or nil.   audit: AUDITED | HEAD (detail: the head) | FAILED | NONE
 local function bad(reply) return type(reply) == 'table' and reply.err end
+-- A value that is no number must not end the script half-way: there is no rollback.
+local function number(value) return tonumber(string.match(value or '', '^%d+$')) or 0 end
 local was = redis.pcall('HMGET', KEYS[1], 'term', 'grant', 'origin', 'epoch')
 if bad(was) then was = {} end
 local again = ARGV[7] == '1'
-if again and was[1] and tonumber(was[1]) > tonumber(ARGV[1]) then
+if again and was[1] and number(was[1]) > number(ARGV[1]) then
   return {'LATER', was[2], false, was[3] or false, 'NONE', ''}
 end
 local newest = was[4] and redis.pcall('HGET', KEYS[1], 'r:' .. was[4]) or false
@@ -28,17 +30,17 @@ if bad(stone) then
 end
 local origin = was[3] or stone[2]
 local status = 'SAME'
-if not stone[1] or tonumber(ARGV[1]) > tonumber(stone[1]) then
+if not stone[3] or number(ARGV[1]) > number(stone[1]) then
   status = 'OK'
   redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'record', ARGV[2], 'id', ARGV[3])
   if origin then redis.call('HSET', KEYS[3], 'origin', origin) end
   local used = redis.pcall('GET', KEYS[4])
-  if bad(used) or not used or tonumber(used) < tonumber(ARGV[1]) then
+  if bad(used) or number(used) < number(ARGV[1]) then
     redis.pcall('SET', KEYS[4], ARGV[1])
   end
   redis.pcall('SET', KEYS[5], ARGV[3])
 end
-redis.call('PUBLISH', ARGV[4], ARGV[2])
+redis.pcall('PUBLISH', ARGV[4], ARGV[2])
 local reply = {status, was[2] or false, newest or false, origin or false, 'NONE', ''}
 if again then return reply end
 
@@ -48,6 +50,10 @@ if bad(head) then
   return reply
 end
 head = head or string.rep('0', 64)
+if head == ARGV[6] then -- this entry is the newest already: the reply to the first try was lost
+  reply[5] = 'AUDITED'
+  return reply
+end
 if head ~= ARGV[5] then
   reply[5], reply[6] = 'HEAD', head
   return reply
