@@ -89,3 +89,8 @@ class ClockWatch:
         if abs(wall - boot) > WALL_STEP_MS + noise:
             return f"wall clock stepped by {wall - boot:.0f} ms"
         return None
+
+
+def pause_ms(duration_ms: float) -> None:
+    """Sleep. Only loops that poll for a person use this; guards and heartbeats wait on events."""
+    time.sleep(max(0.0, duration_ms) / 1000)

@@ -198,7 +198,9 @@ def _explain(
     at = at.rstrip("`") or "$"
     unknown = re.search(r"unknown field `(.*)`", message)
     if unknown is None:
-        where = f"{path}:{_line(at, lines)}"
+        # A rule over several settings names the one to change first: `timing is one of ...`.
+        word = re.match(r"[a-z_]+", message)
+        where = f"{path}:{_line(f'{at}.{word[0]}' if word else at, lines)}"
         name = at[2:] if at != "$" else ""
         return ConfigError(f"{where}: {name + ': ' if name else ''}{message}")
     name = unknown.group(1)

@@ -158,7 +158,7 @@ class Guard:
             trust=trust,
             timing=config.policy.timers,
             signer=config.signer("worker", trust.keyset),
-            address=address(config),
+            address=Address.of(config),
             state_dir=config.state_dir,
         )
 
@@ -350,20 +350,6 @@ class Order:
         trace: TracebackType | None,
     ) -> None:
         self._guard._flying.discard(self)
-
-
-def address(config: configuration.Config) -> Address:
-    """Return where the store of a configuration is, with the login from the environment."""
-    store = config.policy.store
-    tls = store.tls
-    files = (
-        {} if tls is None else {
-            name: str(config.resolve(value))
-            for name, value in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
-            if value is not None
-        }
-    )
-    return Address(config.url, store.username, config.password, **files)
 
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:

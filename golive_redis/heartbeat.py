@@ -27,7 +27,7 @@ from golive_redis.core.trust import Trust
 from golive_redis.core.view import Ask, Latch
 from golive_redis.courier import Courier
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
-from golive_redis.revoking import reassert
+from golive_redis.tombstone import reassert
 from golive_redis.spool import Spool
 from golive_redis.statefile import HeartbeatState, StateFile, StateFileError
 from golive_redis.store.connect import Address, Link, assert_user

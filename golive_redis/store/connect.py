@@ -29,6 +29,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from golive_redis.config import Config
 from golive_redis.errors import (
     ConfigError,
     MaybeAppliedError,
@@ -125,13 +126,13 @@ class RedisLink:
     def send(self, *args: str | bytes | int) -> None:
         """Send a command without reading its reply."""
         self.open()
-        with _maybe_applied():
+        with self._maybe_applied():
             self._connection.send_command(*args)
 
     def pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Reply]:
         """Send several commands at once; an error reply stands in its place as an exception."""
         self.open()
-        with _maybe_applied():
+        with self._maybe_applied():
             packed = self._connection.pack_commands(commands)
             self._connection.send_packed_command(packed)
         replies: list[Reply] = []
@@ -147,13 +148,13 @@ class RedisLink:
         if not self._connection.is_connected:
             # redis-py would connect anew: a socket without the subscriptions of the old one.
             raise StoreUnavailableError("the connection is closed")
-        with _maybe_applied():
+        with self._maybe_applied():
             if not self._connection.can_read(timeout=timeout_ms / 1000):
                 return None
         return self._read()
 
     def _read(self) -> Reply:
-        with _maybe_applied():
+        with self._maybe_applied():
             try:
                 # Said explicitly: on a Sentinel connection redis-py's default is to keep it open
                 # after a timeout, and the late reply would answer the next command.
@@ -165,6 +166,17 @@ class RedisLink:
                 if isinstance(error.__context__, ReadOnlyError):
                     raise _refused(error.__context__) from error
                 raise
+
+    @contextmanager
+    def _maybe_applied(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            self.close()  # redis-py leaves it open in some cases; a late reply must find nobody
+            raise MaybeAppliedError(f"no answer from Redis: {error}") from error
+        except RedisError as error:
+            self.close()
+            raise MaybeAppliedError(f"no usable answer from Redis: {error}") from error
 
     def close(self) -> None:
         """Close the socket. In a forked child this leaves the parent's connection alone."""
@@ -185,16 +197,6 @@ def _unavailable() -> Iterator[None]:
         raise StoreUnavailableError(f"cannot reach Redis: {error}") from error
     except RedisError as error:
         raise StoreUnavailableError(f"Redis does not serve us: {error}") from error
-
-
-@contextmanager
-def _maybe_applied() -> Iterator[None]:
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise MaybeAppliedError(f"no answer from Redis: {error}") from error
-    except RedisError as error:
-        raise MaybeAppliedError(f"no usable answer from Redis: {error}") from error
 
 
 def _refused(error: RedisError) -> StoreRefusedError:
@@ -225,11 +227,25 @@ class Address(msgspec.Struct, frozen=True):
     cert: str | None = None
     key: str | None = None
 
-    def link(self, *, timeout_ms: float, name: str = "golive") -> RedisLink:
+    @classmethod
+    def of(cls, config: Config) -> Address:
+        """Return where the store of a configuration is, with the login from the environment."""
+        store = config.policy.store
+        files = {
+            name: str(config.resolve(value))
+            for name in ("ca", "cert", "key")
+            if (value := getattr(store.tls, name, None)) is not None
+        }
+        return cls(config.url, store.username, config.password, **files)
+
+    def link(
+        self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
+    ) -> RedisLink:
         """Return a new, not yet connected link.
 
         Args:
-            timeout_ms: Bound on connecting and on each read and write.
+            timeout_ms: Bound on each read and write.
+            connect_timeout_ms: Bound on connecting; the same when None.
             name: Client name, as `CLIENT LIST` shows it.
 
         Raises:
@@ -237,7 +253,7 @@ class Address(msgspec.Struct, frozen=True):
         """
         options: dict[str, Any] = {
             "socket_timeout": timeout_ms / 1000,
-            "socket_connect_timeout": timeout_ms / 1000,
+            "socket_connect_timeout": (connect_timeout_ms or timeout_ms) / 1000,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
             "client_name": name,
@@ -276,7 +292,9 @@ class Address(msgspec.Struct, frozen=True):
         hosts = parts.netloc.rpartition("@")[2].split(",")
         nodes = [
             (host.strip("[]"), int(port or 26379))
-            for host, _, port in (item.rpartition(":") if ":" in item else (item, "", "") for item in hosts)
+            for host, _, port in (
+                item.rpartition(":") if ":" in item else (item, "", "") for item in hosts
+            )
         ]
         if parts.username:
             options.setdefault("username", unquote(parts.username))

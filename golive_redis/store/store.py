@@ -71,6 +71,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     beats: Mapping[str, bytes]
     revoked: bytes | None
     revoked_origin: str | None
+    confirmed: bytes | None
     epoch_hint: int
     last: str
     head: str
@@ -368,11 +369,30 @@ class Store:
             beats=_pairs(beats or ()),
             revoked=stone.get("record"),
             revoked_origin=_text(stone.get("origin")) or None,
+            confirmed=stone.get("confirmed"),
             epoch_hint=int(epoch) if (epoch or b"").isdigit() else 0,
             last=_text(last),
             head=_text(head) or GENESIS,
             corrupt=corrupt,
         )
+
+    def told_directives(self) -> list[bytes]:
+        """Return the newest directive that each pod on a roster says it has verified."""
+        keys, link = self.keys, self.link
+        members = link.call("ZRANGE", keys.fleet, 0, MAX_POD_READ - 1)
+        pods = [_text(member).rpartition(":")[::2] for member in members]
+        names = [keys.worker(*pod) for pod in pods]
+        roster = _pairs(link.call("HGETALL", keys.heartbeats))
+        names += [keys.heartbeat(name, _text(raw)) for name, raw in roster.items()]
+        replies = link.pipeline([("HGET", name, "directive") for name in names]) if names else []
+        return [raw for raw in replies if isinstance(raw, bytes) and raw]
+
+    def confirm(self, directive: str, note: bytes) -> bool:
+        """Put the signed word that a stop is complete beside its tombstone, if that still stands."""
+        if self.link.call("HGET", self.keys.revoked, "id") != directive.encode():
+            return False
+        self.link.call("HSET", self.keys.revoked, "confirmed", note)
+        return True
 
     def workers(self) -> list[Presence]:
         """Return the roster of workers, each with its presence."""

@@ -84,7 +84,7 @@ class Party:
         self.approvals = approvals
         self.keyset_file: dict[str, Any] = {
             "version": version,
-            "thresholds": {"approver": approvals},
+            "thresholds": {"approver": approvals} if approvals > 1 else {},
             "principals": {
                 name: {"roles": list(held), "keys": [encode_public(self.signers[name].public)]}
                 for name, held in roles.items()

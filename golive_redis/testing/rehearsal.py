@@ -21,11 +21,12 @@ def answer(nonce: str, grant: bytes | None = None, *restrictions: bytes, **field
         restrictions: Those in force.
         fields: Other fields of `Answer`, or replacements.
     """
-    last = identity((grant, *restrictions)[-1]) if grant is not None else None
+    if grant is not None and "last" not in fields:
+        fields["last"] = identity((grant, *restrictions)[-1])
     values: dict[str, Any] = {
         "nonce": nonce,
         "corrupt": None,
-        "last": last,
+        "last": None,
         "pttl_ms": 24_000 if grant is not None else -2,
         "grant": grant,
         "restrictions": restrictions,

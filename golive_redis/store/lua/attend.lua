@@ -12,36 +12,39 @@
 --       tombstone is 'SAME' when it is the caller's. Absent values are nil.
 -- Siblings are derived from the namespace: ACL demands read and write on every declared key.
 local ns, nonce = ARGV[1], ARGV[2]
-local function corrupt(key) return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false} end
 local function bad(reply) return type(reply) == 'table' and reply.err end
+local function corrupt(key, reply)
+  if not string.find(tostring(reply.err), 'WRONGTYPE', 1, true) then return reply end -- e.g. NOPERM
+  return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false}
+end
 
 if #ARGV > 8 then
   redis.call('HSET', KEYS[1], unpack(ARGV, 9))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] == 'worker' then
     local roster = redis.pcall('ZADD', KEYS[2], 'NX', redis.call('TIME')[1], ARGV[5])
-    if bad(roster) then return corrupt(KEYS[2]) end
+    if bad(roster) then return corrupt(KEYS[2], roster) end
   else
     local roster = redis.pcall('HSET', KEYS[2], ARGV[5], ARGV[8])
-    if bad(roster) then return corrupt(KEYS[2]) end
+    if bad(roster) then return corrupt(KEYS[2], roster) end
   end
 else
   local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1
   local listed = redis.pcall(ARGV[7] == 'worker' and 'ZSCORE' or 'HGET', KEYS[2], ARGV[5])
-  if bad(listed) then return corrupt(KEYS[2]) end
+  if bad(listed) then return corrupt(KEYS[2], listed) end
   if not alive or not listed then
     return {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
   end
 end
 
 local stone = redis.pcall('HMGET', ns .. ':revoked', 'record', 'id')
-if bad(stone) then return corrupt(ns .. ':revoked') end
+if bad(stone) then return corrupt(ns .. ':revoked', stone) end
 local tombstone = stone[1]
 if tombstone and stone[2] and stone[2] == ARGV[4] then tombstone = 'SAME' end
 
 local active = ns .. ':active'
 local known = redis.pcall('HMGET', active, 'last', 'grant')
-if bad(known) then return corrupt(active) end
+if bad(known) then return corrupt(active, known) end
 local last, grant, restrictions = known[1], known[2], {}
 if grant and last and last == ARGV[3] then
   grant = 'SAME'
@@ -55,7 +58,7 @@ end
 local beats = {}
 if grant then
   beats = redis.pcall('HGETALL', ns .. ':beat')
-  if bad(beats) then return corrupt(ns .. ':beat') end
+  if bad(beats) then return corrupt(ns .. ':beat', beats) end
 end
 local head = redis.pcall('GET', ns .. ':head')
 if bad(head) then head = false end

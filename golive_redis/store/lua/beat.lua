@@ -15,7 +15,10 @@ local epoch = redis.pcall('HGET', ARGV[1] .. ':revoked', 'epoch')
 if bad(epoch) then return {'REFUSED', 'corrupt'} end
 if epoch and not tonumber(epoch) then return {'REFUSED', 'corrupt'} end
 if epoch and tonumber(epoch) >= tonumber(ARGV[4]) then return {'REFUSED', 'revoked'} end
-if bad(redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])) then return {'REFUSED', 'corrupt'} end
+local beat = redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])
+if bad(beat) then
+  return string.find(tostring(beat.err), 'WRONGTYPE', 1, true) and {'REFUSED', 'corrupt'} or beat -- e.g. NOPERM
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 local pttl = redis.call('PTTL', KEYS[2])
 if pttl >= 0 and pttl < tonumber(ARGV[5]) * 3 / 4 then

@@ -32,6 +32,7 @@ local origin = was[3] or stone[2]
 local status = 'SAME'
 if not stone[3] or number(ARGV[1]) > number(stone[1]) then
   status = 'OK'
+  redis.call('HDEL', KEYS[3], 'confirmed')
   redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'record', ARGV[2], 'id', ARGV[3])
   if origin then redis.call('HSET', KEYS[3], 'origin', origin) end
   local used = redis.pcall('GET', KEYS[4])

@@ -1,0 +1,1 @@
+"""Checks: where facts come from. `golive_redis.core.finding` says what they amount to."""

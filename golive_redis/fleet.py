@@ -1,0 +1,106 @@
+"""The fleet as an operator sees it: receipts as they arrive, and the roster they are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from golive_redis.core.barrier import Collected, Pod, Roster
+from golive_redis.core.receipt import Receipt
+from golive_redis.core.trust import Trust
+from golive_redis.errors import RecordError, StoreError
+from golive_redis.store.connect import Link
+from golive_redis.store.store import Store
+
+MAX_REFUSED = 1_000
+
+
+class Receipts:
+    """Collects the verified receipts for directives, from the channel and from the store.
+
+    Args:
+        trust: Verifies them.
+        clock_ms: Steady clock; the arrival here is the only time that counts.
+    """
+
+    def __init__(self, trust: Trust, clock_ms: Callable[[], float]) -> None:
+        self._trust = trust
+        self._clock = clock_ms
+        self._seen: set[bytes] = set()
+        self.by_directive: dict[str, list[tuple[Receipt, float]]] = {}
+        self.refused: list[str] = []
+
+    def take(self, raw: bytes) -> Receipt | None:
+        """Take in one envelope; None when it is refused or known."""
+        if raw in self._seen:
+            return None
+        now = self._clock()
+        try:
+            receipt = self._trust.receipt(raw).record
+        except RecordError as error:
+            if len(self.refused) < MAX_REFUSED:
+                self.refused.append(error.message)
+            return None
+        self._seen.add(raw)
+        self.by_directive.setdefault(receipt.directive, []).append((receipt, now))
+        return receipt
+
+    def listen(self, link: Link, timeout_ms: float) -> bool:
+        """Take what the subscribed link has to say within that time; True when something came."""
+        message = link.receive(timeout_ms)
+        if message is None:
+            return False
+        if isinstance(message, list) and message[0] == b"message":
+            self.take(message[2])
+        return True
+
+    def read(self, store: Store, directive: str) -> None:
+        """Take the stored receipts for a directive."""
+        for raw in store.receipts(directive):
+            self.take(raw)
+
+    def collected(self, directives: list[str]) -> Collected:
+        """Return the receipts for any of these directives, as the barrier wants them.
+
+        A stop that had to be signed again is one stop: a pod that latched for the later directive
+        has latched for the earlier.
+        """
+        out = Collected()
+        for directive in directives:
+            for receipt, at in self.by_directive.get(directive, ()):
+                out.add(receipt, at)
+        return out
+
+
+class Known(msgspec.Struct, frozen=True):
+    """Rosters as read from the store."""
+
+    roster: Roster
+    alive: frozenset[Pod]
+
+
+def read_rosters(store: Store) -> Known:
+    """Read who is on the rosters, and which workers are alive.
+
+    Raises:
+        StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
+    """
+    workers = store.workers()
+    heartbeats = store.heartbeats()
+    return Known(
+        Roster(
+            frozenset(item.name for item in heartbeats),
+            frozenset(Pod(item.name, item.instance) for item in workers),
+        ),
+        frozenset(Pod(item.name, item.instance) for item in workers if item.alive),
+    )
+
+
+def strike_silent(store: Store, known: Known, answered: set[Pod]) -> None:
+    """After a completed stop, take workers off the roster that are gone without a goodbye."""
+    gone = known.roster.workers - known.alive - answered
+    try:
+        store.strike([f"{pod.worker}:{pod.instance}" for pod in sorted(gone)])
+    except StoreError:
+        return  # they stay, and the next completed stop strikes them
