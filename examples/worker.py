@@ -17,7 +17,7 @@ def main(worker: str) -> None:
     with Guard.open("config/go_live.yaml", worker=worker, labels={"venue": "paper"}) as guard:
         while True:
             # The order counts as in flight until the block ends, and a stop waits for it.
-            with guard.order(ORDER, symbol="BTCUSDT") as answer:
+            with guard.order(what=ORDER, symbol="BTCUSDT") as answer:
                 match answer:
                     case Permit(fence=fence):
                         # Asked again just before the send: preparing an order takes time.

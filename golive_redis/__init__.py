@@ -1,9 +1,30 @@
 """A kill switch for trading fleets, over Redis: off when anything is unknown."""
 
-from golive_redis.core.decision import Denial, Intent, Permit, Phase, Reason
-from golive_redis.core.directive import Limits, Mode, Profile
-from golive_redis.errors import ConfigError, GoliveError, NotPermittedError
-from golive_redis.guard import Guard, Health
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from golive_redis.core.decision import Denial, Intent, Permit, Phase, Reason
+    from golive_redis.core.directive import Limits, Mode, Profile
+    from golive_redis.errors import ConfigError, GoliveError, NotPermittedError
+    from golive_redis.guard import Guard, Health
+
+# Loaded on first use (PEP 562): `golive revoke` is in this package too, and loading the guard would
+# hold up every stop by 20 ms.
+_HOMES = {
+    "ConfigError": "errors",
+    "Denial": "core.decision",
+    "GoliveError": "errors",
+    "Guard": "guard",
+    "Health": "guard",
+    "Intent": "core.decision",
+    "Limits": "core.directive",
+    "Mode": "core.directive",
+    "NotPermittedError": "errors",
+    "Permit": "core.decision",
+    "Phase": "core.decision",
+    "Profile": "core.directive",
+    "Reason": "core.decision",
+}
 
 __all__ = [
     "ConfigError",
@@ -20,3 +41,13 @@ __all__ = [
     "Profile",
     "Reason",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'golive_redis' has no attribute {name!r}")
+    value = getattr(import_module(f"golive_redis.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

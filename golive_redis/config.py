@@ -25,6 +25,10 @@ from golive_redis.errors import ConfigError
 DEFAULT_PATH = Path("config/go_live.yaml")
 MAX_FILE_BYTES = 1024 * 1024
 MAX_NODES = 50_000
+NAME_FIELD = "{name}"
+
+# A principal's name as the keyset allows it; above all it cannot leave the folder of the keys.
+_PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _T = TypeVar("_T")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -85,8 +89,13 @@ class Config(msgspec.Struct, frozen=True):
         """Return the keyset bound to this namespace and environment."""
         return Trust(self.keyset(), self.policy.namespace, self.policy.environment)
 
-    def signer(self, role: str, keyset: Keyset) -> Signer:
+    def signer(self, role: str, keyset: Keyset, *, name: str | None = None) -> Signer:
         """Load the private key for a role: `operator`, `heartbeat`, `revoker` or `worker`.
+
+        Args:
+            role: Which of the settings under `keys`.
+            keyset: Who the key speaks for.
+            name: A principal, which takes the place of `{name}` in the configured path.
 
         Raises:
             ConfigError: No key is configured, or it cannot be used.
@@ -97,13 +106,21 @@ class Config(msgspec.Struct, frozen=True):
                 pem.encode(), self.environ.get(keys.PASSPHRASE_VARIABLE), keys.KEY_VARIABLE
             )
             return keys.signer(private, keyset, keys.KEY_VARIABLE)
-        name = getattr(self.policy.keys, role)
-        if name is None:
+        file: str | None = getattr(self.policy.keys, role)
+        if file is None:
             raise ConfigError(
                 f"{self.path}: keys.{role} is not set",
                 hint=f"name a key file under keys.{role}, or put the PEM into {keys.KEY_VARIABLE}",
             )
-        return self.signer_from(self.resolve(name), keyset)
+        if NAME_FIELD in file:
+            if name is None or not _PRINCIPAL.fullmatch(name):
+                raise ConfigError(
+                    f"{self.path}: keys.{role} is {file}; {name!r} cannot stand for {NAME_FIELD}",
+                    hint="a name has letters, digits, dot, dash and underscore; at most 64",
+                )
+            # Replaced, not formatted: a path with other braces stays what it is.
+            file = file.replace(NAME_FIELD, name)
+        return self.signer_from(self.resolve(file), keyset)
 
     def signer_from(self, path: Path, keyset: Keyset) -> Signer:
         """Load the private key from a file."""

@@ -400,6 +400,11 @@ def loosen(
     now = clock.wall_ms()
     before = state.grant.record
     not_after = before.not_after_ms if minutes is None else now + minutes * 60_000
+    if not_after < before.not_after_ms:
+        raise RefusedError(
+            "the window would end earlier than it does now",
+            hint="`golive revoke` ends it; a longer --minutes extends it",
+        )
     record = msgspec.structs.replace(
         before,
         kind=kind,

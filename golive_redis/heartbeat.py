@@ -24,7 +24,7 @@ from golive_redis.core.policy import Timing
 from golive_redis.core.pulse import Change, Happening, Pulse
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.core.trust import Trust
-from golive_redis.core.view import Ask, Latch
+from golive_redis.core.answer import Ask, Latch
 from golive_redis.courier import Courier
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
 from golive_redis.tombstone import reassert
@@ -53,6 +53,10 @@ class Heartbeat:
         address: Where Redis is.
         state_dir: Where it remembers its latch and term; None remembers nothing.
         say: Told in a sentence what an operator should know.
+
+    Attributes:
+        ready: Set once Redis has answered for the first time.
+        turned_ms: When the loop last began a turn, on the steady clock; for a watchdog.
 
     Raises:
         ConfigError: The key is another principal's, or the state file is held by a live process.
@@ -99,6 +103,7 @@ class Heartbeat:
         self._head: str | None = None
         self._last_waiting = ""
         self.ready = threading.Event()
+        self.turned_ms = clock.now_ms()
 
     def _remembered(self) -> Pulse:
         states = self._file.read_all(HeartbeatState) if self._file else []
@@ -121,6 +126,7 @@ class Heartbeat:
         period = self._timing.beat_every_ms / 1000
         due = time.monotonic()
         while not self._closing.is_set():
+            self.turned_ms = clock.now_ms()
             self._cycle()
             due = max(due + period, time.monotonic())
             while not self._closing.is_set():

@@ -42,6 +42,9 @@ def write(path: Path, private: Ed25519PrivateKey, passphrase: str | None = None)
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: {error.strerror}") from error
+    try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise ConfigError(f"{path} exists; a key is never overwritten") from error

@@ -27,7 +27,6 @@ from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.fleet import Known, Receipts, read_rosters, strike_silent
 from golive_redis.numbering import Directive, newest
 from golive_redis.operator_state import Memory
-from golive_redis.spool import Spool
 from golive_redis.store.connect import Address, RedisLink
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Audit, Status, Stop, Store
@@ -166,7 +165,8 @@ class Revoke:
             keyset = self._trust.keyset
             if self._key is not None:
                 return self._config.signer_from(Path(self._key), keyset)
-            return self._config.signer("operator", keyset)
+            only_revoker = self._config.policy.keys.operator is None
+            return self._config.signer("revoker" if only_revoker else "operator", keyset)
         except ConfigError as error:
             self._problem(f"no usable key, so nothing can be signed: {error.message}")
             return None
@@ -197,7 +197,7 @@ class Revoke:
 
     def _number_and_sign(self) -> None:
         found, readable = self._read_directives()
-        adopted = self._adopt(found)
+        adopted = self._adopt(found) if readable else None
         if adopted is not None:
             self._signed.append(adopted)
             return
@@ -407,6 +407,8 @@ class Revoke:
         return state
 
     def _spool(self, raw: bytes, state: LedgerState) -> LedgerState:
+        from golive_redis.spool import Spool  # noqa: PLC0415  (after the stop)
+
         folder = self._config.state_dir
         try:
             if folder is None:

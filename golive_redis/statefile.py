@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from golive_redis.core.record import Epoch, Strict
-from golive_redis.core.view import Latch
+from golive_redis.core.answer import Latch
 from golive_redis.errors import GoliveError
 
 MAX_SLOTS = 64

@@ -16,7 +16,7 @@ from golive_redis.core.directive import Restriction, Revocation
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.core.trust import Trust
-from golive_redis.core.view import Latch
+from golive_redis.core.answer import Latch
 from golive_redis.courier import Courier
 from golive_redis.statefile import StateFile, StateFileError, WorkerState
 

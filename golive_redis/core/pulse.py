@@ -26,7 +26,7 @@ from golive_redis.core.directive import (
 from golive_redis.core.envelope import Verified, decode
 from golive_redis.core.policy import Timing
 from golive_redis.core.trust import Trust
-from golive_redis.core.view import Answer, Latch
+from golive_redis.core.answer import Answer, Latch
 from golive_redis.errors import RecordError
 
 FRESH_ACTIVATION_MS = 60_000

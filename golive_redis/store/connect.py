@@ -51,6 +51,10 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
 )
 
 
+# A command that the ACL denies inside a script comes back as a plain ERR: Valkey's words, Redis's.
+_DENIED_INSIDE = ("ACL failure in script", "The user executing the script can't")
+
+
 class StoreRefusedError(StoreError):
     """Redis answered with an error; the command was not applied.
 
@@ -206,7 +210,9 @@ def _refused(error: RedisError) -> StoreRefusedError:
         if not code and isinstance(error, kind):
             code = name
     if code:
-        return StoreRefusedError(code, f"{code} {text}")
+        text = f"{code} {text}"
+    if any(words in text for words in _DENIED_INSIDE):
+        return StoreRefusedError("NOPERM", text)
     return StoreRefusedError(text.partition(" ")[0], text)
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.ledger import GENESIS
-from golive_redis.core.view import Answer, Ask
+from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.store import scripts
 from golive_redis.store.connect import Link, Reply, StoreRefusedError

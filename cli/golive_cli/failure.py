@@ -1,0 +1,47 @@
+"""The end of a command that failed: what is said, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from golive_cli.exits import code_of
+from golive_cli.output import Output
+from golive_redis.errors import GoliveError
+
+NOT_CONFIRMED = "; the stop is not confirmed"
+
+
+def report(error: BaseException, argv: Sequence[str]) -> int:
+    """Tell about an error and return the exit code.
+
+    Args:
+        error: Whatever escaped from the command.
+        argv: The words after `golive`. They decide about `--json`, because the error may be that
+            they could not be parsed.
+    """
+    command = argv[0] if argv else ""
+    code = code_of(error, command)
+    out = Output(as_json=wants_json(argv))
+    tail = NOT_CONFIRMED if command == "revoke" else ""
+    if isinstance(error, GoliveError):
+        out.fail(error.reason, error.message, error.hint)
+    elif isinstance(error, KeyboardInterrupt):
+        out.fail("interrupted", f"interrupted{tail}")
+    else:
+        out.fail(
+            "internal",
+            f"internal error: {type(error).__name__}: {error}{tail}",
+            "this is a defect of golive-redis; GOLIVE_DEBUG=1 shows where",
+        )
+        if os.environ.get("GOLIVE_DEBUG") == "1":
+            import traceback
+
+            traceback.print_exception(error)
+    return int(code)
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Tell whether `--json` is among the options."""
+    words = list(argv)
+    return "--json" in (words[: words.index("--")] if "--" in words else words)

@@ -1,0 +1,38 @@
+"""Options that every command has, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Configuration; else $GOLIVE_CONFIG, else config/go_live.yaml.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the ledger.")
+]
+Ticket = Annotated[
+    str, typer.Option("--ticket", metavar="REF", help="Reference for the ledger.", show_default=False)
+]
+KeyFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Another approver's key file; repeat it up to the threshold.",
+        show_default=False,
+    ),
+]
+Profiled = Annotated[
+    str | None,
+    typer.Option("--profile", help="Capital profile; else default_profile.", show_default=False),
+]

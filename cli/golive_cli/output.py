@@ -1,0 +1,136 @@
+"""What a command prints: results on stdout, errors and notes on stderr, `--json` as one object.
+
+Text that comes from Redis, from files or from other people is escaped before it reaches a terminal:
+whoever writes a reason or a label must not be able to move its cursor. Every write survives a
+reader that went away, so that the exit code still tells what happened.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, TextIO
+
+import msgspec
+
+_ANSI = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
+
+
+class Painted(NamedTuple):
+    """A piece of text with a colour (`red green yellow blue bold dim`), where colours are shown."""
+
+    text: str
+    colour: str
+
+
+Piece = str | Painted
+
+
+class Output:
+    """Where one command prints.
+
+    Args:
+        as_json: `--json` was given: `line` and `table` print nothing, `result` and `fail` print an
+            object on stdout.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.terminal = (
+            sys.stdout is not None
+            and sys.stdout.isatty()
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
+        self.coloured = self.terminal and not os.environ.get("NO_COLOR")
+
+    def result(self, value: object) -> None:
+        """Print the result as JSON, if that was asked for; to people, commands print lines."""
+        if self.as_json:
+            write(sys.stdout, msgspec.json.encode(value).decode() + "\n")
+
+    def line(self, *pieces: Piece) -> None:
+        """Print one line for people."""
+        if not self.as_json:
+            write(sys.stdout, "".join(map(self._shown, pieces)) + "\n")
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
+        """Print a table for people: drawn on a terminal, plain aligned columns elsewhere."""
+        if self.as_json:
+            return
+        write(sys.stdout, _drawn(headers, rows) if self.terminal else plain(headers, rows))
+
+    def note(self, text: str) -> None:
+        """Print a line on stderr that is no result: progress, advice, a warning."""
+        write(sys.stderr, clean(text) + "\n")
+
+    def fail(self, reason: str, message: str, hint: str = "") -> None:
+        """Print an error: on stderr, or as `{"error": ...}` on stdout with `--json`."""
+        if self.as_json:
+            self.result({"error": {"reason": reason, "message": message, "hint": hint}})
+            return
+        write(sys.stderr, f"error: {clean(message)}\n" + (f"hint: {clean(hint)}\n" if hint else ""))
+
+    def _shown(self, piece: Piece) -> str:
+        text = clean(_text(piece))
+        if isinstance(piece, Painted) and self.coloured:
+            return f"\x1b[{_ANSI[piece.colour]}m{text}\x1b[0m"
+        return text
+
+
+def clean(text: str) -> str:
+    """Return the text with everything but printable characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Write and flush; a reader that went away is no error, a full disk is one."""
+    if stream is None:  # started with a closed descriptor
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # What is still in the buffer goes nowhere, instead of failing again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _text(piece: Piece) -> str:
+    return piece.text if isinstance(piece, Painted) else piece
+
+
+def plain(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
+    """Return a table as aligned columns, without colours or lines."""
+    lines = [list(headers), *([clean(_text(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headers, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        # Text, not str: rich would read [brackets] in a reason as its markup.
+        table.add_row(
+            *(
+                Text(clean(_text(cell)), style=cell.colour if isinstance(cell, Painted) else "")
+                for cell in row
+            )
+        )
+    console = Console(highlight=False)
+    # Captured, because rich ends the process by itself when its reader went away.
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

@@ -1,0 +1,67 @@
+"""What passes between a pod and the store: the question, the answer, and the latch that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from golive_redis.core.record import Ms, Strict
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One reply of the `attend` script, parsed but not verified.
+
+    Attributes:
+        nonce: Repeats the question's.
+        corrupt: Name of a key of the wrong type, or None.
+        last: Identity of the directive that wrote the state last, as the store claims; None when
+            nothing is active.
+        pttl_ms: Remaining life of the active key; negative when it has none.
+        grant: Envelope, or None when nothing is active or when `unchanged`.
+        restrictions: Envelopes.
+        unchanged: The store says that the state is the one whose `last` the question named.
+        beats: Envelope by heartbeat name.
+        revoked: Envelope of the tombstone; None when there is none or when `revoked_unchanged`.
+    """
+
+    nonce: str
+    corrupt: str | None
+    last: str | None
+    pttl_ms: int
+    grant: bytes | None
+    restrictions: tuple[bytes, ...]
+    unchanged: bool
+    beats: Mapping[str, bytes]
+    revoked: bytes | None
+    revoked_unchanged: bool
+
+    @property
+    def active(self) -> bool:
+        """True when the store holds a grant."""
+        return self.unchanged or self.grant is not None
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What the next question says that the guard knows already, so that it is left out."""
+
+    nonce: str
+    known_last: str
+    known_revoked: str
+
+
+class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The durable memory of a stop: no term it covers will ever arm again.
+
+    Attributes:
+        epoch: Every term up to this one is over.
+        blind_before_ms: So is everything issued up to this Unix ms.
+    """
+
+    epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
+    blind_before_ms: Ms = 0
+
+    def covers(self, term: int, issued_at_ms: int) -> bool:
+        """Tell whether that term is over."""
+        return term <= self.epoch or issued_at_ms <= self.blind_before_ms
