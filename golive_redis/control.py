@@ -239,7 +239,7 @@ class Activation:
         )
         grant = operator.trust.grant(seal(record, *self.signers))
         rosters = read_rosters(operator.store).roster
-        put_grant(operator, grant, origin=operator.store.run_id())
+        put_grant(operator, grant, origin=operator.store.server().run_id)
         operator.remember(
             grant,
             term=epoch,

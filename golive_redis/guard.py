@@ -354,8 +354,8 @@ class Order:
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:
     try:
-        convert(worker, Name)  # type: ignore[arg-type]
-        known = convert(dict(labels or {}), _Labels)  # type: ignore[arg-type]
+        convert(worker, Name)
+        known = convert(dict(labels or {}), _Labels)
     except RecordError as error:
         raise ConfigError(
             f"worker {worker!r} with labels {dict(labels or {})!r}: {error.message}",

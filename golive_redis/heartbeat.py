@@ -144,6 +144,8 @@ class Heartbeat:
         self._wake.set()
 
     def _cycle(self) -> None:
+        if self._durable is Durable.FAILED:
+            self._persist()
         if self._guarded(self._read):
             self._guarded(self._beat)
             self._guarded(self._send_spool)

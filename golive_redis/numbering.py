@@ -17,7 +17,7 @@ from golive_redis.errors import RecordError, RefusedError
 HINT_SLACK = 1_000_000
 
 Directive = Verified[Grant] | Verified[Restriction] | Verified[Revocation]
-_KINDS = {kind.payload_type(): kind for kind in (Grant, Restriction, Revocation)}
+_KINDS: dict[str, type[Grant | Restriction | Revocation]] = {kind.payload_type(): kind for kind in (Grant, Restriction, Revocation)}
 
 
 def verify_directive(raw: bytes, trust: Trust) -> Directive:

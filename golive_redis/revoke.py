@@ -20,6 +20,7 @@ from golive_redis.config import Config
 from golive_redis.core.barrier import By, Collected, Outcome, Result, Roster, judge
 from golive_redis.core.directive import Grant, Revocation
 from golive_redis.core.envelope import Signer, Verified, identity_of, seal
+from golive_redis.core.keyset import Role
 from golive_redis.core.ledger import Note
 from golive_redis.core.record import MAX_INT
 from golive_redis.core.trust import Trust
@@ -38,6 +39,8 @@ REPEAT_MS = 1_000.0
 POLL_MS = 250.0
 MAX_SIGNED = 5
 GRACE_MS = 2_000
+MAX_DRAINED = 10_000
+WAIT_MS = 50
 
 
 class LedgerState(StrEnum):
@@ -106,16 +109,19 @@ class Revoke:
         self._config = config
         self._reason = reason
         self._ticket = ticket
-        self._dead = dead
+        self._trust: Trust = config.trust()
+        known = set(self._trust.keyset.principals(Role.HEARTBEAT))
+        self._dead = dead & known
+        self._unknown_dead = dead - known
         self._key = key
         self._say = say
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
-        self._trust: Trust = config.trust()
         self._address = Address.of(config)
         self._keys = Keyspace(self._trust.namespace)
         self._receipts = Receipts(self._trust, clock.now_ms)
         self._problems: list[str] = []
+        self._said: set[str] = set()
         self._link: RedisLink | None = None
         self._channel: RedisLink | None = None
         self._signed: list[Verified[Revocation]] = []
@@ -141,6 +147,8 @@ class Revoke:
         Raises:
             ConfigError: The keyset or the configuration cannot be used.
         """
+        for name in sorted(self._unknown_dead):
+            self._problem(f"{name!r} is no heartbeat in the keyset; the attestation is ignored")
         signer = self._signer()
         self._memory = self._remember()
         self._attempt(self._connect)
@@ -243,7 +251,7 @@ class Revoke:
         if self._active_grant is not None:
             return None
         self._say(f"already revoked by {found.record.by} (epoch {found.record.epoch})")
-        return found  # type: ignore[return-value]
+        return found
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
         signer = self._operator
@@ -355,8 +363,12 @@ class Revoke:
             self._known = read_rosters(store)
         for item in self._signed:
             self._receipts.read(store, item.identity)
-        run_id = store.run_id()
-        self._same_primary = bool(run_id) and run_id == self._origin
+        server = store.server()
+        self._same_primary = bool(server.run_id) and server.run_id == self._origin
+        if server.replicas and self._shown:
+            # Evidence for the operator, never success: a failover may still lose what they have.
+            have = store.replicated(server.replicas, WAIT_MS)
+            self._say_once(f"{have} of {server.replicas} replica(s) have the tombstone")
 
     def _repeat(self) -> None:
         """Publish again and make sure that a primary shows the tombstone."""
@@ -375,7 +387,11 @@ class Revoke:
             time.sleep(max(0.0, timeout_ms) / 1000)
             return
         try:
-            self._receipts.listen(self._channel, max(1.0, timeout_ms))
+            more = self._receipts.listen(self._channel, max(1.0, timeout_ms))
+            for _ in range(MAX_DRAINED):  # a fleet answers at once: judge after all of it
+                if not more:
+                    break
+                more = self._receipts.listen(self._channel, 0.0)
         except StoreError as error:
             self._problem(error.message)
             self._close()
@@ -504,6 +520,11 @@ class Revoke:
         except StoreError as error:
             self._problem(error.message)
             self._close()
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
     def _problem(self, text: str) -> None:
         if text not in self._problems:

@@ -52,7 +52,7 @@ class SkipLog:
 
     def flush(self) -> None:
         """Write the newest lines, and how many more there were."""
-        lines = []
+        lines: list[tuple[str, str]] = []
         while self._lines and len(lines) < MAX_LINES_PER_FLUSH:
             lines.append(self._lines.popleft())
         for what, explain in lines:

@@ -43,7 +43,9 @@ def activate(
     keys: KeyFiles = None,
     minutes: Annotated[
         int | None,
-        typer.Option("--minutes", min=1, max=44_640, help="Length of the window; else the policy's."),
+        typer.Option(
+            "--minutes", min=1, max=44_640, help="Length of the window; else the policy's."
+        ),
     ] = None,
     wait: Annotated[
         float,
@@ -53,7 +55,9 @@ def activate(
         bool,
         typer.Option("--over-unconfirmed", help="Although the last stop was never confirmed."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the environment's name.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for the environment's name.")
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
@@ -133,7 +137,12 @@ def _show(out: Output, activated: Activated) -> None:
         )
     )
     rows = [
-        [item.id, item.instance[:6], Painted("armed", "green") if item.armed else "not armed", item.reason]
+        [
+            item.id,
+            item.instance[:6],
+            Painted("armed", "green") if item.armed else "not armed",
+            item.reason,
+        ]
         for item in workers
     ]
     if rows:

@@ -81,7 +81,8 @@ def restore(
 def extend(
     reason: Reason,
     minutes: Annotated[
-        int, typer.Option("--minutes", min=1, max=44_640, help="New length of the window, from now.")
+        int,
+        typer.Option("--minutes", min=1, max=44_640, help="New length of the window, from now."),
     ],
     keys: KeyFiles = None,
     ticket: Ticket = "",
@@ -136,11 +137,13 @@ def _show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> N
         Applied(pod.worker, pod.instance, round(ms, 1)) for pod, ms in sorted(done.applied.items())
     ]
     workers += [Applied(pod.worker, pod.instance, None) for pod in done.silent]
-    out.result(
-        RestrictResult(record.kind, record.epoch, record.term, labels, done.ledger, workers)
-    )
+    out.result(RestrictResult(record.kind, record.epoch, record.term, labels, done.ledger, workers))
     rows = [
-        [row.id, row.instance[:6], "no answer" if row.applied_ms is None else f"{row.applied_ms:.0f} ms"]
+        [
+            row.id,
+            row.instance[:6],
+            "no answer" if row.applied_ms is None else f"{row.applied_ms:.0f} ms",
+        ]
         for row in workers
     ]
     if rows:

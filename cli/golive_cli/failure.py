@@ -27,7 +27,9 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     if isinstance(error, GoliveError):
         out.fail(error.reason, error.message, error.hint)
     elif isinstance(error, KeyboardInterrupt):
-        out.fail("interrupted", f"interrupted{tail}")
+        # Whoever pressed Ctrl-C knows it; only for a stop there is something to tell.
+        if tail:
+            out.fail("interrupted", f"interrupted{tail}")
     else:
         out.fail(
             "internal",

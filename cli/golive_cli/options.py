@@ -17,11 +17,10 @@ ConfigFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Reason = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the ledger.")
-]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the ledger.")]
 Ticket = Annotated[
-    str, typer.Option("--ticket", metavar="REF", help="Reference for the ledger.", show_default=False)
+    str,
+    typer.Option("--ticket", metavar="REF", help="Reference for the ledger.", show_default=False),
 ]
 KeyFiles = Annotated[
     list[Path] | None,

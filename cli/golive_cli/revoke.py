@@ -187,7 +187,9 @@ def _advice(report: Report) -> list[str]:
     if report.ledger is LedgerState.SPOOLED:
         lines.append("The ledger entry is spooled; the next command or a heartbeat sends it.")
     if report.ledger is LedgerState.FAILED:
-        lines.append("AUDIT FAILED: there is no ledger entry and no spool; write down what you did.")
+        lines.append(
+            "AUDIT FAILED: there is no ledger entry and no spool; write down what you did."
+        )
     return lines
 
 

@@ -158,7 +158,9 @@ def show(out: Output, found: FleetStatus) -> None:
     for text in found.refused:
         out.line(Painted("REFUSED ", "red"), text)
     if found.heartbeats:
-        out.table(["heartbeat", "state", "term", "durable", "why"], [_beat(h) for h in found.heartbeats])
+        out.table(
+            ["heartbeat", "state", "term", "durable", "why"], [_beat(h) for h in found.heartbeats]
+        )
     if found.workers:
         out.table(WORKER_HEADERS, [_worker(item) for item in found.workers])
     armed = sum(item.state == "armed" for item in found.workers)

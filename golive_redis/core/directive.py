@@ -22,7 +22,6 @@ import msgspec
 
 from golive_redis.core.envelope import Verified
 from golive_redis.core.record import (
-    Count,
     DecimalString,
     Epoch,
     Identity,
@@ -217,7 +216,11 @@ class State(msgspec.Struct, frozen=True):
     @property
     def newest(self) -> Verified[Grant] | Verified[Restriction]:
         """The directive with the highest epoch."""
-        return max((self.grant, *self.restrictions), key=lambda item: item.record.epoch)
+        newest: Verified[Grant] | Verified[Restriction] = self.grant
+        for item in self.restrictions:
+            if item.record.epoch > newest.record.epoch:
+                newest = item
+        return newest
 
     @property
     def epoch(self) -> int:

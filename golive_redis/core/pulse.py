@@ -211,6 +211,7 @@ class Pulse:
             return []
         self.term = grant.term
         self.state = None
+        self.waiting_for = ""
         self._beat_at = now
         return [Happening(Change.ADOPTED, text=f"beating for term {grant.term}")]
 

@@ -308,11 +308,13 @@ class Address(msgspec.Struct, frozen=True):
             options.setdefault("password", unquote(parts.password))
         query = parse_qs(parts.query)
         keep = ("socket_timeout", "socket_connect_timeout", "retry", "protocol")
-        sentinel = Sentinel(nodes, sentinel_kwargs={name: options[name] for name in keep})
+        make: Any = Sentinel  # redis-py leaves these two without types
+        sentinel = make(nodes, sentinel_kwargs={name: options[name] for name in keep})
         options["ssl"] = query.get("ssl", ["false"])[0] == "true"
         if not options["ssl"]:
             options.pop("ssl")
-        return SentinelConnectionPool(service, sentinel, db=int(db or 0), **options)
+        pool: Any = SentinelConnectionPool
+        return pool(service, sentinel, db=int(db or 0), **options)
 
     @property
     def shown(self) -> str:

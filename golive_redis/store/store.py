@@ -91,6 +91,13 @@ class Presence(msgspec.Struct, frozen=True):
         return bool(self.fields)
 
 
+class Server(msgspec.Struct, frozen=True):
+    """Who answers; `run_id` changes with a failover or a restart."""
+
+    run_id: str
+    replicas: int
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who attends: a worker's guard or a heartbeat."""
 
@@ -365,12 +372,12 @@ class Store:
             grant=fields.get("grant"),
             restrictions={k: v for k, v in fields.items() if k.startswith("r:")},
             origin=_text(fields.get("origin")) or None,
-            pttl_ms=int(pttl if pttl is not None else -2),
+            pttl_ms=-2 if pttl is None else int(pttl),
             beats=_pairs(beats or ()),
             revoked=stone.get("record"),
             revoked_origin=_text(stone.get("origin")) or None,
             confirmed=stone.get("confirmed"),
-            epoch_hint=int(epoch) if (epoch or b"").isdigit() else 0,
+            epoch_hint=int(epoch) if isinstance(epoch, bytes) and epoch.isdigit() else 0,
             last=_text(last),
             head=_text(head) or GENESIS,
             corrupt=corrupt,
@@ -421,12 +428,16 @@ class Store:
             for (name, instance, _), reply in zip(pods, replies, strict=True)
         ]
 
-    def run_id(self) -> str:
-        """Return the run id of the server that answers: changes with a failover or a restart."""
-        for line in _text(self.link.call("INFO", "server")).splitlines():
-            if line.startswith("run_id:"):
-                return line.partition(":")[2].strip()
-        return ""
+    def server(self) -> Server:
+        """Return who answers, and how many replicas it has."""
+        text = _text(self.link.call("INFO", "server", "replication"))
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        replicas = info.get("connected_slaves", "0")
+        return Server(info.get("run_id", ""), int(replicas) if replicas.isdigit() else 0)
+
+    def replicated(self, replicas: int, within_ms: int) -> int:
+        """Return how many replicas acknowledged everything this link wrote, within that time."""
+        return int(self.link.call("WAIT", replicas, within_ms))
 
 
 def _step(reply: Reply) -> Step:
