@@ -514,7 +514,8 @@ def _put_restriction(
     mode = {RestrictionKind.HALT: Mode.HALTED, RestrictionKind.REDUCE: Mode.REDUCE_ONLY}.get(kind)
     for _ in range(MAX_TRIES):
         reading = operator.read()
-        state = _active(reading)
+        # Only the term matters here: a broken ledger or counter must not hold up a halt.
+        state = reading.state or _active(reading)
         record = Restriction(
             namespace=operator.trust.namespace,
             environment=operator.trust.environment,
@@ -529,7 +530,7 @@ def _put_restriction(
             profile=profile,
             reason=reason,
             ticket=ticket,
-            prev=reading.snapshot.last or None,
+            prev=reading.snapshot.active_last or None,
         )
         item = operator.trust.restriction(seal(record, signer))
         head = reading.snapshot.head

@@ -173,9 +173,10 @@ class Guard:
 
         Fails closed: False for whatever is unknown. `allows("cancel")` is always True.
         """
-        if intent == "open" and clock_gettime_ns(CLOCK) < self._open_until:
+        now = clock_gettime_ns(CLOCK)
+        if now < self._open_until and intent == "open":
             return True
-        return isinstance(self._decide(intent, labels, ""), Permit)
+        return self._decide(intent, labels, "", now).__class__ is Permit
 
     def check(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit | Denial:
         """Decide about an order, with a reason.
@@ -185,7 +186,7 @@ class Guard:
             what: The order in words, for the log line when it is skipped.
             **labels: As in `allows`.
         """
-        return self._decide(intent, labels, what)
+        return self._decide(intent, labels, what, clock_gettime_ns(CLOCK))
 
     def require(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit:
         """Return a permit, or raise.
@@ -193,7 +194,7 @@ class Guard:
         Raises:
             NotPermittedError: The order must not be sent; it carries the denial.
         """
-        answer = self._decide(intent, labels, what)
+        answer = self._decide(intent, labels, what, clock_gettime_ns(CLOCK))
         if isinstance(answer, Denial):
             raise NotPermittedError(answer)
         return answer
@@ -205,8 +206,11 @@ class Guard:
         """
         return Order(self, intent, what, labels)
 
-    def _decide(self, intent: str, labels: Mapping[str, Any], what: str) -> Permit | Denial:
-        answer = decide(self._verdict, intent, labels, clock_gettime_ns(CLOCK), self)
+    def _decide(
+        self, intent: str, labels: Mapping[str, Any], what: str, now_ns: int
+    ) -> Permit | Denial:
+        # The instant is the caller's, so that a call reads the clock once on every path.
+        answer = decide(self._verdict, intent, labels, now_ns, self)
         if answer.__class__ is Denial:
             self._skips.skipped(what or _described(labels), answer.reason, answer.explain())
         return answer
@@ -336,7 +340,7 @@ class Order:
         guard = self._guard
         # In flight before the decision: a stop that comes in between then waits for it.
         guard._flying.add(self)
-        answer = guard._decide(self._intent, self._labels, self._what)
+        answer = guard._decide(self._intent, self._labels, self._what, clock_gettime_ns(CLOCK))
         if isinstance(answer, Denial):
             guard._flying.discard(self)
         else:

@@ -147,8 +147,9 @@ class Heartbeat:
         if self._durable is Durable.FAILED:
             self._persist()
         if self._guarded(self._read):
-            self._guarded(self._beat)
+            # Before the beat: a stop that was signed while Redis was away comes first.
             self._guarded(self._send_spool)
+            self._guarded(self._beat)
         self._act(self._pulse.overdue(clock.now_ms()))
         if self._pulse.waiting_for != self._last_waiting:
             self._last_waiting = self._pulse.waiting_for
@@ -183,6 +184,7 @@ class Heartbeat:
         if self._link is None:
             self._link = self._connect()
             self._register = True
+            self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
         return Store(self._link, self._keyspace)
 
     def _drop_link(self) -> None:
@@ -357,8 +359,15 @@ class Heartbeat:
             ledger.append(self._store(), record)
         except StoreError as error:
             self._say(f"not in the ledger yet: {error.message}")
-            if self._spool is not None:
-                self._spool.keep(record)
+            self._keep(record)
+
+    def _keep(self, record: bytes) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.keep(record)
+        except OSError as error:
+            self._say(f"not spooled either: {error}")
 
     # -- the end ---------------------------------------------------------------------------------
 

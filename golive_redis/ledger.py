@@ -31,7 +31,13 @@ def append_once(store: Store, record: bytes) -> bool:
     Raises:
         StoreError: As `append`.
     """
-    if store.recorded(record, LOOK_BACK):
-        return False
-    append(store, record)
-    return True
+    head = store.head()
+    for _ in range(MAX_TRIES):
+        # Looked for after the head was read: whoever writes it meanwhile moves the head.
+        if store.recorded(record, LOOK_BACK):
+            return False
+        step = store.append(record, head=head, head_after=extend(head, record))
+        if step.status is not Status.HEAD:
+            return step.status is Status.OK
+        head = step.why
+    raise StoreError(f"the ledger head moved {MAX_TRIES} times; try again")

@@ -21,14 +21,14 @@ from golive_redis.core.barrier import By, Collected, Outcome, Result, Roster, ju
 from golive_redis.core.directive import Grant, Revocation
 from golive_redis.core.envelope import Signer, Verified, identity_of, seal
 from golive_redis.core.keyset import Role
-from golive_redis.core.ledger import Note
+from golive_redis.core.ledger import GENESIS, Note
 from golive_redis.core.record import MAX_INT
 from golive_redis.core.trust import Trust
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.fleet import Known, Receipts, read_rosters, strike_silent
 from golive_redis.numbering import Directive, newest
 from golive_redis.operator_state import Memory
-from golive_redis.store.connect import Address, RedisLink
+from golive_redis.store.connect import Address, RedisLink, StoreRefusedError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Audit, Status, Stop, Store
 from golive_redis.tombstone import execute, reassert
@@ -40,6 +40,7 @@ POLL_MS = 250.0
 MAX_SIGNED = 5
 GRACE_MS = 2_000
 MAX_DRAINED = 10_000
+MAX_TEXT = 500
 WAIT_MS = 50
 
 
@@ -107,8 +108,8 @@ class Revoke:
         self.called_at = clock.now_ms()
         self.wall_ms = clock.wall_ms()
         self._config = config
-        self._reason = reason
-        self._ticket = ticket
+        self._reason = _plain(reason)
+        self._ticket = _plain(ticket)
         self._trust: Trust = config.trust()
         known = set(self._trust.keyset.principals(Role.HEARTBEAT))
         self._dead = dead & known
@@ -128,8 +129,10 @@ class Revoke:
         self._in_redis_ms: float | None = None
         self._origin: str | None = None
         self._same_primary = False
+        self._executed_here = False
         self._shown = False
-        self._audit: Audit | None = None
+        self._sent: set[str] = set()
+        self._in_ledger: set[str] = set()
         self._known: Known | None = None
         self._known_after = False
         self._active_grant: Grant | None = None
@@ -151,6 +154,13 @@ class Revoke:
             self._problem(f"{name!r} is no heartbeat in the keyset; the attestation is ignored")
         signer = self._signer()
         self._memory = self._remember()
+        try:
+            return self._run(signer)
+        finally:
+            self._close()
+            self._memory.close()
+
+    def _run(self, signer: Signer | None) -> Report:
         self._attempt(self._connect)
         if signer is None:
             return self._without_key()
@@ -163,7 +173,6 @@ class Revoke:
         if outcome.settled:
             self._attempt(lambda: self._confirm(signer, outcome))
         self._save(outcome)
-        self._close()
         return self._report(outcome, ledger)
 
     # -- before the stop -------------------------------------------------------------------------
@@ -172,12 +181,17 @@ class Revoke:
         try:
             keyset = self._trust.keyset
             if self._key is not None:
-                return self._config.signer_from(Path(self._key), keyset)
-            only_revoker = self._config.policy.keys.operator is None
-            return self._config.signer("revoker" if only_revoker else "operator", keyset)
+                signer = self._config.signer_from(Path(self._key), keyset)
+            else:
+                only_revoker = self._config.policy.keys.operator is None
+                signer = self._config.signer("revoker" if only_revoker else "operator", keyset)
         except ConfigError as error:
             self._problem(f"no usable key, so nothing can be signed: {error.message}")
             return None
+        if signer.principal not in keyset.principals(Role.REVOKER):
+            self._problem(f"no usable key: {signer.principal} may not revoke, every pod would refuse")
+            return None
+        return signer
 
     def _remember(self) -> Memory:
         try:
@@ -208,6 +222,7 @@ class Revoke:
         adopted = self._adopt(found) if readable else None
         if adopted is not None:
             self._signed.append(adopted)
+            self._sent.add(adopted.identity)
             return
         epoch = found.record.epoch if found is not None else 0
         self._sign(epoch + 1, blind=not readable)
@@ -228,6 +243,9 @@ class Revoke:
             self._origin = snapshot.origin or snapshot.revoked_origin
             if snapshot.grant is not None:
                 self._note_grant(snapshot.grant)
+                # Of a term that we cannot verify (our keyset is old) the epoch is not known either:
+                # blind, the revocation covers it by the time it was issued.
+                readable = readable and self._active_grant is not None
             if clock.now_ms() < until:
                 raws += store.told_directives()
         except StoreError as error:
@@ -240,7 +258,8 @@ class Revoke:
         except RecordError as error:
             self._problem(f"the active grant is refused: {error.message}")
             return
-        self._active_grant = grant
+        if self._active_grant is None or grant.term >= self._active_grant.term:
+            self._active_grant = grant
         self._term = max(self._term, grant.term)
         self._not_after_ms = max(self._not_after_ms or 0, grant.not_after_ms)
 
@@ -279,8 +298,11 @@ class Revoke:
         for _ in range(MAX_SIGNED):
             store, item = self._store(), self._signed[-1]
             self._attempt(lambda: store.publish(self._keys.events, item.raw))  # noqa: B023
+            # After a try whose answer was lost, and for one taken over, the entry may be written.
+            head = "" if item.identity in self._sent else self._head or GENESIS
+            self._sent.add(item.identity)
             try:
-                stop = execute(self._store(), item, self._head or self._store().head())
+                stop = execute(self._store(), item, head)
             except StoreError as error:
                 self._problem(f"the revoke script did not run: {error.message}")
                 if self._store().delete_active():
@@ -290,15 +312,17 @@ class Revoke:
             later = self._later(stop)
             if later is None:
                 return
+            self._shown = False
             self._say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
 
     def _executed(self, stop: Stop) -> None:
         self._effect()
-        self._shown = True
+        self._executed_here = self._shown = True
         self._origin = stop.origin or self._origin
-        self._audit = stop.audit
-        if stop.audit is Audit.FAILED:
+        if stop.audit is Audit.AUDITED:
+            self._in_ledger.add(self._signed[-1].identity)
+        elif stop.audit is Audit.FAILED:
             self._problem(f"AUDIT FAILED: {stop.detail}")
         if stop.grant is not None:
             self._note_grant(stop.grant)
@@ -352,15 +376,25 @@ class Revoke:
         )
 
     def _collected(self) -> Collected:
-        return self._receipts.collected([item.identity for item in self._signed])
+        # A revocation that was signed before a later term was met does not end that term, so an
+        # answer to it says nothing.
+        ended = self._active_grant
+        return self._receipts.collected(
+            [
+                item.identity
+                for item in self._signed
+                if ended is None or item.record.covers(ended.term, ended.issued_at_ms)
+            ]
+        )
 
     def _look(self) -> None:
         """Read rosters, stored receipts, and whether this is still the primary it was."""
         store = self._store()
         if self._known is None or not self._known_after:
             # Whoever registers after the stop executed cannot have seen "active" on that primary.
-            self._known_after = self._shown
+            after = self._shown
             self._known = read_rosters(store)
+            self._known_after = after
         for item in self._signed:
             self._receipts.read(store, item.identity)
         server = store.server()
@@ -374,13 +408,15 @@ class Revoke:
         """Publish again and make sure that a primary shows the tombstone."""
         store = self._store()
         item = self._signed[-1]
-        if not self._shown:
+        if not self._executed_here:
             self._send()
             return
         self._attempt(lambda: store.publish(self._keys.events, item.raw))
-        stop = reassert(store, self._trust, item)
+        stop = reassert(self._store(), self._trust, item)
         self._origin = self._origin or stop.origin
         self._shown = stop.status is not Status.LATER
+        if not self._shown:
+            self._problem("a later activation is in force; this stop leaves it alone")
 
     def _listen(self, timeout_ms: float) -> None:
         if self._channel is None:
@@ -399,42 +435,62 @@ class Revoke:
     # -- the books -------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Remember the revocation on this host before anybody waits for anything."""
+        """Remember the revocation on this host before anybody waits for anything.
+
+        What is not in the ledger goes to the spool now: whoever runs this may lose patience.
+        """
         assert self._memory is not None  # noqa: S101  (set by run)
         raw = self._signed[-1].raw.decode()
         try:
             self._memory.save(clock.wall_ms(), directive=raw, unconfirmed=raw)
         except ConfigError as error:
             self._problem(error.message)
+        try:
+            for item in self._signed:
+                if item.identity not in self._in_ledger:
+                    self._to_spool(item.raw)
+        except OSError:
+            return  # told at the end, should it still matter then
 
     def _close_books(self) -> LedgerState:
         """See that every revocation is in the ledger, or on its way there."""
-        if self._audit is Audit.AUDITED and len(self._signed) == 1:
-            return LedgerState.WRITTEN
+        states = {
+            self._book(item.raw) for item in self._signed if item.identity not in self._in_ledger
+        }
+        for state in (LedgerState.FAILED, LedgerState.SPOOLED):
+            if state in states:
+                return state
+        return LedgerState.WRITTEN
+
+    def _book(self, raw: bytes) -> LedgerState:
         from golive_redis import ledger  # noqa: PLC0415  (after the stop)
 
-        state = LedgerState.WRITTEN
-        for item in self._signed:
-            try:
-                ledger.append_once(self._store(), item.raw)
-            except StoreError as error:
-                self._problem(f"AUDIT FAILED: {error.message}")
-                state = self._spool(item.raw, state)
-        return state
-
-    def _spool(self, raw: bytes, state: LedgerState) -> LedgerState:
-        from golive_redis.spool import Spool  # noqa: PLC0415  (after the stop)
-
-        folder = self._config.state_dir
         try:
-            if folder is None:
-                raise OSError("no state_dir is configured")
-            path = Spool(folder).keep(raw)
+            ledger.append_once(self._store(), raw)
+        except StoreError as error:
+            self._problem(f"AUDIT FAILED: {error.message}")
+            return self._spooled(raw)
+        if self._config.state_dir is not None:
+            from golive_redis.spool import Spool  # noqa: PLC0415  (after the stop)
+
+            Spool(self._config.state_dir).drop(raw)
+        return LedgerState.WRITTEN
+
+    def _spooled(self, raw: bytes) -> LedgerState:
+        try:
+            path = self._to_spool(raw)
         except OSError as error:
             self._problem(f"not spooled either: {error}")
             return LedgerState.FAILED
         self._problem(f"kept for later in {path}")
-        return LedgerState.SPOOLED if state is not LedgerState.FAILED else state
+        return LedgerState.SPOOLED
+
+    def _to_spool(self, raw: bytes) -> Path:
+        from golive_redis.spool import Spool  # noqa: PLC0415  (after the stop)
+
+        if self._config.state_dir is None:
+            raise OSError("no state_dir is configured")
+        return Spool(self._config.state_dir).keep(raw)
 
     def _confirm(self, signer: Signer, outcome: Outcome) -> None:
         """Write into the store and the ledger that the stop is known to be complete."""
@@ -473,7 +529,6 @@ class Revoke:
                 self._memory.save(clock.wall_ms(), unconfirmed=None)
             except ConfigError as error:
                 self._problem(error.message)
-        self._memory.close()
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -491,7 +546,6 @@ class Revoke:
             timing=self._timing,
             same_primary=False,
         )
-        self._close()
         return self._report(outcome, LedgerState.FAILED)
 
     def _delete(self) -> None:
@@ -517,6 +571,9 @@ class Revoke:
     def _attempt(self, step: Callable[[], object]) -> None:
         try:
             step()
+        except StoreRefusedError as error:
+            # An answer: the connections are good, and receipts are arriving on one of them.
+            self._problem(error.message)
         except StoreError as error:
             self._problem(error.message)
             self._close()
@@ -537,3 +594,7 @@ class Revoke:
                 link.close()
         self._link = self._channel = None
 
+
+def _plain(text: str) -> str:
+    """Return the part of a text that a record can carry: no stop fails for want of better words."""
+    return "".join(char if char.isprintable() else " " for char in text)[:MAX_TEXT]

@@ -49,7 +49,20 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)  # without it the name may be gone after a loss of power
+        finally:
+            os.close(handle)
         return path
+
+    def drop(self, record: bytes) -> None:
+        """Take a record out of the spool that has found another way; never raises."""
+        path = self.folder / f"{hashlib.sha256(record).hexdigest()}.dsse.json"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return  # sent once more later, and then found in the ledger
 
     def waiting(self) -> list[Path]:
         """Return the records that wait, oldest first; empty when there is no spool."""
@@ -86,6 +99,9 @@ class Spool:
                 except StoreError as error:
                     say(f"spool not sent yet: {error.message}")
                     break
+                except OSError as error:
+                    say(f"spooled record {path.name} left where it is: {error.strerror}")
+                    continue
                 sent += 1
                 say(f"spooled record sent: {path.name}")
         return sent
@@ -102,11 +118,20 @@ class Spool:
         if not self.waiting():
             yield False
             return
-        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield False  # another user's folder, or a disk that is gone
+            return
+        try:
+            yield _flocked(handle)
         finally:
             os.close(handle)
+
+
+def _flocked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -66,6 +66,7 @@ class Stopping:
         self.durable = Durable.NONE if state_file is None else Durable.YES
         self._lock = threading.Lock()  # one drain at a time; held by stop threads only
         self._persist_lock = threading.Lock()
+        self._kept = Latch()
         self._receipts: dict[str, list[tuple[Receipt, bytes]]] = {}
         self._repeated_at: dict[str, float] = {}
 
@@ -78,14 +79,20 @@ class Stopping:
         if self._state_file is None:
             return True
         with self._persist_lock:
-            if self.durable is not Durable.FAILED:
+            if self.durable is not Durable.FAILED and not self._is_kept(latch):
                 try:
                     raw = revocation.decode() if revocation is not None else None
                     self._state_file.write(WorkerState(latch=latch, revocation=raw))
+                    self._kept = latch
                 except StateFileError as error:
                     logger.critical("%s", error.message)
                     self.durable = Durable.FAILED
         return self.durable is not Durable.FAILED
+
+    def _is_kept(self, latch: Latch) -> bool:
+        # Two stops at once persist in any order: an older latch never replaces a newer one.
+        kept = self._kept
+        return latch.epoch <= kept.epoch and latch.blind_before_ms <= kept.blind_before_ms
 
     def stop(
         self, revocation: Verified[Revocation], latch: Latch, done: Callable[[bool], None]

@@ -5,26 +5,28 @@ Nothing heavy is imported here: this is the kill path.
 
 from __future__ import annotations
 
+import msgspec
+
+from golive_redis import ledger
 from golive_redis.core.directive import Revocation
 from golive_redis.core.envelope import Verified
 from golive_redis.core.ledger import extend
 from golive_redis.core.trust import Trust
-from golive_redis.errors import RecordError
+from golive_redis.errors import RecordError, StoreError
 from golive_redis.store.store import Audit, Status, Stop, Store
-
-MAX_HEADS = 5
 
 
 def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
-    """Run the `revoke` script, and append the ledger entry again while others move the head.
+    """Run the `revoke` script, and append the ledger entry when others moved the head.
 
     Args:
         store: A connected store.
         item: The revocation.
-        head: Ledger head as last read.
+        head: Ledger head as last read; "" when the entry may be in the ledger already.
 
     Raises:
-        StoreError: The script was refused or its answer lost.
+        StoreError: The script was refused or its answer lost. A ledger that cannot be written
+            afterwards is no error: the stop has happened.
     """
     stop = store.revoke(
         epoch=item.record.epoch,
@@ -33,16 +35,14 @@ def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
         head=head,
         head_after=extend(head, item.raw),
     )
-    audit, detail = stop.audit, stop.detail
-    for _ in range(MAX_HEADS):
-        if audit is not Audit.HEAD:
-            break
-        step = store.append(item.raw, head=detail, head_after=extend(detail, item.raw))
-        audit = Audit.HEAD if step.status is Status.HEAD else Audit.AUDITED
-        detail = step.why
-    if audit is Audit.HEAD:
-        audit, detail = Audit.FAILED, "the ledger head kept moving"
-    return Stop(stop.status, stop.grant, stop.restriction, stop.origin, audit, detail)
+    if stop.audit is not Audit.HEAD:
+        return stop
+    audit, detail = Audit.AUDITED, ""
+    try:
+        ledger.append_once(store, item.raw)
+    except StoreError as error:
+        audit, detail = Audit.FAILED, error.message
+    return msgspec.structs.replace(stop, audit=audit, detail=detail)
 
 
 def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from golive_cli import activate, change, heartbeat, init, keys, status
+from golive_cli import activate, change, demo, heartbeat, init, keys, status
 from golive_cli.exits import Exit, UsageError
 from golive_cli.output import write
 from golive_redis.version import VERSION
@@ -36,6 +36,7 @@ app.command("extend")(change.extend)
 app.command("status")(status.status)
 app.command("workers")(status.workers)
 app.command("watch")(status.watch)
+app.command("demo")(demo.demo)
 
 
 @app.command(

@@ -48,14 +48,12 @@ def _survive_any_character() -> None:
 
 
 def _flush() -> None:
-    """Flush stdout here: at interpreter exit a reader that went away would become exit code 120."""
+    """Flush stdout here: at interpreter exit a failure would replace our exit code by 120."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError:
-        pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

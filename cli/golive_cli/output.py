@@ -67,8 +67,12 @@ class Output:
     def fail(self, reason: str, message: str, hint: str = "") -> None:
         """Print an error: on stderr, or as `{"error": ...}` on stdout with `--json`."""
         if self.as_json:
-            self.result({"error": {"reason": reason, "message": message, "hint": hint}})
-            return
+            try:
+                self.result({"error": {"reason": reason, "message": message, "hint": hint}})
+            except OSError:  # stdout may be what failed; then it is said on stderr
+                pass
+            else:
+                return
         write(sys.stderr, f"error: {clean(message)}\n" + (f"hint: {clean(hint)}\n" if hint else ""))
 
     def _shown(self, piece: Piece) -> str:

@@ -23,11 +23,16 @@ def render(template: str, **values: str) -> str:
 def scalar(text: str) -> str:
     """Return a string as a YAML scalar, quoted where a plain one would become something else."""
     # `no`, `1e3` and `null` are names that people have, and YAML would not read a name.
-    if re.fullmatch(r"[A-Za-z0-9._/@-][A-Za-z0-9._/@:?=&+,-]*", text) and (
-        yaml.safe_load(f"[{text}]") == [text] and yaml.safe_load(f"k: {text}") == {"k": text}
-    ):
+    if re.fullmatch(r"[A-Za-z0-9._/@:?=&+,{}-]+", text) and _reads_as(f"{text}: {text}", text):
         return text
     return json.dumps(text)
+
+
+def _reads_as(line: str, text: str) -> bool:
+    try:
+        return bool(yaml.safe_load(line) == {text: text})
+    except (yaml.YAMLError, ValueError):
+        return False
 
 
 def principal(name: str, roles: Sequence[str], public: str, indent: str = "  ") -> list[str]:
@@ -53,7 +58,7 @@ def add_principal(text: str, name: str, roles: Sequence[str], public: str) -> st
         raise _unwritable("its principals are not an indented block")
     indent = " " * block.value[0][0].start_mark.column
     lines = text.splitlines(keepends=True)
-    after = _last_line(block) + 1
+    after = min(_last_line(block) + 1, len(lines))
     if not lines[after - 1].endswith("\n"):
         lines[after - 1] += "\n"
     lines[after:after] = [line + "\n" for line in principal(name, roles, public, indent)]

@@ -1,8 +1,8 @@
 """The paper venue: the demo's independent witness, a process of its own.
 
 It accepts every well-formed order, stamps the instant and remembers it. It knows nothing of the
-switch, and imports nothing of it but the base of its errors, on purpose: what it says about orders
-after a stop cannot be coloured by the code whose work it judges.
+switch and imports nothing of it, on purpose: what it says about orders after a stop cannot be
+coloured by the code whose work it judges.
 
     POST /orders    {worker, symbol, side, qty, price, fence, until_ms}
                     -> 201 {order, at_ns, at_ms}, or 400 {error}
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import json
 import re
 import signal
@@ -27,10 +26,8 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import parse_qsl, urlencode
-
-from golive_redis.errors import GoliveError
+from typing import IO, TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +43,6 @@ _PATTERNS = {"worker": _NAME, "symbol": _NAME, "qty": _DECIMAL, "price": _DECIMA
 _FIELDS = ("worker", "symbol", "side", "qty", "price", "fence", "until_ms")
 _LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 _INSTANT = re.compile(r"[0-9]{1,20}", re.ASCII)
-
-
-class VenueError(GoliveError):
-    """The venue gave no usable answer: whether it took the order is unknown."""
-
-    reason: ClassVar[str] = "venue"
 
 
 class OrderError(ValueError):
@@ -216,94 +207,6 @@ def _take(journal: Journal, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
         return HTTPStatus.CREATED, journal.accept(parse_order(body))
     except OrderError as error:
         return HTTPStatus.BAD_REQUEST, {"error": str(error)}
-
-
-class VenueClient:
-    """A worker's keep-alive connection to the venue; for one thread.
-
-    Nothing is ever sent twice: after an error the next order opens a new connection.
-    """
-
-    def __init__(self, port: int, *, timeout_ms: int = 1_000) -> None:
-        self._http = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_ms / 1000)
-
-    def place(
-        self,
-        *,
-        worker: str,
-        symbol: str,
-        side: str,
-        qty: str,
-        price: str,
-        fence: int | None = None,
-        until_ms: int | None = None,
-    ) -> bool:
-        """Send one order; True when the venue accepted it, False when it refused it as malformed.
-
-        Raises:
-            VenueError: No answer in time or a strange one; the order may have been accepted.
-        """
-        order = {
-            "worker": worker,
-            "symbol": symbol,
-            "side": side,
-            "qty": qty,
-            "price": price,
-            "fence": fence,
-            "until_ms": until_ms,
-        }
-        status, answer = self._ask("POST", "/orders", json.dumps(order).encode())
-        if status not in (HTTPStatus.CREATED, HTTPStatus.BAD_REQUEST):
-            raise VenueError(f"the venue answered {status}: {answer}")
-        return status == HTTPStatus.CREATED
-
-    def accepted(self, *, worker: str | None = None, since_ns: int = 0) -> dict[str, int]:
-        """Return accepted orders per worker since an instant on CLOCK_MONOTONIC."""
-        wanted = {"since_ns": since_ns} | ({} if worker is None else {"worker": worker})
-        answer = self._get(f"/accepted?{urlencode(wanted)}")
-        return {str(name): int(count) for name, count in answer["workers"].items()}
-
-    def journal(self, *, since_ns: int = 0) -> list[dict[str, Any]]:
-        """Return the accepts since an instant on CLOCK_MONOTONIC, oldest first."""
-        return list(self._get(f"/journal?since_ns={since_ns}")["accepts"])
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
-
-    def _get(self, target: str) -> dict[str, Any]:
-        status, answer = self._ask("GET", target)
-        if status != HTTPStatus.OK:
-            raise VenueError(f"the venue answered {status}: {answer}")
-        return answer
-
-    def _ask(
-        self, method: str, target: str, body: bytes | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        try:
-            self._http.request(method, target, body)
-            reply = self._http.getresponse()
-            return reply.status, dict(json.loads(reply.read()))
-        except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
-            self._http.close()
-            raise VenueError(
-                f"the venue gave no usable answer: {error!r}",
-                hint="the order may have been accepted: ask its journal",
-            ) from error
-
-
-def wait_for_port(port_file: Path, *, timeout_ms: int = 5_000) -> int:
-    """Return the port that a starting venue writes to `port_file`.
-
-    Raises:
-        VenueError: It did not within `timeout_ms`.
-    """
-    deadline = time.monotonic() + timeout_ms / 1000
-    while time.monotonic() < deadline:
-        if port_file.exists():
-            return int(port_file.read_text())
-        time.sleep(0.005)
-    raise VenueError(f"no venue wrote {port_file} within {timeout_ms} ms")
 
 
 async def serve(port_file: Path, journal_file: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis.errors import StoreError, StoreUnavailableError
-from golive_redis.store.connect import Link, Reply
+from golive_redis.store.connect import Link, Reply, StoreRefusedError
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 
 
@@ -97,7 +97,12 @@ class Push:
             self._check_tracker()
         if now - self._heard > 2 * self._ping_ms:
             raise StoreUnavailableError("the subscription fell silent")
-        message = self._subscriber.receive(min(timeout_ms, self._ping_ms))
+        try:
+            message = self._subscriber.receive(min(timeout_ms, self._ping_ms))
+        except StoreRefusedError as error:
+            if error.code != "MISCONF":
+                raise
+            message = []  # Redis that cannot save refuses even PING: an answer, and no loss
         if message is None:
             return None
         self._heard = self._clock()

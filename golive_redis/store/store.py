@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.ledger import GENESIS
+from golive_redis.core.record import MAX_INT
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.store import scripts
@@ -74,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     confirmed: bytes | None
     epoch_hint: int
     last: str
+    active_last: str
     head: str
     corrupt: tuple[str, ...]
 
@@ -377,8 +379,9 @@ class Store:
             revoked=stone.get("record"),
             revoked_origin=_text(stone.get("origin")) or None,
             confirmed=stone.get("confirmed"),
-            epoch_hint=int(epoch) if isinstance(epoch, bytes) and epoch.isdigit() else 0,
+            epoch_hint=_number(epoch),
             last=_text(last),
+            active_last=_text(fields.get("last")),
             head=_text(head) or GENESIS,
             corrupt=corrupt,
         )
@@ -438,6 +441,12 @@ class Store:
     def replicated(self, replicas: int, within_ms: int) -> int:
         """Return how many replicas acknowledged everything this link wrote, within that time."""
         return int(self.link.call("WAIT", replicas, within_ms))
+
+
+def _number(value: Reply) -> int:
+    """Return the number in a value; 0 for anything else, and for one that int() would refuse."""
+    digits = isinstance(value, bytes) and value.isdigit() and len(value) <= len(str(MAX_INT))
+    return int(value) if digits else 0
 
 
 def _step(reply: Reply) -> Step:

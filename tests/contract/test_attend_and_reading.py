@@ -1,0 +1,308 @@
+"""Attending, rosters, receipts and the operator's reads, on every backend."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.ledger import GENESIS
+from golive_redis.errors import StoreError
+from golive_redis.store.connect import StoreRefusedError
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Caller, Presence, Status, Store
+
+TTL_MS = 24_000
+WORKER = Caller("worker", "pod-7", "0" * 32)
+HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
+Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
+
+
+def _id(record: bytes) -> str:
+    return hashlib.sha256(record).hexdigest()
+
+
+NOTHING = Answer("nonce", None, None, -2, None, (), False, {}, None, False)
+
+
+# -- attend ----------------------------------------------------------------------------------------
+
+
+def test_an_empty_store_answers_off_with_the_nonce_of_the_question(deck: Deck) -> None:
+    """Row 8."""
+    assert deck.attend() == (Status.OK, NOTHING, "")
+
+
+def test_an_answer_holds_everything_in_force(deck: Deck) -> None:
+    deck.activate()
+    deck.restrict()
+    deck.restrict()
+    deck.beat()
+    status, answer, head = deck.attend()
+    assert (status, head) == (Status.OK, deck.head)
+    assert (answer.grant, sorted(answer.restrictions)) == (b"grant 1", [b"halt 2", b"halt 3"])
+    assert (answer.beats, answer.last) == ({"hb-1": b"beat 1"}, _id(b"halt 3"))
+    assert TTL_MS - 5_000 < answer.pttl_ms <= TTL_MS
+    assert (answer.active, answer.unchanged, answer.revoked) == (True, False, None)
+
+
+def test_an_answer_leaves_out_the_state_that_the_caller_knows_but_not_its_life_and_beats(
+    deck: Deck,
+) -> None:
+    deck.activate()
+    deck.restrict()
+    deck.beat(2)
+    _, answer, _ = deck.attend(known_last=deck.last)
+    assert (answer.unchanged, answer.active, answer.grant) == (True, True, None)
+    assert answer.restrictions == ()
+    assert answer.beats == {"hb-1": b"beat 2"}
+    assert answer.pttl_ms > 0
+
+
+def test_an_answer_shows_the_state_again_as_soon_as_it_moved(deck: Deck) -> None:
+    deck.activate()
+    known = deck.last
+    deck.restrict()
+    _, answer, _ = deck.attend(known_last=known)
+    assert (answer.unchanged, answer.restrictions) == (False, (b"halt 2",))
+
+
+def test_an_answer_after_the_stop_is_off_although_the_caller_knows_the_state(deck: Deck) -> None:
+    """Row 2: 'the same as you know' is never said of a key that is gone."""
+    deck.activate()
+    known = deck.last
+    deck.revoke()
+    _, answer, _ = deck.attend(known_last=known)
+    assert (answer.active, answer.pttl_ms, answer.revoked) == (False, -2, b"revocation 2")
+
+
+def test_an_answer_leaves_out_the_tombstone_that_the_caller_knows(deck: Deck) -> None:
+    deck.revoke(4)
+    _, answer, _ = deck.attend(known_revoked=_id(b"revocation 4"))
+    assert (answer.revoked, answer.revoked_unchanged) == (None, True)
+    deck.revoke(5)
+    _, answer, _ = deck.attend(known_revoked=_id(b"revocation 4"))
+    assert (answer.revoked, answer.revoked_unchanged) == (b"revocation 5", False)
+
+
+def test_an_answer_tells_a_key_without_end_as_it_is(deck: Deck) -> None:
+    """Row 26."""
+    deck.activate()
+    deck.store.link.call("PERSIST", "golive:active")
+    assert deck.attend()[1].pttl_ms == -1
+
+
+@pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
+def test_whoever_is_not_registered_is_told_so_and_told_nothing_else(
+    deck: Deck, caller: Caller
+) -> None:
+    """Row 65: nobody is armed who is not on the roster."""
+    deck.activate()
+    assert deck.attend(caller, new=False) == (Status.REGISTER, NOTHING, "")
+    assert deck.attend(caller)[0] is Status.OK
+    status, answer, _ = deck.attend(caller, new=False)
+    assert (status, answer.active) == (Status.OK, True)
+
+
+@pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
+@pytest.mark.parametrize("gone", ["presence", "roster"])
+def test_whose_presence_or_roster_entry_is_gone_must_register_again(
+    deck: Deck, caller: Caller, gone: str
+) -> None:
+    """Row 65."""
+    deck.activate()
+    deck.attend(caller)
+    keys = deck.store.keys
+    worker = caller.role == "worker"
+    presence = keys.worker("pod-7", "0" * 32) if worker else keys.heartbeat("hb-1", "1" * 32)
+    roster = keys.fleet if worker else keys.heartbeats
+    assert deck.store.link.call("DEL", presence if gone == "presence" else roster) == 1
+    assert deck.attend(caller, new=False) == (Status.REGISTER, NOTHING, "")
+
+
+def test_presence_lives_ten_seconds_from_the_last_attend(deck: Deck) -> None:
+    deck.attend()
+    key = deck.store.keys.worker("pod-7", "0" * 32)
+    assert 5_000 < deck.store.link.call("PTTL", key) <= 10_000
+    deck.store.link.call("PEXPIRE", key, 1_000)
+    deck.attend(new=False)
+    assert 5_000 < deck.store.link.call("PTTL", key) <= 10_000
+
+
+def test_the_roster_remembers_when_an_instance_was_first_seen(deck: Deck) -> None:
+    deck.attend()
+    deck.store.link.call("ZADD", "golive:fleet", 5, WORKER.member)
+    deck.attend()
+    assert float(deck.store.link.call("ZSCORE", "golive:fleet", WORKER.member)) == 5
+
+
+@pytest.mark.parametrize("name", ["active", "beat", "revoked"])
+def test_a_state_key_of_a_wrong_type_is_named_and_answers_off(deck: Deck, name: str) -> None:
+    """Rows 17 and 18."""
+    deck.activate()
+    deck.store.link.call("DEL", f"golive:{name}")
+    deck.store.link.call("ZADD", f"golive:{name}", 1, "x")
+    _, answer, _ = deck.attend()
+    assert answer.corrupt == f"golive:{name}"
+    assert (answer.active, answer.beats) == (False, {})
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
+def test_a_roster_of_a_wrong_type_is_named_and_answers_off(
+    deck: Deck, caller: Caller, new: bool
+) -> None:
+    """Row 65: who cannot be counted must not trade."""
+    deck.activate()
+    deck.attend(caller)
+    roster = "golive:fleet" if caller.role == "worker" else "golive:heartbeats"
+    deck.store.link.call("DEL", roster)
+    deck.store.link.call("SET", roster, "x")
+    _, answer, _ = deck.attend(caller, new=new)
+    assert (answer.corrupt, answer.active) == (roster, False)
+
+
+def test_a_ledger_head_of_a_wrong_type_does_not_close_the_fleet(deck: Deck) -> None:
+    """Row 17: the ledger gates loosening only."""
+    deck.activate()
+    deck.store.link.call("DEL", "golive:head")
+    deck.store.link.call("ZADD", "golive:head", 1, "x")
+    _, answer, head = deck.attend()
+    assert (answer.corrupt, answer.active, head) == (None, True, "")
+
+
+def test_a_presence_key_of_a_wrong_type_is_an_error_and_no_answer(deck: Deck) -> None:
+    deck.activate()
+    deck.store.link.call("SET", deck.store.keys.worker("pod-7", "0" * 32), "x")
+    with pytest.raises(StoreRefusedError, match="WRONGTYPE"):
+        deck.attend()
+
+
+@pytest.mark.parametrize("reply", [b"OK", 7, None, [], [b"nonce", b"OK"], [b"x"] * 10])
+def test_a_reply_of_another_shape_is_no_answer_of_any_step(reply: Any) -> None:
+    """Row 8: off by one, or from something that is not Redis."""
+
+    class Parrot:
+        """A link that says one thing whatever it is asked."""
+
+        def call(self, *_: Any) -> Any:
+            return reply
+
+    store = Store(Parrot(), Keyspace("golive"))  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        store.attend(Ask("nonce", "", ""), WORKER, {})
+    with pytest.raises(StoreError):
+        store.revoke(epoch=1, record=b"r", identity="i", head="h", head_after="a")
+    with pytest.raises(StoreError):
+        store.beat("hb-1", b"b", term=1, ttl_ms=TTL_MS)
+
+
+# -- rosters ---------------------------------------------------------------------------------------
+
+
+def test_two_instances_of_one_worker_are_two_roster_entries(deck: Deck) -> None:
+    """Row 61."""
+    deck.attend(Caller("worker", "pod-7", "a" * 32))
+    deck.attend(Caller("worker", "pod-7", "b" * 32))
+    found = {(pod.name, pod.instance): pod.alive for pod in deck.store.workers()}
+    assert found == {("pod-7", "a" * 32): True, ("pod-7", "b" * 32): True}
+
+
+def test_a_worker_whose_name_has_colons_is_found_whole(deck: Deck) -> None:
+    deck.attend(Caller("worker", "eu:pod:7", "a" * 32))
+    fields = {"state": "COLD"}
+    assert deck.store.workers() == [Presence("eu:pod:7", "a" * 32, fields)]
+
+
+def test_a_silent_pod_stays_on_the_roster_without_being_alive(deck: Deck) -> None:
+    """Row 65: who fell silent is not forgotten."""
+    deck.attend()
+    deck.attend(HEARTBEAT)
+    keys = deck.store.keys
+    deck.store.link.call("DEL", keys.worker("pod-7", "0" * 32), keys.heartbeat("hb-1", "1" * 32))
+    [worker], [heartbeat] = deck.store.workers(), deck.store.heartbeats()
+    assert (worker.name, worker.alive) == ("pod-7", False)
+    assert (heartbeat.name, heartbeat.alive) == ("hb-1", False)
+
+
+def test_a_heartbeat_that_restarts_keeps_its_one_roster_entry(deck: Deck) -> None:
+    """Row 62: names are stable, instances are not."""
+    deck.attend(HEARTBEAT)
+    deck.attend(Caller("heartbeat", "hb-1", "2" * 32))
+    assert [(pod.name, pod.instance) for pod in deck.store.heartbeats()] == [("hb-1", "2" * 32)]
+
+
+@pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
+def test_a_goodbye_leaves_roster_and_presence_and_nobody_elses(deck: Deck, caller: Caller) -> None:
+    others = [Caller("worker", "pod-8", "8" * 32), Caller("heartbeat", "hb-2", "9" * 32)]
+    for each in (*others, caller):
+        deck.attend(each)
+    deck.store.leave(caller)
+    left = [(pod.name, pod.alive) for pod in deck.store.workers() + deck.store.heartbeats()]
+    assert left == [("pod-8", True), ("hb-2", True)]
+    assert deck.attend(caller, new=False)[0] is Status.REGISTER
+
+
+def test_workers_are_struck_from_the_roster_by_member(deck: Deck) -> None:
+    deck.attend()
+    deck.attend(Caller("worker", "pod-8", "8" * 32))
+    deck.store.strike([])
+    deck.store.strike([WORKER.member])
+    assert [pod.name for pod in deck.store.workers()] == ["pod-8"]
+
+
+def test_a_presence_key_of_a_wrong_type_reads_as_silent(deck: Deck) -> None:
+    deck.attend()
+    key = deck.store.keys.worker("pod-7", "0" * 32)
+    deck.store.link.call("DEL", key)
+    deck.store.link.call("SET", key, "x")
+    assert [pod.alive for pod in deck.store.workers()] == [False]
+
+
+def test_every_pod_on_a_roster_is_asked_for_the_directive_it_has_verified(deck: Deck) -> None:
+    """Row 6: after a loss of the server's data the next epoch is counted from what pods tell."""
+    ask = Ask("nonce", "", "")
+    assert deck.store.told_directives() == []
+    deck.store.attend(ask, WORKER, {"directive": b"one"})
+    deck.store.attend(ask, HEARTBEAT, {"directive": b"two"})
+    deck.store.attend(ask, Caller("worker", "pod-8", "8" * 32), {"state": "COLD"})
+    deck.store.link.call("ZADD", "golive:fleet", 1, "gone:" + "9" * 32)
+    assert sorted(deck.store.told_directives()) == [b"one", b"two"]
+
+
+# -- receipts and reads ----------------------------------------------------------------------------
+
+
+def test_stored_receipts_come_back_for_their_directive_only(deck: Deck) -> None:
+    deck.store.store_receipt("d1", "a:latched", b"one")
+    deck.store.store_receipt("d1", "a:drained", b"two")
+    deck.store.store_receipt("d1", "a:drained", b"two")
+    deck.store.store_receipt("d2", "a:latched", b"three")
+    assert sorted(deck.store.receipts("d1")) == [b"one", b"two"]
+    assert deck.store.receipts("d3") == []
+
+
+def test_an_empty_store_reads_as_off_at_genesis(deck: Deck) -> None:
+    now = deck.store.snapshot()
+    assert (now.grant, now.restrictions, now.beats, now.revoked) == (None, {}, {}, None)
+    assert (now.pttl_ms, now.epoch_hint, now.last, now.head) == (-2, 0, "", GENESIS)
+    assert (now.corrupt, deck.store.head(), deck.store.tombstone()) == ((), GENESIS, None)
+    assert (deck.store.workers(), deck.store.heartbeats()) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["active", "beat", "revoked", "epoch", "last", "head"])
+def test_a_snapshot_names_the_keys_of_a_wrong_type_and_reads_the_others(
+    deck: Deck, name: str
+) -> None:
+    """Rows 17 and 18: `status` must still work."""
+    deck.activate()
+    deck.beat()
+    deck.store.link.call("DEL", f"golive:{name}")
+    deck.store.link.call("ZADD", f"golive:{name}", 1, "x")
+    now = deck.store.snapshot()
+    assert now.corrupt == (f"golive:{name}",)
+    assert now.grant == (None if name == "active" else b"grant 1")
+    assert now.beats == ({} if name == "beat" else {"hb-1": b"beat 1"})
+    assert now.head == (GENESIS if name == "head" else deck.head)

@@ -1,0 +1,227 @@
+"""Laws of directives, deadlines and decisions, for all values and not for examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from golive_redis.core.beat import Progress, deadline, observe
+from golive_redis.core.decision import (
+    Denial,
+    Intent,
+    Permit,
+    Phase,
+    Reason,
+    RestrictionIndex,
+    Verdict,
+    decide,
+)
+from golive_redis.core.directive import Label, Mode, Profile, Restriction, State, strictest
+from golive_redis.testing import LIMITS, Party
+
+PARTY = Party()
+MODES, PROFILES = list(Mode), list(Profile)
+LABELS = [Label.VENUE, Label.SYMBOL, Label.DESK]
+VALUES = ["a", "b"]
+LABEL_SETS = st.dictionaries(st.sampled_from(LABELS), st.sampled_from(VALUES), max_size=3)
+ORDERS = st.dictionaries(
+    st.sampled_from([*LABELS, "colour"]), st.sampled_from([*VALUES, None]), max_size=4
+)
+
+
+@cache
+def restriction(epoch: int, kind: str, labels: tuple[tuple[Label, str], ...], profile: Profile):
+    shape = {"profile": profile} if kind == "demote" else {"labels": dict(labels)}
+    return PARTY.trust.restriction(PARTY.restriction(epoch, kind, **shape))
+
+
+@cache
+def state(mode: Mode, profile: Profile) -> State:
+    return PARTY.state(PARTY.grant(mode=mode, profile=profile))
+
+
+RESTRICTIONS = st.builds(
+    restriction,
+    st.integers(2, 9),
+    st.sampled_from(["halt", "reduce", "demote"]),
+    LABEL_SETS.map(lambda labels: tuple(sorted(labels.items()))),
+    st.sampled_from(PROFILES),
+)
+STATES = st.builds(state, st.sampled_from(MODES), st.sampled_from(PROFILES))
+
+
+def concerns(labels: Mapping[str, str], order: Mapping[str, object], fixed: Mapping[str, str]):
+    """Whether a restriction matches an order: the scan that the index must agree with."""
+    for key, wanted in labels.items():
+        if fixed.get(key) == wanted:
+            continue  # the guard's own label says so, whatever the order claims
+        stated = order.get(key)
+        if stated is None and key in fixed:
+            return False  # known to be another value
+        if stated is not None and stated != wanted:
+            return False
+    return True  # everything stated matches, and what is unknown may
+
+
+def scan(
+    base: Mode, records: list[Restriction], order: Mapping[str, object], fixed: Mapping[str, str]
+) -> Mode:
+    modes = [r.mode for r in records if r.mode is not None and concerns(r.labels, order, fixed)]
+    return strictest([base, *modes])
+
+
+@given(st.sampled_from(MODES), st.lists(RESTRICTIONS, max_size=6), ORDERS, LABEL_SETS)
+def test_the_index_agrees_with_a_scan(base, restrictions, order, fixed) -> None:
+    records = [item.record for item in restrictions]
+    index = RestrictionIndex(base, records, fixed)
+    assert index.mode_for(order) is scan(base, records, order, fixed)
+
+
+@given(STATES, st.lists(RESTRICTIONS, max_size=5), st.lists(RESTRICTIONS, max_size=5), ORDERS)
+def test_restrictions_only_restrict(base: State, first, second, order) -> None:
+    """Row 55: no restriction, in no order, loosens mode or profile for any order."""
+    before = base.restricted(first)
+    after = before.restricted(second)
+    assert MODES.index(after.mode) >= MODES.index(before.mode) >= MODES.index(base.mode)
+    assert PROFILES.index(after.profile) <= PROFILES.index(before.profile)
+    modes = [
+        RestrictionIndex(s.mode, [r.record for r in s.restrictions]).mode_for(order)
+        for s in (base, before, after)
+    ]
+    assert sorted(modes, key=MODES.index) == modes
+
+
+@given(STATES, st.lists(RESTRICTIONS, max_size=5, unique_by=lambda r: r.identity), st.randoms())
+def test_the_order_in_which_restrictions_arrive_changes_nothing(base, restrictions, random) -> None:
+    one = base.restricted(restrictions)
+    shuffled = list(restrictions)
+    random.shuffle(shuffled)
+    other = base
+    for item in [*shuffled, *shuffled]:  # and twice is once
+        other = other.restricted([item])
+    assert (one.mode, one.profile, one.digest) == (other.mode, other.profile, other.digest)
+    assert one.epoch == other.epoch
+
+
+INSTANTS = st.floats(0, 1e9)
+BOUNDS = st.fixed_dictionaries(
+    {
+        "sent_at": INSTANTS,
+        "wall_sent_ms": INSTANTS,
+        "fresh_from": INSTANTS,
+        "pttl_ms": st.integers(1, 3_600_000),
+        "not_after_ms": st.integers(0, 10**9),
+        "lease_ms": st.integers(1, 3_600_000),
+        "beat_ms": st.integers(1, 3_600_000),
+        "rho": st.floats(0.001, 0.2),
+    }
+)
+
+
+@given(BOUNDS, st.floats(0, 1e6))
+def test_a_request_that_left_earlier_never_gives_a_later_deadline(bounds, earlier: float) -> None:
+    """More latency is an earlier send instant for the same answer."""
+    slow = {
+        **bounds,
+        "sent_at": bounds["sent_at"] - earlier,
+        "wall_sent_ms": bounds["wall_sent_ms"] - earlier,
+    }
+    assert deadline(**slow) <= deadline(**bounds) + 1e-3
+
+
+@given(BOUNDS, st.sampled_from(["pttl_ms", "not_after_ms", "lease_ms", "beat_ms"]))
+def test_less_of_any_bound_never_gives_a_later_deadline(bounds, name: str) -> None:
+    assert deadline(**{**bounds, name: bounds[name] // 2}) <= deadline(**bounds)
+
+
+@given(BOUNDS)
+def test_no_deadline_is_beyond_any_of_its_bounds(bounds) -> None:
+    until = deadline(**bounds)
+    assert until <= bounds["sent_at"] + bounds["lease_ms"]
+    assert until <= bounds["fresh_from"] + bounds["beat_ms"]
+    assert until - bounds["sent_at"] + bounds["wall_sent_ms"] <= bounds["not_after_ms"] + 1e-3
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30))
+def test_freshness_is_never_newer_than_the_beat_that_gave_it(shown) -> None:
+    """S5: `p` lies before the newest count first existed, whatever is shown and reconnected."""
+    progress: Progress | None = None
+    born: dict[int, float] = {}
+    for at, (n, reconnect) in enumerate(shown):
+        if progress is not None and reconnect:
+            before = progress.fresh_from
+            progress = progress.reconnected()
+            assert progress.fresh_from == before
+        highest = progress.n if progress else -1
+        after = observe(progress, n, float(at))
+        if n < highest:
+            assert after is None
+            continue
+        assert after is not None
+        # A count that was never shown before may have been made at any moment up to now.
+        born.setdefault(n, at - 0.5)
+        if after.fresh_from is not None:
+            assert after.fresh_from <= born[n]
+            assert progress is None or after.fresh_from >= (progress.fresh_from or 0.0)
+        progress = after
+
+
+class Nobody:
+    def still(self, _permit: Permit) -> bool:
+        raise AssertionError
+
+
+NOBODY = Nobody()
+VERDICTS = st.builds(
+    Verdict,
+    st.sampled_from(list(Phase)),
+    st.sampled_from(list(Reason)),
+    st.integers(0, 1000),
+    st.integers(0, 1000),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.just(Profile.MICRO),
+    st.just(LIMITS),
+    st.builds(
+        RestrictionIndex,
+        st.sampled_from(MODES),
+        st.lists(RESTRICTIONS.map(lambda item: item.record), max_size=3),
+        LABEL_SETS,
+    ),
+)
+INTENTS = st.sampled_from(list(Intent)) | st.text(max_size=8)
+
+
+@given(VERDICTS, INTENTS, ORDERS, st.integers(0, 1100), st.integers(0, 1100))
+def test_waiting_never_turns_a_denial_into_a_permit(verdict, intent, order, now, later) -> None:
+    first = decide(verdict, intent, order, now, NOBODY)
+    second = decide(verdict, intent, order, now + later, NOBODY)
+    if isinstance(first, Denial):
+        assert isinstance(second, Denial)
+    if isinstance(second, Permit):
+        assert first == second
+
+
+@given(VERDICTS, INTENTS, ORDERS, st.integers(0, 1100))
+def test_the_laws_of_a_decision(verdict, intent, order, now) -> None:
+    answer = decide(verdict, intent, order, now, NOBODY)
+    if intent == "cancel":
+        assert isinstance(answer, Permit)
+        return
+    if intent not in {"open", "reduce"}:
+        assert answer == Denial(Reason.UNKNOWN_INTENT, intent)
+        return
+    mode = verdict.index.mode_for(order)
+    permitted = mode is Mode.LIVE or (mode is Mode.REDUCE_ONLY and intent == "reduce")
+    assert isinstance(answer, Permit) == (now < verdict.deadline_ns and permitted)
+    if isinstance(answer, Permit):
+        assert (answer.fence, answer.until_ms) == (verdict.epoch, verdict.until_ms)
+
+
+@given(VERDICTS, ORDERS, st.integers(0, 1100))
+def test_the_short_cut_for_open_orders_agrees_with_the_decision(verdict, order, now) -> None:
+    if now < verdict.open_until_ns:
+        assert isinstance(decide(verdict, "open", order, now, NOBODY), Permit)

@@ -1,0 +1,212 @@
+"""When a stop may be called COMPLETE, and what is said otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from golive_redis.core.barrier import (
+    By,
+    Collected,
+    Outcome,
+    Pod,
+    Result,
+    Roster,
+    applied,
+    judge,
+)
+from golive_redis.core.policy import TIMINGS
+from golive_redis.testing import Party
+
+PARTY = Party()
+STOP = PARTY.revocation()
+TIMING = TIMINGS["standard"]
+CALLED = 10_000.0
+ONE, TWO = Pod("pod-1", "1" * 32), Pod("pod-1", "2" * 32)
+
+
+def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
+    """Receipts: ms after the call, a heartbeat's name or a worker, other fields."""
+    collected = Collected()
+    for after_ms, who, fields in said:
+        if isinstance(who, Pod):
+            raw = PARTY.receipt(STOP, **{"instance": who.instance, **fields})
+        else:
+            raw = PARTY.receipt(STOP, by=who, worker=None, heartbeat=who, **fields)
+        collected.add(PARTY.trust.receipt(raw).record, CALLED + after_ms)
+    return collected
+
+
+def judged(collected: Collected, after_ms: float = 100.0, **changes: Any) -> Outcome:
+    values: dict[str, Any] = {
+        "roster": Roster(frozenset({"hb-1"}), frozenset({ONE, TWO})),
+        "attested_dead": frozenset(),
+        "same_primary": True,
+        **changes,
+    }
+    return judge(
+        values.pop("roster"),
+        collected,
+        called_at=CALLED,
+        now=CALLED + after_ms,
+        timing=TIMING,
+        **values,
+    )
+
+
+HB: tuple[float, str, dict[str, Any]] = (10.0, "hb-1", {})
+LATCHED = [(5.0, ONE, {}), (6.0, TWO, {})]
+DRAINED = [(20.0, ONE, {"stage": "drained"}), (21.0, TWO, {"stage": "drained"})]
+EVERYTHING = heard(HB, *LATCHED, *DRAINED)
+
+
+def test_receipts_of_everybody_complete_a_stop_at_once() -> None:
+    """Row 1 (the judgement's part)."""
+    outcome = judged(EVERYTHING)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
+    assert outcome.settled
+    assert [row.latched_ms for row in outcome.workers] == [5.0, 6.0]
+    assert [row.drained_ms for row in outcome.workers] == [20.0, 21.0]
+    assert [row.latched_ms for row in outcome.heartbeats] == [10.0]
+
+
+def test_an_empty_roster_is_never_complete() -> None:
+    """Row 65: however long one waits, and whatever has arrived."""
+    nobody = Roster(frozenset(), frozenset())
+    for after_ms in (0.0, 1e9):
+        for collected in (Collected(), EVERYTHING):
+            outcome = judged(collected, after_ms, roster=nobody)
+            assert (outcome.result, outcome.by) == (Result.NOT_CONFIRMED, None)
+
+
+def test_workers_without_any_heartbeat_are_never_complete() -> None:
+    """Row 65: the heartbeats' roster is gone."""
+    roster = Roster(frozenset(), frozenset({ONE, TWO}))
+    assert judged(EVERYTHING, 1e9, roster=roster).result is Result.NOT_CONFIRMED
+
+
+def test_no_receipts_of_an_empty_workers_roster_are_everybodys() -> None:
+    """Row 65: presence never written; only time can tell."""
+    roster = Roster(frozenset({"hb-1"}), frozenset())
+    assert judged(heard(HB), roster=roster).result is Result.NOT_CONFIRMED
+    outcome = judged(heard(HB), 10 + TIMING.all_off_ms, roster=roster)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+
+
+def test_a_silent_heartbeat_keeps_a_stop_unconfirmed_for_ever() -> None:
+    """Row 66: SIGSTOPped during the revoke; it may yet wake and beat."""
+    roster = Roster(frozenset({"hb-1", "hb-2"}), frozenset({ONE, TWO}))
+    outcome = judged(EVERYTHING, 1e9, roster=roster)
+    assert outcome.result is Result.NOT_CONFIRMED
+    assert not outcome.settled
+    assert [row.answered for row in outcome.heartbeats] == [True, False]
+
+
+def test_the_operators_word_counts_for_a_dead_heartbeat() -> None:
+    """Row 66: attestation."""
+    roster = Roster(frozenset({"hb-1", "hb-2"}), frozenset({ONE, TWO}))
+    outcome = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-2"}))
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
+    # Somebody else's death says nothing about this one.
+    other = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-3"}))
+    assert other.result is Result.NOT_CONFIRMED
+
+
+def test_with_every_heartbeat_dead_time_counts_from_the_call() -> None:
+    dead = frozenset({"hb-1"})
+    bound = TIMING.all_off_ms
+    early = judged(Collected(), bound - 1, attested_dead=dead)
+    assert early.result is Result.NOT_CONFIRMED
+    assert {row.off_by for row in early.workers} == {CALLED + bound}
+    late = judged(Collected(), bound, attested_dead=dead)
+    assert (late.result, late.by) == (Result.COMPLETE, By.TIME)
+
+
+def test_a_heartbeat_that_could_not_persist_its_latch_does_not_count() -> None:
+    """Row 35: `durable: failed` does not count."""
+    failed = heard((10.0, "hb-1", {"durable": "failed"}), *LATCHED, *DRAINED)
+    assert judged(failed, 1e9).result is Result.NOT_CONFIRMED
+    none = heard((10.0, "hb-1", {"durable": "none"}), *LATCHED, *DRAINED)
+    assert judged(none).result is Result.COMPLETE
+
+
+def test_a_heartbeat_that_answers_again_with_a_working_disk_counts_from_then() -> None:
+    failed = (10.0, "hb-1", {"durable": "failed"})
+    outcome = judged(heard(failed, (900.0, "hb-1", {}), (950.0, "hb-1", {})), 1000.0)
+    assert outcome.heartbeats[0].latched_ms == 900.0
+    assert outcome.heartbeats[0].answered
+    repeated = judged(heard((900.0, "hb-1", {}), (950.0, "hb-1", {"durable": "failed"})))
+    assert repeated.heartbeats[0].answered
+
+
+def test_a_worker_that_could_not_persist_its_latch_is_not_complete_by_receipts() -> None:
+    """Row 35: nor does a worker's."""
+    failed = [
+        (20.0, ONE, {"stage": "drained"}),
+        (21.0, TWO, {"stage": "drained", "durable": "failed"}),
+    ]
+    assert judged(heard(HB, *failed)).result is Result.NOT_CONFIRMED
+    late = judged(heard(HB, *failed), 10 + TIMING.all_off_ms)
+    assert (late.result, late.by) == (Result.COMPLETE, By.TIME)
+
+
+def test_receipts_complete_only_while_the_primary_is_the_one_that_activated() -> None:
+    """Row 20: a failover; only time can tell then."""
+    assert judged(EVERYTHING, same_primary=False).result is Result.NOT_CONFIRMED
+    outcome = judged(EVERYTHING, 10 + TIMING.all_off_ms, same_primary=False)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+
+
+def test_by_time_counts_from_the_last_heartbeat_and_not_a_ms_less() -> None:
+    roster = Roster(frozenset({"hb-1", "hb-2"}), frozenset({ONE, TWO}))
+    collected = heard(HB, (300.0, "hb-2", {}))
+    bound = 300 + 1.1 * 5500 + 2 * 250
+    assert judged(collected, bound - 0.1, roster=roster).result is Result.NOT_CONFIRMED
+    outcome = judged(collected, bound, roster=roster)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    assert [row.left for row in outcome.workers] == [None, None]  # drain unknown
+    assert [row.off_by for row in outcome.workers] == [CALLED + bound] * 2
+
+
+def test_a_silent_worker_is_named_with_the_instant_by_which_it_is_off() -> None:
+    """Row 16 (the judgement's part)."""
+    outcome = judged(heard(HB, (5.0, ONE, {"in_flight": 3})))
+    assert outcome.result is Result.NOT_CONFIRMED
+    known, silent = outcome.workers
+    assert (known.latched_ms, known.in_flight, known.off_by) == (5.0, 3, None)
+    assert (silent.latched_ms, silent.off_by) == (None, CALLED + 10 + TIMING.all_off_ms)
+
+
+def test_without_the_heartbeats_word_no_bound_is_claimed() -> None:
+    """Row 66: the honest bound is elsewhere, at `not_after`."""
+    assert {row.off_by for row in judged(heard((5.0, ONE, {}))).workers} == {None}
+
+
+@pytest.mark.parametrize("after_ms", [100.0, 1e6])
+def test_orders_left_in_flight_are_stopped_and_not_drained(after_ms: float) -> None:
+    left = [(20.0, ONE, {"stage": "drained", "left": 2}), DRAINED[1]]
+    outcome = judged(heard(HB, *LATCHED, *left), after_ms)
+    assert outcome.result is Result.STOPPED
+    assert [row.left for row in outcome.workers] == [2, 0]
+
+
+def test_two_instances_of_one_worker_are_two_rows() -> None:
+    """Row 61: two processes with one worker id, two receipts."""
+    outcome = judged(heard(HB, DRAINED[0]))
+    assert outcome.result is Result.NOT_CONFIRMED
+    assert [row.left for row in outcome.workers] == [0, None]
+
+
+def test_a_drained_receipt_alone_says_latched_too_and_the_first_arrival_counts() -> None:
+    again = (90.0, ONE, {"stage": "drained", "left": 7})
+    outcome = judged(heard(HB, *DRAINED, again))
+    assert outcome.result is Result.COMPLETE
+    assert outcome.workers[0].latched_ms == outcome.workers[0].drained_ms == 20.0
+
+
+def test_who_has_not_applied_a_restriction_is_named() -> None:
+    roster = Roster(frozenset({"hb-1"}), frozenset({ONE, TWO}))
+    receipts = heard((5.0, TWO, {})).latched
+    assert applied(roster, receipts) == (ONE,)
+    assert applied(roster, {}) == (ONE, TWO)

@@ -1,0 +1,156 @@
+"""One order, one answer: what each mode, label and reason does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from golive_redis.core.decision import EXPLAIN, Denial, Intent, Permit, Phase, Reason, closed
+from golive_redis.core.directive import Mode
+from golive_redis.core.record import MAX_INT
+from golive_redis.testing import Party, Rehearsal
+
+PARTY = Party()
+
+
+def guard(*restrictions: bytes, labels: Mapping[str, str] | None = None) -> Rehearsal:
+    rehearsal = Rehearsal(PARTY, labels=labels)
+    rehearsal.arm(PARTY.grant(), *restrictions)
+    return rehearsal
+
+
+def halt(**labels: str) -> bytes:
+    return PARTY.restriction(labels=labels)
+
+
+def answers(rehearsal: Rehearsal, **labels: str) -> list[str]:
+    """Reason for each intent, "" for a permit."""
+    out = []
+    for intent in Intent:
+        match rehearsal.decide(intent, **labels):
+            case Denial(reason=reason):
+                out.append(reason.value)
+            case Permit():
+                out.append("")
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(None, ["", "", ""]), ("reduce", ["reduce-only", "", ""]), ("halt", ["halted", "halted", ""])],
+)
+def test_each_mode_permits_its_intents(kind: str | None, expected: list[str]) -> None:
+    restrictions = [] if kind is None else [PARTY.restriction(2, kind)]
+    assert answers(guard(*restrictions)) == expected
+
+
+@pytest.mark.parametrize("intent", ["", "OPEN", "open ", "close", "cancel_all"])
+def test_an_unknown_intent_is_denied(intent: str) -> None:
+    answer = guard().decide(intent)
+    assert isinstance(answer, Denial)
+    assert answer.reason is Reason.UNKNOWN_INTENT
+
+
+def test_a_cancel_is_permitted_in_every_phase_and_for_every_reason() -> None:
+    rehearsal = guard()
+    for phase in Phase:
+        for reason in Reason:
+            rehearsal.view.verdict = closed(phase, reason)
+            assert isinstance(rehearsal.decide("cancel"), Permit)
+            denial = rehearsal.decide("open")
+            assert isinstance(denial, Denial)
+            assert denial.reason is reason
+
+
+def test_every_reason_explains_itself() -> None:
+    assert set(EXPLAIN) == set(Reason)
+    assert all(text.startswith("GO-LIVE ") for text in EXPLAIN.values())
+
+
+def test_a_permit_carries_the_fence_and_the_instant_for_acceptors() -> None:
+    rehearsal = guard(PARTY.restriction(2, labels={"symbol": "DOGE"}))
+    permit = rehearsal.decide(symbol="BTC")
+    assert isinstance(permit, Permit)
+    assert (permit.fence, permit.term, permit.mode) == (2, 1, Mode.LIVE)
+    # The last answer was sent a ms ago; 0.9 of lease_ms is left from there.
+    assert permit.until_ms == pytest.approx(rehearsal.clock.wall - 1 + 2250, abs=1)
+    assert permit.limits is not None
+    cancel = rehearsal.decide("cancel", symbol="BTC")
+    assert isinstance(cancel, Permit)
+    assert cancel.until_ms == MAX_INT
+
+
+def test_a_permit_is_void_once_the_deadline_is_over_and_says_lapsed() -> None:
+    """Row 31: re-validated right before the send."""
+    rehearsal = guard()
+    permit = rehearsal.decide()
+    assert isinstance(permit, Permit)
+    assert permit.valid()
+    rehearsal.clock.advance(2250)
+    assert not permit.valid()
+    assert rehearsal.reason == "lapsed"
+
+
+def test_a_permit_of_one_term_is_void_in_the_next() -> None:
+    rehearsal = guard()
+    permit = rehearsal.decide()
+    assert isinstance(permit, Permit)
+    rehearsal.view.push(PARTY.revocation(2))
+    assert not permit.valid()
+    rehearsal.view.drained()
+    rehearsal.arm(PARTY.grant(3))
+    assert isinstance(rehearsal.decide(), Permit)
+    assert not permit.valid()
+
+
+def test_a_halt_matches_when_all_its_labels_match() -> None:
+    rehearsal = guard(halt(venue="x", symbol="BTC"))
+    assert answers(rehearsal, venue="x", symbol="BTC")[0] == "halted"
+    assert answers(rehearsal, venue="x", symbol="ETH")[0] == ""
+    assert answers(rehearsal, venue="y", symbol="BTC")[0] == ""
+
+
+def test_a_label_that_the_order_does_not_state_is_unknown_and_so_halted() -> None:
+    rehearsal = guard(halt(venue="x", symbol="BTC"))
+    assert answers(rehearsal)[0] == "halted"
+    assert answers(rehearsal, venue="x")[0] == "halted"
+    assert answers(rehearsal, venue="y")[0] == ""
+    assert answers(rehearsal, symbol="BTC", desk="d")[0] == "halted"
+
+
+def test_a_misspelt_label_does_not_pass_a_halt() -> None:
+    assert answers(guard(halt(symbol="BTC")), symbl="ETH")[0] == "halted"
+
+
+def test_the_guards_own_labels_count_for_every_order() -> None:
+    assert answers(guard(halt(venue="x"), labels={"venue": "x"}), symbol="BTC")[0] == "halted"
+    assert answers(guard(halt(venue="y"), labels={"venue": "x"}), symbol="BTC")[0] == ""
+    both = guard(halt(venue="x", symbol="BTC"), labels={"venue": "x"})
+    assert answers(both, symbol="BTC")[0] == "halted"
+    assert answers(both, symbol="ETH")[0] == ""
+
+
+def test_an_order_cannot_talk_itself_out_of_the_guards_own_label() -> None:
+    rehearsal = guard(halt(venue="x"), labels={"venue": "x"})
+    assert answers(rehearsal, venue="y")[0] == "halted"
+
+
+@pytest.mark.parametrize("where", ["order", "guard"])
+def test_a_label_given_as_a_number_is_compared_as_text(where: str) -> None:
+    seven: dict[str, str] = {"account": 7}  # type: ignore[dict-item]
+    rehearsal = guard(halt(account="7"), labels=seven if where == "guard" else None)
+    assert answers(rehearsal, **(seven if where == "order" else {}))[0] == "halted"
+
+
+def test_the_stricter_of_two_matching_restrictions_wins() -> None:
+    reduce = PARTY.restriction(2, "reduce", labels={"symbol": "BTC"})
+    stop = PARTY.restriction(3, "halt", labels={"symbol": "BTC"})
+    for order in ([reduce, stop], [stop, reduce]):
+        assert answers(guard(*order), symbol="BTC") == ["halted", "halted", ""]
+
+
+def test_only_a_plain_live_verdict_may_skip_the_look_at_the_labels() -> None:
+    assert guard().view.verdict.open_until_ns == guard().view.verdict.deadline_ns > 0
+    for restriction in (halt(symbol="BTC"), halt(), PARTY.restriction(2, "reduce")):
+        assert guard(restriction).view.verdict.open_until_ns == 0

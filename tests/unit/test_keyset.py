@@ -1,0 +1,140 @@
+"""The keyset file: one key, one principal; one person can stop; thresholds that can be met."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from golive_redis.core.keyset import Role, decode_public, encode_public, key_id, parse_keyset
+from golive_redis.errors import ConfigError
+from golive_redis.testing import Party
+
+FILE = Party().keyset_file
+ALICE = FILE["principals"]["alice"]["keys"][0]
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The file with principals (or top-level fields) added or replaced."""
+    value = copy.deepcopy(FILE)
+    for name, change in changes.items():
+        target = value if name in {"version", "thresholds", "extra"} else value["principals"]
+        target[name.replace("_", "-")] = change
+    return value
+
+
+def test_a_good_keyset_tells_who_holds_what() -> None:
+    keyset = parse_keyset(changed(thresholds={"approver": 2}))
+    assert keyset.principals(Role.APPROVER) == ["alice", "bob"]
+    assert keyset.principals(Role.HEARTBEAT) == ["hb-1", "hb-2"]
+    assert keyset.threshold(Role.APPROVER) == 2
+    assert keyset.threshold(Role.REVOKER) == 1
+
+
+def test_an_approver_may_always_stop() -> None:
+    assert parse_keyset(FILE).principals(Role.REVOKER) == ["alice", "bob", "rita"]
+
+
+def test_a_key_id_is_the_hash_of_the_raw_key() -> None:
+    key = Ed25519PrivateKey.generate().public_key()
+    raw = decode_public(encode_public(key))
+    assert raw == key.public_bytes_raw()
+    assert len(key_id(raw)) == 64
+
+
+def test_one_key_under_two_principals_is_refused() -> None:
+    """Row 37: one key under two ids."""
+    with pytest.raises(ConfigError, match="the key of mallory is already listed for alice"):
+        parse_keyset(changed(mallory={"roles": ["approver"], "keys": [ALICE]}))
+
+
+def test_one_key_twice_under_one_principal_is_refused() -> None:
+    """Row 37: approver also listed twice."""
+    with pytest.raises(ConfigError, match="already listed"):
+        parse_keyset(changed(alice={"roles": ["approver"], "keys": [ALICE, ALICE]}))
+
+
+def test_one_key_in_two_spellings_is_still_one_key() -> None:
+    """Row 37: base64 whose unused bits differ decodes to the same key, which has the same id."""
+    body = ALICE.removeprefix("ed25519:").rstrip("=")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = f"ed25519:{body[:-1]}{alphabet[alphabet.index(body[-1]) + 1]}="
+    assert decode_public(other) == decode_public(ALICE)
+    with pytest.raises(ConfigError, match="already listed"):
+        parse_keyset(changed(mallory={"roles": ["approver"], "keys": [other]}))
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.APPROVER])
+def test_only_approvers_act_together(role: Role) -> None:
+    everyone = {"alice": {"roles": list(Role), "keys": [ALICE]}}
+    parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 1}})
+    with pytest.raises(ConfigError, match=f"threshold for {role}") as caught:
+        parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 2}})
+    assert "one person must always be able to stop" in caught.value.hint
+
+
+def test_a_threshold_that_nobody_can_meet_is_refused() -> None:
+    with pytest.raises(ConfigError, match="approver needs 3 principals and only 2"):
+        parse_keyset(changed(thresholds={"approver": 3}))
+
+
+def test_two_keys_of_one_person_do_not_make_two_people() -> None:
+    """Row 37: the threshold counts principals."""
+    second = encode_public(Ed25519PrivateKey.generate().public_key())
+    file = {
+        "version": 1,
+        "thresholds": {"approver": 2},
+        "principals": {"alice": {"roles": ["approver"], "keys": [ALICE, second]}},
+    }
+    with pytest.raises(ConfigError, match="needs 2 principals and only 1"):
+        parse_keyset(file)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "ed25519:",
+        ALICE.removeprefix("ed25519:"),
+        ALICE.replace("ed25519", "rsa"),
+        ALICE.rstrip("="),
+        "ed25519:" + base64.b64encode(bytes(31)).decode(),
+        "ed25519:" + base64.b64encode(bytes(33)).decode(),
+        "ed25519:é" + ALICE[9:],
+    ],
+)
+def test_a_text_that_is_no_ed25519_key_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match="not an Ed25519 key") as caught:
+        parse_keyset(changed(alice={"roles": ["approver"], "keys": [key]}))
+    assert "golive keys show" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {},
+        changed(extra=1),
+        changed(version=0),
+        changed(version=1.0),
+        changed(version=float("nan")),
+        changed(version=2**70),
+        changed(thresholds={"approver": 0}),
+        changed(thresholds={"boss": 1}),
+        changed(carol={"roles": [], "keys": [ALICE]}),
+        changed(carol={"roles": ["approver"], "keys": []}),
+        changed(carol={"roles": ["boss"], "keys": [ALICE]}),
+        changed(carol={"roles": ["approver"], "keys": [ALICE], "note": "hi"}),
+        {"version": 1, "principals": {}},
+        {"version": 1, "principals": {1: {"roles": ["approver"], "keys": [ALICE]}}},
+        {"version": 1, "principals": {"a b": {"roles": ["approver"], "keys": [ALICE]}}},
+    ],
+    ids=lambda value: str(value)[-60:],
+)
+def test_a_malformed_keyset_trusts_nobody(value: object) -> None:
+    with pytest.raises(ConfigError, match="keyset"):
+        parse_keyset(value)

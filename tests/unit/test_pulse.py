@@ -1,0 +1,257 @@
+"""A heartbeat beats for a term that it knows to be good, and for no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from golive_redis.core.answer import Latch
+from golive_redis.core.beat import Beat
+from golive_redis.core.policy import TIMINGS
+from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.testing import START_MS, FakeClock, Party, answer, identity
+
+PARTY = Party()
+TIMING = TIMINGS["standard"]
+GRANT = PARTY.grant(5)
+HALT = PARTY.restriction(6, term=5)
+STOP = PARTY.revocation(7)
+
+
+class Daemon:
+    """A pulse with a clock, asked once a second."""
+
+    def __init__(self, latch: Latch | None = None, term: int | None = None) -> None:
+        self.clock = FakeClock()
+        self.pulse = Pulse(PARTY.trust, TIMING, "hb-1", latch or Latch(), term)
+
+    def reads(self, grant: bytes | None = None, *restrictions: bytes, **fields: Any) -> list[Change]:
+        self.clock.advance(1000)
+        given = answer("n", grant, *restrictions, **fields)
+        return changes(self.pulse.answer(given, now=self.clock.boot, wall_ms=self.clock.wall))
+
+    def beat(self) -> Beat | None:
+        return self.pulse.next_beat(issued_at_ms=round(self.clock.wall))
+
+    def other(self, n: int, grant: bytes = GRANT, **fields: Any) -> dict[str, bytes]:
+        """A beat of the other heartbeat, of just now."""
+        values = {"issued_at_ms": round(self.clock.wall), **fields}
+        return {"hb-2": PARTY.beat(n, "hb-2", state=PARTY.state(grant), **values)}
+
+
+def changes(happened: list[Happening]) -> list[Change]:
+    return [item.change for item in happened]
+
+
+@pytest.fixture
+def beating() -> Daemon:
+    """One that saw the activation happen."""
+    daemon = Daemon()
+    daemon.reads(None)
+    assert Change.ADOPTED in daemon.reads(GRANT)
+    assert daemon.beat() is not None
+    return daemon
+
+
+def test_a_heartbeat_that_sees_the_activation_happen_beats_for_it(beating: Daemon) -> None:
+    beat = beating.beat()
+    assert beat is not None
+    state = PARTY.state(GRANT)
+    assert (beat.term, beat.epoch, beat.set) == (5, 5, state.digest)
+
+
+def test_counts_only_grow_also_from_an_empty_disk(beating: Daemon) -> None:
+    """Row 12: n only grows."""
+    first, second = beating.beat(), beating.beat()
+    assert first is not None
+    assert second is not None
+    assert second.n > first.n >= START_MS
+
+
+def test_a_heartbeat_without_memory_stays_silent_on_a_term_it_did_not_see_begin() -> None:
+    """Row 62: restarted with an empty disk after a revoke that a failover lost."""
+    daemon = Daemon()
+    for _ in range(10):
+        assert daemon.reads(GRANT) == []
+        assert daemon.beat() is None
+    assert "before this heartbeat knew of it" in daemon.pulse.waiting_for
+
+
+def test_an_old_activation_that_comes_back_is_not_one_that_happens() -> None:
+    """Row 62, 22: absent, then an old backup."""
+    daemon = Daemon()
+    daemon.reads(None)
+    daemon.clock.advance(60_000)
+    assert daemon.reads(GRANT) == []
+    resumed = PARTY.grant(6, term=5, issued_at_ms=round(daemon.clock.wall))
+    daemon.reads(None)
+    assert daemon.reads(resumed) == []
+    assert daemon.beat() is None
+
+
+def test_another_heartbeats_advancing_beat_is_word_enough() -> None:
+    daemon = Daemon()
+    assert daemon.reads(GRANT, beats=daemon.other(1)) == []
+    assert daemon.reads(GRANT, beats=daemon.other(1)) == []
+    assert daemon.beat() is None
+    assert Change.ADOPTED in daemon.reads(GRANT, beats=daemon.other(2))
+    assert daemon.beat() is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"issued_at_ms": START_MS - 31_000}, {"by": "hb-1"}, {"grant": PARTY.grant(4)}],
+    ids=["old", "forged", "of another term"],
+)
+def test_a_beat_that_proves_nothing_adopts_nothing(fields: dict[str, Any]) -> None:
+    """Row 36, 62: recorded beats, forged ones, those of another term."""
+    daemon = Daemon()
+    for n in range(1, 6):
+        assert daemon.reads(GRANT, beats=daemon.other(n, **fields)) == []
+    assert daemon.beat() is None
+
+
+def test_its_own_recorded_beats_are_no_word_of_another() -> None:
+    """Row 62: replayed to the heartbeat itself."""
+    daemon = Daemon()
+    for n in range(1, 6):
+        at = round(daemon.clock.wall)
+        own = PARTY.beat(n, "hb-1", state=PARTY.state(GRANT), issued_at_ms=at)
+        assert daemon.reads(GRANT, beats={"hb-1": own}) == []
+    assert daemon.beat() is None
+
+
+def test_it_goes_on_for_the_term_in_its_state_file() -> None:
+    daemon = Daemon(term=5)
+    assert daemon.beat() is None  # not before it has read
+    daemon.reads(GRANT)
+    assert daemon.beat() is not None
+
+
+def test_a_revocation_silences_it_for_good(beating: Daemon) -> None:
+    assert changes(beating.pulse.push(STOP)) == [Change.LATCHED]
+    assert beating.beat() is None
+    for n in range(1, 6):
+        assert Change.ADOPTED not in beating.reads(GRANT, beats=beating.other(n))
+        assert beating.beat() is None
+    assert beating.pulse.latch.covers(5, START_MS)
+
+
+def test_a_revocation_of_an_older_term_does_not_silence_it(beating: Daemon) -> None:
+    """Row 63: yesterday's spool meets a new term."""
+    beating.pulse.push(PARTY.revocation(4))
+    assert beating.beat() is not None
+
+
+def test_a_blind_revocation_silences_it_whatever_its_epoch(beating: Daemon) -> None:
+    at = round(beating.clock.wall)
+    beating.pulse.push(PARTY.revocation(1, blind=True, issued_at_ms=at))
+    assert beating.beat() is None
+    assert beating.pulse.latch.epoch == 5
+
+
+def test_a_tombstone_that_the_store_lost_is_named_until_it_is_back(beating: Daemon) -> None:
+    """Row 20, 21: re-asserted until it stays."""
+    beating.pulse.push(STOP)
+    for _ in range(3):
+        assert beating.reads(None) == [Change.LOST_REVOCATION]
+    assert beating.reads(GRANT) == [Change.LOST_REVOCATION]
+    assert beating.reads(None, revoked=STOP) == [Change.REPEATED]
+    assert beating.reads(None, revoked_unchanged=True) == []
+
+
+def test_a_key_that_goes_away_ends_the_term_and_is_noted(beating: Daemon) -> None:
+    """Row 24: a bare DEL; the heartbeat does not recreate it."""
+    assert beating.reads(None) == [Change.GONE]
+    assert beating.beat() is None
+    assert Change.ADOPTED not in beating.reads(GRANT)  # even when it comes back
+    assert beating.beat() is None
+
+
+def test_a_new_term_in_place_of_the_old_ends_the_old(beating: Daemon) -> None:
+    assert Change.GONE in beating.reads(PARTY.grant(9))
+    assert beating.pulse.latch.covers(5, START_MS)
+    assert beating.beat() is None  # it did not see the new one begin
+
+
+def test_without_a_successful_beat_it_falls_silent_after_ttl_ms(beating: Daemon) -> None:
+    """Row 11, 66: it wakes after SIGSTOP longer than ttl_ms."""
+    beating.pulse.beaten(beating.clock.boot)
+    beating.clock.advance(TIMING.ttl_ms - 1)
+    assert beating.pulse.overdue(beating.clock.boot) == []
+    beating.clock.advance(1)
+    assert changes(beating.pulse.overdue(beating.clock.boot)) == [Change.SILENCED]
+    assert beating.beat() is None
+    beating.reads(GRANT)
+    assert beating.beat() is None
+
+
+def test_it_stops_at_the_end_of_the_window(beating: Daemon) -> None:
+    """Row 39: an un-revoked term lives until not_after and no longer."""
+    end = PARTY.trust.grant(GRANT).record.not_after_ms
+    assert beating.pulse.next_beat(issued_at_ms=end - 1) is not None
+    assert beating.pulse.next_beat(issued_at_ms=end) is None
+
+
+def test_it_beats_on_the_highest_directive_it_has_verified(beating: Daemon) -> None:
+    """Row 56: a halt acknowledged and then lost; guards see that something is missing."""
+    assert changes(beating.pulse.push(HALT)) == [Change.RESTRICTED]
+    both = PARTY.state(GRANT, HALT)
+    for _ in range(3):
+        beating.reads(GRANT)
+        beat = beating.beat()
+        assert beat is not None
+        assert (beat.epoch, beat.set) == (6, both.digest)
+
+
+def test_a_restriction_missing_twice_is_lost_and_once_is_on_its_way(beating: Daemon) -> None:
+    """Row 56: the halt is re-asserted."""
+    beating.pulse.push(HALT)
+    assert beating.reads(GRANT) == []
+    assert beating.reads(GRANT) == [Change.LOST_RESTRICTION]
+    assert beating.reads(GRANT, HALT) == []
+    assert beating.reads(GRANT) == []
+
+
+def test_it_never_follows_the_store_back_to_an_older_grant(beating: Daemon) -> None:
+    """Row 36: replay of an older grant of the term."""
+    newer = PARTY.grant(7, term=5)
+    beating.reads(newer)
+    assert beating.reads(GRANT) == [Change.SECURITY]
+    beat = beating.beat()
+    assert beat is None or beat.epoch == 7
+
+
+@pytest.mark.parametrize(
+    "fields", [{"corrupt": "active"}, {"revoked": b"junk"}], ids=["corrupt", "tombstone"]
+)
+def test_an_answer_that_cannot_be_read_adopts_nothing(fields: dict[str, Any]) -> None:
+    """Row 18."""
+    daemon = Daemon()
+    daemon.reads(None)
+    assert daemon.reads(GRANT, **fields) == [Change.SECURITY]
+    assert daemon.beat() is None
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", PARTY.revocation(9, by="hb-1"), Party(environment="live").revocation(9), GRANT]
+)
+def test_what_is_refused_or_permits_has_no_effect_by_push(beating: Daemon, raw: bytes) -> None:
+    """Row 38, 46, 54."""
+    beating.pulse.push(raw)
+    assert beating.beat() is not None
+    assert beating.pulse.latch == Latch()
+
+
+def test_after_a_goodbye_it_beats_no_more(beating: Daemon) -> None:
+    beating.pulse.resign()
+    beating.reads(GRANT)
+    assert beating.beat() is None
+
+
+def test_it_says_what_it_has_verified(beating: Daemon) -> None:
+    assert beating.pulse.newest == GRANT
+    beating.reads(GRANT, HALT)
+    assert beating.pulse.newest == HALT
+    assert beating.pulse.known_last == identity(HALT)

@@ -1,0 +1,187 @@
+"""Who must have signed what, and where it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from golive_redis.core.envelope import add_signature, seal
+from golive_redis.core.finding import Finding, Outcome, Report
+from golive_redis.core.keyset import Role
+from golive_redis.core.ledger import Note
+from golive_redis.errors import RecordError
+from golive_redis.testing import EVERYBODY, START_MS, Party
+
+PARTY = Party(approvals=2)
+HALT = PARTY.restriction()
+STRANGERS = Party({"eve": ["approver", "revoker", "heartbeat", "worker"]})
+
+
+def break_signature(raw: bytes, position: int) -> bytes:
+    value = json.loads(raw)
+    sig = value["signatures"][position]["sig"]
+    value["signatures"][position]["sig"] = ("B" if sig[0] == "A" else "A") + sig[1:]
+    return json.dumps(value).encode()
+
+
+def test_two_approvers_make_a_grant() -> None:
+    assert PARTY.trust.grant(PARTY.grant()).signers == {"alice", "bob"}
+
+
+@pytest.mark.parametrize("by", [("alice",), ("alice", "rita"), ("alice", "hb-1", "pod-1")])
+def test_fewer_than_two_approvers_make_none(by: tuple[str, ...]) -> None:
+    """Row 37: the threshold counts approvers only."""
+    with pytest.raises(RecordError, match="1 of 2 approver signatures: alice signed"):
+        PARTY.trust.grant(PARTY.grant(by=by))
+
+
+def test_an_unknown_key_adds_nothing_and_spoils_nothing() -> None:
+    """Row 38: unknown key."""
+    eve = STRANGERS.signers["eve"]
+    assert PARTY.trust.grant(add_signature(PARTY.grant(), eve)).signers == {"alice", "bob"}
+    with pytest.raises(RecordError, match="1 of 2"):
+        PARTY.trust.grant(add_signature(PARTY.grant(by="alice"), eve))
+    with pytest.raises(RecordError, match="nobody we trust"):
+        PARTY.trust.revocation(STRANGERS.revocation(by="eve"))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_one_bad_signature_of_a_known_key_refuses_the_whole_envelope(position: int) -> None:
+    raw = PARTY.grant(by=("alice", "bob", "rita"))
+    PARTY.trust.grant(raw)
+    with pytest.raises(RecordError, match="bad signature by"):
+        PARTY.trust.grant(break_signature(raw, position))
+
+
+@pytest.mark.parametrize("by", ["alice", "bob", "rita"])
+def test_one_revoker_or_one_approver_is_always_enough_to_stop(by: str) -> None:
+    assert PARTY.trust.revocation(PARTY.revocation(by=by)).signers == {by}
+    assert PARTY.trust.restriction(PARTY.restriction(by=by)).signers == {by}
+
+
+@pytest.mark.parametrize("by", ["hb-1", "pod-1"])
+def test_a_heartbeat_or_worker_key_cannot_grant_restrict_or_revoke(by: str) -> None:
+    """Row 46 (the signature's part): no valid signature for the role."""
+    for verify, raw in [
+        (PARTY.trust.grant, PARTY.grant(by=by)),
+        (PARTY.trust.restriction, PARTY.restriction(by=by)),
+        (PARTY.trust.revocation, PARTY.revocation(by=by)),
+    ]:
+        with pytest.raises(RecordError, match="0 of"):
+            verify(raw)
+
+
+def test_a_revoker_key_cannot_grant() -> None:
+    """Row 55: a revoker key signs permission."""
+    with pytest.raises(RecordError):
+        Party().trust.grant(Party().grant(by="rita"))
+
+
+def test_the_principal_who_issued_a_record_must_have_signed_it() -> None:
+    raw = PARTY.revocation(by="rita")
+    record = PARTY.trust.revocation(raw).record
+    with pytest.raises(RecordError, match="did not sign it as revoker"):
+        PARTY.trust.revocation(seal(record, PARTY.signers["alice"]))
+
+
+OTHER_ENVIRONMENT = Party(approvals=2, environment="production")
+OTHER_NAMESPACE = Party(approvals=2, namespace="other")
+
+
+@pytest.mark.parametrize("other", [OTHER_ENVIRONMENT, OTHER_NAMESPACE], ids=["env", "namespace"])
+@pytest.mark.parametrize("kind", ["grant", "restriction", "revocation", "beat"])
+def test_a_record_of_another_environment_or_namespace_is_refused(other: Party, kind: str) -> None:
+    """Row 54: both are inside every signature, even when the same keys signed."""
+    raw = getattr(other, kind)()
+    getattr(other.trust, kind)(raw)
+    with pytest.raises(RecordError, match=f"{kind} is for"):
+        getattr(PARTY.trust, kind)(raw)
+
+
+@pytest.mark.parametrize("kind", ["grant", "beat"])
+def test_permission_under_a_newer_keyset_than_ours_is_refused(kind: str) -> None:
+    """Row 41: keyset older than the one in force."""
+    with pytest.raises(RecordError, match="signed under keyset version 2") as caught:
+        getattr(PARTY.trust, kind)(getattr(PARTY, kind)(keyset_version=2))
+    assert "install the newer keyset" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["restriction", "revocation"])
+def test_a_stop_under_a_newer_keyset_than_ours_holds(kind: str) -> None:
+    getattr(PARTY.trust, kind)(getattr(PARTY, kind)(keyset_version=2))
+
+
+def test_a_heartbeat_beats_in_its_own_name_only() -> None:
+    with pytest.raises(ValueError, match="in its own name"):
+        PARTY.beat(heartbeat="hb-2")
+    with pytest.raises(RecordError, match="did not sign it"):
+        PARTY.trust.beat(PARTY.beat(name="hb-2", by="hb-1"))
+
+
+def test_a_worker_key_answers_for_workers_and_a_heartbeat_key_for_itself() -> None:
+    worker = PARTY.receipt(HALT, worker="pod-77")  # a fleet may share one worker key
+    assert PARTY.trust.receipt(worker).record.worker == "pod-77"
+    own = PARTY.receipt(HALT, by="hb-1", worker=None, heartbeat="hb-1")
+    assert PARTY.trust.receipt(own).record.heartbeat == "hb-1"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p.receipt(HALT, by="hb-1"),
+        lambda p: p.receipt(HALT, by="pod-1", worker=None, heartbeat="pod-1"),
+        lambda p: p.receipt(HALT, by="rita"),
+        lambda p: p.receipt(HALT, by="alice", worker=None, heartbeat="alice"),
+    ],
+    ids=["heartbeat for worker", "worker as heartbeat", "revoker", "approver as heartbeat"],
+)
+def test_nobody_answers_for_another_kind_of_pod(make: Callable[[Party], bytes]) -> None:
+    with pytest.raises(RecordError, match="0 of 1"):
+        PARTY.trust.receipt(make(PARTY))
+
+
+def test_a_principal_who_is_worker_and_heartbeat_answers_as_either() -> None:
+    both = Party({**EVERYBODY, "all-in-one": ["worker", "heartbeat"]})
+    both.trust.receipt(both.receipt(HALT, by="all-in-one"))
+    both.trust.receipt(both.receipt(HALT, by="all-in-one", worker=None, heartbeat="all-in-one"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"heartbeat": "hb-1"},
+        {"worker": None},
+        {"left": 0},
+        {"stage": "drained", "left": None},
+        {"worker": None, "heartbeat": "hb-1", "by": ("pod-1",)},
+        {"instance": "0" * 31},
+    ],
+    ids=str,
+)
+def test_a_receipt_that_contradicts_itself_cannot_be_signed(fields: dict[str, Any]) -> None:
+    with pytest.raises((RecordError, ValueError)):
+        PARTY.receipt(HALT, **fields)
+
+
+def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
+    common = {
+        "namespace": "golive",
+        "environment": "test",
+        "keyset_version": 1,
+        "issued_at_ms": START_MS,
+    }
+    passed = Finding(check="redis", outcome=Outcome.PASS, explain="")
+    unknown = Finding(check="disk", outcome=Outcome.UNKNOWN, explain="no answer")
+    report = Report(**common, by="alice", findings=[passed, unknown])
+    verified = PARTY.trust.report(seal(report, PARTY.signers["alice"])).record
+    assert not verified.passed  # unknown counts as fail
+    with pytest.raises(RecordError):
+        PARTY.trust.report(seal(report, PARTY.signers["rita"]))
+    note = Note(**common, by="hb-1", topic="out-of-band", text="", facts={})
+    raw = seal(note, PARTY.signers["hb-1"])
+    assert PARTY.trust.note(raw, Role.HEARTBEAT).record.topic == "out-of-band"
+    with pytest.raises(RecordError):
+        PARTY.trust.note(raw, Role.REVOKER)

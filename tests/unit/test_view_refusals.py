@@ -1,0 +1,241 @@
+"""What a guard is offered and does not take: replays, forgeries, sick heartbeats, lost halts."""
+
+from __future__ import annotations
+
+import pytest
+
+from golive_redis.core.decision import Phase
+from golive_redis.core.envelope import seal
+from golive_redis.core.view import Event, Happened
+from golive_redis.testing import EVERYBODY, START_MS, Party, Rehearsal, identity
+
+PARTY = Party()
+GRANT = PARTY.grant()
+HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
+STRANGERS = Party({"eve": ["approver", "revoker"]})
+
+
+@pytest.fixture
+def armed() -> Rehearsal:
+    guard = Rehearsal(PARTY)
+    guard.arm(GRANT)
+    return guard
+
+
+def kinds(events: list[Event]) -> list[Happened]:
+    return [event.kind for event in events]
+
+
+def beat(guard: Rehearsal, n: int, name: str = "hb-1", **fields) -> bytes:
+    return PARTY.beat(n, name, **{"issued_at_ms": round(guard.clock.wall), **fields})
+
+
+def forged(raw: bytes) -> bytes:
+    return seal(PARTY.trust.beat(raw).record, STRANGERS.signers["eve"])
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        STRANGERS.grant(by="eve"),
+        PARTY.grant(by="rita"),
+        Party(environment="production").grant(),
+        Party(namespace="other").grant(),
+        PARTY.grant(keyset_version=2),
+        PARTY.revocation(),
+        b"",
+        b"live",
+        b"{" * 100_000,
+    ],
+    ids=["stranger", "revoker", "env", "namespace", "keyset", "type", "empty", "text", "huge"],
+)
+def test_a_grant_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal, grant: bytes) -> None:
+    """Row 54, 55, 36, 38: another environment, a revoker's grant, a foreign one, garbage."""
+    events = armed.attend(grant, beats={"hb-1": beat(armed, 3)}, last="x")
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "record-refused")
+    armed.clock.advance(500)
+    armed.attend(GRANT, beats={"hb-1": 4})
+    assert armed.reason == "not-armed"
+
+
+@pytest.mark.parametrize("key", ["active", "revoked", "beat"])
+def test_a_key_of_the_wrong_type_closes(armed: Rehearsal, key: str) -> None:
+    """Row 18: e.g. a tombstone key of the wrong type."""
+    events = armed.attend(GRANT, beats={"hb-1": 3}, corrupt=key)
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "store-corrupt")
+
+
+def test_a_tombstone_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal) -> None:
+    """Row 18: somebody wrote into the tombstone."""
+    events = armed.attend(GRANT, beats={"hb-1": 3}, revoked=STRANGERS.revocation(by="eve"))
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "record-refused")
+
+
+@pytest.mark.parametrize(
+    "sick",
+    [
+        lambda g: beat(g, 9, "hb-2", issued_at_ms=round(g.clock.wall) + 31_000),
+        lambda g: beat(g, 9, "hb-2", issued_at_ms=round(g.clock.wall) - 31_000),
+        lambda g: forged(beat(g, 9, "hb-2")),
+        lambda g: beat(g, 9, "hb-1"),
+        lambda g: beat(g, 9, "hb-2", keyset_version=2),
+        lambda _: GRANT,
+        lambda _: b"",
+    ],
+    ids=["ahead", "behind", "unknown key", "in another's field", "newer keyset", "grant", "empty"],
+)
+def test_the_fleet_lives_on_the_healthy_heartbeat_beside_a_sick_one(sick) -> None:
+    """Row 10: clock 31 s off, unknown key."""
+    guard = Rehearsal(PARTY)
+    for n in range(1, 5):
+        events = guard.attend(GRANT, beats={"hb-1": n, "hb-2": sick(guard)})
+        assert kinds(events) == [Happened.SECURITY]
+        guard.clock.advance(500)
+    assert guard.reason == ""
+
+
+def test_a_sick_heartbeat_alone_arms_nobody() -> None:
+    """Row 10: however much its count advances."""
+    guard = Rehearsal(PARTY)
+    for n in range(1, 5):
+        off = beat(guard, n, issued_at_ms=round(guard.clock.wall) + 31_000)
+        guard.attend(GRANT, beats={"hb-1": off})
+        guard.clock.advance(500)
+    assert guard.reason == "not-armed"
+
+
+def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Rehearsal) -> None:
+    """Row 10: either may die."""
+    for n in range(3, 20):
+        armed.clock.advance(500)
+        armed.attend(GRANT, beats={"hb-1": 2, "hb-2": n})
+    assert armed.reason == ""
+
+
+def test_replayed_beats_are_refused_with_an_alarm_and_arm_nobody() -> None:
+    """Row 36: recorded beats played again, in order, within the tolerance of their age."""
+    guard = Rehearsal(PARTY)
+    recorded = [beat(guard, n) for n in range(1, 6)]
+    for raw in recorded:
+        guard.attend(GRANT, beats={"hb-1": raw})
+        guard.clock.advance(500)
+    assert guard.reason == ""
+    guard.view.clock_anomaly()
+    for raw in recorded[:-1]:
+        assert kinds(guard.attend(GRANT, beats={"hb-1": raw})) == [Happened.SECURITY]
+        guard.clock.advance(500)
+    guard.attend(GRANT, beats={"hb-1": recorded[-1]})
+    assert guard.reason == "not-armed"
+
+
+def test_counts_are_remembered_while_the_key_is_away(armed: Rehearsal) -> None:
+    """Row 36: DEL, then an old state and its beats put back."""
+    armed.attend(None)
+    armed.attend(GRANT, beats={"hb-1": 1})
+    armed.clock.advance(500)
+    armed.attend(GRANT, beats={"hb-1": 2})
+    assert armed.reason == "not-armed"
+
+
+def test_beats_of_another_term_say_nothing(armed: Rehearsal) -> None:
+    """Row 36: beats of yesterday's term."""
+    other = PARTY.state(PARTY.grant(5))
+    for n in range(3, 20):
+        armed.clock.advance(500)
+        armed.attend(GRANT, beats={"hb-1": beat(armed, n, state=other)})
+    assert armed.reason == "lapsed"
+
+
+def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Rehearsal) -> None:
+    """Row 56, 55: a halt acknowledged and then lost, or dropped by whoever owns the store."""
+    ahead = beat(armed, 3, state=PARTY.state(GRANT, HALT))
+    events = armed.attend(GRANT, beats={"hb-1": ahead})
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
+
+
+def test_another_set_of_directives_at_the_same_epoch_closes(armed: Rehearsal) -> None:
+    """Row 55: one of two restrictions dropped, the newest left in place."""
+    later = PARTY.restriction(3, "reduce")
+    both = PARTY.state(GRANT, HALT, later)
+    armed.clock.advance(500)
+    armed.attend(GRANT, HALT, later, beats={"hb-1": 3})
+    events = armed.attend(GRANT, later, beats={"hb-1": beat(armed, 4, state=both)})
+    assert kinds(events) == [Happened.SECURITY]
+    assert armed.reason == "state-behind"
+
+
+def test_one_heartbeat_that_knows_more_is_enough_to_close(armed: Rehearsal) -> None:
+    """Row 56: in whatever order the heartbeats are looked at."""
+    for ahead, other in (("hb-1", "hb-2"), ("hb-2", "hb-1")):
+        guard = Rehearsal(PARTY)
+        guard.arm(GRANT)
+        newer = PARTY.beat(9, ahead, state=PARTY.state(GRANT, HALT))
+        guard.attend(GRANT, beats={ahead: newer, other: 9})
+        assert guard.reason == "state-behind"
+
+
+def test_a_heartbeat_that_has_not_yet_seen_a_halt_does_not_close(armed: Rehearsal) -> None:
+    armed.clock.advance(500)
+    armed.attend(GRANT, HALT, beats={"hb-1": beat(armed, 3, state=PARTY.state(GRANT))})
+    assert armed.view.phase is Phase.ARMED
+
+
+def test_the_store_cannot_go_back_to_an_older_grant(armed: Rehearsal) -> None:
+    """Row 36: replay of an old valid grant of the same term."""
+    resumed = PARTY.grant(3, term=1)
+    armed.attend(resumed, beats={"hb-1": 3})
+    events = armed.attend(GRANT, beats={"hb-1": beat(armed, 4)})
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
+
+
+def test_a_new_term_needs_beats_of_its_own(armed: Rehearsal) -> None:
+    armed.clock.advance(500)
+    armed.attend(PARTY.grant(5), beats={"hb-1": 3})
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "not-armed")
+    armed.clock.advance(500)
+    armed.attend(PARTY.grant(5), beats={"hb-1": 4})
+    assert armed.reason == ""
+
+
+def test_an_answer_that_leaves_out_what_was_never_given_closes() -> None:
+    guard = Rehearsal(PARTY)
+    events = guard.attend(None, unchanged=True, last="", pttl_ms=24_000)
+    assert kinds(events) == [Happened.SECURITY]
+    assert guard.reason == "record-refused"
+
+
+def test_an_unchanged_state_counts_only_when_it_is_the_one_we_know(armed: Rehearsal) -> None:
+    known = identity(GRANT)
+    unchanged = {"unchanged": True, "pttl_ms": 24_000}
+    armed.clock.advance(500)
+    armed.attend(None, **unchanged, last=known, beats={"hb-1": beat(armed, 3)})
+    assert armed.reason == ""
+    events = armed.attend(None, **unchanged, last="0" * 64, beats={"hb-1": beat(armed, 4)})
+    assert kinds(events) == [Happened.SECURITY]
+    assert armed.reason == "record-refused"
+
+
+def test_after_a_refusal_everything_is_asked_for_again(armed: Rehearsal) -> None:
+    def known() -> str:
+        clock = armed.clock
+        return armed.view.ask("n", now_ns=clock.now_ns(), wall_ms=clock.wall).known_last
+
+    armed.attend(GRANT, beats={"hb-1": 3})
+    assert known() == identity(GRANT)
+    armed.attend(GRANT, beats={"hb-1": 4}, pttl_ms=-1)
+    assert known() == ""
+
+
+def test_a_keyset_with_two_approvers_does_not_arm_on_one() -> None:
+    """Row 37: at the guard."""
+    guard = Rehearsal(Party(EVERYBODY, approvals=2))
+    one = PARTY.grant(by="alice", issued_at_ms=START_MS)
+    for n in range(3):
+        guard.attend(one, beats={"hb-1": beat(guard, n)})
+        guard.clock.advance(500)
+    assert guard.reason == "record-refused"

@@ -1,0 +1,162 @@
+"""Restrictions apply at once, from push or answer, and only a newer grant loosens."""
+
+from __future__ import annotations
+
+import pytest
+
+from golive_redis.core.decision import Phase
+from golive_redis.core.directive import Mode, Profile
+from golive_redis.core.view import Event, Happened
+from golive_redis.testing import Party, Rehearsal, identity
+
+PARTY = Party()
+GRANT = PARTY.grant(1, profile=Profile.LARGE)
+HALT = PARTY.restriction(2)
+REDUCE = PARTY.restriction(2, "reduce")
+
+
+@pytest.fixture
+def armed() -> Rehearsal:
+    guard = Rehearsal(PARTY)
+    guard.arm(GRANT)
+    return guard
+
+
+def kinds(events: list[Event]) -> list[Happened]:
+    return [event.kind for event in events]
+
+
+@pytest.mark.parametrize(("raw", "reason"), [(HALT, "halted"), (REDUCE, "reduce-only")])
+def test_a_pushed_restriction_applies_at_once(armed: Rehearsal, raw: bytes, reason: str) -> None:
+    before = armed.view.verdict.deadline_ns
+    events = armed.view.push(raw)
+    assert kinds(events) == [Happened.RESTRICTED]
+    assert armed.reason == reason
+    assert armed.view.verdict.deadline_ns == before  # a push never extends
+
+
+def test_a_restriction_in_an_answer_applies_and_is_told_once(armed: Rehearsal) -> None:
+    armed.clock.advance(500)
+    assert kinds(armed.attend(GRANT, HALT, beats={"hb-1": 3})) == [Happened.RESTRICTED]
+    assert armed.reason == "halted"
+    armed.clock.advance(500)
+    assert armed.attend(GRANT, HALT, beats={"hb-1": 4}) == []
+    assert armed.view.push(HALT) == []
+
+
+def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Rehearsal) -> None:
+    """Row 56 (the rule's part): acknowledged, then lost in a failover."""
+    armed.view.push(HALT)
+    for n in range(3, 10):
+        armed.clock.advance(500)
+        armed.attend(GRANT, beats={"hb-1": n})
+        assert armed.reason == "halted"
+
+
+def test_only_a_newer_grant_that_does_not_keep_it_lifts_a_restriction(armed: Rehearsal) -> None:
+    armed.view.push(HALT)
+    keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
+    armed.clock.advance(500)
+    armed.attend(keeping, HALT, beats={"hb-1": 3})
+    assert armed.reason == "halted"
+    armed.clock.advance(500)
+    armed.attend(PARTY.grant(4, term=1), beats={"hb-1": 4})
+    assert armed.reason == ""
+
+
+def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Rehearsal) -> None:
+    """Row 55: dropping somebody's halt."""
+    keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
+    armed.clock.advance(500)
+    events = armed.attend(keeping, beats={"hb-1": PARTY.beat(3)})
+    assert kinds(events) == [Happened.SECURITY]
+    assert (armed.view.phase, armed.reason) == (Phase.COLD, "record-refused")
+
+
+def test_a_pushed_grant_has_no_effect(armed: Rehearsal) -> None:
+    """S10: permission never comes by push."""
+    armed.view.push(HALT)
+    before = armed.view.verdict
+    assert armed.view.push(PARTY.grant(3, term=1)) == []
+    assert armed.view.verdict is before
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PARTY.restriction(2, by="hb-1"),
+        Party(environment="production").restriction(2),
+        Party(namespace="other").restriction(2),
+        HALT[:-1],
+        b"",
+    ],
+    ids=["heartbeat", "environment", "namespace", "truncated", "empty"],
+)
+def test_a_refused_push_is_an_alarm_and_changes_nothing(armed: Rehearsal, raw: bytes) -> None:
+    """Row 38, 54: no partial effect."""
+    before = armed.view.verdict
+    assert kinds(armed.view.push(raw)) == [Happened.SECURITY]
+    assert armed.view.verdict is before
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PARTY.restriction(9, term=2),
+        PARTY.restriction(9, "demote", profile=Profile.LARGE),
+        PARTY.restriction(9, labels={"symbol": "ETH"}),
+    ],
+    ids=["another term", "bigger profile", "other labels"],
+)
+def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
+    """Row 55: a revoker key signs a bigger profile; it has no effect."""
+    guard = Rehearsal(PARTY)
+    cap = PARTY.restriction(3, "demote", profile=Profile.SMALL)
+    guard.arm(GRANT, REDUCE, cap)
+    guard.view.push(raw)
+    assert guard.view.state is not None
+    assert guard.view.state.mode is Mode.REDUCE_ONLY
+    assert guard.view.state.profile is Profile.SMALL
+    assert guard.reason in {"reduce-only", "halted"}
+
+
+def test_a_push_before_any_state_is_left_to_the_answer() -> None:
+    guard = Rehearsal(PARTY)
+    assert guard.view.push(HALT) == []
+    assert guard.reason == "not-activated"
+
+
+def test_a_restriction_pushed_to_a_cold_guard_holds_when_it_arms() -> None:
+    guard = Rehearsal(PARTY)
+    guard.attend(GRANT, beats={"hb-1": 1})
+    assert kinds(guard.view.push(HALT)) == [Happened.RESTRICTED]
+    assert guard.reason == "not-armed"
+    guard.clock.advance(500)
+    guard.attend(GRANT, beats={"hb-1": 2})
+    assert (guard.view.phase, guard.reason) == (Phase.ARMED, "halted")
+
+
+def test_a_push_never_opens_a_lapsed_guard(armed: Rehearsal) -> None:
+    armed.clock.advance(6000)
+    armed.view.lapsed(armed.clock.now_ns())
+    armed.view.push(PARTY.restriction(2, labels={"symbol": "ETH"}))
+    assert armed.reason == "lapsed"
+
+
+def test_a_new_term_begins_without_the_old_ones_restrictions(armed: Rehearsal) -> None:
+    armed.view.push(HALT)
+    armed.view.push(PARTY.revocation(3))
+    armed.view.drained()
+    armed.arm(PARTY.grant(4))
+    assert armed.reason == ""
+
+
+def test_presence_tells_the_highest_directive_verified(armed: Rehearsal) -> None:
+    assert armed.view.newest == GRANT
+    armed.view.push(HALT)
+    assert armed.view.newest == HALT
+    armed.view.push(PARTY.restriction(2, by="hb-1"))
+    assert armed.view.newest == HALT
+    revocation = PARTY.revocation(5)
+    armed.view.push(revocation)
+    assert armed.view.newest == revocation

@@ -1,0 +1,230 @@
+"""How a guard stops, stays stopped, and begins again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from golive_redis.core.answer import Latch
+from golive_redis.core.decision import Phase, Reason
+from golive_redis.core.view import Event, Happened
+from golive_redis.testing import START_MS, Party, Rehearsal
+
+PARTY = Party()
+GRANT = PARTY.grant(5)
+STOP = PARTY.revocation(6)
+FORGED = Party({"eve": ["revoker"]}).revocation(6, by="eve")
+
+
+@pytest.fixture
+def armed() -> Rehearsal:
+    guard = Rehearsal(PARTY)
+    guard.arm(GRANT)
+    return guard
+
+
+@pytest.fixture
+def latched(armed: Rehearsal) -> Rehearsal:
+    armed.view.push(STOP)
+    return armed
+
+
+def kinds(events: list[Event]) -> list[Happened]:
+    return [event.kind for event in events]
+
+
+def keep_beating(guard: Rehearsal, grant: bytes, times: int = 4) -> None:
+    for _ in range(times):
+        guard.clock.advance(500)
+        guard.attend(grant, beats={"hb-1": 100 + guard.asked})
+
+
+@pytest.mark.parametrize("epoch", [5, 6, 2**53 - 1])
+def test_a_pushed_revocation_latches(armed: Rehearsal, epoch: int) -> None:
+    """Row 1, 40 (the rule's part): any epoch from the term's upwards."""
+    events = armed.view.push(PARTY.revocation(epoch))
+    assert kinds(events) == [Happened.STOPPED]
+    assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "revoked")
+    assert armed.view.latch == Latch(epoch=epoch)
+
+
+def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Rehearsal) -> None:
+    """Row 63 (the guard's part): yesterday's revocation meets a new term."""
+    old = PARTY.revocation(4)
+    assert not armed.view.suspect(old)
+    assert armed.view.push(old) == []
+    assert armed.reason == ""
+    assert armed.view.latch.epoch == 4
+
+
+def test_a_blind_revocation_stops_whatever_was_issued_before_it(armed: Rehearsal) -> None:
+    blind = PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1)
+    assert armed.view.suspect(blind)
+    assert kinds(armed.view.push(blind, suspected=True)) == [Happened.STOPPED]
+    assert armed.view.latch == Latch(epoch=5, blind_before_ms=START_MS + 1)
+    armed.view.drained()
+    keep_beating(armed, PARTY.grant(7))  # issued before the blind one
+    assert armed.view.phase is Phase.LATCHED
+    keep_beating(armed, PARTY.grant(7, issued_at_ms=START_MS + 2))
+    assert armed.reason == ""
+
+
+def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Rehearsal) -> None:
+    """Row 2, 22 (the rule's part): the push was lost; the answer says both."""
+    armed.clock.advance(500)
+    assert kinds(armed.attend(GRANT, beats={"hb-1": 3}, revoked=STOP)) == [Happened.STOPPED]
+    assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "revoked")
+
+
+def test_a_tombstone_stops_a_guard_that_never_saw_the_term() -> None:
+    guard = Rehearsal(PARTY)
+    assert kinds(guard.attend(None, revoked=STOP)) == [Happened.STOPPED]
+    guard.view.drained()
+    keep_beating(guard, GRANT)
+    assert guard.reason == "revoked"
+
+
+def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Rehearsal) -> None:
+    """Row 50 (the guard's part)."""
+    assert kinds(latched.view.push(STOP)) == [Happened.REPEATED]
+    assert kinds(latched.attend(None, revoked=STOP)) == [Happened.REPEATED]
+    latched.view.drained()
+    latched.view.push(STOP)
+    latched.arm(PARTY.grant(7), n=50)
+    assert latched.reason == ""
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda g: g.view.reconnected(),
+        lambda g: g.view.clock_anomaly(),
+        lambda g: g.attend(GRANT, nonce="x"),
+        lambda g: g.attend(GRANT, corrupt="active"),
+        lambda g: g.attend(None),
+        lambda g: g.view.push(PARTY.revocation(4)),
+        lambda g: g.view.lapsed(g.clock.now_ns()),
+        lambda g: g.clock.suspend(10**9),
+    ],
+    ids=["reconnect", "anomaly", "nonce", "corrupt", "absent", "older", "lapse", "suspend"],
+)
+def test_a_latched_guard_stays_latched_whatever_happens(
+    latched: Rehearsal, happens: Callable[[Rehearsal], object]
+) -> None:
+    """Row 58, 20, 22: reconnect, clock anomaly, failover without tombstone, an old backup."""
+    latched.view.drained()
+    happens(latched)
+    keep_beating(latched, GRANT)
+    assert (latched.view.phase, latched.reason) == (Phase.LATCHED, "revoked")
+
+
+def test_a_new_activation_waits_for_the_drain(latched: Rehearsal) -> None:
+    """Row 59: arms only after drained and receipted."""
+    new = PARTY.grant(7)
+    keep_beating(latched, new)
+    assert (latched.view.phase, latched.reason) == (Phase.LATCHED, "revoked")
+    latched.view.drained()
+    latched.clock.advance(500)
+    assert kinds(latched.attend(new, beats={"hb-1": 500})) == [Happened.RESTARTED]
+    assert (latched.view.phase, latched.reason) == (Phase.COLD, "not-armed")
+    latched.clock.advance(500)
+    latched.attend(new, beats={"hb-1": 501})
+    assert latched.reason == ""
+
+
+@pytest.mark.parametrize("epoch", [1, 5, 6])
+def test_no_activation_at_or_below_the_latch_leaves_it(latched: Rehearsal, epoch: int) -> None:
+    """Row 36, 58."""
+    latched.view.drained()
+    keep_beating(latched, PARTY.grant(epoch))
+    assert latched.view.phase is Phase.LATCHED
+
+
+def test_an_unverified_activation_does_not_leave_the_latch(latched: Rehearsal) -> None:
+    latched.view.drained()
+    for grant in (PARTY.grant(7, by="rita"), Party(environment="production").grant(7)):
+        assert kinds(latched.attend(grant)) == [Happened.SECURITY]
+        assert latched.view.phase is Phase.LATCHED
+
+
+def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Rehearsal) -> None:
+    later = PARTY.revocation(8)
+    latched.view.drained()
+    assert kinds(latched.view.push(later)) == [Happened.STOPPED]
+    keep_beating(latched, PARTY.grant(9))
+    assert latched.view.phase is Phase.LATCHED  # drained for the first, not for the second
+    latched.view.drained()
+    keep_beating(latched, PARTY.grant(9))
+    assert latched.reason == ""
+
+
+def test_a_guard_remembers_a_stop_over_a_restart() -> None:
+    """Row 34 (the rule's part): COLD, with what its state file says."""
+    guard = Rehearsal(PARTY, latch=Latch(epoch=6))
+    assert guard.view.phase is Phase.COLD
+    keep_beating(guard, GRANT)
+    assert guard.reason == "revoked"
+    keep_beating(guard, PARTY.grant(7))
+    assert guard.reason == ""
+
+
+def test_yesterdays_activation_raises_an_alarm_when_it_comes_back() -> None:
+    """Row 22, 36: an old backup."""
+    guard = Rehearsal(PARTY, latch=Latch(epoch=6))
+    assert kinds(guard.attend(GRANT, beats={"hb-1": 1})) == [Happened.SECURITY]
+    assert (guard.view.phase, guard.reason) == (Phase.COLD, "revoked")
+
+
+def test_a_suspected_revocation_closes_before_its_signature_is_checked(armed: Rehearsal) -> None:
+    """Row 1: what makes the push path fast."""
+    assert armed.view.suspect(FORGED)
+    assert armed.reason == "revoked"
+    assert armed.view.latch == Latch()
+
+
+def test_no_good_answer_opens_between_suspicion_and_judgement(armed: Rehearsal) -> None:
+    armed.view.suspect(FORGED)
+    keep_beating(armed, GRANT)
+    assert armed.reason == "revoked"
+    events = armed.view.push(FORGED, suspected=True)
+    assert kinds(events) == [Happened.SECURITY]
+    assert armed.reason != ""  # closed until the next good answer
+    keep_beating(armed, GRANT, times=1)
+    assert armed.reason == ""
+
+
+def test_two_suspicions_need_two_judgements(armed: Rehearsal) -> None:
+    for _ in range(2):
+        assert armed.view.suspect(FORGED)
+    armed.view.push(FORGED, suspected=True)
+    keep_beating(armed, GRANT)
+    assert armed.reason == "revoked"
+    armed.view.push(FORGED, suspected=True)
+    keep_beating(armed, GRANT, times=1)
+    assert armed.reason == ""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"stop",
+        PARTY.grant(9),
+        PARTY.restriction(9, term=5),
+        Party(environment="production").revocation(9),
+        Party(namespace="other").revocation(9),
+        PARTY.revocation(4),
+    ],
+    ids=["empty", "text", "grant", "restriction", "environment", "namespace", "older term"],
+)
+def test_what_cannot_concern_this_guard_does_not_close_it(armed: Rehearsal, raw: bytes) -> None:
+    """Row 54: another environment's revocation on the same channel."""
+    assert not armed.view.suspect(raw)
+    assert armed.reason == ""
+
+
+def test_a_killed_guard_says_so_and_still_latches(armed: Rehearsal) -> None:
+    armed.view.seal(Reason.KILLED)
+    assert kinds(armed.view.push(STOP)) == [Happened.STOPPED]
+    assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "killed")
