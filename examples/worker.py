@@ -14,7 +14,7 @@ ORDER = "BUY BTCUSDT qty=0.001"
 
 
 def main(worker: str) -> None:
-    with Guard.open("config/go_live.yaml", worker=worker, labels={"venue": "paper"}) as guard:
+    with Guard.open(worker=worker, labels={"venue": "paper"}) as guard:
         while True:
             # The order counts as in flight until the block ends, and a stop waits for it.
             with guard.order(what=ORDER, symbol="BTCUSDT") as answer:

@@ -82,6 +82,7 @@ class Pulse:
         self.known_last = ""
         self.known_revoked = ""
         self._stored: State | None = None
+        self._refusal = ""
         self._newest_epoch = 0
         self._stored_revoked = 0
         self._saw_absent = False
@@ -100,8 +101,7 @@ class Pulse:
         """
         if answer.corrupt is not None:
             self._stored = None
-            self.waiting_for = f"{answer.corrupt} has a wrong type"
-            return [Happening(Change.SECURITY, text=self.waiting_for)]
+            return self._refused(f"{answer.corrupt} has a wrong type")
         out: list[Happening] = []
         try:
             out += self._tombstone(answer)
@@ -111,13 +111,21 @@ class Pulse:
         except RecordError as error:
             self._stored = None
             self.known_last = ""
-            self.waiting_for = f"a record is refused: {error}"
-            return [*out, Happening(Change.SECURITY, text=self.waiting_for)]
+            return out + self._refused(f"a record is refused: {error}")
         out += self._present(stored, answer, now, wall_ms)
         self._saw_absent = False
+        self._refusal = ""
         self._stored = stored
         self.known_last = answer.last or ""
         return out
+
+    def _refused(self, text: str) -> list[Happening]:
+        """Stay silent for that reason, and say so once rather than at every reading."""
+        self.waiting_for = text
+        if text == self._refusal:
+            return []
+        self._refusal = text
+        return [Happening(Change.SECURITY, text=text)]
 
     def _tombstone(self, answer: Answer) -> list[Happening]:
         out: list[Happening] = []
@@ -221,8 +229,7 @@ class Pulse:
             self._beat_at = now
         held = self.state
         if held is not None and held.grant.record.epoch > stored.grant.record.epoch:
-            self.waiting_for = "the store went back to an older grant"
-            return [Happening(Change.SECURITY, text=self.waiting_for)]
+            return self._refused("the store went back to an older grant")
         merged = stored.restricted(held.restrictions if held is not None else ())
         changed = held is None or merged.digest != held.digest
         self.state = merged

@@ -43,7 +43,7 @@ def test_each_daemon_has_a_state_volume_of_its_own_and_configuration_that_it_can
 ):
     for name in set(services) - {"redis"}:
         assert services[name]["volumes"] == [
-            "./config:/golive/config:ro",
+            "./local/config:/golive/config:ro",
             f"{name}:/golive/state",
         ]
     assert set(compose["volumes"]) == set(services)
