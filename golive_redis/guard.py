@@ -157,7 +157,7 @@ class Guard:
             labels=labels,
             trust=trust,
             timing=config.policy.timers,
-            signer=config.signer("worker", trust.keyset),
+            signer=config.signer("worker", trust.keyset, name=worker),
             address=Address.of(config),
             state_dir=config.state_dir,
         )

@@ -372,7 +372,7 @@ class Revoke:
             now=clock.now_ms(),
             timing=self._timing,
             attested_dead=self._dead,
-            same_primary=self._same_primary and self._shown,
+            same_primary=self._same_primary and self._shown and self._known_after,
         )
 
     def _collected(self) -> Collected:
@@ -389,6 +389,7 @@ class Revoke:
 
     def _look(self) -> None:
         """Read rosters, stored receipts, and whether this is still the primary it was."""
+        self._same_primary = False  # until all of this has been read, and read after the stop
         store = self._store()
         if self._known is None or not self._known_after:
             # Whoever registers after the stop executed cannot have seen "active" on that primary.

@@ -114,7 +114,6 @@ class Pulse:
             return out + self._refused(f"a record is refused: {error}")
         out += self._present(stored, answer, now, wall_ms)
         self._saw_absent = False
-        self._refusal = ""
         self._stored = stored
         self.known_last = answer.last or ""
         return out
@@ -230,6 +229,7 @@ class Pulse:
         held = self.state
         if held is not None and held.grant.record.epoch > stored.grant.record.epoch:
             return self._refused("the store went back to an older grant")
+        self._refusal = ""
         merged = stored.restricted(held.restrictions if held is not None else ())
         changed = held is None or merged.digest != held.digest
         self.state = merged

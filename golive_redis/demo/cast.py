@@ -81,7 +81,12 @@ class Cast:
 
     def start_server(self) -> None:
         """Start the server and write the configuration for it."""
-        self.server.start()
+        try:
+            self.server.start()
+        except EmbeddedServerError as error:
+            # The message ends with the server's log, whose lines belong where logs are told.
+            message, _, log = error.message.partition("; its log ends:\n")
+            raise DemoError(message, hint=error.hint, log=log) from error
         self.config = setup.write(
             self.folder / "config", url=self.server.url, timing=self.plan.timing
         )
@@ -194,12 +199,9 @@ class Cast:
         return self.folder / f"{name}.log"
 
     def log_tail(self, name: str | None) -> str:
-        """Return the end of somebody's log; None means the server's, which may never have run."""
+        """Return the end of somebody's log; None means the server's."""
         if name is None:
-            try:
-                return self.server.log_tail()
-            except EmbeddedServerError:
-                return ""
+            return self.server.log_tail()
         lines = self._log(name).read_text("utf-8", "replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
 

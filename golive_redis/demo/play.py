@@ -47,9 +47,8 @@ def perform(plan: Plan, tell: Tell) -> DemoResult:
         except DemoError:
             raise
         except GoliveError as error:
-            # A server that does not start ends its message with its log; lines are for the log.
-            message, _, log = error.message.partition("; its log ends:\n")
-            raise DemoError(message, hint=error.hint, log=log or cast.log_tail(None)) from error
+            cast.check()  # who has died explains more than what followed from it
+            raise DemoError(error.message, hint=error.hint, log=cast.log_tail(None)) from error
     tell(events.Over(result, (time.monotonic() - began) * 1000))
     return result
 

@@ -58,6 +58,7 @@ class Stage:
             done = activation.wait_armed(grant, self._plan.patience_s)
         armed_ms = (time.monotonic_ns() - began_ns) / _MS
         if len(done.armed) != self._plan.pods:
+            self._cast.check()
             names = [item.name for item in done.not_armed]
             raise DemoError(
                 f"{len(done.armed)} of {self._plan.pods} workers armed after "

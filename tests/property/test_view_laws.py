@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.beat import ISSUED_TOLERANCE_MS
 from golive_redis.core.decision import Permit, Phase
 from golive_redis.core.directive import Mode, Revocation, State, assemble, in_force
 from golive_redis.core.envelope import Verified
@@ -208,6 +209,7 @@ class GuardMachine(RuleBasedStateMachine):
             return
         at = round(self.clock.wall) + off_ms
         raw = PARTY.beat(self.n, "hb-2", state=state, issued_at_ms=at)
+        self.made[raw] = self.clock.boot
         self.write(beats={**self.store.beats, "hb-2": raw})
 
     # -- the guard -------------------------------------------------------------------------------
@@ -320,7 +322,13 @@ class GuardMachine(RuleBasedStateMachine):
         for item in stored.restrictions:
             self.held[item.identity] = item
         beats = [PARTY.trust.beat(raw) for raw in reply.beats.values() if raw in self.made]
-        ours = [beat for beat in beats if beat.record.term == stored.term]
+        wall_sent_ms = self.clock.wall - (self.clock.boot - sent_at)
+        ours = [
+            beat
+            for beat in beats  # one that is ahead of its time becomes valid when its time comes
+            if beat.record.term == stored.term
+            and abs(beat.record.issued_at_ms - wall_sent_ms) <= ISSUED_TOLERANCE_MS
+        ]
         if any(beat.record.epoch > stored.epoch for beat in ours):
             return None
         for beat in ours:

@@ -1,4 +1,4 @@
-"""The demo's verdict: what it takes to prove that a fleet was stopped, and what spoils the proof."""
+"""The demo's verdict: what proves that a fleet was stopped, and what spoils the proof."""
 
 from __future__ import annotations
 
@@ -97,8 +97,13 @@ def test_a_worker_that_gave_up_proves_nothing():
 
 def test_one_attempt_that_was_not_denied_is_a_fault_even_if_the_venue_has_not_seen_it():
     evidence = proof()
-    tried = {**evidence.attempts, "pod-1": [*evidence.attempts["pod-1"], Attempt(END, "unknown", "")]}
-    assert faults(but(evidence, attempts=tried)) == ["pod-1 was not denied 1 of 51 times afterwards"]
+    tried = {
+        **evidence.attempts,
+        "pod-1": [*evidence.attempts["pod-1"], Attempt(END, "unknown", "")],
+    }
+    assert faults(but(evidence, attempts=tried)) == [
+        "pod-1 was not denied 1 of 51 times afterwards"
+    ]
 
 
 def test_a_control_that_does_not_trade_makes_silence_worthless():

@@ -159,6 +159,16 @@ def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Rehear
     assert latched.reason == ""
 
 
+def test_an_older_revocation_never_lowers_the_latch(latched: Rehearsal) -> None:
+    """Row 58: latches are monotone, also for blind ones."""
+    latched.view.push(PARTY.revocation(3, blind=True, issued_at_ms=START_MS + 9))
+    latched.view.push(PARTY.revocation(4, blind=True, issued_at_ms=START_MS + 5))
+    assert latched.view.latch == Latch(epoch=6, blind_before_ms=START_MS + 9)
+    latched.view.drained()
+    keep_beating(latched, GRANT)
+    assert latched.view.phase is Phase.LATCHED
+
+
 def test_a_guard_remembers_a_stop_over_a_restart() -> None:
     """Row 34 (the rule's part): COLD, with what its state file says."""
     guard = Rehearsal(PARTY, latch=Latch(epoch=6))
