@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 SECURITY_LOG_EVERY_MS = 60_000.0
 SECURITY_TEXTS = 100
 COUNTS_EVERY_MS = 2_000.0
-# All guards of a host that are pushed the same revocation close before the first one does what comes
-# after: verifying, persisting, receipts, reading. With 100 guards on 2 cores closing takes some 10 ms,
-# and the guard that came last closed after 90 ms when the first ones went on after 1 ms.
+# All guards of a host that were pushed a revocation close before the first of them does what comes
+# after: verifying, persisting, receipts, reading. 100 guards on 2 cores take some 10 ms to close,
+# and the last one of them took 90 ms when the first ones went on after 1 ms (make bench).
 AFTER_CLOSING_S = 0.02
 
 logger = logging.getLogger("golive_redis.guard")

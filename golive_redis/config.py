@@ -70,7 +70,9 @@ class Config(msgspec.Struct, frozen=True):
 
     def resolve(self, name: str) -> Path:
         """Return a path from the file, relative to the file's own folder."""
-        return (self.path.parent / Path(name).expanduser()).resolve()
+        # Not Path.resolve(): before Python 3.13 it raises RuntimeError on a loop of links, and a
+        # state folder that cannot be used must close a guard, not crash its worker.
+        return Path(os.path.realpath(self.path.parent / Path(name).expanduser()))
 
     def keyset(self) -> Keyset:
         """Load the pinned keyset.

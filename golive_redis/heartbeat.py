@@ -134,7 +134,7 @@ class Heartbeat:
                 if not woken:
                     break
                 self._wake.clear()
-                self._guarded(self._read)
+                self._woken()
         self._goodbye()
         listener.join(self._timing.read_every_ms / 250)
 
@@ -154,6 +154,12 @@ class Heartbeat:
         if self._pulse.waiting_for != self._last_waiting:
             self._last_waiting = self._pulse.waiting_for
             self._say(f"silent: {self._last_waiting}" if self._last_waiting else "beating")
+
+    def _woken(self) -> None:
+        """Read what a push announced; begin a term at once, for the fleet is waiting for beats."""
+        before = self._pulse.term
+        if self._guarded(self._read) and self._pulse.term not in {None, before}:
+            self._guarded(self._beat)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
         try:

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 
 from golive_redis.core.barrier import Pod, Roster
-from golive_redis.core.record import Strict
+from golive_redis.core.record import Strict, decodable
 from golive_redis.errors import ConfigError
 from golive_redis.statefile import StateFile, StateFileError
 
 SLOTS = 8  # several commands at once: each takes a slot, and all slots are read
 
 
+@decodable
 class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One slot.
 

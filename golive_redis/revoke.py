@@ -231,13 +231,13 @@ class Revoke:
         """Find the newest verified directive within one bound; say whether the store was read."""
         assert self._memory is not None  # noqa: S101  (set by run)
         raws = self._memory.directives()
-        readable = False
+        readable, hint = False, 0
         until = clock.now_ms() + READ_BOUND_MS
         try:
             store = self._store()
             snapshot = store.snapshot()
             readable = not snapshot.corrupt
-            self._head = snapshot.head
+            self._head, hint = snapshot.head, snapshot.epoch_hint
             raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
             raws += snapshot.restrictions.values()
             self._origin = snapshot.origin or snapshot.revoked_origin
@@ -250,7 +250,10 @@ class Revoke:
                 raws += store.told_directives()
         except StoreError as error:
             self._problem(error.message)
-        return newest(raws, self._trust), readable
+        found = newest(raws, self._trust)
+        # Redis knows of a later directive than anybody can show us: a term may have begun unseen.
+        known = found.record.epoch if found is not None else 0
+        return found, readable and hint <= known
 
     def _note_grant(self, raw: bytes) -> None:
         try:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from golive_redis.core.record import Epoch, Strict
+from golive_redis.core.record import Epoch, Strict, decodable
 from golive_redis.core.answer import Latch
 from golive_redis.errors import GoliveError
 
@@ -29,6 +29,7 @@ class StateFileError(GoliveError):
     reason = "state-file"
 
 
+@decodable
 class WorkerState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a guard remembers: its latch, and the revocation behind it for whoever must number on."""
 
@@ -36,6 +37,7 @@ class WorkerState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     revocation: str | None = None
 
 
+@decodable
 class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a heartbeat remembers.
 

@@ -13,7 +13,7 @@ from golive_redis.demo.evidence import Timeline
 from golive_redis.demo.result import RevokeAct
 
 WIDTH = 80
-LABEL = 16
+LABEL = 17
 
 _TITLES = {
     Title.REVOKE: "Act 1: revoke",
@@ -170,7 +170,7 @@ class Story:
         self._say("fault", text, colour="red")
 
     def _say(self, label: str, text: str, colour: str = "") -> None:
-        for line in wrap(text, WIDTH - LABEL - 1, break_on_hyphens=False):
+        for line in wrap(text, WIDTH - LABEL, break_on_hyphens=False):
             self._out.line(
                 Painted(label.ljust(LABEL), "dim"), Painted(line, colour) if colour else line
             )
@@ -179,7 +179,9 @@ class Story:
 
 def _picture(seen: Timeline, call: str) -> Iterator[list[Piece]]:
     """Draw who was accepted when: a column is a step of time, `#` at least one accept."""
-    marks = sorted({seen.called, seen.bound} if seen.bound > seen.called + 1 else {seen.called})
+    # The bound of a stop by receipts is where its call is: one mark says both.
+    apart = seen.bound - seen.called > len(call) + 2
+    marks = [seen.called, seen.bound] if apart else [seen.called]
     for name, counts, colour in (("pods", seen.pods, "green"), ("control", seen.control, "blue")):
         pieces: list[Piece] = [name.ljust(LABEL)]
         start = 0

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 import msgspec
 
-from golive_redis.core.record import Count, Epoch, Identity, Name, Record
+from golive_redis.core.record import Count, Epoch, Identity, Name, Record, decodable
 
 ISSUED_TOLERANCE_MS = 30_000
 """How far a beat's `issued_at_ms` may be from the reader's wall clock (S6)."""
 
 
+@decodable
 class Beat(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Heartbeat-signed word that a term is still good.
 

@@ -30,6 +30,7 @@ from golive_redis.core.record import (
     Record,
     Strict,
     Text,
+    decodable,
 )
 from golive_redis.errors import RecordError
 
@@ -106,6 +107,7 @@ class GrantKind(StrEnum):
     EXTEND = "extend"
 
 
+@decodable
 class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Approver-signed permission for a term.
 
@@ -150,6 +152,7 @@ class RestrictionKind(StrEnum):
     DEMOTE = "demote"
 
 
+@decodable
 class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Revoker-signed limit on a term: a mode or a profile cap, for the orders that match `labels`."""
 
@@ -179,6 +182,7 @@ class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True)
             raise ValueError("a restriction is younger than its term")
 
 
+@decodable
 class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Revoker-signed end of every term up to `epoch`; stays as the tombstone.
 

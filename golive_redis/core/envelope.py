@@ -31,6 +31,7 @@ from golive_redis.core.record import (
     Record,
     Strict,
     convert,
+    decodable,
     encode_record,
     parse_json,
     parse_record,
@@ -48,6 +49,7 @@ class _Signature(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sig: Annotated[str, msgspec.Meta(max_length=128)]
 
 
+@decodable
 class _Json(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     payload: str
     payloadType: Annotated[str, msgspec.Meta(max_length=128)]

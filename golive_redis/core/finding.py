@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from golive_redis.core.record import Ms, Name, Record, Strict, Text
+from golive_redis.core.record import Ms, Name, Record, Strict, Text, decodable
 
 
 class Outcome(StrEnum):
@@ -41,6 +41,7 @@ class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     took_ms: Ms = 0
 
 
+@decodable
 class Report(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The signed result of a preflight."""
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from golive_redis.core.record import Epoch, Name, Strict, convert
+from golive_redis.core.record import Epoch, Name, Strict, convert, decodable
 from golive_redis.errors import ConfigError, RecordError
 
 RAW_KEY_BYTES = 32
@@ -37,6 +37,7 @@ class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     keys: Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]
 
 
+@decodable
 class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Epoch
     thresholds: dict[Role, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}

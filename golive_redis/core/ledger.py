@@ -13,12 +13,13 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from golive_redis.core.record import Record, Text
+from golive_redis.core.record import Record, Text, decodable
 
 GENESIS = "0" * 64
 _DOMAIN = b"golive-ledger-v1\n"
 
 
+@decodable
 class Note(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A fact for the ledger that is not a directive, e.g. that the key was removed out of band."""
 

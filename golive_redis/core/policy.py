@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from golive_redis.core.directive import Limits, Profile
-from golive_redis.core.record import MAX_INT, Name, Strict
+from golive_redis.core.record import MAX_INT, Name, Strict, decodable
 
 _Millis = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
@@ -139,6 +139,7 @@ class KeySettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     worker: str | None = None
 
 
+@decodable
 class Policy(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration file, validated."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from golive_redis.core.record import Count, Epoch, Identity, Ms, Name, Record
+from golive_redis.core.record import Count, Epoch, Identity, Ms, Name, Record, decodable
 
 Instance = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits in hex, one per guard or heartbeat process."""
@@ -29,6 +29,7 @@ class Durable(StrEnum):
     FAILED = "failed"
 
 
+@decodable
 class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Signed answer to a directive.
 

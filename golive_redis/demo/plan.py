@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pods: int = 6
     rate_per_s: float = 50.0
     sabotage: bool = False
-    trade_ms: float = 1_500.0
+    trade_ms: float = 1_200.0
     after_ms: float = 1_000.0
     patience_s: float = 15.0
 

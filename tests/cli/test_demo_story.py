@@ -89,15 +89,17 @@ def test_every_line_fits_eighty_columns_without_colours_where_none_belong(capsys
 
 def test_the_figures_are_told_on_one_line_each(capsys):
     lines = told(capsys, *PLAY).out.splitlines()
-    assert "default off     1234 orders tried, 1234 denied (not-activated); control traded" in lines
-    assert "golive activate refused: activation_enabled is false in go_live.yaml" in lines
-    assert "go_live.yaml    - activation_enabled: false" in lines
-    assert "                + activation_enabled: true" in lines
-    assert "preflight       pass, valkey 9.1.2: durable, noeviction, primary, writable" in lines
-    assert "golive activate term 1 signed by alice, 6 pods armed after 2.0 s" in lines
-    assert "golive revoke   COMPLETE by receipts after 61 ms; the key was gone after 7 ms" in lines
-    assert "the venue       last guarded order 4.32 s after the kill, 0 after the bound" in lines
-    assert "afterwards      305 orders tried, 305 denied (revoked); control traded 50" in lines
+    assert (
+        "default off      1234 orders tried, 1234 denied (not-activated); control traded" in lines
+    )
+    assert "golive activate  refused: activation_enabled is false in go_live.yaml" in lines
+    assert "go_live.yaml     - activation_enabled: false" in lines
+    assert "                 + activation_enabled: true" in lines
+    assert "preflight        pass, valkey 9.1.2: durable, noeviction, primary, writable" in lines
+    assert "golive activate  term 1 signed by alice, 6 pods armed after 2.0 s" in lines
+    assert "golive revoke    COMPLETE by receipts after 61 ms; the key was gone after 7 ms" in lines
+    assert "the venue        last guarded order 4.32 s after the kill, 0 after the bound" in lines
+    assert "afterwards       305 orders tried, 305 denied (revoked); control traded 50" in lines
 
 
 def test_the_receipts_are_a_table_and_a_missing_one_is_a_dash(capsys):
@@ -112,17 +114,28 @@ def test_the_picture_marks_the_kill_and_the_bound(capsys):
     pods = next(line for line in lines if line.startswith("pods"))
     control = next(line for line in lines if line.startswith("control"))
     marks = next(line for line in lines if "bound" in line and "^" in line)
-    assert pods == "pods            ########|" + "#" * 35 + "." * 9 + "|........"
+    assert pods == "pods             ########|" + "#" * 35 + "." * 9 + "|........"
     assert control.count("#") == 60
     assert [at for at, sign in enumerate(marks) if sign == "^"] == [
         at for at, sign in enumerate(pods) if sign == "|"
     ]
 
 
+@pytest.mark.parametrize("columns", range(20))
+def test_a_bound_close_to_the_call_does_not_run_into_its_caption(capsys, columns):
+    close = msgspec.structs.replace(PICTURE, bound=PICTURE.called + columns)
+    judged = events.Judged(revoke_act(OUTCOME, FIGURES), FIGURES, close, ())
+    lines = told(capsys, judged).out.splitlines()
+    marks = next(line for line in lines if "^" in line)
+    assert "^ golive revoke" in marks
+    assert "revoke^" not in marks
+    assert ("^ bound" in marks) == (columns > 15)
+
+
 def test_a_fault_is_told_and_the_verdict_says_so(capsys):
     out = told(capsys, *PLAY[-2:]).out
-    assert "fault           pod-4 was not denied 40 of 50 times afterwards\n" in out
-    assert "verdict         NOT PROVED\n" in out
+    assert "fault            pod-4 was not denied 40 of 50 times afterwards\n" in out
+    assert "verdict          NOT PROVED\n" in out
     assert out.endswith("NOT OK  28 s; every process is stopped, every file removed\n")
 
 

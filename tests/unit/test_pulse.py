@@ -26,7 +26,9 @@ class Daemon:
         self.clock = FakeClock()
         self.pulse = Pulse(PARTY.trust, TIMING, "hb-1", latch or Latch(), term)
 
-    def reads(self, grant: bytes | None = None, *restrictions: bytes, **fields: Any) -> list[Change]:
+    def reads(
+        self, grant: bytes | None = None, *restrictions: bytes, **fields: Any
+    ) -> list[Change]:
         self.clock.advance(1000)
         given = answer("n", grant, *restrictions, **fields)
         return changes(self.pulse.answer(given, now=self.clock.boot, wall_ms=self.clock.wall))
