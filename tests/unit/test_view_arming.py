@@ -67,7 +67,7 @@ def test_a_guard_that_hears_nothing_more_is_off_within_the_lease(armed: Rehearsa
 def test_a_guard_that_sees_no_new_beat_is_off_within_beat_ms(armed: Rehearsal) -> None:
     """Row 9 (the rule's part): the heartbeat died, reads go on."""
     began = armed.clock.boot - 502  # the last request that still showed an older beat
-    while armed.reason == "":
+    while armed.reason == "" and armed.clock.boot < began + 10_000:
         armed.clock.advance(100)
         armed.attend(GRANT, beats={"hb-1": 2})
     assert armed.clock.boot - began <= 0.9 * 5500 + 101
