@@ -6,10 +6,20 @@ Whose fault an error is decides its class; the command line maps classes to exit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from golive_redis.core.decision import Denial
+
+class Explains(Protocol):
+    """A denial, as far as an error needs to know it (`golive_redis.core.decision.Denial`)."""
+
+    @property
+    def reason(self) -> str:
+        """Stable word."""
+        ...
+
+    def explain(self) -> str:
+        """Return the reason as a sentence."""
+        ...
 
 
 class GoliveError(Exception):
@@ -79,6 +89,6 @@ class NotPermittedError(GoliveError):
 
     reason = "not-permitted"
 
-    def __init__(self, denial: Denial) -> None:
+    def __init__(self, denial: Explains) -> None:
         super().__init__(f"not permitted: {denial.reason}", hint=denial.explain())
         self.denial = denial

@@ -34,7 +34,8 @@ class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lease_ms: _Millis
     beat_ms: _Millis
     failover_ms: _Millis
-    ttl_ms: _Millis
+    # A second less than a grant's `max_ttl_ms` may be.
+    ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=3_599_000)]
     drain_ms: _Millis
 
     @property

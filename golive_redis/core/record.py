@@ -22,7 +22,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Epoch = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Text = Annotated[str, msgspec.Meta(max_length=500)]
+MAX_TEXT = 500
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
 
@@ -101,6 +102,14 @@ def parse_json(raw: bytes, limit: int) -> Any:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not strict JSON: {str(error)[:120]}") from error
     return value
+
+
+def wording(text: str) -> str:
+    """Return the part of a person's text that a record can carry.
+
+    Control characters become spaces and the end is cut: no stop fails for want of better words.
+    """
+    return "".join(char if char.isprintable() else " " for char in text)[:MAX_TEXT]
 
 
 def decodable(kind: type[_Any]) -> type[_Any]:

@@ -1,0 +1,95 @@
+"""docs/reference/commands.md quotes the help of every command, word for word.
+
+After a change of a help text `GOLIVE_WRITE_DOCS=1 pytest tests/docs/test_commands.py` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from golive_cli.app import app
+from golive_cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "commands.md"
+HEAD = """# Commands
+
+What `golive COMMAND --help` says. A test compares this page with the program.
+
+`activate` asks you to type the environment's name, unless `--yes` is given. No other command asks
+anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](exit-codes.md).
+"""
+
+
+def commands() -> list[str]:
+    """Every command of the program, in the order of its own help."""
+    found = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [f"{name} {word}" for word in inner] if inner else [name]
+    return found
+
+
+@pytest.fixture
+def helped(monkeypatch, capsys) -> Callable[[str], str]:
+    """What a command says of itself, 80 columns wide."""
+    for name, value in {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+
+    def ask(command: str) -> str:
+        assert main([*command.split(), "--help"]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        return said.out
+
+    return ask
+
+
+def quoted() -> dict[str, str]:
+    """The help texts of the page, by command."""
+    block = r"^## `golive ([^`]+)`\n\n```text\n(.*?)```$"
+    return dict(re.findall(block, PAGE.read_text(), re.MULTILINE | re.DOTALL))
+
+
+def words(text: str) -> list[str]:
+    """The words of a help text; how a version of Typer or argparse decorates them is its affair."""
+    for brackets in (
+        r"\[[^\[\]]*\]",
+        r"\[[^\[\]]*\]",
+        r"<[^<>\s]*>|<float range>|<int range>",
+        r"\{[^{}]*\}",
+    ):
+        text = re.sub(brackets, " ", text)
+    return text.split()
+
+
+def test_the_page_quotes_the_help_of_every_command(helped):
+    real = {command: helped(command) for command in commands()}
+    if os.environ.get("GOLIVE_WRITE_DOCS") == "1":
+        blocks = [f"\n## `golive {name}`\n\n```text\n{text}```\n" for name, text in real.items()]
+        PAGE.write_text(HEAD + "".join(blocks))
+    page = quoted()
+    assert list(page) == list(real)
+    assert {k: words(v) for k, v in page.items()} == {k: words(v) for k, v in real.items()}
+
+
+def test_every_command_and_option_that_the_documents_use_exists(helped):
+    real = {command: words(helped(command)) for command in commands()}
+    checked = 0
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "docker-compose.yml"]:
+        text = page.read_text()
+        for used in re.findall(r"golive((?: +[a-z-]+)+)((?: [^`\n|#>]*)?)", text):
+            spoken = used[0].split()
+            name = next((n for n in (" ".join(spoken[:2]), spoken[0]) if n in real), None)
+            if name is None:
+                continue
+            for option in re.findall(r"(?<!\S)--[a-z-]+", " ".join(spoken) + used[1]):
+                assert option in real[name] or option == "--help", f"{page.name}: {name} {option}"
+                checked += 1
+    assert checked > 50  # the pattern still finds them

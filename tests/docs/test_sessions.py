@@ -1,0 +1,50 @@
+"""Every command on the pages that people follow runs, in order, and prints what the page shows."""
+
+from __future__ import annotations
+
+import pytest
+
+# As in conftest.py, which is asked whether it has the same.
+PAGES = [
+    "README.md",
+    "docs/tutorial/first-fleet.md",
+    "docs/how-to/operate.md",
+    "docs/how-to/guard-your-bot.md",
+    "docs/how-to/troubleshoot.md",
+]
+NOT_RUN = {
+    "README.md": ["python3 -m venv .venv && . .venv/bin/activate", "pip install ."],
+    "docs/tutorial/first-fleet.md": [
+        "python3 -m venv .venv && . .venv/bin/activate",
+        "pip install .",
+    ],
+    "docs/how-to/operate.md": ["golive keys new bob --role approver"],
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_is_a_session_that_really_runs(running, docs, page):
+    commands = sum(
+        len(docs.steps(block))
+        for path in docs.all
+        for block in docs.blocks(path)
+        if str(path).endswith(f"/{page}") and block.language == "console" and block.run
+    )
+    assert running.pages[page].result(timeout=240) == commands
+    assert commands > 10
+
+
+def test_no_other_page_shows_a_session_and_little_is_left_out(docs, session_pages):
+    assert session_pages == PAGES
+    left_out: dict[str, list[str]] = {}
+    for page in docs.all:
+        name = str(page).partition("/docs/")[2]
+        name = f"docs/{name}" if name else page.name
+        for block in docs.blocks(page):
+            if block.language != "console":
+                assert block.run
+                continue
+            assert name in PAGES
+            if not block.run:
+                left_out[name] = [step.command for step in docs.steps(block)]
+    assert left_out == NOT_RUN
