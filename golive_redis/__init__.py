@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
+    from importlib import import_module  # noqa: PLC0415  (only a first use pays for it)
 
     if name not in _HOMES:
         raise AttributeError(f"module 'golive_redis' has no attribute {name!r}")

@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from golive_redis import clock
 from golive_redis.core.decision import Reason, Verdict
@@ -24,6 +23,7 @@ from golive_redis.core.envelope import Signer
 from golive_redis.core.view import Event, Happened, View
 from golive_redis.courier import Courier
 from golive_redis.errors import StoreError
+from golive_redis.gate import Gate
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.stopping import Stopping
 from golive_redis.store.connect import Address, Link, assert_user
@@ -32,16 +32,13 @@ from golive_redis.store.push import Push
 from golive_redis.store.store import Caller, Status, Store
 from golive_redis.version import VERSION
 
-if TYPE_CHECKING:
-    from golive_redis.guard import Guard
-
 SECURITY_LOG_EVERY_MS = 60_000.0
 SECURITY_TEXTS = 100
 COUNTS_EVERY_MS = 2_000.0
 # All guards of a host that were pushed a revocation close before the first of them does what comes
-# after: verifying, persisting, receipts, reading. 100 guards on 2 cores take some 10 ms to close,
+# after: verifying, persisting, receipts, reading. 100 guards on 2 cores take some 15 ms to close,
 # and the last one of them took 90 ms when the first ones went on after 1 ms (make bench).
-AFTER_CLOSING_S = 0.02
+AFTER_CLOSING_S = 0.03
 
 logger = logging.getLogger("golive_redis.guard")
 
@@ -52,7 +49,10 @@ class Attending:
     def __init__(
         self,
         *,
-        guard: Guard,
+        gate: Gate,
+        worker: str,
+        instance: str,
+        labels: Mapping[str, str],
         view: View,
         signer: Signer,
         address: Address,
@@ -60,12 +60,14 @@ class Attending:
         problem: StateFileError | None,
     ) -> None:
         timing = view.timing
-        self._guard = guard
+        self._gate = gate
+        self._worker = worker
+        self._labels = labels
         self._view = view
         self._timing = timing
         self._address = address
         self._keyspace = Keyspace(view.trust.namespace)
-        self._caller = Caller("worker", guard.worker, guard.instance)
+        self._caller = Caller("worker", worker, instance)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -77,11 +79,11 @@ class Attending:
         self.stopping = Stopping(
             view.trust,
             signer,
-            guard.worker,
-            guard.instance,
+            worker,
+            instance,
             self._courier,
             state_file,
-            guard.in_flight,
+            gate.in_flight,
             timing.drain_ms,
         )
         self.pushed = False
@@ -102,7 +104,7 @@ class Attending:
             self.last_error = problem.message
             self.stopping.failed()
             view.seal(Reason.STATE_FILE)
-            guard._publish(view.verdict)
+            gate.publish(view.verdict)
 
     def start(self) -> None:
         """Start both threads."""
@@ -119,7 +121,7 @@ class Attending:
 
     def _connect(self) -> Link:
         link = self._address.link(
-            timeout_ms=self._timing.timeout_ms, name=f"golive-worker-{self._guard.worker}"
+            timeout_ms=self._timing.timeout_ms, name=f"golive-worker-{self._worker}"
         )
         link.open()
         try:
@@ -137,14 +139,14 @@ class Attending:
         while not self._closing.is_set():
             ordered = self._wake.wait(max(0.0, due - time.monotonic()))
             self._wake.clear()
-            if ordered and not self._guard._verdict.deadline_ns:
+            if ordered and not self._gate.verdict.deadline_ns:
                 self._closing.wait(AFTER_CLOSING_S)  # a closed guard can wait, others may be open
             if not ordered:
                 # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
                 due = max(due + period * random.uniform(0.9, 1.0), time.monotonic())
             if self._threads["push"].is_alive():  # a guard with a dead thread is not renewed (S7)
                 self._guarded(self._attend)
-            self._guard._skips.flush()
+            self._gate.skips.flush()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -160,7 +162,7 @@ class Attending:
             logger.exception("a defect in golive-redis; the guard is closed")
             self._drop_link()
             with self._lock:
-                self._view.clock_anomaly()
+                self._view.defect()
                 self._publish()
 
     def _attend(self) -> None:
@@ -205,22 +207,22 @@ class Attending:
     # -- presence --------------------------------------------------------------------------------
 
     def _all_fields(self) -> dict[str, str | bytes]:
-        verdict: Verdict = self._guard._verdict
-        counts = self._guard._skips.counts.total()
+        verdict: Verdict = self._gate.verdict
+        counts = self._gate.skips.counts.total()
         fields: dict[str, str | bytes] = {
             "state": verdict.phase,
             "reason": "" if verdict.deadline_ns else verdict.reason,
             "term": str(verdict.term),
             "epoch": str(verdict.epoch),
-            "in_flight": str(self._guard.in_flight()),
-            "permits": str(self._guard._permits.total().get("permit", 0)),
+            "in_flight": str(self._gate.in_flight()),
+            "permits": str(self._gate.permits.total().get("permit", 0)),
             "skipped": str(sum(counts.values())),
             "durable": self.stopping.durable,
             "directive": self._view.newest or b"",
         }
         if not self._told:
             fields |= {
-                "labels": json.dumps(self._guard.labels, sort_keys=True),
+                "labels": json.dumps(self._labels, sort_keys=True),
                 "version": VERSION,
                 "host": socket.gethostname(),
                 "pid": str(os.getpid()),
@@ -285,8 +287,8 @@ class Attending:
 
     def _publish(self) -> None:
         verdict = self._view.verdict
-        if verdict is not self._guard._verdict:
-            self._guard._publish(verdict)
+        if verdict is not self._gate.verdict:
+            self._gate.publish(verdict)
 
     def _act(self, events: list[Event]) -> None:
         for event in events:
@@ -331,14 +333,14 @@ class Attending:
         with self._lock:
             self._view.seal(Reason.KILLED)
             self._publish()
-        logger.critical("guard of %s stopped locally: %s", self._guard.worker, reason)
+        logger.critical("guard of %s stopped locally: %s", self._worker, reason)
         threading.Thread(target=self.stopping.drain, name="golive-kill", daemon=True).start()
 
     def close(self) -> None:
         """End the threads, deliver receipts that wait, and say goodbye."""
         with self._lock:
             self._view.seal(Reason.CLOSED)
-            self._guard._publish(self._view.verdict)
+            self._gate.publish(self._view.verdict)
         until = clock.now_ms() + self._timing.drain_ms
         while self._stops and clock.now_ms() < until:
             time.sleep(0.005)
@@ -349,7 +351,7 @@ class Attending:
                 thread.join(4 * self._timing.read_every_ms / 1000)
         self._courier.close(self._timing.read_every_ms / 1000)
         try:
-            if self._link is not None and not self._guard.in_flight():
+            if self._link is not None and not self._gate.in_flight():
                 Store(self._link, self._keyspace).leave(self._caller)
         except StoreError as error:
             logger.info("no goodbye: %s", error)

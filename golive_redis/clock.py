@@ -7,6 +7,7 @@ suspended; elsewhere (macOS) on the monotonic clock. Source: clock_gettime(2), L
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -65,7 +66,7 @@ class ClockWatch:
         read: Source of samples; tests give their own.
     """
 
-    def __init__(self, rho: float, read=sample) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, rho: float, read: Callable[[], Sample] = sample) -> None:
         self._limit = rho / 10
         self._read = read
         self._last: Sample | None = None

@@ -209,9 +209,7 @@ def validate(value: Any, kind: type[_T], path: Path, lines: Mapping[str, int]) -
         raise _explain(error, kind, path, lines) from error
 
 
-def _explain(
-    error: Exception, kind: type, path: Path, lines: Mapping[str, int]
-) -> ConfigError:
+def _explain(error: Exception, kind: type, path: Path, lines: Mapping[str, int]) -> ConfigError:
     text = str(error)
     message, _, at = text.partition(" - at `")
     at = at.rstrip("`") or "$"

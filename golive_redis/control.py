@@ -8,6 +8,7 @@ top of what came first, because no halt may be lost; a grant is not, because it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -29,10 +30,10 @@ from golive_redis.core.directive import (
 )
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.finding import Finding, Outcome, Report
-from golive_redis.core.keyset import Role
 from golive_redis.core.ledger import extend as next_head
-from golive_redis.core.record import MAX_INT
+from golive_redis.core.record import MAX_INT, wording
 from golive_redis.errors import (
+    ConfigError,
     ConflictError,
     GoliveError,
     MaybeAppliedError,
@@ -45,6 +46,7 @@ from golive_redis.numbering import next_epoch
 from golive_redis.operator import Operator, Reading, described
 from golive_redis.spool import Spool
 from golive_redis.store.store import Presence, Status, Step
+from golive_redis.tombstone import is_confirmed
 
 MAX_TRIES = 10
 APPLIED_WAIT_MS = 2_000.0
@@ -126,8 +128,8 @@ class Activation:
         say: Say = quiet,
     ) -> None:
         self._operator = operator
-        self._reason = reason
-        self._ticket = ticket
+        self._reason = wording(reason)
+        self._ticket = wording(ticket)
         self._profile = _allowed_profile(operator, profile)
         self._keys = keys
         self._minutes = minutes or operator.policy.window_minutes
@@ -243,6 +245,7 @@ class Activation:
         operator.remember(
             grant,
             term=epoch,
+            activated_at_ms=now,
             not_after_ms=record.not_after_ms,
             workers=[(pod.worker, pod.instance) for pod in sorted(rosters.workers)],
             heartbeats=sorted(rosters.heartbeats),
@@ -280,14 +283,7 @@ def _armed_for(item: Presence, term: int) -> bool:
 
 def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
     """Tell whether a revoker has signed that this stop is complete."""
-    raw = reading.snapshot.confirmed
-    if raw is None:
-        return False
-    try:
-        note = operator.trust.note(raw, Role.REVOKER).record
-    except RecordError:
-        return False
-    return note.topic == "stop-confirmed" and note.facts.get("directive") == identity
+    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)
 
 
 def send_spool(operator: Operator, say: Say) -> None:
@@ -414,8 +410,8 @@ def loosen(
         by=signers[0].principal,
         not_after_ms=not_after,
         keeps=[item.identity for item in kept],
-        reason=reason,
-        ticket=ticket,
+        reason=wording(reason),
+        ticket=wording(ticket),
         report=None,
         prev=reading.snapshot.last or None,
     )
@@ -484,18 +480,25 @@ def restrict(
         item, audit = _put_restriction(
             operator, signer, kind, known, reason=reason, ticket=ticket, profile=profile, say=say
         )
-        pods = {
-            Pod(p.name, p.instance)
-            for p in operator.store.workers()
-            if p.alive and p.fields.get("term") == str(item.record.term)
-        }
+        pods: set[Pod] = set()
         applied: dict[Pod, Arrived] = {}
-        while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
-            receipts.listen(channel, POLL_MS)
-            applied = receipts.collected([item.identity]).latched
+        try:
+            pods = {
+                Pod(p.name, p.instance)
+                for p in operator.store.workers()
+                if p.alive and p.fields.get("term") == str(item.record.term)
+            }
+            while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
+                receipts.listen(channel, POLL_MS)
+                applied = receipts.collected([item.identity]).latched
+        except StoreError as error:  # in force all the same
+            say(f"who has applied it is not known: {error.message}")
     finally:
         channel.close()
-    operator.remember(item)
+    try:
+        operator.remember(item)
+    except ConfigError as error:
+        say(f"in force, and not remembered on this host: {error.message}")
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
     return Restricted(item, audit, times, tuple(sorted(pods - set(applied))))
 
@@ -528,41 +531,64 @@ def _put_restriction(
             labels=labels,
             mode=mode,
             profile=profile,
-            reason=reason,
-            ticket=ticket,
+            reason=wording(reason),
+            ticket=wording(ticket),
             prev=reading.snapshot.active_last or None,
         )
         item = operator.trust.restriction(seal(record, signer))
         head = reading.snapshot.head
-        step = operator.store.restrict(
-            term=record.term,
-            epoch=record.epoch,
-            record=item.raw,
-            identity=item.identity,
-            prev=record.prev or "",
-            head=head,
-            head_after=next_head(head, item.raw),
-        )
+        try:
+            step = _until_known(
+                partial(
+                    operator.store.restrict,
+                    term=record.term,
+                    epoch=record.epoch,
+                    record=item.raw,
+                    identity=item.identity,
+                    prev=record.prev or "",
+                    head=head,
+                    head_after=next_head(head, item.raw),
+                )
+            )
+        except MaybeAppliedError:
+            _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
+            raise
         if step.status is not Status.CONFLICT:
             return item, _restricted(operator, item, step)
         say(f"{operator.who(step.why)} came first; signing on top of it")
     raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
 
 
+def _until_known(step: Callable[[], Step]) -> Step:
+    """Take a step, and again when no answer came: each step recognises its own repeat."""
+    try:
+        return step()
+    except MaybeAppliedError:
+        return step()
+
+
 def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> str:
     if step.status is Status.REFUSED:
         raise RefusedError(f"the store refused the restriction: {step.why} {step.detail}".strip())
-    if step.why == "AUDITED" or step.status is Status.SAME:
+    if step.why == "AUDITED":
         return "written"
+    # Also for a repeat that was recognised: the first try may have found the head moved.
     try:
         ledger.append_once(operator.store, item.raw)
     except GoliveError:
-        folder = operator.config.state_dir
-        if folder is None:
-            return "failed"
-        Spool(folder).keep(item.raw)
-        return "spooled"
+        return _spooled(operator, item.raw)
     return "written"
+
+
+def _spooled(operator: Operator, record: bytes) -> str:
+    folder = operator.config.state_dir
+    if folder is None:
+        return "failed"
+    try:
+        Spool(folder).keep(record)
+    except OSError:
+        return "failed"
+    return "spooled"
 
 
 def _labels(labels: Mapping[str, str]) -> dict[Label, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -92,10 +93,8 @@ class Courier:
     def close(self, timeout_s: float) -> None:
         """Deliver what is waiting within that time, then end."""
         if self._thread is not None:
-            try:
+            with contextlib.suppress(queue.Full):
                 self._waiting.put(None, timeout=timeout_s)
-            except queue.Full:
-                pass
             self._thread.join(timeout_s)
         self._closing.set()
         self._drop()

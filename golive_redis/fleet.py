@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis.core.barrier import Collected, Pod, Roster
+from golive_redis.core.keyset import Role
 from golive_redis.core.receipt import Receipt
 from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError, StoreError
@@ -14,6 +15,7 @@ from golive_redis.store.connect import Link
 from golive_redis.store.store import Store
 
 MAX_REFUSED = 1_000
+LOOK_BACK = 2_000
 
 
 class Receipts:
@@ -95,6 +97,26 @@ def read_rosters(store: Store) -> Known:
         ),
         frozenset(Pod(item.name, item.instance) for item in workers if item.alive),
     )
+
+
+def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) -> frozenset[str]:
+    """Return which of these heartbeats have left with a signed goodbye since then.
+
+    A heartbeat that has said goodbye has given its term up on disk, so no stop waits for it.
+
+    Raises:
+        StoreError: The ledger cannot be read. Fails closed: whoever is not known to have left is
+            waited for.
+    """
+    left = set()
+    for raw in store.newest_entries(LOOK_BACK) if names else ():
+        try:
+            note = trust.note(raw, Role.HEARTBEAT).record
+        except RecordError:
+            continue
+        if note.topic == "goodbye" and note.issued_at_ms >= since_ms:
+            left.add(note.by)
+    return names & left
 
 
 def strike_silent(store: Store, known: Known, answered: set[Pod]) -> None:

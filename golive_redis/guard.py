@@ -21,33 +21,27 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from time import clock_gettime_ns
 from types import TracebackType
 from typing import Any
 
 from golive_redis import config as configuration
 from golive_redis.attending import Attending
-from golive_redis.clock import CLOCK, now_ns
+from golive_redis.clock import now_ns
 from golive_redis.core.decision import (
-    Denial,
-    Permit,
     Phase,
     Reason,
-    Verdict,
-    closed,
-    decide,
 )
 from golive_redis.core.directive import Label, Limits, Mode, Profile
 from golive_redis.core.envelope import Signer
-from golive_redis.core.record import Name, Strict, convert
 from golive_redis.core.policy import Timing
+from golive_redis.core.record import Name, Strict, convert
 from golive_redis.core.trust import Trust
 from golive_redis.core.view import View
-from golive_redis.errors import ConfigError, NotPermittedError, RecordError
-from golive_redis.skiplog import SkipLog, Tally
+from golive_redis.errors import ConfigError, RecordError
+from golive_redis.gate import Gate
 from golive_redis.statefile import MAX_SLOTS, StateFile, StateFileError, WorkerState
-from golive_redis.store.connect import Address
 from golive_redis.stopping import Hook
+from golive_redis.store.connect import Address
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -87,8 +81,10 @@ class Health(Strict, frozen=True, kw_only=True):
     last_error: str | None
 
 
-class Guard:
+class Guard(Gate):
     """Asked before each order; see `Guard.open`.
+
+    The order path is `Gate`'s: `allows`, `check`, `require`, `order`.
 
     Fails closed: in every state but ARMED all intents but `cancel` are denied, and ARMED ends by
     itself when its deadline is over, whatever the threads do. `require` is the only method that
@@ -106,12 +102,7 @@ class Guard:
         address: Address,
         state_dir: Path | None = None,
     ) -> None:
-        self._verdict: Verdict = closed(Phase.COLD, Reason.NOT_ACTIVATED)
-        self._open_until = 0
-        self._armed = threading.Event()
-        self._flying: set[object] = set()
-        self._permits = Tally()
-        self._skips = SkipLog()
+        super().__init__()
         self._closed = False
         self._pid = os.getpid()
         self.worker = worker
@@ -120,7 +111,10 @@ class Guard:
         state_file, latch, problem = _state(state_dir, worker)
         view = View(trust, timing, self.labels, latch)
         self._attending = Attending(
-            guard=self,
+            gate=self,
+            worker=worker,
+            instance=self.instance,
+            labels=self.labels,
             view=view,
             signer=signer,
             address=address,
@@ -162,82 +156,15 @@ class Guard:
             state_dir=config.state_dir,
         )
 
-    # -- the order path --------------------------------------------------------------------------
-
-    def allows(self, intent: str = "open", **labels: str) -> bool:
-        """Tell whether an order may be sent now.
-
-        Args:
-            intent: `open` (adds risk), `reduce` (takes risk off) or `cancel`.
-            **labels: What the order is about (`symbol="BTCUSDT"`), on top of the guard's own.
-
-        Fails closed: False for whatever is unknown. `allows("cancel")` is always True.
-        """
-        now = clock_gettime_ns(CLOCK)
-        if now < self._open_until and intent == "open":
-            return True
-        return self._decide(intent, labels, "", now).__class__ is Permit
-
-    def check(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit | Denial:
-        """Decide about an order, with a reason.
-
-        Args:
-            intent: As in `allows`.
-            what: The order in words, for the log line when it is skipped.
-            **labels: As in `allows`.
-        """
-        return self._decide(intent, labels, what, clock_gettime_ns(CLOCK))
-
-    def require(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit:
-        """Return a permit, or raise.
-
-        Raises:
-            NotPermittedError: The order must not be sent; it carries the denial.
-        """
-        answer = self._decide(intent, labels, what, clock_gettime_ns(CLOCK))
-        if isinstance(answer, Denial):
-            raise NotPermittedError(answer)
-        return answer
-
-    def order(self, intent: str = "open", *, what: str = "", **labels: str) -> Order:
-        """Return a context manager that yields a permit or denial and counts the order in flight.
-
-        The order is in flight from before the decision until the block ends; a stop waits for it.
-        """
-        return Order(self, intent, what, labels)
-
-    def _decide(
-        self, intent: str, labels: Mapping[str, Any], what: str, now_ns: int
-    ) -> Permit | Denial:
-        # The instant is the caller's, so that a call reads the clock once on every path.
-        answer = decide(self._verdict, intent, labels, now_ns, self)
-        if answer.__class__ is Denial:
-            self._skips.skipped(what or _described(labels), answer.reason, answer.explain())
-        return answer
-
-    def still(self, permit: Permit) -> bool:
-        """Judge a permit again (see `Permit.valid`): same term, and it would be given now."""
-        verdict = self._verdict
-        if permit.intent == "cancel":
-            return True
-        answer = decide(verdict, permit.intent, permit.labels, clock_gettime_ns(CLOCK), self)
-        return isinstance(answer, Permit) and answer.term == permit.term
-
-    # -- everything else -------------------------------------------------------------------------
-
     @property
     def profile(self) -> Profile | None:
         """The capital profile in force, or None when nothing is."""
-        return self._verdict.profile
+        return self.verdict.profile
 
     @property
     def limits(self) -> Limits | None:
         """The limits of the grant in force, or None when nothing is."""
-        return self._verdict.limits
-
-    def wait_armed(self, timeout: float) -> bool:
-        """Wait until the guard is armed; False when `timeout` seconds were not enough."""
-        return self._armed.wait(timeout) and now_ns() < self._verdict.deadline_ns
+        return self.verdict.limits
 
     def on_stop(self, hook: Hook) -> Hook:
         """Call `hook` in a thread of its own whenever this guard is stopped.
@@ -249,16 +176,11 @@ class Guard:
 
     def kill(self, reason: str) -> None:
         """Stop this guard, locally and for good; hooks run and orders in flight are waited for."""
-        self._open_until = 0
         self._attending.kill(reason)
-
-    def in_flight(self) -> int:
-        """Return how many orders are in flight."""
-        return len(self._flying)
 
     def health(self) -> Health:
         """Return how the guard is."""
-        verdict, attending = self._verdict, self._attending
+        verdict, attending = self.verdict, self._attending
         left_ns = max(0, verdict.deadline_ns - now_ns())
         late = verdict.deadline_ns > 0 and not left_ns
         reason = Reason.LAPSED if late else verdict.reason
@@ -276,9 +198,9 @@ class Guard:
             answer_age_ms=attending.answer_age_ms(),
             pushed=attending.pushed,
             threads=attending.threads(),
-            in_flight=len(self._flying),
-            permits=self._permits.total().get("permit", 0),
-            skipped=self._skips.counts.total(),
+            in_flight=self.in_flight(),
+            permits=self.permits.total().get("permit", 0),
+            skipped=self.skips.counts.total(),
             security_events=attending.security_events,
             push_gaps=attending.push_gaps,
             durable=attending.stopping.durable,
@@ -287,12 +209,12 @@ class Guard:
 
     def close(self) -> None:
         """Close for good: deny, tell the fleet goodbye, end the threads. Safe to call again."""
-        self._open_until = 0
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
+        self.shut(Reason.CLOSED)
         self._attending.close()
-        self._skips.flush()
+        self.skips.flush()
 
     def __enter__(self) -> Guard:
         return self
@@ -305,55 +227,11 @@ class Guard:
     ) -> None:
         self.close()
 
-    def _publish(self, verdict: Verdict) -> None:
-        """Put a new verdict in force; called under the lock of the attending threads."""
-        self._open_until = 0  # between the two writes a call takes the slow path, which is right
-        if self._closed or self._pid != os.getpid():
-            verdict = closed(Phase.COLD, Reason.CLOSED)
-        self._verdict = verdict
-        self._open_until = verdict.open_until_ns
-        if verdict.deadline_ns:
-            self._armed.set()
-        else:
-            self._armed.clear()
-
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """In the child: closed for life, and without the parent's sockets and locks."""
-        self._verdict = closed(Phase.COLD, Reason.FORKED)
-        self._open_until = 0
-        self._armed = threading.Event()
+        self._armed = threading.Event()  # the parent's may be locked for ever in here
+        self.shut(Reason.FORKED)
         self._attending.abandon()
-
-
-class Order:
-    """One order in flight; use as `with guard.order(...) as answer:`."""
-
-    __slots__ = ("_guard", "_intent", "_labels", "_what")
-
-    def __init__(self, guard: Guard, intent: str, what: str, labels: Mapping[str, str]) -> None:
-        self._guard = guard
-        self._intent = intent
-        self._what = what
-        self._labels = labels
-
-    def __enter__(self) -> Permit | Denial:
-        guard = self._guard
-        # In flight before the decision: a stop that comes in between then waits for it.
-        guard._flying.add(self)
-        answer = guard._decide(self._intent, self._labels, self._what, clock_gettime_ns(CLOCK))
-        if isinstance(answer, Denial):
-            guard._flying.discard(self)
-        else:
-            guard._permits.add("permit")
-        return answer
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._guard._flying.discard(self)
 
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -370,9 +248,7 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
     return {**{str(name): value for name, value in known.items()}, "worker": worker}
 
 
-def _state(
-    folder: Path | None, worker: str
-) -> tuple[StateFile | None, Any, StateFileError | None]:
+def _state(folder: Path | None, worker: str) -> tuple[StateFile | None, Any, StateFileError | None]:
     """Claim and read the state file; a problem is returned, for the guard must still answer stops."""
     if folder is None:
         return None, None, None
@@ -390,13 +266,9 @@ def _state(
     return file, latch, None
 
 
-def _described(labels: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in labels.items()) or "order"
-
-
 def _in_child() -> None:
     for guard in list(_guards):
-        guard._forked()
+        guard.forked()
 
 
 os.register_at_fork(after_in_child=_in_child)

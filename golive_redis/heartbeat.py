@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from golive_redis import clock, ledger
+from golive_redis.core.answer import Ask
 from golive_redis.core.directive import Restriction
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.ledger import Note
@@ -24,16 +25,15 @@ from golive_redis.core.policy import Timing
 from golive_redis.core.pulse import Change, Happening, Pulse
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.core.trust import Trust
-from golive_redis.core.answer import Ask, Latch
 from golive_redis.courier import Courier
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
-from golive_redis.tombstone import reassert
 from golive_redis.spool import Spool
 from golive_redis.statefile import HeartbeatState, StateFile, StateFileError
 from golive_redis.store.connect import Address, Link, assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
 from golive_redis.store.store import Caller, Status, Store
+from golive_redis.tombstone import reassert
 from golive_redis.version import VERSION
 
 SPOOL_EVERY_MS = 5_000.0
@@ -300,9 +300,7 @@ class Heartbeat:
         pulse = self._pulse
         raw = pulse.revocation.raw.decode() if pulse.revocation is not None else None
         try:
-            self._file.write(
-                HeartbeatState(latch=pulse.latch, term=pulse.term, revocation=raw)
-            )
+            self._file.write(HeartbeatState(latch=pulse.latch, term=pulse.term, revocation=raw))
             self._durable = Durable.YES
         except StateFileError as error:
             # It stays silent until a write succeeds: a latch that a restart forgets is none.

@@ -104,6 +104,8 @@ def _plain(pem: bytes) -> Ed25519PrivateKey | None:
                 return None
             if len(der) == _PLAIN_BYTES and der.startswith(_PLAIN_PKCS8):
                 return Ed25519PrivateKey.from_private_bytes(der[len(_PLAIN_PKCS8) :])
+        case _:
+            pass
     return None
 
 

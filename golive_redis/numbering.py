@@ -17,7 +17,9 @@ from golive_redis.errors import RecordError, RefusedError
 HINT_SLACK = 1_000_000
 
 Directive = Verified[Grant] | Verified[Restriction] | Verified[Revocation]
-_KINDS: dict[str, type[Grant | Restriction | Revocation]] = {kind.payload_type(): kind for kind in (Grant, Restriction, Revocation)}
+_KINDS: dict[str, type[Grant | Restriction | Revocation]] = {
+    kind.payload_type(): kind for kind in (Grant, Restriction, Revocation)
+}
 
 
 def verify_directive(raw: bytes, trust: Trust) -> Directive:
@@ -37,16 +39,17 @@ def verify_directive(raw: bytes, trust: Trust) -> Directive:
 def newest(raws: Iterable[bytes], trust: Trust) -> Directive | None:
     """Return the verified directive with the highest epoch, or None.
 
-    Sorted by what the envelopes claim, so that usually only one signature is checked.
+    Sorted by what the envelopes claim, so that usually only one signature is checked. Of equal
+    numbers (one was signed blind) it is the revocation, which covers the other.
     """
-    claims: list[tuple[int, bytes]] = []
+    claims: list[tuple[int, bool, bytes]] = []
     for raw in set(raws):
         try:
             kind = _KINDS[decode(raw).payload_type]
-            claims.append((peek(raw, kind).epoch, raw))
+            claims.append((peek(raw, kind).epoch, kind is Revocation, raw))
         except (RecordError, KeyError):
             continue
-    for _, raw in sorted(claims, reverse=True):
+    for _, _, raw in sorted(claims, reverse=True):
         try:
             return verify_directive(raw, trust)
         except RecordError:

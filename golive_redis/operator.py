@@ -13,7 +13,7 @@ from golive_redis.config import Config
 from golive_redis.core.directive import Grant, Restriction, Revocation, State, assemble
 from golive_redis.core.envelope import Signer, Verified
 from golive_redis.core.keyset import Role
-from golive_redis.errors import RecordError, RefusedError
+from golive_redis.errors import ConfigError, RecordError, RefusedError
 from golive_redis.numbering import Directive, newest, verify_directive
 from golive_redis.operator_state import Memory
 from golive_redis.store.connect import Address, assert_user
@@ -46,7 +46,7 @@ class Operator:
 
     Raises:
         StoreUnavailableError: Redis cannot be reached.
-        ConfigError: Keyset or state folder cannot be used.
+        ConfigError: The keyset cannot be used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -56,7 +56,7 @@ class Operator:
         self.trust = config.trust()
         self.keyspace = Keyspace(self.trust.namespace)
         self.address = Address.of(config)
-        self.memory = Memory(config.state_dir)
+        self.memory, self._forgetful = _remembered(config)
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
         self.store = Store(self.link, self.keyspace)
 
@@ -118,7 +118,10 @@ class Operator:
 
         Raises:
             RefusedError: The threshold is not met; it names who could still sign.
+            ConfigError: This host's memory cannot be used. A restriction does not wait for that.
         """
+        if self._forgetful is not None:
+            raise self._forgetful
         keyset = self.trust.keyset
         able = keyset.principals(Role.APPROVER)
         signers = [signer for signer in self.signers(extra) if signer.principal in able]
@@ -153,6 +156,13 @@ class Operator:
         snapshot = self.store.snapshot()
         raws = [*snapshot.restrictions.values(), snapshot.grant, snapshot.revoked]
         return [raw for raw in raws if raw is not None]
+
+
+def _remembered(config: Config) -> tuple[Memory, ConfigError | None]:
+    try:
+        return Memory(config.state_dir), None
+    except ConfigError as error:
+        return Memory(None), error
 
 
 def described(item: Directive) -> str:

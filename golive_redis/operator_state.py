@@ -24,7 +24,8 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         directive: Envelope of the newest directive this host has signed or seen.
-        term: Term of the last activation from here; 0 when there was none.
+        term: Term of the last activation from here; 0 when its stop was confirmed.
+        activated_at_ms: When that was, Unix ms.
         not_after_ms: End of its window.
         workers: `[worker, instance]` of each pod that was on the roster then.
         heartbeats: Names that were on theirs.
@@ -34,6 +35,7 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     saved_at_ms: int = 0
     directive: str | None = None
     term: int = 0
+    activated_at_ms: int = 0
     not_after_ms: int = 0
     workers: list[tuple[str, str]] = []
     heartbeats: list[str] = []
@@ -61,6 +63,7 @@ class Memory:
             self._file = StateFile(folder, "operator", slots=SLOTS)
             self.states = self._file.read_all(OperatorState) or [OperatorState()]
         except StateFileError as error:
+            self.close()
             raise ConfigError(error.message, hint=error.hint) from error
 
     @property

@@ -22,25 +22,25 @@ from golive_redis.core.directive import Grant, Revocation
 from golive_redis.core.envelope import Signer, Verified, identity_of, seal
 from golive_redis.core.keyset import Role
 from golive_redis.core.ledger import GENESIS, Note
-from golive_redis.core.record import MAX_INT
+from golive_redis.core.record import MAX_INT, wording
 from golive_redis.core.trust import Trust
 from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.fleet import Known, Receipts, read_rosters, strike_silent
+from golive_redis.fleet import Known, Receipts, farewells, read_rosters, strike_silent
 from golive_redis.numbering import Directive, newest
 from golive_redis.operator_state import Memory
 from golive_redis.store.connect import Address, RedisLink, StoreRefusedError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Audit, Status, Stop, Store
-from golive_redis.tombstone import execute, reassert
+from golive_redis.tombstone import execute, is_confirmed, reassert
 
 CONNECT_TIMEOUT_MS = 1_000.0
 READ_BOUND_MS = 250.0
 REPEAT_MS = 1_000.0
 POLL_MS = 250.0
 MAX_SIGNED = 5
+NEAR = 64
 GRACE_MS = 2_000
 MAX_DRAINED = 10_000
-MAX_TEXT = 500
 WAIT_MS = 50
 
 
@@ -108,8 +108,8 @@ class Revoke:
         self.called_at = clock.now_ms()
         self.wall_ms = clock.wall_ms()
         self._config = config
-        self._reason = _plain(reason)
-        self._ticket = _plain(ticket)
+        self._reason = wording(reason)
+        self._ticket = wording(ticket)
         self._trust: Trust = config.trust()
         known = set(self._trust.keyset.principals(Role.HEARTBEAT))
         self._dead = dead & known
@@ -130,11 +130,16 @@ class Revoke:
         self._origin: str | None = None
         self._same_primary = False
         self._executed_here = False
+        self._forged = False
         self._shown = False
         self._sent: set[str] = set()
         self._in_ledger: set[str] = set()
+        self._moved: list[Verified[Revocation]] = []
         self._known: Known | None = None
         self._known_after = False
+        self._was_confirmed = False
+        self._confirmed_note: bytes | None = None
+        self._left: frozenset[str] = frozenset()
         self._active_grant: Grant | None = None
         self._term = 0
         self._not_after_ms: int | None = None
@@ -167,6 +172,7 @@ class Revoke:
         self._operator = signer
         self._number_and_sign()
         self._attempt(self._send)
+        self._write_down()
         self._keep()
         outcome = self._collect()
         ledger = self._close_books()
@@ -189,7 +195,9 @@ class Revoke:
             self._problem(f"no usable key, so nothing can be signed: {error.message}")
             return None
         if signer.principal not in keyset.principals(Role.REVOKER):
-            self._problem(f"no usable key: {signer.principal} may not revoke, every pod would refuse")
+            self._problem(
+                f"no usable key: every pod would refuse one that {signer.principal} signs"
+            )
             return None
         return signer
 
@@ -201,10 +209,18 @@ class Revoke:
             return Memory(None)
 
     def _connect(self) -> None:
-        self._channel = self._new_link()
-        self._channel.send("SUBSCRIBE", self._keys.receipts)
         self._link = self._new_link()
         self._link.open()
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        """Listen for receipts; without that they can still be read from the store."""
+        try:
+            channel = self._new_link()
+            channel.send("SUBSCRIBE", self._keys.receipts)
+            self._channel = channel
+        except StoreError as error:
+            self._problem(f"cannot listen for receipts: {error.message}")
 
     def _new_link(self) -> RedisLink:
         return self._address.link(
@@ -212,7 +228,7 @@ class Revoke:
         )
 
     def _store(self) -> Store:
-        if self._link is None or self._channel is None:
+        if self._link is None:
             self._connect()
         assert self._link is not None  # noqa: S101  (just connected)
         return Store(self._link, self._keys)
@@ -238,16 +254,19 @@ class Revoke:
             snapshot = store.snapshot()
             readable = not snapshot.corrupt
             self._head, hint = snapshot.head, snapshot.epoch_hint
+            self._confirmed_note = snapshot.confirmed
             raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
             raws += snapshot.restrictions.values()
             self._origin = snapshot.origin or snapshot.revoked_origin
+            if snapshot.revoked is not None and newest([snapshot.revoked], self._trust) is None:
+                self._problem("the tombstone does not verify; it is replaced by a blind one")
+                self._forged, readable = True, False
             if snapshot.grant is not None:
                 self._note_grant(snapshot.grant)
                 # Of a term that we cannot verify (our keyset is old) the epoch is not known either:
                 # blind, the revocation covers it by the time it was issued.
                 readable = readable and self._active_grant is not None
-            if clock.now_ms() < until:
-                raws += store.told_directives()
+            raws += store.told_directives(lambda: clock.now_ms() < until)
         except StoreError as error:
             self._problem(error.message)
         found = newest(raws, self._trust)
@@ -272,6 +291,7 @@ class Revoke:
             return None
         if self._active_grant is not None:
             return None
+        self._was_confirmed = is_confirmed(self._trust, self._confirmed_note, found.identity)
         self._say(f"already revoked by {found.record.by} (epoch {found.record.epoch})")
         return found
 
@@ -312,6 +332,8 @@ class Revoke:
                     self._effect()
                 return
             self._executed(stop)
+            if self._forged and stop.status is Status.SAME:
+                self._attempt(lambda: self._replace(item))  # noqa: B023
             later = self._later(stop)
             if later is None:
                 return
@@ -319,12 +341,24 @@ class Revoke:
             self._say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
 
+    def _replace(self, item: Verified[Revocation]) -> None:
+        """Put ours in place of a tombstone that does not verify.
+
+        Only after the stop; and ours is blind, so that it covers whatever that one covered.
+        """
+        self._forged = self._shown = False
+        store = self._store()
+        store.drop_tombstone()
+        self._executed(execute(store, item, ""))
+
     def _executed(self, stop: Stop) -> None:
         self._effect()
         self._executed_here = self._shown = True
         self._origin = stop.origin or self._origin
         if stop.audit is Audit.AUDITED:
             self._in_ledger.add(self._signed[-1].identity)
+        elif stop.audit is Audit.HEAD:
+            self._moved.append(self._signed[-1])
         elif stop.audit is Audit.FAILED:
             self._problem(f"AUDIT FAILED: {stop.detail}")
         if stop.grant is not None:
@@ -362,12 +396,12 @@ class Revoke:
 
     def _judge(self) -> Outcome:
         assert self._memory is not None  # noqa: S101  (set by run)
-        remembered = self._memory.newest
         roster = self._known.roster if self._known else Roster(frozenset(), frozenset())
-        if remembered.term and remembered.term == self._term:
-            then = remembered.roster()
-            roster = Roster(roster.heartbeats | then.heartbeats, roster.workers | then.workers)
-        roster = Roster(roster.heartbeats | self._dead, roster.workers)
+        then = self._then()
+        roster = Roster(
+            roster.heartbeats | (then.heartbeats - self._left) | self._dead,
+            roster.workers | then.workers,
+        )
         return judge(
             roster,
             self._collected(),
@@ -377,6 +411,18 @@ class Revoke:
             attested_dead=self._dead,
             same_primary=self._same_primary and self._shown and self._known_after,
         )
+
+    def _then(self) -> Roster:
+        """Return who was there at the activation that this stop ends, until it is confirmed.
+
+        Also when the stop is repeated and nothing is active any more: whoever was taken off the
+        roster meanwhile is still waited for.
+        """
+        assert self._memory is not None  # noqa: S101  (set by run)
+        state = self._memory.newest
+        if self._was_confirmed or not 0 < state.term <= self._signed[-1].record.epoch:
+            return Roster(frozenset(), frozenset())
+        return state.roster()
 
     def _collected(self) -> Collected:
         # A revocation that was signed before a later term was met does not end that term, so an
@@ -399,6 +445,9 @@ class Revoke:
             after = self._shown
             self._known = read_rosters(store)
             self._known_after = after
+        gone = self._then().heartbeats - self._known.roster.heartbeats
+        since = self._memory.newest.activated_at_ms if self._memory else 0
+        self._left = farewells(store, self._trust, gone, since)
         for item in self._signed:
             self._receipts.read(store, item.identity)
         server = store.server()
@@ -412,6 +461,8 @@ class Revoke:
         """Publish again and make sure that a primary shows the tombstone."""
         store = self._store()
         item = self._signed[-1]
+        if self._channel is None:
+            self._subscribe()
         if not self._executed_here:
             self._send()
             return
@@ -438,6 +489,18 @@ class Revoke:
 
     # -- the books -------------------------------------------------------------------------------
 
+    def _write_down(self) -> None:
+        """Append what the script left out, because others had moved the ledger's head."""
+        from golive_redis import ledger  # noqa: PLC0415  (after the stop)
+
+        for item in self._moved:
+            try:
+                ledger.append_once(self._store(), item.raw)
+            except StoreError as error:
+                self._problem(f"AUDIT FAILED: {error.message}")
+                return
+            self._in_ledger.add(item.identity)
+
     def _keep(self) -> None:
         """Remember the revocation on this host before anybody waits for anything.
 
@@ -459,12 +522,21 @@ class Revoke:
     def _close_books(self) -> LedgerState:
         """See that every revocation is in the ledger, or on its way there."""
         states = {
-            self._book(item.raw) for item in self._signed if item.identity not in self._in_ledger
+            self._book(item.raw)
+            for item in self._signed
+            if item.identity not in self._in_ledger or self._lost_since(item.raw)
         }
         for state in (LedgerState.FAILED, LedgerState.SPOOLED):
             if state in states:
                 return state
         return LedgerState.WRITTEN
+
+    def _lost_since(self, raw: bytes) -> bool:
+        """Tell whether the ledger lacks an entry that was written: a failover may lose it alone."""
+        try:
+            return not self._store().recorded(raw, NEAR)
+        except StoreError:
+            return False
 
     def _book(self, raw: bytes) -> LedgerState:
         from golive_redis import ledger  # noqa: PLC0415  (after the stop)
@@ -530,7 +602,9 @@ class Revoke:
         assert self._memory is not None  # noqa: S101  (set by run)
         if outcome.settled:
             try:
-                self._memory.save(clock.wall_ms(), unconfirmed=None)
+                self._memory.save(
+                    clock.wall_ms(), unconfirmed=None, term=0, workers=[], heartbeats=[]
+                )
             except ConfigError as error:
                 self._problem(error.message)
 
@@ -597,8 +671,3 @@ class Revoke:
             if link is not None:
                 link.close()
         self._link = self._channel = None
-
-
-def _plain(text: str) -> str:
-    """Return the part of a text that a record can carry: no stop fails for want of better words."""
-    return "".join(char if char.isprintable() else " " for char in text)[:MAX_TEXT]

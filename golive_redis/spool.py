@@ -19,8 +19,8 @@ from golive_redis.core.directive import Revocation
 from golive_redis.core.envelope import decode
 from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError, StoreError
-from golive_redis.tombstone import reassert
 from golive_redis.store.store import Store
+from golive_redis.tombstone import reassert
 
 MAX_FILES = 1_000
 

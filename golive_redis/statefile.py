@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from golive_redis.core.record import Epoch, Strict, decodable
 from golive_redis.core.answer import Latch
+from golive_redis.core.record import Epoch, Strict, decodable
 from golive_redis.errors import GoliveError
 
 MAX_SLOTS = 64
@@ -110,7 +110,11 @@ class StateFile:
         except OSError as error:
             raise _failed(self.folder, error) from error
         pattern = f"{self.stem}."
-        files = [n for n in names if n.startswith(pattern) and n[len(pattern) :].split(".")[1:] == ["json"]]
+        files = [
+            n
+            for n in names
+            if n.startswith(pattern) and n[len(pattern) :].split(".")[1:] == ["json"]
+        ]
         return [_read(self.folder / name, kind) for name in files]
 
     def write(self, value: Strict) -> None:

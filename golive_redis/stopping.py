@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 from golive_redis import clock
+from golive_redis.core.answer import Latch
 from golive_redis.core.directive import Restriction, Revocation
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.core.trust import Trust
-from golive_redis.core.answer import Latch
 from golive_redis.courier import Courier
 from golive_redis.statefile import StateFile, StateFileError, WorkerState
 

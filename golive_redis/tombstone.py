@@ -5,44 +5,51 @@ Nothing heavy is imported here: this is the kill path.
 
 from __future__ import annotations
 
-import msgspec
-
-from golive_redis import ledger
 from golive_redis.core.directive import Revocation
 from golive_redis.core.envelope import Verified
+from golive_redis.core.keyset import Role
 from golive_redis.core.ledger import extend
 from golive_redis.core.trust import Trust
-from golive_redis.errors import RecordError, StoreError
-from golive_redis.store.store import Audit, Status, Stop, Store
+from golive_redis.errors import RecordError
+from golive_redis.store.store import Status, Stop, Store
+
+
+def is_confirmed(trust: Trust, note: bytes | None, directive: str) -> bool:
+    """Tell whether a revoker has signed that the stop by this revocation is complete.
+
+    Args:
+        trust: Verifies the note.
+        note: What stands beside the tombstone, or None.
+        directive: Identity of the revocation.
+    """
+    if note is None:
+        return False
+    try:
+        record = trust.note(note, Role.REVOKER).record
+    except RecordError:
+        return False
+    return record.topic == "stop-confirmed" and record.facts.get("directive") == directive
 
 
 def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
-    """Run the `revoke` script, and append the ledger entry when others moved the head.
+    """Run the `revoke` script.
 
     Args:
         store: A connected store.
         item: The revocation.
-        head: Ledger head as last read; "" when the entry may be in the ledger already.
+        head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
+            not the head, the entry is left to the caller.
 
     Raises:
-        StoreError: The script was refused or its answer lost. A ledger that cannot be written
-            afterwards is no error: the stop has happened.
+        StoreError: The script was refused or its answer lost.
     """
-    stop = store.revoke(
+    return store.revoke(
         epoch=item.record.epoch,
         record=item.raw,
         identity=item.identity,
         head=head,
         head_after=extend(head, item.raw),
     )
-    if stop.audit is not Audit.HEAD:
-        return stop
-    audit, detail = Audit.AUDITED, ""
-    try:
-        ledger.append_once(store, item.raw)
-    except StoreError as error:
-        audit, detail = Audit.FAILED, error.message
-    return msgspec.structs.replace(stop, audit=audit, detail=detail)
 
 
 def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:

@@ -22,6 +22,7 @@ CODES = {
     Result.STOPPED: Exit.NOT_DRAINED,
     Result.NOT_CONFIRMED: Exit.NOT_CONFIRMED,
 }
+MAX_WAIT_S = 86_400
 COLOURS = {
     Result.COMPLETE: "green",
     Result.STOPPED: "yellow",
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 <= value <= 86_400:  # NaN too
+    if not 0 <= value <= MAX_WAIT_S:  # NaN too
         raise ValueError(text)
     return value
 

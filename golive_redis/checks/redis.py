@@ -92,7 +92,9 @@ def _open_default_user(address: Address) -> list[str]:
     """Where we log in as somebody, nobody should get in without logging in."""
     if address.username is None:
         return []
-    link = msgspec.structs.replace(address, username=None, password=None).link(timeout_ms=TIMEOUT_MS)
+    link = msgspec.structs.replace(address, username=None, password=None).link(
+        timeout_ms=TIMEOUT_MS
+    )
     try:
         link.open()
         link.call("PING")

@@ -162,7 +162,9 @@ def judge(
     # From the call on when every heartbeat is attested dead: such a one beat last before that.
     answers = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(answers, default=0.0) + timing.all_off_ms if known else None
-    workers = tuple(_worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers))
+    workers = tuple(
+        _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
+    )
     result, by = _result(workers, known=known, off_by=off_by, now=now, same_primary=same_primary)
     return Outcome(result, by, beats, workers)
 

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     FORKED = "forked"
     CLOSED = "closed"
     UNKNOWN_INTENT = "unknown-intent"
+    DEFECT = "defect"
 
 
 EXPLAIN: dict[Reason, str] = {
@@ -69,6 +70,7 @@ EXPLAIN: dict[Reason, str] = {
     Reason.KILLED: "GO-LIVE stopped locally",
     Reason.FORKED: "GO-LIVE closed in a forked process: open a guard of its own",
     Reason.CLOSED: "GO-LIVE guard is closed",
+    Reason.DEFECT: "GO-LIVE could not judge the order or its own state: a defect",
     Reason.UNKNOWN_INTENT: "GO-LIVE knows the intents open, reduce and cancel only",
 }
 

@@ -175,7 +175,9 @@ class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True)
             RestrictionKind.DEMOTE: (None, True),
         }[self.kind]
         if (self.mode, self.profile is not None) != shape:
-            raise ValueError(f"a {self.kind} has mode {shape[0]} and a profile only when it demotes")
+            raise ValueError(
+                f"a {self.kind} has mode {shape[0]} and a profile only when it demotes"
+            )
         if self.labels and self.kind is RestrictionKind.DEMOTE:
             raise ValueError("a profile belongs to the whole fleet, not to labels")
         if self.term >= self.epoch:
@@ -250,17 +252,15 @@ class State(msgspec.Struct, frozen=True):
     @property
     def profile(self) -> Profile:
         """Capital profile, after every cap."""
-        caps = [item.record.profile for item in self.restrictions if item.record.profile is not None]
+        caps = [
+            item.record.profile for item in self.restrictions if item.record.profile is not None
+        ]
         return smallest([self.grant.record.profile, *caps])
 
     def restricted(self, extra: Iterable[Verified[Restriction]]) -> State:
         """Return this state met with further restrictions of the term; never a looser one."""
         known = {item.identity for item in self.restrictions}
-        new = [
-            item
-            for item in extra
-            if item.identity not in known and in_force(item, self.grant)
-        ]
+        new = [item for item in extra if item.identity not in known and in_force(item, self.grant)]
         return State(self.grant, (*self.restrictions, *new)) if new else self
 
 
@@ -269,8 +269,7 @@ def in_force(restriction: Verified[Restriction], grant: Verified[Grant]) -> bool
     if restriction.record.term != grant.record.term:
         return False
     return (
-        restriction.record.epoch > grant.record.epoch
-        or restriction.identity in grant.record.keeps
+        restriction.record.epoch > grant.record.epoch or restriction.identity in grant.record.keeps
     )
 
 

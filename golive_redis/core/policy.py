@@ -9,6 +9,9 @@ import msgspec
 from golive_redis.core.directive import Limits, Profile
 from golive_redis.core.record import MAX_INT, Name, Strict, decodable
 
+MAX_RHO = 0.2
+TIGHT_RHO = 0.01  # where clocks are this good, one lost beat is slack enough
+
 _Millis = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
@@ -50,9 +53,9 @@ class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Written so that NaN, which compares false with everything, is refused.
-        if not 0.0 < self.rho <= 0.2:
+        if not 0.0 < self.rho <= MAX_RHO:
             raise ValueError("rho must be above 0 and at most 0.2")
-        lost_reads, lost_beats = 2, 1 if self.rho <= 0.01 else 2
+        lost_reads, lost_beats = 2, 1 if self.rho <= TIGHT_RHO else 2
         lease = (1 - self.rho) * self.lease_ms
         need = (lost_reads + 1) * self.read_every_ms * 1.1 + self.timeout_ms
         if lease < need:
@@ -150,9 +153,7 @@ class Policy(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "golive"
     # Off until somebody edits the file: an operator's command alone is not enough.
     activation_enabled: bool = False
-    required_preflight: list[Name] = msgspec.field(
-        default_factory=lambda: ["check_database_redis"]
-    )
+    required_preflight: list[Name] = msgspec.field(default_factory=lambda: ["check_database_redis"])
     # Micro first: real money starts with the smallest profile unless the file says otherwise.
     allowed_profiles: Annotated[list[Profile], msgspec.Meta(min_length=1)] = msgspec.field(
         default_factory=lambda: [Profile.MICRO]

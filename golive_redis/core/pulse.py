@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
+from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.beat import ISSUED_TOLERANCE_MS, Beat
 from golive_redis.core.directive import (
     GrantKind,
@@ -26,7 +27,6 @@ from golive_redis.core.directive import (
 from golive_redis.core.envelope import Verified, decode
 from golive_redis.core.policy import Timing
 from golive_redis.core.trust import Trust
-from golive_redis.core.answer import Answer, Latch
 from golive_redis.errors import RecordError
 
 FRESH_ACTIVATION_MS = 60_000
@@ -201,9 +201,7 @@ class Pulse:
         self._others = seen
         return advanced
 
-    def _adopt(
-        self, stored: State, advanced: bool, now: float, wall_ms: float
-    ) -> list[Happening]:
+    def _adopt(self, stored: State, advanced: bool, now: float, wall_ms: float) -> list[Happening]:
         grant = stored.grant.record
         happened = (
             self._saw_absent

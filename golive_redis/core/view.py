@@ -190,9 +190,7 @@ class View:
         }
         return assemble(self._grant, self._restrictions.values())
 
-    def _judge(
-        self, answer: Answer, stored: State, request: _Request, now_ns: int
-    ) -> list[Event]:
+    def _judge(self, answer: Answer, stored: State, request: _Request, now_ns: int) -> list[Event]:
         grant = stored.grant.record
         if self.latch.covers(stored.term, grant.issued_at_ms):
             # Yesterday's activation came back: a failover, an old backup, or a replay.
@@ -411,6 +409,11 @@ class View:
         """Go COLD: this host's clocks disagree, or it was asleep (S7)."""
         self._request = None
         self._cold(Reason.CLOCK_ANOMALY)
+
+    def defect(self) -> None:
+        """Go COLD: the shell met an error that nobody foresaw."""
+        self._request = None
+        self._cold(Reason.DEFECT)
 
     def seal(self, reason: Reason) -> None:
         """Close for the life of this guard: killed, forked, closed, or without its state file."""

@@ -6,14 +6,14 @@ that the step may have happened, and that repeating it is safe: each step recogn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
 
+from golive_redis.core.answer import Answer, Ask
 from golive_redis.core.ledger import GENESIS
 from golive_redis.core.record import MAX_INT
-from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.store import scripts
 from golive_redis.store.connect import Link, Reply, StoreRefusedError
@@ -218,7 +218,7 @@ class Store:
 
     # -- directives ------------------------------------------------------------------------------
 
-    def grant(  # noqa: PLR0913  (one argument per value that the script compares)
+    def grant(
         self,
         *,
         activates: bool,
@@ -325,6 +325,10 @@ class Store:
         """Delete the key without any record: the last resort, and it works without a signing key."""
         return int(self.link.call("DEL", self.keys.active))
 
+    def drop_tombstone(self) -> None:
+        """Delete a tombstone that does not verify; nothing but a new one may come of it."""
+        self.link.call("DEL", self.keys.revoked)
+
     def append(self, record: bytes, *, head: str, head_after: str) -> Step:
         """Append to the ledger, exactly once, if its head is still `head`."""
         names = (self.keys.head, self.keys.audit)
@@ -334,6 +338,11 @@ class Store:
         """Tell whether a record is among the newest entries of the ledger."""
         entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", look_back)
         return any(record in fields for _, fields in entries)
+
+    def newest_entries(self, count: int) -> list[bytes]:
+        """Return the newest records of the ledger, newest first."""
+        entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", count)
+        return [dict(zip(f[::2], f[1::2], strict=True)).get(b"r", b"") for _, f in entries]
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -386,15 +395,25 @@ class Store:
             corrupt=corrupt,
         )
 
-    def told_directives(self) -> list[bytes]:
-        """Return the newest directive that each pod on a roster says it has verified."""
+    def told_directives(self, in_time: Callable[[], bool] = lambda: True) -> list[bytes]:
+        """Return the newest directive that each pod on a roster says it has verified.
+
+        Args:
+            in_time: Asked before each question; nothing is returned once it says no.
+        """
         keys, link = self.keys, self.link
+        if not in_time():
+            return []
         members = link.call("ZRANGE", keys.fleet, 0, MAX_POD_READ - 1)
         pods = [_text(member).rpartition(":")[::2] for member in members]
         names = [keys.worker(*pod) for pod in pods]
+        if not in_time():
+            return []
         roster = _pairs(link.call("HGETALL", keys.heartbeats))
         names += [keys.heartbeat(name, _text(raw)) for name, raw in roster.items()]
-        replies = link.pipeline([("HGET", name, "directive") for name in names]) if names else []
+        if not names or not in_time():
+            return []
+        replies = link.pipeline([("HGET", name, "directive") for name in names])
         return [raw for raw in replies if isinstance(raw, bytes) and raw]
 
     def confirm(self, directive: str, note: bytes) -> bool:

@@ -1,0 +1,184 @@
+"""What the benchmarks share: a live switch on a private server, pairs of floor and ours, the table.
+
+This is no test: it prints figures, says MISSED beside a missed target, and still exits 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import yaml
+
+from golive_redis import config, control, keys
+from golive_redis.core.keyset import encode_public
+from golive_redis.embedded import EmbeddedServer
+from golive_redis.operator import Operator
+from golive_redis.revoke import Report, Revoke
+
+HERE = Path(__file__).parent
+ROLES = {"alice": "approver", "hb-1": "heartbeat", "workers": "worker"}
+LIMITS = {
+    "currency": "USD",
+    "max_order_notional": "25",
+    "max_position_notional": "100",
+    "max_daily_loss": "10",
+    "max_orders_per_minute": 60,
+}
+
+
+class Row(NamedTuple):
+    """One line of a table. `target` is the most that `ratio` may be; None is for scale only."""
+
+    what: str
+    unit: str
+    floor: float
+    ours: float
+    ratio: float
+    target: float | None
+    noise: float
+
+    @property
+    def verdict(self) -> str:
+        if self.target is None:
+            return "-"
+        return "met" if self.ratio <= self.target else "MISSED"
+
+
+def compared(
+    what: str, pairs: Sequence[tuple[float, float]], target: float | None = None, unit: str = "ns"
+) -> Row:
+    """Make the row of (floor, ours) pairs: medians, and the median of the pairs' ratios.
+
+    Each pair is measured within milliseconds, so a machine that changes its pace hits both alike.
+    """
+    floor, ours = zip(*pairs, strict=True)
+    ratio = statistics.median(o / f for f, o in pairs)
+    return Row(
+        what, unit, statistics.median(floor), statistics.median(ours), ratio, target, spread(floor)
+    )
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Return half the distance from the 10th to the 90th percentile, relative to the median."""
+    return (percentile(samples, 90) - percentile(samples, 10)) / 2 / statistics.median(samples)
+
+
+def percentile(samples: Sequence[float], rank: float) -> float:
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * rank / 100))]
+
+
+def interleaved(
+    floor: Callable[[], float], ours: Callable[[], float], rounds: int
+) -> list[tuple[float, float]]:
+    """Measure in turns; the first pair only warms up."""
+    return [(floor(), ours()) for _ in range(rounds + 1)][1:]
+
+
+def report(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+    """Print the table, or with `--json` one line."""
+    if "--json" in sys.argv[1:]:
+        table = [{**row._asdict(), "verdict": row.verdict} for row in rows]
+        print(json.dumps({"bench": title, "rows": table, "notes": list(notes)}))
+        return
+    load = os.getloadavg()[0]
+    print(f"{title} [{os.cpu_count()} cores, load {load:.1f}]")
+    print(f"{'what':<44}{'floor':>10}{'ours':>10}  {'':<3}{'ratio':>6}{'target':>8}  {'noise':>6}")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:.1f}"
+        print(
+            f"{row.what:<44}{_number(row.floor):>10}{_number(row.ours):>10}  {row.unit:<3}"
+            f"{row.ratio:>6.2f}{target:>8}  {row.noise:>5.0%}  {row.verdict}"
+        )
+    for note in notes:
+        print(f"  {note}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a child that may keep its bytecode, as installed packages do."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **extra}
+
+
+class Switch:
+    """A whole switch on a private server: keys, a configuration, a heartbeat in its own process."""
+
+    def __init__(self, folder: Path, server: EmbeddedServer, timing: object) -> None:
+        self.server, self.path = server, folder / "go_live.yaml"
+        principals = {}
+        for name, role in ROLES.items():
+            private = keys.generate()
+            keys.write(folder / f"{name}.pem", private)
+            public = [encode_public(private.public_key())]
+            principals[name] = {"roles": [role], "keys": public}
+        keyset = {"version": 1, "principals": principals}
+        (folder / "keyset.yaml").write_text(yaml.safe_dump(keyset))
+        settings = {
+            "environment": "bench",
+            "activation_enabled": True,
+            "profiles": {"micro": LIMITS},
+            "store": {"url": server.url},
+            "timing": timing,
+            "keys": {"operator": "alice.pem", "heartbeat": "hb-1.pem", "worker": "workers.pem"},
+        }
+        self.path.write_text(yaml.safe_dump(settings))
+        self.config = config.load(self.path)
+
+    def activate(self, wait_s: float = 30) -> None:
+        """Turn trading on and wait until every guard is armed."""
+        with Operator(self.config) as operator:
+            activation = control.Activation(operator, reason="bench")
+            done = activation.wait_armed(activation.commit(activation.prepare()), wait_s)
+        if done.not_armed or not done.armed:
+            raise SystemExit(f"not armed: {[item.name for item in done.not_armed] or 'nobody'}")
+
+    def halt(self, **labels: str) -> None:
+        """Halt the orders with these labels."""
+        with Operator(self.config) as operator:
+            control.restrict(operator, control.RestrictionKind.HALT, reason="bench", labels=labels)
+
+    def revoke(self) -> Report:
+        """Turn trading off, with receipts."""
+        return Revoke(self.config, reason="bench").run()
+
+
+@contextmanager
+def switch(timing: object = "standard", *, beating: bool = True) -> Iterator[Switch]:
+    """Start a server and, if asked for, a heartbeat; end both."""
+    with TemporaryDirectory(prefix="golive-bench-") as folder, EmbeddedServer() as server:
+        out = Switch(Path(folder), server, timing)
+        if not beating:
+            yield out
+            return
+        heartbeat = spawn("heartbeat", str(out.path))
+        try:
+            assert heartbeat.stdout is not None
+            heartbeat.stdout.readline()
+            yield out
+        finally:
+            heartbeat.terminate()
+            heartbeat.wait()
+
+
+def spawn(role: str, *words: str) -> subprocess.Popen[str]:
+    """Start benchmarks/fleet.py in one of its roles; it is driven over its pipes."""
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "fleet.py"), role, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
