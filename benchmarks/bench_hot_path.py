@@ -84,7 +84,7 @@ def main() -> None:
         ours = timer(code, guard=guard, marker=marker)
         table.append(lab.compared(what, lab.interleaved(floor, ours, ROUNDS), target))
 
-    def ask(expected: bool, /, **labels: str) -> None:  # noqa: FBT001
+    def ask(expected: bool, /, **labels: str) -> None:
         if guard.allows(**labels) is not expected:
             raise SystemExit(f"not as meant: {guard.check(**labels)}")
 

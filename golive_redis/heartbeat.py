@@ -273,26 +273,35 @@ class Heartbeat:
     # -- what follows ----------------------------------------------------------------------------
 
     def _act(self, happenings: list[Happening]) -> None:
+        failed: StoreError | None = None
         for item in happenings:
-            if item.text:
-                self._say(item.text)
-            if item.change is not Change.REPEATED:
-                self._register = True  # presence says what changed
-            if item.change in _PERSISTED:
-                self._persist()
-            if item.revocation is not None and item.change is Change.LATCHED:
-                self._receipt(item)
-            elif item.revocation is not None and item.change is Change.REPEATED:
-                known = self._receipts.get(item.revocation.identity)
-                if known is not None:
-                    self._courier.send(*known)
-            elif item.revocation is not None:
-                self._say(f"the store lost revocation {item.revocation.record.epoch}; re-asserted")
-                reassert(self._store(), self._trust, item.revocation)
-            elif item.restriction is not None:
-                self._reassert(item.restriction)
-            elif item.change is Change.GONE:
-                self._note("out-of-band", item.text)
+            try:
+                self._act_on(item)
+            except StoreError as error:
+                failed = error  # what cannot be re-asserted now holds up nothing that follows
+        if failed is not None:
+            raise failed
+
+    def _act_on(self, item: Happening) -> None:
+        if item.text:
+            self._say(item.text)
+        if item.change is not Change.REPEATED:
+            self._register = True  # presence says what changed
+        if item.change in _PERSISTED:
+            self._persist()
+        if item.revocation is not None and item.change is Change.LATCHED:
+            self._receipt(item)
+        elif item.revocation is not None and item.change is Change.REPEATED:
+            known = self._receipts.get(item.revocation.identity)
+            if known is not None:
+                self._courier.send(*known)
+        elif item.revocation is not None:
+            self._say(f"the store lost revocation {item.revocation.record.epoch}; re-asserted")
+            reassert(self._store(), self._trust, item.revocation)
+        elif item.restriction is not None:
+            self._reassert(item.restriction)
+        elif item.change is Change.GONE:
+            self._note("out-of-band", item.text)
 
     def _persist(self) -> None:
         if self._file is None:

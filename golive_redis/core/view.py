@@ -72,6 +72,7 @@ class _Request(msgspec.Struct, frozen=True):
     nonce: str
     sent_ns: int
     wall_sent_ms: float
+    known_last: str
 
 
 class View:
@@ -128,7 +129,7 @@ class View:
 
     def ask(self, nonce: str, *, now_ns: int, wall_ms: float) -> Ask:
         """Register the one outstanding question, at the instant before it is sent."""
-        self._request = _Request(nonce, now_ns, wall_ms)
+        self._request = _Request(nonce, now_ns, wall_ms, self._known_last)
         return Ask(nonce, self._known_last, self._known_revoked)
 
     def answer(self, answer: Answer, *, now_ns: int) -> list[Event]:
@@ -146,6 +147,8 @@ class View:
             return self._refuse(Reason.ANSWER_MISMATCH, Happened.RECONNECT, "nonce mismatch")
         if now_ns - request.sent_ns > self.timing.timeout_ms * _NS:
             return []
+        if answer.unchanged and request.known_last != self._known_last:
+            return []  # a push ended or changed what "unchanged" was about: ask again
         if answer.corrupt is not None:
             return self._refuse(
                 Reason.STORE_CORRUPT, Happened.SECURITY, f"{answer.corrupt} has a wrong type"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 
 import pytest
 
@@ -154,3 +155,12 @@ def test_only_a_plain_live_verdict_may_skip_the_look_at_the_labels() -> None:
     assert guard().view.verdict.open_until_ns == guard().view.verdict.deadline_ns > 0
     for restriction in (halt(symbol="BTC"), halt(), PARTY.restriction(2, "reduce")):
         assert guard(restriction).view.verdict.open_until_ns == 0
+
+
+def test_a_label_that_is_a_member_of_a_text_enum_meets_the_halt_for_its_value() -> None:
+    """Row 55: `str()` of such a member is not its value, and the halt would have been missed."""
+
+    class Symbol(str, Enum):  # noqa: UP042  (StrEnum would hide the difference)
+        BTC = "BTCUSDT"
+
+    assert answers(guard(halt(symbol="BTCUSDT")), symbol=Symbol.BTC) == ["halted", "halted", ""]

@@ -1,0 +1,270 @@
+"""Our programs as processes of the operating system, told what to do and asked what they saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from golive_redis import clock
+from golive_redis.embedded import EmbeddedServer, bound_to_parent
+
+PROGRAMS = Path(__file__).parent / "programs"
+START_MS = 15_000  # a busy machine may take seconds to start an interpreter
+
+
+class Span(NamedTuple):
+    """When something was begun, and when it was done for certain."""
+
+    began_ns: int
+    done_ns: int
+    result: Any = None
+
+
+class Process:
+    """One of our programs, running; what it tells is kept in `events`."""
+
+    def __init__(self, name: str, program: str, *args: str, log: Path) -> None:
+        self.name = name
+        self.events: list[dict[str, Any]] = []
+        self.log = log
+        self._changed = threading.Condition()
+        self._asked = 0
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
+        command = [sys.executable, "-P", str(PROGRAMS / program), *args]
+        with log.open("ab") as stderr:
+            self._child = subprocess.Popen(
+                bound_to_parent(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environ,
+                process_group=0,
+            )
+        self.pid = self._child.pid
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def _listen(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+
+    def wait_event(
+        self,
+        matches: Callable[[dict[str, Any]], object],
+        *,
+        within_ms: float = 5_000,
+        what: str = "",
+    ) -> dict[str, Any]:
+        """Return the first event that matches, past or to come."""
+        deadline = time.monotonic() + within_ms / 1000
+        seen = 0
+        with self._changed:
+            while True:
+                ended = not self._reader.is_alive()  # asked before looking: nothing can follow
+                for event in self.events[seen:]:
+                    if matches(event):
+                        return event
+                seen = len(self.events)
+                left = deadline - time.monotonic()
+                if left <= 0 or ended:
+                    pytest.fail(f"{self.name}: no {what} within {within_ms} ms\n{self.stderr()}")
+                self._changed.wait(min(left, 0.5))
+
+    def wait_ready(self) -> dict[str, Any]:
+        return self.wait_event(lambda e: e["event"] == "ready", within_ms=START_MS, what="ready")
+
+    def begin(self, do: str, **args: Any) -> int:
+        """Send a command; `reply` returns its answer."""
+        assert self._child.stdin is not None
+        self._asked += 1
+        line = json.dumps({"id": self._asked, "do": do, **args})
+        self._child.stdin.write(line.encode() + b"\n")
+        self._child.stdin.flush()
+        return self._asked
+
+    def reply(self, number: int, *, within_ms: float = 5_000) -> dict[str, Any]:
+        """Wait for the answer to that command."""
+        reply = self.wait_event(
+            lambda e: e["event"] == "reply" and e["id"] == number,
+            within_ms=within_ms,
+            what=f"answer to command {number}",
+        )
+        assert "error" not in reply, reply
+        return reply
+
+    def ask(self, do: str, *, within_ms: float = 5_000, **args: Any) -> dict[str, Any]:
+        """Send a command and return its answer."""
+        return self.reply(self.begin(do, **args), within_ms=within_ms)
+
+    def stderr(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def pause(self) -> None:
+        """SIGSTOP, and return once it has stopped."""
+        self._child.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 5
+        while not self.stopped:
+            assert time.monotonic() < deadline, f"{self.name} does not stop"
+            time.sleep(0.001)
+
+    @property
+    def stopped(self) -> bool:
+        """True when SIGSTOP is in force."""
+        argv = ["ps", "-o", "stat=", "-p", str(self.pid)]
+        if sys.platform == "linux":
+            stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        else:
+            stat = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+        return stat.strip()[:1] == "T"
+
+    def resume(self) -> None:
+        self._child.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL; safe to repeat."""
+        self._child.kill()
+        self._child.wait(10)
+        self._reader.join(10)
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # a command that it did not live to read
+                    pipe.close()
+
+    def quit(self, *, within_ms: float = 10_000) -> None:
+        """Let it end in its own way: goodbye and all."""
+        self.ask("quit")
+        self._child.wait(within_ms / 1000)
+        self.kill()
+
+
+class Worker(Process):
+    """A process with a guard; see programs/worker.py."""
+
+    @property
+    def instance(self) -> str:
+        return str(self.wait_ready()["instance"])
+
+    def states(self) -> list[dict[str, Any]]:
+        """Every change so far: `at_ns`, `allowed`, `reason`, `last_permit_ns`."""
+        return [event for event in list(self.events) if event["event"] == "state"]
+
+    def last_permit_ns(self) -> int:
+        """Instant of the newest permit, 0 when there was none."""
+        return int(self.ask("status")["last_permit_ns"])
+
+    def check(self, intent: str = "open", **labels: str) -> dict[str, Any]:
+        """Ask the guard once: `permit`, `fence`, `until_ms`, or `reason`."""
+        return self.ask("check", intent=intent, **labels)
+
+    def health(self) -> dict[str, Any]:
+        return self.ask("health")
+
+    @property
+    def allowed(self) -> bool:
+        states = self.states()
+        return bool(states) and bool(states[-1]["allowed"])
+
+    def wait_allowed(self, *, after_ns: int = 0, within_ms: float = 10_000) -> dict[str, Any]:
+        """Wait for a change to permitted that is no older than `after_ns`."""
+        return self._wait_state(True, after_ns, within_ms)
+
+    def wait_denied(self, *, after_ns: int = 0, within_ms: float = 10_000) -> dict[str, Any]:
+        """Wait for a change to denied (of whatever reason) that is no older than `after_ns`."""
+        return self._wait_state(False, after_ns, within_ms)
+
+    def closed_within(
+        self, bound_ms: float, span: Span, *, wait_ms: float = 5_000
+    ) -> dict[str, Any]:
+        """Return its denial; fail when it permitted an order later than the bound.
+
+        Args:
+            bound_ms: Of the protocol, counted from the end of the span.
+            span: Of whatever should close it; the denial is younger than its beginning.
+            wait_ms: How much longer than the bound to wait for the denial to be told.
+        """
+        denied = self.wait_denied(after_ns=span.began_ns, within_ms=bound_ms + wait_ms)
+        late_ms = (self.last_permit_ns() - span.done_ns) / clock.NS_PER_MS
+        assert late_ms <= bound_ms, f"{self.name} permitted {late_ms:.0f} ms after the event"
+        return denied
+
+    def _wait_state(self, allowed: bool, after_ns: int, within_ms: float) -> dict[str, Any]:
+        return self.wait_event(
+            lambda e: e["event"] == "state" and e["allowed"] == allowed and e["at_ns"] >= after_ns,
+            within_ms=within_ms,
+            what="permit" if allowed else "denial",
+        )
+
+
+class Beating(Process):
+    """A process with a heartbeat; see programs/heartbeat.py."""
+
+    def said(self) -> list[str]:
+        return [event["text"] for event in list(self.events) if event["event"] == "say"]
+
+    def wait_said(self, part: str, *, within_ms: float = 5_000) -> dict[str, Any]:
+        return self.wait_event(
+            lambda e: e["event"] == "say" and part in e["text"],
+            within_ms=within_ms,
+            what=f"word of {part!r}, only {self.said()}",
+        )
+
+
+class Proxy(Process):
+    """A faulty network; see programs/proxy.py."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.wait_ready()['port']}"
+
+    def set(self, mode: str, *, delay_ms: float = 0) -> None:
+        """Switch a fault on (programs/proxy.py lists them); `pass` switches it off."""
+        self.ask("set", mode=mode, delay_ms=delay_ms)
+
+    def shift(self) -> None:
+        """Let one reply arrive twice at whoever attends next."""
+        self.ask("shift")
+
+    def lead_to(self, server: EmbeddedServer) -> None:
+        """Cut everybody, and connect them to another server from now on."""
+        self.ask("lead", port=server.port)
+
+    def counts(self) -> dict[str, int]:
+        """Return how often it did what: `accepted`, `swallowed`, `refused`, `held`, `shifted`."""
+        return dict(self.ask("counts")["counts"])
+
+
+@contextmanager
+def proxies(folder: Path) -> Iterator[Callable[[EmbeddedServer], Proxy]]:
+    """Make proxies, and end them all."""
+    made: list[Proxy] = []
+
+    def make(server: EmbeddedServer) -> Proxy:
+        log = folder / f"proxy-{len(made)}.stderr"
+        out = Proxy(f"proxy-{len(made)}", "proxy.py", str(server.port), log=log)
+        made.append(out)
+        out.wait_ready()
+        return out
+
+    try:
+        yield make
+    finally:
+        for item in made:
+            item.kill()

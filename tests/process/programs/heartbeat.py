@@ -1,0 +1,68 @@
+"""A heartbeat as an operating-system process: its sentences are JSON lines on stdout.
+
+    python heartbeat.py CONFIG NAME OPTIONS
+
+OPTIONS is a JSON object: `wall_off_ms` makes its wall clock wrong by that much.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from golive_redis import clock, config
+from golive_redis.heartbeat import Heartbeat
+from golive_redis.store.connect import Address
+
+
+def tell(**line: Any) -> None:
+    os.write(1, json.dumps(line).encode() + b"\n")
+
+
+def obey(heartbeat: Heartbeat) -> None:
+    for line in sys.stdin:
+        ask = json.loads(line)
+        pulse = heartbeat._pulse
+        if ask["do"] == "quit":
+            heartbeat.stop()
+        tell(
+            event="reply",
+            id=ask["id"],
+            term=pulse.term,
+            latch=pulse.latch.epoch,
+            waiting_for=pulse.waiting_for,
+        )
+    heartbeat.stop()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    loaded, name, options = config.load(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    if "wall_off_ms" in options:
+        right, off_ms = clock.wall_ms, options["wall_off_ms"]
+        clock.wall_ms = lambda: right() + off_ms
+    trust = loaded.trust()
+    heartbeat = Heartbeat(
+        name=name,
+        trust=trust,
+        timing=loaded.policy.timers,
+        signer=loaded.signer("heartbeat", trust.keyset, name=name),
+        address=Address.of(loaded),
+        state_dir=loaded.state_dir,
+        say=lambda text: tell(event="say", at_ns=clock.now_ns(), text=text),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: heartbeat.stop())
+    threading.Thread(target=obey, args=(heartbeat,), daemon=True).start()
+    threading.Thread(
+        target=lambda: heartbeat.ready.wait() and tell(event="ready", pid=os.getpid()), daemon=True
+    ).start()
+    heartbeat.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Heartbeats that die, sleep, are sick, or whose beats arrive late."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from golive_redis import clock
+from golive_redis.embedded import EmbeddedServer
+
+from .fleet import fleets
+from .processes import Span, proxies
+
+MS = clock.NS_PER_MS
+
+
+def beats(live: Any) -> dict[str, dict[str, Any]]:
+    """What `golive:beat` holds, by heartbeat."""
+    return {
+        name.decode(): json.loads(b64decode(json.loads(raw)["payload"]))
+        for name, raw in live.raw.hgetall("golive:beat").items()
+    }
+
+
+def last_beat_ns(live: Any, *names: str) -> int:
+    """Instant at which the newest beat of these was made, on the clock all processes share."""
+    issued = max(beat["issued_at_ms"] for name, beat in beats(live).items() if name in names)
+    return int(clock.now_ns() - (time.time() * 1000 - issued) * MS)
+
+
+def assert_closed_by_beat_ms(live: Any, last_ns: int) -> None:
+    """Every worker is denied, and permitted nothing later than beat_ms after that instant."""
+    for worker in live.workers.values():
+        denied = worker.wait_denied(after_ns=last_ns, within_ms=live.timers.beat_ms + 5_000)
+        assert denied["reason"] == "lapsed"
+        late_ms = (worker.last_permit_ns() - last_ns) / MS
+        assert late_ms <= live.timers.beat_ms, f"{worker.name} {late_ms:.0f} ms after the beat"
+
+
+def assert_goes_on(live: Any) -> None:
+    """Whatever is no longer there is not what keeps the workers armed."""
+    time.sleep(live.timers.beat_ms / 1000)
+    live.wait_all_armed()
+
+
+def closures(worker: Any) -> set[str]:
+    """Why it was ever closed since it first permitted, but for lapses: a busy machine has some."""
+    states = worker.states()
+    first = next(i for i, state in enumerate(states) if state["allowed"])
+    return {state["reason"] for state in states[first:] if not state["allowed"]} - {"lapsed"}
+
+
+@pytest.fixture(scope="session")
+def at_standard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Span, int]]:
+    """A fleet at `standard` that loses everything, and when it lost its network and its beats.
+
+    `pod-1` is cut off, `hb-1` falls asleep, `hb-2` is dead. The key lives 24 s, so the first test
+    of this file lets it begin, and the last looks at what became of it: others run meanwhile.
+    """
+    folder = tmp_path_factory.mktemp("standard")
+    with EmbeddedServer() as server, fleets(folder) as fleet, proxies(folder) as proxy:
+        live, network = fleet(server, timing="standard"), proxy(server)
+        live.start_worker("pod-1", wait=False, config={"url": network.url}, rate_hz=50)
+        live.go_live("pod-2", heartbeats=("hb-1", "hb-2"), rate_hz=50)
+        cut = live.timed(lambda: network.set("blackhole"))
+        live.heartbeats["hb-1"].pause()
+        live.heartbeats["hb-2"].kill()
+        yield live, cut, last_beat_ns(live, "hb-1", "hb-2")
+
+
+@pytest.mark.usefixtures("at_standard")
+def test_a_heartbeat_that_is_back_in_time_revives_the_fleet_and_one_that_is_not_does_not(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Rows 9 and 11."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    live.heartbeats["hb-1"].kill()
+    assert_closed_by_beat_ms(live, last_beat_ns(live, "hb-1"))
+    assert live.raw.pttl("golive:active") > 0, "the key still lives, and permits nothing"
+    back_ns = clock.now_ns()
+    live.start_heartbeat("hb-1")
+    for worker in live.workers.values():
+        worker.wait_allowed(after_ns=back_ns)
+    live.heartbeats["hb-1"].pause()
+    last_ns = last_beat_ns(live, "hb-1")
+    assert_closed_by_beat_ms(live, last_ns)
+    assert_woken_revives_nothing(live, last_ns, wait_for)
+
+
+def assert_woken_revives_nothing(live: Any, last_ns: int, wait_for: Callable[..., None]) -> None:
+    woken, timers = live.heartbeats["hb-1"], live.timers
+    wait_for(
+        lambda: not live.raw.exists("golive:active"),
+        within_ms=timers.ttl_ms + 2_000,
+        what="the key has expired",
+    )
+    wait_for(lambda: clock.now_ns() > last_ns + timers.ttl_ms * MS, what="ttl_ms are over")
+    woken.resume()
+    woken.wait_said("term 1 was", within_ms=10_000)
+    time.sleep(3 * timers.beat_every_ms / 1000)  # time for whatever it might still do
+    assert not live.raw.exists("golive:active", "golive:beat")
+    assert woken.ask("status")["term"] is None
+    assert not any(worker.allowed for worker in live.workers.values())
+
+
+def test_sick_heartbeats_neither_hurt_the_fleet_nor_keep_it_alive(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 10: a clock 31 s off, and a key that nobody else knows."""
+    live = fleet(own_server)
+    live.start_heartbeat("hb-2", wall_off_ms=31_000)
+    live.add_principal("hb-9", "heartbeat")
+    live.write_keyset("wider.yaml")  # it trusts itself; nobody else does
+    live.start_heartbeat("hb-9", config={"keyset": "wider.yaml"})
+    live.go_live("pod-1")
+    worker = live.workers["pod-1"]
+    wait_for(lambda: len(beats(live)) == 3, what="each beats in its own field")
+    assert_goes_on(live)
+    assert not closures(worker) and worker.health()["security_events"] > 0
+    for why in ("'hb-2' is over 30 s off", "'hb-9' refused"):
+        assert f"[SECURITY] beat of {why}" in worker.stderr()
+    live.heartbeats["hb-1"].kill()
+    assert_closed_by_beat_ms(live, last_beat_ns(live, "hb-1"))
+    before = beats(live)
+    wait_for(
+        lambda: all(beats(live)[name]["n"] > before[name]["n"] for name in ("hb-2", "hb-9")),
+        what="the sick ones beat on, for nobody",
+    )
+
+
+def test_of_two_healthy_heartbeats_either_may_die(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 10."""
+    live = fleet(own_server)
+    live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
+    for dies in ("hb-1", "hb-2"):
+        live.heartbeats[dies].kill()
+        before = beats(live)[dies]["n"]
+        assert_goes_on(live)
+        live.start_heartbeat(dies)
+        wait_for(lambda d=dies, n=before: beats(live)[d]["n"] > n, what=f"{dies} beats again")
+    assert not closures(live.workers["pod-1"])
+
+
+def test_a_beat_that_executes_late_is_taken_for_a_replay_and_disturbs_nobody(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    proxy: Callable[..., Any],
+    wait_for: Callable[..., None],
+) -> None:
+    """Row 12. Beats a second apart leave time to read before the next one hides the late one."""
+    slow = {"beat_every_ms": 1_000, "beat_ms": 3_900, "ttl_ms": 9_200}
+    live, network = fleet(own_server, timing=slow), proxy(own_server)
+    live.start_heartbeat("hb-1", config={"url": network.url})
+    live.go_live("pod-1", heartbeats=())
+    worker = live.workers["pod-1"]
+    network.set("hold-beat")
+    wait_for(lambda: network.counts().get("held"), what="a beat is held back")
+    before = beats(live)["hb-1"]["n"]
+    wait_for(lambda: beats(live)["hb-1"]["n"] > before + 1_500, what="a later one went through")
+    newest = beats(live)["hb-1"]["n"]
+    time.sleep(3 * live.timers.read_every_ms / 1000)  # the worker reads it
+    network.set("pass")
+    wait_for(lambda: before < beats(live)["hb-1"]["n"] < newest, what="the old one executed")
+    wait_for(lambda: worker.health()["security_events"], what="a replay is seen")
+    assert "went back to n=" in worker.stderr()
+    wait_for(lambda: beats(live)["hb-1"]["n"] > newest, what="the next beat")
+    live.wait_all_armed()
+    assert not closures(worker)
+
+
+@pytest.mark.parametrize("stop", ["revoke", "DEL"])
+def test_a_beat_that_executes_after_the_stop_brings_nothing_back(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    proxy: Callable[..., Any],
+    wait_for: Callable[..., None],
+    stop: str,
+) -> None:
+    """Rows 11 and 12. A key that a failover brought back under the tombstone gets no beat."""
+    live, network = fleet(own_server), proxy(own_server)
+    live.start_heartbeat("hb-1", config={"url": network.url})
+    live.go_live("pod-1", heartbeats=())
+    active = live.raw.dump("golive:active")
+    network.set("hold-beat")
+    wait_for(lambda: network.counts().get("held"), what="a beat is held back")
+    if stop == "revoke":
+        report = live.revoke()
+        assert report.outcome.result == "COMPLETE", "the receipt came, the beat's link was reset"
+        live.raw.restore("golive:active", live.timers.ttl_ms, active)
+    else:
+        live.raw.delete("golive:active", "golive:beat")
+        live.heartbeats["hb-1"].wait_said("removed out of band")
+    before = live.raw.hgetall("golive:beat")
+    network.set("pass")
+    time.sleep(3 * live.timers.beat_every_ms / 1000)
+    assert live.raw.hgetall("golive:beat") == before
+    assert live.raw.exists("golive:active") == (stop == "revoke")
+    assert not live.workers["pod-1"].allowed
+
+
+def test_at_standard_timers_each_bound_holds(
+    at_standard: tuple[Any, Span, int], wait_for: Callable[..., None]
+) -> None:
+    """Rows 4, 9 and 11, at `standard` and on one kind of server: 2.5 s, 5.5 s, and over 24 s."""
+    live, cut, last_ns = at_standard
+    live.workers["pod-1"].closed_within(2_500, cut)
+    assert live.timers.beat_ms == 5_500
+    assert_closed_by_beat_ms(live, last_ns)
+    assert_woken_revives_nothing(live, last_ns, wait_for)

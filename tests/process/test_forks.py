@@ -1,0 +1,88 @@
+"""Forks, and several processes under one worker id.
+
+The server has no part in these: they run on one kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from golive_redis.embedded import EmbeddedServer
+
+
+def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Row 32."""
+    live = fleet(any_server)
+    live.go_live("pod-1")
+    worker = live.workers["pod-1"]
+    child = worker.ask("fork", within_ms=10_000)["child"]
+    assert child["pid"] != worker.pid
+    assert not child["answer"]["permit"] and child["answer"]["reason"] == "forked"
+    assert child["sockets"] == [], "it has none of the parent's connections"
+    assert child["health"]["threads"] == {"attend": False, "push": False}
+    time.sleep(live.timers.beat_ms / 1000)  # longer than anything from before the fork is good for
+    live.wait_all_armed()
+    assert worker.health()["threads"] == {"attend": True, "push": True}
+    outcome = live.revoke().outcome
+    assert [row.pod.instance for row in outcome.workers] == [worker.instance], "no goodbye for it"
+    assert outcome.by == "receipts"
+
+
+def test_a_forked_child_may_open_a_guard_of_its_own(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Rows 32 and 61."""
+    live = fleet(any_server)
+    live.go_live("pod-1")
+    worker = live.workers["pod-1"]
+    child = worker.ask("fork", open_own=True, within_ms=15_000)["child"]
+    assert child["answer"]["reason"] == "forked", "the inherited one stays closed"
+    assert child["armed"] and child["instance"] != worker.instance
+    live.wait_all_armed()
+
+
+def test_processes_that_share_a_worker_id_answer_a_stop_each_for_itself(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Row 61: two processes and a fork of one, one id."""
+    live = fleet(any_server)
+    first = live.start_worker("pod-1", wait=False)
+    live.go_live("pod-1")
+    second = live.workers["pod-1"]
+    second.ask("spawn")
+    child = second.wait_event(lambda e: e["event"] == "child", within_ms=15_000, what="child")
+    assert child["armed"]
+    live.wait_all_armed()
+    instances = {first.instance, second.instance, child["instance"]}
+    assert len(instances) == 3
+    roster = {member.decode() for member in live.raw.zrange("golive:fleet", 0, -1)}
+    assert roster == {f"pod-1:{instance}" for instance in instances}
+    report = live.revoke()
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    rows = report.outcome.workers
+    assert {(row.pod.worker, row.pod.instance) for row in rows} == {
+        ("pod-1", instance) for instance in instances
+    }
+    assert all(row.durable == "yes" and row.left == 0 for row in rows)
+    slots = sorted(path.name for path in live.state_dir.glob("worker-pod-1.*.json"))
+    assert slots == [f"worker-pod-1.{slot}.json" for slot in range(3)], "a state file each"
+
+
+def test_of_two_processes_with_one_id_each_keeps_its_own_state(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Row 61: a local stop of one is not the other's."""
+    live = fleet(any_server)
+    first = live.start_worker("pod-1", wait=False)
+    live.go_live("pod-1")
+    second = live.workers["pod-1"]
+    stopped = live.timed(lambda: first.ask("kill"))
+    assert first.closed_within(live.timers.lease_ms, stopped)["reason"] == "killed"
+    time.sleep(live.timers.lease_ms / 1000)
+    assert not first.allowed
+    second.check()
+    assert second.allowed

@@ -1,0 +1,250 @@
+"""Revoke on a fleet of real processes: what it waits for, what it says, and what it never says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from golive_redis import clock, config, revoke
+from golive_redis.embedded import EmbeddedServer
+from golive_redis.errors import RefusedError, StoreError
+from golive_redis.revoke import Report
+
+MS = clock.NS_PER_MS
+
+
+@contextmanager
+def meanwhile(act: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Do something in a thread; its result is in the list afterwards."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(act()))
+    thread.start()
+    try:
+        yield results
+    finally:
+        thread.join(30)
+    assert results, "it raised, or did not end"
+
+
+def wait_registered(live: Any, wait_for: Callable[..., None], workers: int, beats: int) -> None:
+    """Wait until that many are on the rosters; `go_live` activates a moment before that."""
+
+    def listed() -> bool:
+        counts = live.raw.zcard("golive:fleet"), live.raw.hlen("golive:heartbeats")
+        return counts == (workers, beats)
+
+    wait_for(listed, what="everybody on the rosters")
+
+
+def assert_complete_by_receipts(live: Any, report: Report, called_ns: int, *names: str) -> None:
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert report.in_redis_ms is not None and report.ledger == "written" and not report.problems
+    assert [row.name for row in report.outcome.heartbeats] == list(live.heartbeats)
+    assert all(row.durable == "yes" for row in report.outcome.heartbeats)
+    assert [row.pod.worker for row in report.outcome.workers] == list(names)
+    for row in report.outcome.workers:
+        assert row.left == 0 and row.durable == "yes" and row.off_by is None
+        assert 0 < row.latched_ms <= row.drained_ms < live.timers.lease_ms
+        closed_ns = called_ns + row.latched_ms * MS  # its receipt arrived after it had closed
+        assert live.workers[row.pod.worker].last_permit_ns() <= closed_ns + MS
+
+
+def test_a_healthy_fleet_is_off_at_once_and_every_pod_answers(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 1. Then row 64: SCRIPT FLUSH all the while; tombstone and ledger are whole."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2", "pod-3", heartbeats=("hb-1", "hb-2"))
+    called_ns = clock.now_ns()
+    assert_complete_by_receipts(live, live.revoke(), called_ns, "pod-1", "pod-2", "pod-3")
+    assert [worker.check()["reason"] for worker in live.workers.values()] == ["revoked"] * 3
+    assert all(worker.check("cancel")["permit"] for worker in live.workers.values())
+    after = live.status()
+    assert (after.state, after.revoked.epoch, after.revoked.confirmed) == ("off", 2, True)
+    assert live.raw.exists("golive:active") == 0
+    again = live.revoke()
+    assert (again.outcome.result, again.epoch, again.ledger) == ("COMPLETE", 2, "written")
+    assert len(live.records("revocation")) == 1, "said again, it is still one stop"
+
+    live.activate()
+    over = threading.Event()
+
+    def flush() -> bool:
+        with own_server.client() as client:
+            while not over.is_set():
+                client.script_flush()
+        return True
+
+    with meanwhile(flush):
+        called_ns = clock.now_ns()
+        report = live.revoke()
+        over.set()
+    assert_complete_by_receipts(live, report, called_ns, "pod-1", "pod-2", "pod-3")
+    assert live.raw.hget("golive:revoked", "epoch") == b"4"
+    assert live.records("revocation")[-1] == live.raw.hget("golive:revoked", "id").decode()
+
+
+def test_a_healthy_fleet_at_standard_timers(fleet: Callable[..., Any]) -> None:
+    """Row 1 at `standard`: a time per worker, all far below the lease."""
+    with EmbeddedServer() as server:
+        live = fleet(server, timing="standard")
+        live.go_live("pod-1", "pod-2", "pod-3")
+        called_ns = clock.now_ns()
+        assert_complete_by_receipts(live, live.revoke(), called_ns, "pod-1", "pod-2", "pod-3")
+
+
+def test_what_is_left_and_who_is_gone_is_told_for_each_worker(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """S14, and row 52: a hook that raises counts as one left. Then workers that `kill -9` ended."""
+    live = fleet(own_server, defects=True)  # the hook's traceback is in the log
+    live.start_worker("pod-2", wait=False, left=2)
+    live.start_worker("pod-3", wait=False, hook="raise")
+    live.go_live("pod-1")
+    report = live.revoke()
+    assert report.outcome.result == "STOPPED" and report.outcome.by == "receipts"
+    left = {row.pod.worker: row.left for row in report.outcome.workers}
+    assert left == {"pod-1": 0, "pod-2": 2, "pod-3": 1}
+    assert "the hook was told to fail" in live.workers["pod-3"].stderr()
+
+    live.activate()
+    for name in ("pod-2", "pod-3"):
+        gone = live.workers[name]
+        gone.kill()
+        live.raw.delete(f"golive:worker:{name}:{gone.instance}")  # as after 10 s
+    report = live.revoke()
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "time"
+    rows = {row.pod.worker: row for row in report.outcome.workers}
+    assert rows["pod-1"].drained_ms is not None
+    latched_ms = report.outcome.heartbeats[0].latched_ms
+    for name in ("pod-2", "pod-3"):
+        assert rows[name].latched_ms is None
+        off_by_ms = rows[name].off_by - report.called_at
+        assert off_by_ms == pytest.approx(latched_ms + live.timers.all_off_ms)
+    roster = [member.decode() for member in live.raw.zrange("golive:fleet", 0, -1)]
+    assert roster == [f"pod-1:{live.workers['pod-1'].instance}"], "the others were struck"
+    live.activate()
+    assert live.revoke().outcome.by == "receipts"
+
+
+def test_a_silent_heartbeat_is_waited_for_until_it_answers_or_is_attested_dead(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 66. Also: nobody activates over a stop that was never confirmed, unless one insists."""
+    live = fleet(own_server)
+    live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
+    bound_ms = live.status().active.not_after_ms
+    sleeper = live.heartbeats["hb-2"]
+    sleeper.pause()
+    report = live.revoke(wait_ms=live.timers.all_off_ms + 400)
+    assert report.outcome.result == "NOT CONFIRMED"
+    rows = {row.name: row for row in report.outcome.heartbeats}
+    assert rows["hb-1"].answered and not rows["hb-2"].answered
+    assert report.bound_ms == bound_ms, "the honest bound for a heartbeat that is silent"
+    assert all(row.drained_ms is not None for row in report.outcome.workers)
+    with pytest.raises(RefusedError, match="never confirmed"):
+        live.activate()
+
+    insisted_ns = clock.now_ns()
+    live.activate(over_unconfirmed=True)
+    live.workers["pod-1"].wait_allowed(after_ns=insisted_ns)
+    report = live.revoke(wait_ms=300)
+    assert report.outcome.result == "NOT CONFIRMED"
+    sleeper.resume()
+    sleeper.wait_said(f"revoked by alice (epoch {report.epoch})")
+    assert live.raw.exists("golive:active") == 0
+    again = live.revoke()
+    assert (again.outcome.result, again.epoch) == ("COMPLETE", report.epoch)
+    assert all(row.answered for row in again.outcome.heartbeats)
+
+    live.activate()
+    sleeper.kill()
+    wrong = live.revoke(wait_ms=300, dead=frozenset({"hb-3"}))
+    assert wrong.outcome.result == "NOT CONFIRMED", "another one's death is not hb-2's"
+    noted = len(live.records("note"))
+    report = live.revoke(dead=frozenset({"hb-2"}))
+    assert (report.outcome.result, report.epoch) == ("COMPLETE", wrong.epoch)
+    assert {row.name: row.attested_dead for row in report.outcome.heartbeats}["hb-2"]
+    assert live.raw.hkeys("golive:heartbeats") == [b"hb-1"]
+    assert len(live.records("note")) == noted + 2, "that it is dead, and that the stop is confirmed"
+
+
+def test_an_empty_roster_is_never_complete(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 65: rosters and presence deleted while nobody can register anew."""
+    live = fleet(own_server)
+    live.start_heartbeat("hb-1", wait=False)
+    live.start_worker("pod-1")
+    wait_registered(live, wait_for, 1, 1)
+    live.activate()
+    for process in live.processes:
+        process.pause()
+    names = live.raw.keys("golive:worker:*") + live.raw.keys("golive:heartbeat:*")
+    live.raw.delete("golive:fleet", "golive:heartbeats", *names)
+    own = live.revoke(wait_ms=200)
+    assert own.outcome.result == "NOT CONFIRMED"
+    assert [row.name for row in own.outcome.heartbeats] == ["hb-1"], "remembered from activation"
+    assert [row.pod.worker for row in own.outcome.workers] == ["pod-1"]
+    stranger = config.load(live.write_config(state_dir="elsewhere"), environ={})
+    report = live.revoke(config=stranger, wait_ms=live.timers.all_off_ms + 400)
+    assert report.outcome.result == "NOT CONFIRMED" and report.in_redis_ms is not None
+    assert not report.outcome.heartbeats and not report.outcome.workers
+    attested = live.revoke(config=stranger, wait_ms=200, dead=frozenset({"hb-9"}))
+    assert attested.outcome.result == "NOT CONFIRMED", "nobody by that name could ever beat"
+    for process in live.processes:
+        process.resume()
+    wait_registered(live, wait_for, 1, 1)
+    assert live.revoke().outcome.result == "COMPLETE", "they registered again, and they answer"
+    assert not live.workers["pod-1"].check()["permit"]
+
+
+def test_a_worker_that_registers_after_the_roster_was_read_never_arms(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 68."""
+    live = fleet(own_server)
+    live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
+    live.heartbeats["hb-2"].pause()
+    with meanwhile(lambda: live.revoke(wait_ms=20_000)) as reports:
+        wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
+        time.sleep(0.3)  # the roster is read right after the script, on the same connection
+        late = live.start_worker("pod-9")
+        live.heartbeats["hb-2"].resume()
+    (report,) = reports
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert "pod-9" not in {row.pod.worker for row in report.outcome.workers}
+    assert late.last_permit_ns() == 0
+
+
+def test_a_roster_read_before_the_stop_is_read_again_after_it(
+    fleet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 68: also when the second reading fails at first."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        live.raw.config_set("min-replicas-to-write", 1)  # the script is refused at first
+        patient = config.load(live.write_config(timing="standard"), environ={})
+        real, readings = revoke.read_rosters, []
+
+        def read_rosters(store: Any) -> Any:
+            readings.append(clock.now_ns())
+            if len(readings) == 2:
+                raise StoreError("no answer, this once")
+            found = real(store)
+            if len(readings) == 1:
+                live.raw.config_set("min-replicas-to-write", 0)
+                live.start_worker("pod-2")
+            return found
+
+        monkeypatch.setattr(revoke, "read_rosters", read_rosters)
+        report = live.revoke(config=patient)
+        assert len(readings) == 3
+        assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+        assert {row.pod.worker for row in report.outcome.workers} == {"pod-1", "pod-2"}

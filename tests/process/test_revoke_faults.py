@@ -1,0 +1,368 @@
+"""Revoke while the store, the ledger, the keys or the words do not do what they should."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from golive_redis import clock, config, control, revoke
+from golive_redis.embedded import EmbeddedServer
+from golive_redis.errors import RefusedError, StoreUnavailableError
+from golive_redis.operator import Operator
+from golive_redis.store.keyspace import Keyspace
+
+MS = clock.NS_PER_MS
+
+
+@pytest.fixture
+def one_server() -> Iterator[EmbeddedServer]:
+    """For what no server has a part in."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+def assert_off_within_lease(live: Any, since_ns: float) -> None:
+    for worker in live.workers.values():
+        worker.wait_denied(after_ns=int(since_ns))
+        late_ms = (worker.last_permit_ns() - since_ns) / MS
+        assert late_ms <= live.timers.lease_ms, f"{worker.name} permitted {late_ms:.0f} ms later"
+
+
+def test_out_of_memory_holds_nothing_up(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 13: receipts that cannot be stored arrive by PUBLISH."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    live.raw.config_set("maxmemory", 1)
+    with pytest.raises(Exception, match="maxmemory"):
+        live.raw.set("full", "1")
+    report = live.revoke()
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert report.ledger == "written"  # the script may write beyond maxmemory
+    (stone,) = live.records("revocation")
+    assert not live.raw.exists(f"golive:receipt:{stone}"), "nothing could be stored"
+    assert live.raw.hget("golive:revoked", "id").decode() == stone
+    live.raw.config_set("maxmemory", 0)
+    assert live.revoke().outcome.result == "COMPLETE"
+    assert live.records("revocation") == [stone]
+
+
+@contextmanager
+def misconf(server: EmbeddedServer) -> Iterator[None]:
+    """Snapshots fail, for root too: a folder stands where the file should go."""
+    blocker = server.dir / "dump.rdb"
+    blocker.mkdir()
+    with server.client() as client:
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        deadline = time.monotonic() + 10
+        while client.info("persistence")["rdb_last_bgsave_status"] != "err":
+            assert time.monotonic() < deadline, "the snapshot does not fail"
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            client.config_set("save", "")
+            blocker.rmdir()
+
+
+@contextmanager
+def noreplicas(server: EmbeddedServer) -> Iterator[None]:
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+
+
+@contextmanager
+def readonly(server: EmbeddedServer) -> Iterator[None]:
+    with server.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")  # nobody listens there
+        try:
+            yield
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def test_a_store_that_refuses_every_write_still_passes_the_stop_on(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 14: the signed PUBLISH goes out first, and its receipts are enough.
+
+    Held for some time before the stop, for a store that cannot save refuses even PING.
+    """
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2", heartbeats=("hb-1", "hb-2"))
+    for number, fault in enumerate([misconf, noreplicas, readonly], start=1):
+        if number > 1:
+            live.activate()
+        with fault(own_server):
+            with pytest.raises(Exception, match=r"MISCONF|NOREPLICAS|READONLY|read only|replicas"):
+                live.raw.set("written", "1")
+            time.sleep(3 * live.timers.read_every_ms / 1000)
+            called_ns = clock.now_ns()
+            report = live.revoke(wait_ms=live.timers.all_off_ms + 400)
+            assert report.in_redis_ms is None, "nothing could be deleted"
+            assert report.outcome.result == "COMPLETE" and report.outcome.by == "time"
+            for heartbeat in report.outcome.heartbeats:
+                assert heartbeat.durable == "yes"
+            for row in report.outcome.workers:  # their words came by PUBLISH alone
+                assert row.drained_ms is not None and row.left == 0
+            for worker in live.workers.values():
+                assert worker.check()["reason"] == "revoked"
+                assert worker.last_permit_ns() <= called_ns + live.timers.lease_ms * MS
+            assert report.ledger == "spooled" and len(live.spooled()) == 1
+            assert live.raw.exists("golive:active"), "it stands there, and nobody acts on it"
+        wait_for(lambda: not live.spooled(), what="a heartbeat that sends the spool")
+        assert not live.raw.exists("golive:active")
+        again = live.revoke()
+        assert (again.outcome.result, again.epoch) == ("COMPLETE", report.epoch)
+        assert len(live.records("revocation")) == number
+
+
+def test_an_error_reply_does_not_cost_the_connection_that_hears_the_receipts(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Row 14: receipts that cannot be stored are heard once, or never."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    opened = []
+    with noreplicas(one_server):
+        run = revoke.Revoke(live.config, reason="test", wait_ms=1_200)
+        connect = run._connect
+        run._connect = lambda: opened.append(connect())
+        report = run.run()
+    assert len(opened) == 1, "connected once, whatever was refused"
+    assert report.outcome.heartbeats[0].latched_ms is not None
+
+
+def test_a_ledger_of_the_wrong_type_is_told_and_spooled_and_stops_nothing(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 17; also when somebody else's entry came first, so that the script leaves ours to us."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    for moved in (False, True):
+        if moved:
+            live.activate()
+        run = revoke.Revoke(live.config, reason="test")
+        read = run._read_directives
+
+        def read_then_spoil(*, run: Any = run, read: Any = read, moved: bool = moved) -> Any:
+            found = read()
+            run._head = "f" * 64 if moved else run._head
+            live.raw.rename("golive:audit", "aside")
+            live.raw.set("golive:audit", "what?")
+            return found
+
+        run._read_directives = read_then_spoil
+        report = run.run()
+        assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+        assert any("AUDIT FAILED" in problem for problem in report.problems)
+        assert not any("did not run" in problem for problem in report.problems)
+        assert report.ledger == "spooled" and len(live.spooled()) == 1
+        live.raw.delete("golive:audit")
+        live.raw.rename("aside", "golive:audit")
+        with Operator(live.config) as operator:
+            control.send_spool(operator, print)
+        assert not live.spooled()
+    assert len(live.records("revocation")) == 2
+
+
+def test_a_tombstone_of_the_wrong_type_closes_everybody_until_revoke_repairs_it(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 18."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    spoiled_ns = clock.now_ns()
+    live.raw.set("golive:revoked", "what?")
+    assert_off_within_lease(live, spoiled_ns)
+    with pytest.raises(RefusedError, match="golive:revoked has a wrong type") as refused:
+        live.activate()
+    assert "golive revoke" in refused.value.hint
+    report = live.revoke()
+    assert report.outcome.result == "COMPLETE"
+    assert live.raw.type("golive:revoked") == b"hash"
+    live.activate()
+    live.workers["pod-1"].wait_allowed(after_ns=spoiled_ns)
+
+
+def test_a_tombstone_that_somebody_forged_is_replaced(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Row 18's neighbour: well-formed and numbered high, so that no later one would go above it."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    forged_ns = clock.now_ns()
+    live.raw.hset("golive:revoked", mapping={"epoch": "900", "id": "?", "record": "{}"})
+    assert_off_within_lease(live, forged_ns)
+    with pytest.raises(RefusedError, match="the tombstone is refused"):
+        live.activate()
+    report = live.revoke()
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert any("does not verify" in problem for problem in report.problems)
+    assert live.raw.hget("golive:revoked", "epoch") == str(report.epoch).encode()
+    assert live.status().revoked.blind and live.status().revoked.confirmed
+    assert len(live.records("revocation")) == 1
+    live.activate()
+    live.workers["pod-1"].wait_allowed(after_ns=forged_ns)
+
+
+def test_redis_down_is_not_confirmed_and_the_instant_of_the_end_is_known(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 16: what `golive revoke` prints with exit code 3. tests/process/test_spool.py goes on."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    grant = live.status().active
+    own_server.kill()
+    killed_ns = clock.now_ns()
+    report = live.revoke(wait_ms=400)
+    assert report.outcome.result == "NOT CONFIRMED" and report.in_redis_ms is None
+    assert report.bound_ms == grant.not_after_ms
+    assert report.ledger == "spooled" and len(live.spooled()) == 1
+    assert any("cannot reach Redis" in problem for problem in report.problems)
+    assert_off_within_lease(live, killed_ns)
+
+
+@pytest.mark.parametrize("key", ["missing.pem", "torn.pem", "workers.pem"])
+def test_without_a_key_that_may_revoke_the_key_is_deleted_and_nothing_is_claimed(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, key: str
+) -> None:
+    """Section 7: without a usable key it still does the plain DEL, says so, NOT CONFIRMED."""
+    live = fleet(one_server)
+    (live.folder / "torn.pem").write_text("-----BEGIN")
+    (live.folder / "torn.pem").chmod(0o600)
+    live.go_live("pod-1")
+    called_ns = clock.now_ns()
+    report = live.revoke(key=str(live.folder / key))
+    assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 0
+    assert report.in_redis_ms is not None and report.ledger == "failed"
+    assert any("no usable key" in problem for problem in report.problems)
+    assert any("the key is deleted" in problem for problem in report.problems)
+    assert live.raw.exists("golive:active", "golive:revoked") == 0, "nothing that pods would refuse"
+    assert_off_within_lease(live, called_ns)
+    live.heartbeats["hb-1"].wait_said("removed out of band")
+    assert live.raw.exists("golive:active") == 0
+
+
+def broken(*_: object, **__: object) -> Any:
+    raise StoreUnavailableError("broken on purpose")
+
+
+def test_no_part_that_fails_keeps_the_key_alive(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Section 7: what comes later never holds up what comes earlier, and nothing raises."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    parts = [
+        (revoke.Store, "snapshot"),
+        (revoke.Store, "told_directives"),
+        (revoke.Store, "publish"),
+        (revoke.Store, "server"),
+        (revoke, "read_rosters"),
+        (revoke.Receipts, "read"),
+        (revoke.Store, "confirm"),
+        (revoke, "execute"),
+    ]
+    for number, (owner, name) in enumerate(parts):
+        if number:
+            live.activate(over_unconfirmed=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            called_ns = clock.now_ns()
+            report = live.revoke(wait_ms=150)
+        assert report.in_redis_ms is not None, name
+        assert live.raw.exists("golive:active") == 0, name
+        assert_off_within_lease(live, called_ns)
+
+
+def test_one_connection_is_enough_to_stop(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Section 7: the one that hears receipts comes second."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    before = live.raw.info("clients")["connected_clients"]
+    live.raw.config_set("maxclients", before + 1)
+    called_ns = clock.now_ns()
+    report = live.revoke(wait_ms=300)
+    assert any("cannot listen for receipts" in problem for problem in report.problems)
+    assert report.in_redis_ms is not None and report.ledger == "written"
+    assert live.raw.exists("golive:active") == 0
+    assert_off_within_lease(live, called_ns)
+
+
+def test_what_is_read_before_the_stop_has_one_bound() -> None:
+    """Section 7: pods are not asked any more once the 250 ms are over."""
+    asked: list[str] = []
+
+    class Slow:
+        def call(self, *command: Any) -> Any:
+            asked.append(command[0])
+            return [b"pod-1:" + b"0" * 32]
+
+    store = revoke.Store(Slow(), Keyspace("golive"))  # type: ignore[arg-type]
+    assert store.told_directives(lambda: False) == [] and not asked
+    assert store.told_directives(lambda: not asked) == [] and len(asked) == 1
+
+
+def test_nothing_in_the_store_makes_revoke_raise(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Whatever was written there: a number that int() refuses, every other key of a wrong type."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    live.raw.set("golive:epoch", "9" * 5_000)
+    for key in ("beat", "last", "head", "fleet", "heartbeats"):
+        live.raw.delete(f"golive:{key}")
+        live.raw.rpush(f"golive:{key}", "what?")
+    report = live.revoke(wait_ms=300)
+    assert report.outcome.result == "NOT CONFIRMED", "the rosters cannot be read"
+    assert report.in_redis_ms is not None and live.raw.exists("golive:active") == 0
+    assert live.raw.hexists("golive:revoked", "record")
+    assert live.workers["pod-1"].check()["reason"] == "revoked"
+
+
+def test_the_words_that_come_with_a_stop_cannot_stop_it(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """A reason too long, with a byte that was no UTF-8, and with control characters."""
+    live = fleet(one_server)
+    live.start_heartbeat()
+    live.activate(wait_s=0)
+    report = live.revoke("caf\udce9 \x00\x1b[2J" + "🛑" * 600, wait_ms=300, ticket="\n" * 600)
+    assert report.outcome.heartbeats[0].answered
+    assert len(live.status().revoked.reason) == 500
+
+
+def test_a_term_that_this_host_cannot_verify_is_covered_all_the_same(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Row 41's neighbour: with an old keyset the epoch of what is active is not known."""
+    live = fleet(one_server)
+    bob = {**live.settings["keys"], "operator": "bob.pem"}
+    bobs = config.load(live.write_config(keys=bob, state_dir="bob"), environ={})
+    live.write_keyset("old.yaml", without=("bob",))
+    olds = config.load(live.write_config(keyset="old.yaml", state_dir="old"), environ={})
+    live.start_heartbeat()
+    live.start_worker("pod-1")
+    live.activate(config=bobs)
+    assert live.revoke().epoch == 2  # by alice, whom the old keyset knows
+    live.activate(config=bobs)
+    live.raw.delete("golive:epoch")  # which would tell that there is more than it can verify
+    report = live.revoke(config=olds)
+    assert any("the active grant is refused" in problem for problem in report.problems)
+    assert report.epoch == 3 and live.status().revoked.blind, "not the last stop once more"
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert live.workers["pod-1"].check()["reason"] == "revoked"
+    assert live.heartbeats["hb-1"].said().count("beating for term 3") == 1

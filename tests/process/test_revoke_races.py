@@ -1,0 +1,236 @@
+"""Revoke races others: an activation, a halt, its own death, a drain that is still going on."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from golive_redis import clock, config, revoke
+from golive_redis.core.directive import Revocation
+from golive_redis.core.envelope import peek
+from golive_redis.embedded import EmbeddedServer
+from golive_redis.errors import StoreUnavailableError
+
+MS = clock.NS_PER_MS
+
+
+@pytest.fixture
+def one_server() -> Iterator[EmbeddedServer]:
+    """For what no server has a part in."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@contextmanager
+def meanwhile(act: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Do something in a thread; its result is in the list afterwards."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(act()))
+    thread.start()
+    try:
+        yield results
+    finally:
+        thread.join(30)
+    assert results, "it raised, or did not end"
+
+
+def raced(live: Any, first: Callable[[], Any]) -> Any:
+    """Return a revoke in which `first` happens after it has read and signed, before it is sent."""
+    run = revoke.Revoke(live.config, reason="raced")
+    send, pending = run._send, [first]
+
+    def late_send() -> None:
+        while pending:
+            pending.pop()()
+        send()
+
+    run._send = late_send
+    return run
+
+
+def test_a_halt_that_took_its_epoch_is_covered_by_a_second_revocation(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 60. Then the same with an activation, whose term the first revocation does not cover."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    report = raced(live, lambda: live.halt("first", symbol="BTC")).run()
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert report.epoch == 3, "2 was the halt's"
+    assert len(live.records("revocation")) == 2 and len(live.records("restriction")) == 1
+    assert live.records("revocation")[-1] == live.raw.hget("golive:revoked", "id").decode()
+
+    report = raced(live, live.activate).run()
+    assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
+    assert (report.term, report.epoch) == (4, 5)
+    assert live.raw.hget("golive:revoked", "epoch") == b"5"
+    assert live.workers["pod-1"].check()["reason"] == "revoked"
+    assert live.heartbeats["hb-1"].ask("status")["latch"] == 5
+    assert live.status().revoked.confirmed
+    assert live.revoke().epoch == 5 and len(live.records("revocation")) == 3
+
+
+def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 60: everybody has answered the old one; the one that covers the term is held up."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    live.revoke()
+    run = raced(live, live.activate)
+    execute, publish = revoke.execute, revoke.Store.publish
+    tries: list[int] = []
+
+    def late_publish(store: Any, channel: str, raw: bytes) -> Any:
+        tries.append(peek(raw, Revocation).epoch)
+        if len(tries) == 2:
+            raise StoreUnavailableError("held up on purpose")
+        return publish(store, channel, raw)
+
+    def late_execute(store: Any, item: Any, head: str) -> Any:
+        if len(tries) == 2:
+            raise StoreUnavailableError("held up on purpose")
+        return execute(store, item, head)
+
+    monkeypatch.setattr(revoke, "execute", late_execute)
+    monkeypatch.setattr(revoke.Store, "publish", late_publish)
+    report = run.run()
+    assert tries[:2] == [2, 4]
+    assert report.outcome.result == "COMPLETE" and (report.term, report.epoch) == (3, 4)
+    held_up_ms = revoke.REPEAT_MS / 2
+    assert all(row.latched_ms > held_up_ms for row in report.outcome.heartbeats)
+    assert all(row.latched_ms > held_up_ms for row in report.outcome.workers)
+    assert live.raw.hget("golive:revoked", "epoch") == b"4"
+    assert live.heartbeats["hb-1"].ask("status")["latch"] == 4
+    assert len(live.records("revocation")) == 2
+
+
+def test_a_stop_is_not_taken_for_the_last_one_when_a_term_came_and_went_in_between(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Row 60's neighbour: the old stop's answers are all there, and the heartbeat sleeps.
+
+    Nothing verifiable of term 3 is left for this operator but the number that Redis counted.
+    """
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    stranger = config.load(live.write_config(state_dir="elsewhere"), environ={})
+    assert live.revoke(config=stranger).outcome.result == "COMPLETE"
+    live.activate()
+    shutil.rmtree(live.folder / "elsewhere")
+    for process in live.processes:
+        process.pause()
+    live.raw.delete("golive:active", *live.raw.keys("golive:worker:*"))
+    live.raw.delete(*live.raw.keys("golive:heartbeat:*"))
+    report = live.revoke(config=stranger, wait_ms=300)
+    assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 3
+    assert not report.outcome.heartbeats[0].answered
+    assert peek(live.raw.hget("golive:revoked", "record"), Revocation).blind
+
+
+def test_a_revoke_that_repeats_itself_leaves_a_later_activation_alone(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 63."""
+    live = fleet(one_server)
+    live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
+    live.heartbeats["hb-2"].pause()
+    with meanwhile(lambda: live.revoke(wait_ms=3_300)) as reports:  # repeats at 1, 2 and 3 s
+        wait_for(lambda: live.raw.hexists("golive:revoked", "record"), what="the stop")
+        insisted_ns = clock.now_ns()
+        live.activate(over_unconfirmed=True)
+        live.workers["pod-1"].wait_allowed(after_ns=insisted_ns)
+    (report,) = reports
+    assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 2
+    assert any("later activation" in problem for problem in report.problems)
+    assert live.raw.hget("golive:active", "term") == b"3"
+    assert live.workers["pod-1"].check()["permit"]
+    states = [event for event in live.workers["pod-1"].states() if event["at_ns"] > insisted_ns]
+    assert [state["allowed"] for state in states][-1:] == [True]
+    assert sum(state["allowed"] for state in states) == 1, "it was never closed in between"
+
+
+KILLED = """
+import os, signal, sys
+from golive_redis import config, ledger, revoke
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+run = revoke.Revoke(config.load(sys.argv[1]), reason="killed on the way")
+match sys.argv[2]:
+    case "published":
+        revoke.execute = die
+    case "stopped":  # somebody else's entry came first, so that ours is still to be written
+        read = run._read_directives
+        def read_and_forget_the_head():
+            found = read()
+            run._head = "f" * 64
+            return found
+        run._read_directives = read_and_forget_the_head
+        ledger.append_once = die
+    case "remembered":
+        run._collect = die
+    case "judged":
+        run._confirm = die
+run.run()
+"""
+
+
+@pytest.mark.parametrize("point", ["published", "stopped", "remembered", "judged"])
+def test_an_operator_who_dies_on_the_way_runs_it_again_and_it_is_one_stop(
+    fleet: Callable[..., Any], point: str, wait_for: Callable[..., None]
+) -> None:
+    """Row 50."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        died = subprocess.run(
+            [sys.executable, "-P", "-c", KILLED, str(live.path), point], check=False, timeout=30
+        )
+        assert died.returncode == -signal.SIGKILL
+        live.workers["pod-1"].wait_denied(after_ns=clock.now_ns() - 5_000 * MS)
+        # Where only the PUBLISH went out, the heartbeat that heard it puts the tombstone up.
+        wait_for(lambda: live.raw.hexists("golive:revoked", "record"), what="the tombstone")
+        assert live.raw.exists("golive:active") == 0
+        report = live.revoke()
+        assert report.outcome.result == "COMPLETE"
+        (entry,) = live.records("revocation")
+        assert entry == live.raw.hget("golive:revoked", "id").decode()
+        assert live.status().revoked.confirmed
+        record = peek(live.raw.hget("golive:revoked", "record"), Revocation)
+        assert (report.epoch, record.reason) == (2, "killed on the way")
+
+
+def test_impatience_loses_nothing(
+    fleet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    """Ctrl-C while it waits, with a store that takes no entry: the stop is in the spool by then."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
+        live.heartbeats["hb-2"].pause()
+        live.raw.config_set("min-replicas-to-write", 1)
+        run = revoke.Revoke(live.config, reason="enough")
+
+        def impatient(_: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run, "_listen", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        assert len(live.spooled()) == 1
+        live.raw.config_set("min-replicas-to-write", 0)
+        live.heartbeats["hb-1"].wait_said("spooled record sent", within_ms=10_000)
+        assert len(live.records("revocation")) == 1
+        wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
+        for _ in range(9):  # and its slot of the state folder is free again
+            live.revoke(wait_ms=0)

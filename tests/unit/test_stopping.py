@@ -1,0 +1,33 @@
+"""What a guard keeps on disk while it is stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from golive_redis.core.answer import Latch
+from golive_redis.core.receipt import Durable
+from golive_redis.statefile import StateFile, WorkerState
+from golive_redis.stopping import Stopping
+from golive_redis.testing import Party
+
+
+def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first(
+    tmp_path: Path,
+) -> None:
+    """S9: its receipt has said that it is durable."""
+    party = Party()
+    unused: Any = None
+    file = StateFile(tmp_path, "worker-pod-1")
+    stopping = Stopping(
+        party.trust, party.signers["pod-1"], "pod-1", "0" * 32, unused, file, lambda: 0, 1_000
+    )
+    later, earlier = party.revocation(6), party.revocation(4)
+    assert stopping.persist(Latch(epoch=6), later)
+    assert stopping.persist(Latch(epoch=4), earlier)
+    assert stopping.durable is Durable.YES
+    (kept,) = file.read_all(WorkerState)
+    assert kept == WorkerState(latch=Latch(epoch=6), revocation=later.decode())
+    assert stopping.persist(Latch(epoch=6, blind_before_ms=7), later)
+    assert file.read_all(WorkerState)[0].latch.blind_before_ms == 7
+    file.release()
