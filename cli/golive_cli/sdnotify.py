@@ -12,7 +12,6 @@ import socket
 from collections.abc import Mapping
 
 US_PER_MS = 1000
-TIMEOUT_S = 0.25
 
 
 class Systemd:
@@ -33,7 +32,8 @@ class Systemd:
         self._socket: socket.socket | None = None
         if address[:1] in {"/", "@"}:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.settimeout(TIMEOUT_S)
+            # With a timeout, a manager that does not read would keep us spinning in sendto.
+            self._socket.setblocking(False)
         self.ping_every_ms = _ping_every_ms(environ) if self._socket else None
 
     def tell(self, *states: str) -> None:

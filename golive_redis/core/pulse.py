@@ -2,8 +2,9 @@
 
 - S12 It beats for a term only while it holds no latch for it. It latches on a revocation, on reading
       that the key is absent or of another term, and after `ttl_ms` without a successful beat.
-- S13 Without durable state for a term it stays silent until it sees the activation happen (absent
-      before, present now, issued under 60 s ago) or another heartbeat's beat advance. It beats on the
+- S13 Without durable state for a term it stays silent until it sees the activation happen, or another
+      heartbeat's beat advance. It saw it happen when the key was absent before (or a newer tombstone
+      appeared since its own last reading) and is present now, issued under 60 s ago. It beats on the
       highest directive it has verified, never on a lower one, and stops at `not_after`.
 
 Instants are ms on the caller's steady clock, except those called `wall`.
@@ -86,6 +87,7 @@ class Pulse:
         self._newest_epoch = 0
         self._stored_revoked = 0
         self._saw_absent = False
+        self._has_read = False
         self._n = 0
         self._others: dict[str, int] = {}
         self._handled: set[str] = set()
@@ -114,6 +116,7 @@ class Pulse:
             return out + self._refused(f"a record is refused: {error}")
         out += self._present(stored, answer, now, wall_ms)
         self._saw_absent = False
+        self._has_read = True
         self._stored = stored
         self.known_last = answer.last or ""
         return out
@@ -130,6 +133,11 @@ class Pulse:
         out: list[Happening] = []
         if answer.revoked is not None:
             item = self.trust.revocation(answer.revoked)
+            # A stop executed between two of this process's own reads, so the key was absent in
+            # between: whatever is active now was activated since. A tombstone that the first read
+            # shows says nothing of the kind.
+            newer = item.record.epoch > self._stored_revoked
+            self._saw_absent = self._saw_absent or (self._has_read and newer)
             self.known_revoked, self._stored_revoked = item.identity, item.record.epoch
             out = self.revoked(item)
         elif not answer.revoked_unchanged:
@@ -150,7 +158,7 @@ class Pulse:
         )
 
     def _absent(self, now: float) -> list[Happening]:
-        self._saw_absent = True
+        self._saw_absent = self._has_read = True
         self._stored = None
         self.known_last = ""
         self.waiting_for = "nothing is active"

@@ -257,3 +257,22 @@ def test_it_says_what_it_has_verified(beating: Daemon) -> None:
     beating.reads(GRANT, HALT)
     assert beating.pulse.newest == HALT
     assert beating.pulse.known_last == identity(HALT)
+
+
+def test_a_stop_and_an_activation_between_two_readings_are_seen_by_the_new_tombstone(
+    beating: Daemon,
+) -> None:
+    """A heartbeat that was frozen over both would otherwise stay silent, and nobody would arm."""
+    fresh = PARTY.grant(8, issued_at_ms=round(beating.clock.wall))
+    assert Change.ADOPTED in beating.reads(fresh, revoked=STOP)
+    beat = beating.beat()
+    assert beat is not None
+    assert beat.term == 8
+
+
+def test_a_tombstone_in_the_first_reading_is_no_sign_that_an_activation_happened() -> None:
+    """Row 62: an empty disk and a failover that lost the newest stop look just like this."""
+    daemon = Daemon()
+    fresh = PARTY.grant(8, issued_at_ms=round(daemon.clock.wall))
+    assert Change.ADOPTED not in daemon.reads(fresh, revoked=STOP)
+    assert daemon.beat() is None
