@@ -5,6 +5,7 @@ Run it after `golive init`, with a heartbeat beside it:
     python examples/worker.py pod-1
 """
 
+import signal
 import sys
 import time
 
@@ -14,6 +15,7 @@ ORDER = "BUY BTCUSDT qty=0.001"
 
 
 def main(worker: str) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leaves the roster with a goodbye
     with Guard.open(worker=worker, labels={"venue": "paper"}) as guard:
         while True:
             # The order counts as in flight until the block ends, and a stop waits for it.

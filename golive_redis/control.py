@@ -179,6 +179,11 @@ class Activation:
 
     def _refuse_unconfirmed(self, reading: Reading) -> None:
         operator = self._operator
+        if operator.memory.newest.unsigned_at_ms and not self._over_unconfirmed:
+            raise RefusedError(
+                "the last stop from this host could not be signed, so nobody confirmed it",
+                hint="run `golive revoke` with a usable key, or add --over-unconfirmed",
+            )
         unconfirmed = operator.memory.newest.unconfirmed
         item = reading.revocation
         if item is None and unconfirmed is not None:
@@ -240,7 +245,7 @@ class Activation:
             prev=reading.snapshot.last or None,
         )
         grant = operator.trust.grant(seal(record, *self.signers))
-        rosters = read_rosters(operator.store).roster
+        rosters = read_rosters(operator.store)
         put_grant(operator, grant, origin=operator.store.server().run_id)
         operator.remember(
             grant,
@@ -250,6 +255,7 @@ class Activation:
             workers=[(pod.worker, pod.instance) for pod in sorted(rosters.workers)],
             heartbeats=sorted(rosters.heartbeats),
             unconfirmed=None,
+            unsigned_at_ms=0,
         )
         return grant
 
@@ -435,12 +441,16 @@ def _dropped(
     held = [item for item in state.restrictions if item.record.kind is drops]
     found = [item for item in held if every or dict(item.record.labels) == labels]
     if not found:
-        listed = "; ".join(f"{described(item)} {dict(item.record.labels)}" for item in held)
+        listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(
             f"no {drops} with these labels is in force ({listed or 'none at all'})",
             hint=f"name the labels of one of them, or --all to {kind} from every {drops}",
         )
     return found
+
+
+def _words(labels: Mapping[Label, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in labels.items()) or "all orders"
 
 
 def _active(reading: Reading) -> State:

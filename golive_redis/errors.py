@@ -36,6 +36,8 @@ class GoliveError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # for whoever sees the traceback
 
 
 class RecordError(GoliveError):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from golive_redis.core.barrier import Collected, Pod, Roster
 from golive_redis.core.keyset import Role
 from golive_redis.core.receipt import Receipt
@@ -75,27 +73,15 @@ class Receipts:
         return out
 
 
-class Known(msgspec.Struct, frozen=True):
-    """Rosters as read from the store."""
-
-    roster: Roster
-    alive: frozenset[Pod]
-
-
-def read_rosters(store: Store) -> Known:
-    """Read who is on the rosters, and which workers are alive.
+def read_rosters(store: Store) -> Roster:
+    """Read who is on the rosters.
 
     Raises:
         StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
     """
-    workers = store.workers()
-    heartbeats = store.heartbeats()
-    return Known(
-        Roster(
-            frozenset(item.name for item in heartbeats),
-            frozenset(Pod(item.name, item.instance) for item in workers),
-        ),
-        frozenset(Pod(item.name, item.instance) for item in workers if item.alive),
+    return Roster(
+        frozenset(item.name for item in store.heartbeats()),
+        frozenset(Pod(item.name, item.instance) for item in store.workers()),
     )
 
 
@@ -119,9 +105,12 @@ def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) 
     return names & left
 
 
-def strike_silent(store: Store, known: Known, answered: set[Pod]) -> None:
-    """After a completed stop, take workers off the roster that are gone without a goodbye."""
-    gone = known.roster.workers - known.alive - answered
+def strike_silent(store: Store, roster: Roster, answered: set[Pod]) -> None:
+    """After a completed stop, take workers off the roster that did not answer it.
+
+    One that is only cut off registers again with its next question.
+    """
+    gone = roster.workers - answered
     try:
         store.strike([f"{pod.worker}:{pod.instance}" for pod in sorted(gone)])
     except StoreError:

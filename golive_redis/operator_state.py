@@ -29,6 +29,7 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         not_after_ms: End of its window.
         workers: `[worker, instance]` of each pod that was on the roster then.
         heartbeats: Names that were on theirs.
+        unsigned_at_ms: When a stop from here could not be signed, Unix ms; 0 when none is open.
         unconfirmed: Envelope of a revocation from here that was not confirmed, or None.
     """
 
@@ -39,6 +40,7 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     not_after_ms: int = 0
     workers: list[tuple[str, str]] = []
     heartbeats: list[str] = []
+    unsigned_at_ms: int = 0
     unconfirmed: str | None = None
 
     def roster(self) -> Roster:

@@ -8,6 +8,7 @@ later may hold up a part that comes earlier.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -25,7 +26,7 @@ from golive_redis.core.ledger import GENESIS, Note
 from golive_redis.core.record import MAX_INT, wording
 from golive_redis.core.trust import Trust
 from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.fleet import Known, Receipts, farewells, read_rosters, strike_silent
+from golive_redis.fleet import Receipts, farewells, read_rosters, strike_silent
 from golive_redis.numbering import Directive, newest
 from golive_redis.operator_state import Memory
 from golive_redis.store.connect import Address, RedisLink, StoreRefusedError
@@ -135,7 +136,7 @@ class Revoke:
         self._sent: set[str] = set()
         self._in_ledger: set[str] = set()
         self._moved: list[Verified[Revocation]] = []
-        self._known: Known | None = None
+        self._known: Roster | None = None
         self._known_after = False
         self._was_confirmed = False
         self._confirmed_note: bytes | None = None
@@ -192,7 +193,8 @@ class Revoke:
                 only_revoker = self._config.policy.keys.operator is None
                 signer = self._config.signer("revoker" if only_revoker else "operator", keyset)
         except ConfigError as error:
-            self._problem(f"no usable key, so nothing can be signed: {error.message}")
+            hint = f" ({error.hint})" if error.hint else ""
+            self._problem(f"no usable key, so nothing can be signed: {error.message}{hint}")
             return None
         if signer.principal not in keyset.principals(Role.REVOKER):
             self._problem(
@@ -352,7 +354,9 @@ class Revoke:
         self._executed(execute(store, item, ""))
 
     def _executed(self, stop: Stop) -> None:
-        self._effect()
+        self._effect(
+            "the key is gone" if stop.grant else "nothing was active; the tombstone stands"
+        )
         self._executed_here = self._shown = True
         self._origin = stop.origin or self._origin
         if stop.audit is Audit.AUDITED:
@@ -364,10 +368,10 @@ class Revoke:
         if stop.grant is not None:
             self._note_grant(stop.grant)
 
-    def _effect(self) -> None:
+    def _effect(self, what: str = "the key is gone") -> None:
         if self._in_redis_ms is None:
             self._in_redis_ms = clock.now_ms() - self.called_at
-            self._say(f"the key is gone after {self._in_redis_ms:.0f} ms")
+            self._say(f"{what} after {self._in_redis_ms:.0f} ms")
 
     def _later(self, stop: Stop) -> Directive | None:
         """Return what the script met that is not below our epoch, if it verifies."""
@@ -396,7 +400,7 @@ class Revoke:
 
     def _judge(self) -> Outcome:
         assert self._memory is not None  # noqa: S101  (set by run)
-        roster = self._known.roster if self._known else Roster(frozenset(), frozenset())
+        roster = self._known or Roster(frozenset(), frozenset())
         then = self._then()
         roster = Roster(
             roster.heartbeats | (then.heartbeats - self._left) | self._dead,
@@ -445,7 +449,7 @@ class Revoke:
             after = self._shown
             self._known = read_rosters(store)
             self._known_after = after
-        gone = self._then().heartbeats - self._known.roster.heartbeats
+        gone = self._then().heartbeats - self._known.heartbeats
         since = self._memory.newest.activated_at_ms if self._memory else 0
         self._left = farewells(store, self._trust, gone, since)
         for item in self._signed:
@@ -603,7 +607,12 @@ class Revoke:
         if outcome.settled:
             try:
                 self._memory.save(
-                    clock.wall_ms(), unconfirmed=None, term=0, workers=[], heartbeats=[]
+                    clock.wall_ms(),
+                    unconfirmed=None,
+                    unsigned_at_ms=0,
+                    term=0,
+                    workers=[],
+                    heartbeats=[],
                 )
             except ConfigError as error:
                 self._problem(error.message)
@@ -615,6 +624,9 @@ class Revoke:
         self._attempt(self._delete)
         if self._in_redis_ms is not None:
             self._problem("the key is deleted; without a signature no pod can send a receipt")
+        if self._memory is not None:
+            with contextlib.suppress(ConfigError):  # told already, when the memory was opened
+                self._memory.save(clock.wall_ms(), unsigned_at_ms=self.wall_ms)
         nobody = Roster(frozenset(), frozenset())
         outcome = judge(
             nobody,

@@ -113,7 +113,8 @@ def read(operator: Operator) -> FleetStatus:
         StoreError: Redis does not answer.
     """
     reading = operator.read()
-    heartbeats = [_heartbeat(item) for item in operator.store.heartbeats()]
+    term = reading.state.term if reading.state is not None else 0
+    heartbeats = [_heartbeat(item, term) for item in operator.store.heartbeats()]
     state = "off" if reading.state is None else str(reading.state.mode)
     return FleetStatus(
         environment=operator.trust.environment,
@@ -122,7 +123,7 @@ def read(operator: Operator) -> FleetStatus:
         active=_active(reading),
         revoked=_revoked(operator, reading),
         heartbeats=heartbeats,
-        workers=workers(operator),
+        workers=[_worker(item, term) for item in operator.store.workers()],
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
         at_ms=clock.wall_ms(),
@@ -131,7 +132,9 @@ def read(operator: Operator) -> FleetStatus:
 
 def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
-    return [_worker(item) for item in operator.store.workers()]
+    state = operator.read().state
+    term = state.term if state is not None else 0
+    return [_worker(item, term) for item in operator.store.workers()]
 
 
 def _active(reading: Reading) -> Active | None:
@@ -186,14 +189,23 @@ def _number(item: Presence, name: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _heartbeat(item: Presence) -> HeartbeatStatus:
+def _said(item: Presence, busy: str, term: int) -> tuple[str, str]:
+    """Return a pod's state and reason; what it said of a term that is over is no news any more."""
+    state, reason = item.fields.get("state", "gone"), item.fields.get("reason", "")
+    if state == busy and _number(item, "term") != term:
+        return "silent", f"it was {busy} for term {_number(item, 'term')}, and said nothing since"
+    return state, reason
+
+
+def _heartbeat(item: Presence, term: int) -> HeartbeatStatus:
     fields = item.fields
+    state, reason = _said(item, "beating", term)
     return HeartbeatStatus(
         name=item.name,
         instance=item.instance,
         alive=item.alive,
-        state=fields.get("state", "gone"),
-        reason=fields.get("reason", ""),
+        state=state,
+        reason=reason,
         term=_number(item, "term"),
         durable=fields.get("durable", ""),
         version=fields.get("version", ""),
@@ -201,14 +213,15 @@ def _heartbeat(item: Presence) -> HeartbeatStatus:
     )
 
 
-def _worker(item: Presence) -> WorkerStatus:
+def _worker(item: Presence, term: int) -> WorkerStatus:
     fields = item.fields
+    state, reason = _said(item, "armed", term)
     return WorkerStatus(
         id=item.name,
         instance=item.instance,
         alive=item.alive,
-        state=fields.get("state", "gone"),
-        reason=fields.get("reason", ""),
+        state=state,
+        reason=reason,
         term=_number(item, "term"),
         in_flight=_number(item, "in_flight"),
         permits=_number(item, "permits"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from golive_redis.core.directive import Grant
     from golive_redis.core.envelope import Verified
 
+LABELS = ("venue", "account", "desk", "strategy", "symbol", "worker", "client")
 LabelArguments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -97,6 +98,8 @@ def _parsed(words: list[str] | None) -> dict[str, str]:
     labels: dict[str, str] = {}
     for word in words or ():
         name, sign, value = word.partition("=")
+        if name not in LABELS:
+            raise UsageError(f"{name!r} is no label", hint=f"labels are {', '.join(LABELS)}")
         if not sign or not value or name in labels:
             raise UsageError(f"{word!r} is not LABEL=VALUE, each label once", hint="symbol=BTCUSDT")
         labels[name] = value

@@ -172,7 +172,12 @@ def _bound(report: Report) -> str:
 def _advice(report: Report) -> list[str]:
     outcome = report.outcome
     lines = []
-    if outcome.result is Result.NOT_CONFIRMED:
+    if not report.epoch:
+        lines.append(
+            "Nothing could be signed, so no pod can answer. Mend the key, or name another with "
+            "--key FILE, and run it again."
+        )
+    elif outcome.result is Result.NOT_CONFIRMED:
         silent = [row.name for row in outcome.heartbeats if not row.answered]
         if silent:
             lines.append(

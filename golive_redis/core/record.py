@@ -16,6 +16,7 @@ import msgspec
 from golive_redis.errors import RecordError
 
 MAX_INT = 2**53 - 1
+MAX_DEPTH = 8  # our records nest three levels deep
 
 Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
@@ -78,6 +79,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
+def _refuse_depth(value: Any) -> None:
+    # How deep a parser goes before it gives up differs between Python versions; this does not.
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for item in level
+            for inner in (
+                item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+            )
+        ]
+        if not level:
+            return
+    raise RecordError(f"JSON nested deeper than {MAX_DEPTH}")
+
+
 def parse_json(raw: bytes, limit: int) -> Any:
     """Parse strict JSON.
 
@@ -98,6 +115,7 @@ def parse_json(raw: bytes, limit: int) -> Any:
             parse_constant=_refuse_number,
             parse_int=_bounded_int,
         )
+        _refuse_depth(value)
         msgspec.json.encode(value)  # a lone surrogate parses, and could never be written again
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not strict JSON: {str(error)[:120]}") from error

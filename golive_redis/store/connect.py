@@ -202,7 +202,8 @@ def _unavailable() -> Iterator[None]:
         hint = "check store.username and the variable that store.password_env names"
         raise StoreUnavailableError(f"Redis refused the login: {error}", hint=hint) from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise StoreUnavailableError(f"cannot reach Redis: {error}") from error
+        hint = "is it running? store.url, or $GOLIVE_REDIS_URL, says where"
+        raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
     except RedisError as error:
         raise StoreUnavailableError(f"Redis does not serve us: {error}") from error
 

@@ -264,3 +264,8 @@ def test_ctrl_c_is_130_and_quiet(capsys, monkeypatch):
     monkeypatch.setattr("golive_cli.app.run", interrupted)
     assert program.main(["status"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_unknown_label_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["halt", "color=red", "--reason", "x"]) == Exit.USAGE
+    assert "labels are venue, account" in capsys.readouterr().err

@@ -311,3 +311,34 @@ def test_a_replay_of_an_old_activation_and_of_old_beats_arms_nobody(
     assert restarted.last_permit_ns() == new.last_permit_ns() == 0
     live.start_heartbeat("hb-1")
     wait_for(lambda: not live.raw.exists("golive:active"), what="the stop re-asserted")
+
+
+def test_a_stop_that_could_not_be_signed_keeps_its_host_from_activating(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """The key is gone and nothing tells of it: whoever stopped must finish it with a signature."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    key = live.config.resolve(live.config.policy.keys.operator)
+    key.chmod(0o644)
+    assert live.revoke(wait_ms=100).epoch == 0
+    key.chmod(0o600)
+    with Operator(live.config) as operator:
+        with pytest.raises(RefusedError, match="could not be signed"):
+            control.Activation(operator, reason="again").prepare()
+        control.Activation(operator, reason="again", over_unconfirmed=True).prepare()
+    assert live.revoke().outcome.settled
+    with Operator(live.config) as operator:
+        control.Activation(operator, reason="again").prepare()
+
+
+def test_a_worker_that_died_armed_is_not_shown_as_armed_after_the_stop(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Its last word is up to 10 s old; nobody reading OFF should have to know that."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    live.workers["pod-1"].kill()
+    assert live.revoke().outcome.by == "time"
+    assert [item.state for item in live.status().workers if item.state == "armed"] == []
+    assert live.status().workers == [], "who did not answer a completed stop is struck off"
