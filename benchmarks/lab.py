@@ -19,6 +19,7 @@ from typing import NamedTuple
 import yaml
 
 from golive_redis import config, control, keys
+from golive_redis.activation import Activation
 from golive_redis.core.keyset import encode_public
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.operator import Operator
@@ -140,7 +141,7 @@ class Switch:
     def activate(self, wait_s: float = 30) -> None:
         """Turn trading on and wait until every guard is armed."""
         with Operator(self.config) as operator:
-            activation = control.Activation(operator, reason="bench")
+            activation = Activation(operator, reason="bench")
             done = activation.wait_armed(activation.commit(activation.prepare()), wait_s)
         if done.not_armed or not done.armed:
             raise SystemExit(f"not armed: {[item.name for item in done.not_armed] or 'nobody'}")

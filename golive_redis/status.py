@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from golive_redis import clock
-from golive_redis.control import confirmed
+from golive_redis.activation import confirmed
 from golive_redis.core.directive import Grant, Limits, Mode, Profile
 from golive_redis.operator import Operator, Reading
 from golive_redis.store.store import Presence

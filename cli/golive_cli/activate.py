@@ -16,7 +16,7 @@ from golive_redis.errors import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from golive_redis.control import Activated
+    from golive_redis.activation import Activated
     from golive_redis.core.finding import Finding
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
@@ -25,12 +25,12 @@ COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 def preflight(config: ConfigFile = None, as_json: AsJson = False) -> int:
     """Run the checks that an activation requires, and change nothing."""
     from golive_redis import config as configuration
-    from golive_redis import control
+    from golive_redis.activation import preflight as run_preflight
     from golive_redis.operator import Operator
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        findings = control.preflight(operator)
+        findings = run_preflight(operator)
     passed = _show_findings(out, findings)
     out.result(PreflightResult(passed, _findings(findings)))
     return Exit.DONE if passed else Exit.REFUSED
@@ -66,12 +66,12 @@ def activate(
     Exits 0 once it is in force, and lists the workers that are not armed yet.
     """
     from golive_redis import config as configuration
-    from golive_redis import control
+    from golive_redis.activation import Activation
     from golive_redis.operator import Operator
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        activation = control.Activation(
+        activation = Activation(
             operator,
             reason=reason,
             ticket=ticket,

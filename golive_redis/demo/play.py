@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from golive_redis import control
+from golive_redis.activation import Activation
 from golive_redis.demo import events, setup
 from golive_redis.demo.cast import CONTROL, Cast
 from golive_redis.demo.events import Tell, Title
@@ -185,7 +185,7 @@ class _Play:
     def _be_gated(self) -> None:
         with Operator(self._stage.config()) as operator:
             try:
-                control.Activation(operator, reason="too early").prepare()
+                Activation(operator, reason="too early").prepare()
             except RefusedError as error:
                 self._tell(events.Gated(self._cast.config, error.message))
                 return

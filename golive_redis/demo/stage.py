@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from golive_redis import config, control
+from golive_redis import config
+from golive_redis.activation import Activation
 from golive_redis.config import Config
 from golive_redis.core.policy import Timing
 from golive_redis.demo import events, setup
@@ -51,7 +52,7 @@ class Stage:
             The instant before the activation was put in force.
         """
         with Operator(self.config()) as operator:
-            activation = control.Activation(operator, reason=reason)
+            activation = Activation(operator, reason=reason)
             reading = activation.prepare()
             began_ns = time.monotonic_ns()
             grant = activation.commit(reading)

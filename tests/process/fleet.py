@@ -16,6 +16,7 @@ import yaml
 
 from golive_redis import clock, control, keys, status
 from golive_redis import config as configuration
+from golive_redis.activation import Activated, Activation
 from golive_redis.core.beat import Beat
 from golive_redis.core.directive import GrantKind, RestrictionKind, assemble
 from golive_redis.core.envelope import decode, seal
@@ -219,10 +220,10 @@ class Fleet:
 
     def activate(
         self, reason: str = "test", *, wait_s: float = 10, config: Any = None, **options: Any
-    ) -> control.Activated:
+    ) -> Activated:
         """Activate and wait until everybody is armed, as `golive activate` does."""
         with Operator(config or self.config) as operator:
-            activation = control.Activation(operator, reason=reason, **options)
+            activation = Activation(operator, reason=reason, **options)
             reading = activation.prepare()
             self._wait_seen_off()
             return activation.wait_armed(activation.commit(reading), wait_s)

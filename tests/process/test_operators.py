@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from golive_redis import clock, config, control, keys
+from golive_redis.activation import Activation
 from golive_redis.core.beat import Beat
 from golive_redis.core.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
 from golive_redis.core.envelope import Signer, identity_of, peek, seal
@@ -75,7 +76,7 @@ def test_of_two_activations_at_once_one_wins_and_the_other_is_told_by_whom(
             if number:
                 live.revoke()
             tries = [
-                control.Activation(who, reason=f"{name}'s, {number}")
+                Activation(who, reason=f"{name}'s, {number}")
                 for who, name in ((alice, "alice"), (bob, "bob"))
             ]
             readings = [each.prepare() for each in tries]
@@ -325,11 +326,11 @@ def test_a_stop_that_could_not_be_signed_keeps_its_host_from_activating(
     key.chmod(0o600)
     with Operator(live.config) as operator:
         with pytest.raises(RefusedError, match="could not be signed"):
-            control.Activation(operator, reason="again").prepare()
-        control.Activation(operator, reason="again", over_unconfirmed=True).prepare()
+            Activation(operator, reason="again").prepare()
+        Activation(operator, reason="again", over_unconfirmed=True).prepare()
     assert live.revoke().outcome.settled
     with Operator(live.config) as operator:
-        control.Activation(operator, reason="again").prepare()
+        Activation(operator, reason="again").prepare()
 
 
 def test_a_worker_that_died_armed_is_not_shown_as_armed_after_the_stop(
