@@ -12,7 +12,7 @@ RUN := .venv/.golive-run
 DEV := .venv/.golive-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint types bench clean FORCE
+.PHONY: help demo test lint types bench simulate mutants clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
+	@echo "make simulate  50 cluster-hours of faults against the real state machines"
 	@echo "make clean   remove .venv and everything that tools wrote"
 
 demo: $(RUN)
@@ -38,6 +39,12 @@ types: $(DEV)
 
 bench: $(DEV)
 	@set -eu; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+simulate: $(DEV)
+	@$(BIN)/python tests/simulation/run.py --hours 50
+
+mutants: $(DEV)
+	@$(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -536,11 +536,11 @@ class Revoke:
         return LedgerState.WRITTEN
 
     def _lost_since(self, raw: bytes) -> bool:
-        """Tell whether the ledger lacks an entry that was written: a failover may lose it alone."""
+        """Tell whether the ledger may lack an entry that was written: a failover can lose it alone."""
         try:
             return not self._store().recorded(raw, NEAR)
         except StoreError:
-            return False
+            return True  # it is not known: the spool sends it once more, and looks for it first
 
     def _book(self, raw: bytes) -> LedgerState:
         from golive_redis import ledger  # noqa: PLC0415  (after the stop)

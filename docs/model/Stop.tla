@@ -1,0 +1,467 @@
+------------------------------- MODULE Stop --------------------------------
+(* A stop of the whole fleet: latches, receipts, rosters, restarts and failover, and
+   what COMPLETE means (S9, S11 to S14; S1 and S2 over several terms).
+
+   Two copies of the data: the primary, which whoever connects anew finds, and another,
+   which follows it at times, becomes the primary in a failover with whatever it has,
+   and may have stragglers connected. Every write is lost that the other copy had not
+   taken over; going back to it is the old primary's data coming back.
+
+   Time is an order here. A worker's `p` (Freshness.tla) is old or new: from before or
+   after the operator's clock of S14 was started by the last heartbeat's receipt.
+   CompleteByTime is beat_ms later: every deadline that rests on an old `p` is
+   over, which is Freshness.tla's BeatBound. Nothing else ever ends a deadline here:
+   that leaves more to happen than the lease allows.
+
+   Workers are processes (instances) of one worker id with one folder of state files;
+   one that is killed is followed by the next. A pod's attend is one step: what is on
+   its way when a pod latches is refused by the latch, and what is on its way when the
+   clock is started carries an old `p`.
+
+   As built: core/barrier.py (judge), revoke.py, core/pulse.py, heartbeat.py,
+   core/view.py, stopping.py, statefile.py, store/lua/*.lua.                        *)
+EXTENDS Integers, FiniteSets, TLC
+
+CONSTANTS
+  Workers, Up, \* instances, and those that trade at the start
+  Heartbeats, Joined, \* those of the keyset, and those of them that joined after the activation:
+               \* the other copy has not heard of them yet
+  Remembered,  \* the heartbeats of the activation, where the operator's host knows them
+  TERMS,       \* how many activations
+  BEATS,       \* how many beats are sent in all
+  FOLLOWS,     \* how often the other copy takes over what the primary has
+  FAULTS,      \* how many faults happen in all
+  Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk"
+  Features,    \* what else is modelled: "orders", "slow beats", "delete"
+  WorkerFiles, HeartbeatFiles, \* whether state files are configured
+  Drop         \* the rules that this configuration drops: {} for the protocol as built
+
+VARIABLES
+  copy,     \* per copy: term (0 absent), tomb, beats by heartbeat, fleet, hearts (the rosters),
+            \* origin (this process took the activation)
+  primary,
+  beats, follows, faults, \* how much of BEATS, FOLLOWS and FAULTS is used up
+  hb, worker,
+  disk,     \* the latch in the workers' state files
+  late,     \* beats that a closed connection may still deliver
+  op        \* the operator
+
+vars == <<copy, primary, beats, follows, faults, hb, worker, disk, late, op>>
+
+Holds(rule) == rule \notin Drop
+Max(S) == CHOOSE x \in S : \A y \in S : y <= x
+Copies == {1, 2}
+Terms == 1..TERMS
+None == -1
+\* S2: a revocation covers every term up to its epoch; epochs are named after terms here.
+Covers(latch, term) == IF Holds("S2 every earlier term") THEN term <= latch ELSE term = latch
+NoPair == [h \in Heartbeats |-> None]
+AtFirst(c) == [h \in Heartbeats |-> IF h \in Joined /\ c = 2 THEN None ELSE 0]
+
+Init ==
+  /\ copy = [c \in Copies |->
+       [term |-> 1, tomb |-> 0, beats |-> AtFirst(c),
+        fleet |-> Up, hearts |-> IF c = 1 THEN Heartbeats ELSE Heartbeats \ Joined, origin |-> c = 1]]
+  /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
+  /\ hb = [h \in Heartbeats |->
+       [link |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
+        others |-> NoPair, told |-> 0, bad |-> FALSE, moved |-> FALSE, gone |-> FALSE,
+        kept |-> [latch |-> 0, term |-> 1, rev |-> 0]]]
+  /\ worker = [w \in Workers |->
+       LET up == w \in Up
+       IN [life |-> IF up THEN "up" ELSE "unborn", link |-> IF up THEN 1 ELSE 0, latch |-> 0,
+           term |-> IF up THEN 1 ELSE 0, phase |-> "run",
+           shown |-> IF up THEN AtFirst(1) ELSE NoPair,
+           pair |-> IF up THEN 1 ELSE 0, p |-> IF up THEN 1 ELSE 0, armed |-> up, order |-> 0,
+           told |-> 0, drained |-> 0, left |-> FALSE, bad |-> FALSE, heir |-> 0]]
+  /\ op = [link |-> 1, rev |-> 0, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
+           hearts |-> {}, fleet |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
+           by |-> "nothing"]
+
+Fault(kind) == kind \in Kinds /\ faults < FAULTS /\ faults' = faults + 1
+Has(feature) == feature \in Features
+Symmetry == Permutations(Workers) \cup Permutations(Heartbeats)
+
+-----------------------------------------------------------------------------
+\* the store
+
+Cut(c) == [w \in Workers |-> IF worker[w].link = c
+                             THEN [worker[w] EXCEPT !.link = 0, !.shown = NoPair] ELSE worker[w]]
+
+\* The other copy takes over everything; who was connected to it loses the connection.
+Follow ==
+  LET c == 3 - primary
+      new == [copy[primary] EXCEPT !.origin = copy[c].origin]
+  IN /\ follows < FOLLOWS /\ follows' = follows + 1
+     /\ copy[c] # new /\ copy' = [copy EXCEPT ![c] = new]
+     /\ worker' = Cut(c)
+     /\ hb' = [h \in Heartbeats |-> IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0]
+                                    ELSE hb[h]]
+     /\ UNCHANGED <<primary, beats, faults, disk, late, op>>
+
+Failover ==
+  /\ Fault("failover") /\ primary' = 3 - primary
+  /\ UNCHANGED <<copy, beats, follows, hb, worker, disk, late, op>>
+
+\* Killed and restarted without its data: another process, and everybody connects anew.
+Crash ==
+  LET c == primary
+  IN /\ Fault("crash")
+     /\ copy' = [copy EXCEPT ![c] = [term |-> 0, tomb |-> 0, beats |-> NoPair,
+                                     fleet |-> {}, hearts |-> {}, origin |-> FALSE]]
+     /\ worker' = Cut(c)
+     /\ hb' = [h \in Heartbeats |-> IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0]
+                                    ELSE hb[h]]
+     /\ UNCHANGED <<primary, beats, follows, disk, late, op>>
+
+\* A bare DEL golive:active.
+Delete ==
+  /\ Has("delete") /\ copy[primary].term # 0
+  /\ copy' = [copy EXCEPT ![primary].term = 0, ![primary].beats = NoPair]
+  /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
+
+\* activate, over an unconfirmed stop too.
+Activate(t) ==
+  LET c == primary
+  IN /\ copy[c].term = 0 /\ copy[c].tomb < t /\ t > 1 /\ op.rev = t - 1
+     /\ \A d \in Copies : copy[d].term < t
+     /\ copy' = [copy EXCEPT ![c].term = t, ![c].beats = NoPair]
+     /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
+
+-----------------------------------------------------------------------------
+\* heartbeats
+
+HbConnect(h) ==
+  /\ hb[h].link # primary /\ hb[h].out = 0
+  /\ hb' = [hb EXCEPT ![h].link = primary,
+       ![h].others = IF Holds("S13 on one connection") THEN NoPair ELSE @,
+       ![h].absent = IF Holds("S13 on one connection") THEN FALSE ELSE @]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
+
+Ended(r) == [r EXCEPT !.latch = Max({@, r.term}), !.term = 0]
+
+\* Persisted before the receipt, unless the disk is bad: then the receipt says so.
+Kept(r) == IF r.bad \/ ~HeartbeatFiles THEN r
+           ELSE [r EXCEPT !.kept = [latch |-> r.latch, term |-> r.term, rev |-> r.rev]]
+
+\* S12: a revocation, from wherever it came.
+Latched(r, rev) ==
+  IF rev <= r.rev THEN r
+  ELSE LET new == [r EXCEPT !.latch = IF Holds("S12 revocation latches") THEN Max({@, rev}) ELSE @,
+                            !.rev = rev,
+                            !.term = IF Covers(rev, @) /\ Holds("S12 revocation latches") THEN 0 ELSE @]
+       IN IF r.bad /\ Holds("S9 failed does not count") THEN Kept(new)
+          ELSE [Kept(new) EXCEPT !.told = rev]
+
+\* One attend: registers and reads.
+HbRead(h) ==
+  LET c == hb[h].link  at == copy[c]
+      r == Latched(hb[h], at.tomb)
+      advanced == \E o \in Heartbeats \ {h} : r.others[o] # None /\ at.beats[o] > r.others[o]
+      happened == r.absent
+      others == [o \in Heartbeats |-> IF o = h \/ at.beats[o] = None THEN r.others[o]
+                                      ELSE Max({at.beats[o], r.others[o]})]
+      here == IF r.term # 0 /\ r.term # at.term THEN Ended(r) ELSE r
+      adopts == /\ here.term = 0 /\ ~Covers(here.latch, at.term)
+                /\ happened \/ advanced \/ ~Holds("S13 silent until seen")
+      present == [here EXCEPT !.term = IF adopts THEN at.term ELSE @, !.others = others,
+                              !.absent = FALSE]
+      absent == [r EXCEPT !.absent = TRUE, !.gone = @ \/ (Has("delete") /\ r.term # 0),
+                          !.latch = IF Holds("S12 absence latches") THEN Max({@, r.term}) ELSE @,
+                          !.term = IF Holds("S12 absence latches") THEN 0 ELSE @]
+  IN /\ c # 0 /\ hb[h].out = 0
+     /\ hb' = [hb EXCEPT ![h] = Kept(IF at.term = 0 THEN absent ELSE present)]
+     /\ copy' = [copy EXCEPT ![c].hearts = @ \cup {h}]
+     /\ <<hb', copy'>> # <<hb, copy>>
+     /\ UNCHANGED <<primary, beats, follows, faults, worker, disk, late, op>>
+
+HbPush(h) ==
+  /\ op.rev > hb[h].rev
+  /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
+  /\ hb' = [hb EXCEPT ![h] = Latched(hb[h], op.rev)]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
+
+\* beat.lua
+Beaten(c, h, term, n) ==
+  IF copy[c].term = term /\ copy[c].tomb < term
+  THEN [copy EXCEPT ![c].beats[h] = Max({@, n})] ELSE copy
+
+HbBeat(h) ==
+  /\ ~Has("slow beats") /\ hb[h].link # 0 /\ hb[h].term # 0 /\ ~hb[h].bad
+  /\ beats < BEATS /\ beats' = beats + 1
+  /\ copy' = Beaten(hb[h].link, h, hb[h].term, beats') /\ copy' # copy
+  /\ hb' = [hb EXCEPT ![h].moved = @ \/ ~copy[hb[h].link].origin]
+  /\ UNCHANGED <<primary, follows, faults, worker, disk, late, op>>
+
+\* The same in two steps.
+HbSend(h) ==
+  /\ Has("slow beats")
+  /\ hb[h].link # 0 /\ hb[h].out = 0 /\ hb[h].term # 0 /\ ~hb[h].bad
+  /\ beats < BEATS /\ beats' = beats + 1
+  /\ hb' = [hb EXCEPT ![h].out = beats']
+  /\ UNCHANGED <<copy, primary, follows, faults, worker, disk, late, op>>
+
+\* In the mutant that answers early the term of the beat under way is the one it was sent for.
+HbExecute(h) ==
+  LET term == IF hb[h].term # 0 THEN hb[h].term ELSE copy[hb[h].link].term
+  IN /\ hb[h].out # 0 /\ copy' = Beaten(hb[h].link, h, term, hb[h].out)
+     /\ hb' = [hb EXCEPT ![h].out = 0, ![h].moved = @ \/ ~copy[hb[h].link].origin]
+     /\ UNCHANGED <<primary, beats, follows, faults, worker, disk, late, op>>
+
+\* No answer in time: the connection is closed, and what was on it is gone.
+HbGiveUp(h) ==
+  /\ hb[h].out # 0
+  /\ late' = IF Holds("a closed connection delivers nothing") THEN late
+             ELSE late \cup {<<hb[h].link, h, hb[h].term, hb[h].out>>}
+  /\ hb' = [hb EXCEPT ![h].out = 0, ![h].link = 0, ![h].moved = TRUE]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, op>>
+
+LateBeat ==
+  \E b \in late : /\ copy' = Beaten(b[1], b[2], b[3], b[4]) /\ late' = late \ {b}
+                  /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, op>>
+
+Reassert(h) ==
+  LET c == hb[h].link
+  IN /\ c # 0 /\ hb[h].out = 0 /\ hb[h].rev > copy[c].tomb
+     /\ copy' = [copy EXCEPT ![c].tomb = hb[h].rev,
+                             ![c].term = IF @ <= hb[h].rev THEN 0 ELSE @,
+                             ![c].beats = IF copy[c].term <= hb[h].rev THEN NoPair ELSE @]
+     /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
+
+\* Killed and started again, with its disk or with an empty one.
+HbRestart(h, empty) ==
+  LET kept == IF empty \/ ~HeartbeatFiles THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
+  IN /\ Fault(IF empty THEN "empty" ELSE "restart")
+     /\ hb' = [hb EXCEPT ![h] = [link |-> primary, latch |-> kept.latch, term |-> kept.term,
+          rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair, told |-> hb[h].told,
+          bad |-> FALSE, moved |-> TRUE, gone |-> hb[h].gone, kept |-> kept]]
+     /\ UNCHANGED <<copy, primary, beats, follows, worker, disk, late, op>>
+
+HbBadDisk(h) ==
+  /\ HeartbeatFiles /\ ~hb[h].bad /\ Fault("disk") /\ hb' = [hb EXCEPT ![h].bad = TRUE]
+  /\ UNCHANGED <<copy, primary, beats, follows, worker, disk, late, op>>
+
+-----------------------------------------------------------------------------
+\* workers
+
+Start(w) ==
+  /\ worker[w].life = "unborn"
+  /\ worker' = [worker EXCEPT ![w].life = "up", ![w].link = primary,
+       ![w].latch = IF WorkerFiles THEN disk ELSE 0,
+       ![w].heir = IF WorkerFiles THEN Max({0} \cup {worker[v].told : v \in Workers}) ELSE 0]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+Kill(w) ==
+  /\ worker[w].life = "up" /\ Fault("kill")
+  /\ worker' = [worker EXCEPT ![w] = [worker[w] EXCEPT !.life = "dead", !.armed = FALSE,
+       !.p = 0, !.order = 0, !.link = 0, !.shown = NoPair, !.term = 0, !.pair = 0]]
+  /\ UNCHANGED <<copy, primary, beats, follows, hb, disk, late, op>>
+
+BadDisk(w) ==
+  /\ WorkerFiles /\ worker[w].life = "up" /\ ~worker[w].bad /\ Fault("disk")
+  /\ worker' = [worker EXCEPT ![w].bad = TRUE]
+  /\ UNCHANGED <<copy, primary, beats, follows, hb, disk, late, op>>
+
+Connect(w) ==
+  /\ worker[w].life = "up" /\ worker[w].link # primary
+  /\ worker' = [worker EXCEPT ![w].link = primary, ![w].shown = NoPair]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+Closed(r) == [r EXCEPT !.armed = FALSE, !.p = 0, !.shown = NoPair]
+
+\* core.view.revoked: closed at once; the rest of the stop follows step by step.
+Stopped(r, rev) ==
+  IF rev <= r.latch THEN r
+  ELSE IF r.term # 0 /\ ~Covers(rev, r.term) THEN [r EXCEPT !.latch = rev]
+  ELSE [Closed(r) EXCEPT !.latch = rev, !.term = 0, !.phase = "stopping"]
+
+\* One attend: registers and reads. Now: whether the clock of S14 runs.
+Now == IF op.clock THEN 2 ELSE 1
+Attend(w) ==
+  LET c == worker[w].link  at == copy[c]
+      r == Stopped(worker[w], at.tomb)
+      entered == IF r.term = at.term THEN r
+                 ELSE [Closed(r) EXCEPT !.term = at.term, !.phase = "run"]
+      new == {h \in Heartbeats : entered.shown[h] # None /\ at.beats[h] > entered.shown[h]}
+      p == IF new = {} THEN entered.p ELSE Max({entered.p, entered.pair})
+      judged == [entered EXCEPT !.shown = at.beats, !.pair = Now, !.p = p, !.armed = p # 0]
+      covered == Covers(r.latch, at.term) /\ Holds("S9 latch refuses")
+  IN /\ worker[w].life = "up" /\ c # 0
+     /\ copy' = [copy EXCEPT ![c].fleet = @ \cup {w}]
+     /\ worker' = [worker EXCEPT ![w] =
+          CASE at.term = 0 -> [Closed(r) EXCEPT !.term = 0]
+            [] at.term # 0 /\ covered -> IF r.phase = "run" THEN Closed(r) ELSE r
+            [] at.term # 0 /\ ~covered /\ r.phase \in {"stopping", "latched"} -> r
+            [] OTHER -> judged]
+     /\ UNCHANGED <<primary, beats, follows, faults, hb, disk, late, op>>
+
+Push(w) ==
+  /\ worker[w].life = "up" /\ op.rev > worker[w].latch
+  /\ worker' = [worker EXCEPT ![w] = Stopped(worker[w], op.rev)]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+\* persist, then the `latched` receipt
+Persist(w) ==
+  LET r == worker[w]  fails == r.bad /\ WorkerFiles
+  IN /\ r.life = "up" /\ r.phase = "stopping"
+     /\ disk' = IF fails \/ ~WorkerFiles \/ ~Holds("S9 durable before receipt") THEN disk
+                ELSE Max({disk, r.latch})
+     /\ LET counts == ~fails \/ ~Holds("S9 failed does not count")
+            told == IF counts THEN r.latch ELSE r.told
+        \* With no orders to wait for, `drained` follows at once.
+        IN worker' = [worker EXCEPT ![w].told = told,
+             ![w].phase = IF Has("orders") THEN "latched" ELSE "drained",
+             ![w].drained = IF Has("orders") THEN @ ELSE told]
+     /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, late, op>>
+
+\* In the mutant the receipt went out first, and this comes too late.
+PersistLate ==
+  /\ ~Holds("S9 durable before receipt") /\ WorkerFiles
+  /\ \E w \in Workers : /\ worker[w].life = "up" /\ worker[w].told > disk /\ ~worker[w].bad
+                        /\ disk' = worker[w].told
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, late, op>>
+
+\* hooks, drain at most drain_ms, then the `drained` receipt with what is left
+Drain(w) ==
+  LET r == worker[w]
+  IN /\ r.life = "up" /\ r.phase = "latched"
+     /\ worker' = [worker EXCEPT ![w].phase = "drained", ![w].left = r.order # 0,
+          ![w].drained = IF r.told = r.latch THEN r.latch ELSE @]
+     /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+Send(w) ==
+  /\ Has("orders")
+  /\ worker[w].armed /\ worker[w].order = 0
+  /\ worker' = [worker EXCEPT ![w].order = worker[w].term]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+Arrive(w) ==
+  /\ worker[w].order # 0 /\ worker' = [worker EXCEPT ![w].order = 0]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+-----------------------------------------------------------------------------
+\* the operator
+
+\* Sign and PUBLISH: from here on any pod may take the push.
+Revoke ==
+  /\ ~Has("delete")
+  /\ op.rev < TERMS /\ \E c \in Copies : copy[c].term = op.rev + 1
+  /\ op' = [op EXCEPT !.rev = @ + 1, !.link = primary, !.shown = FALSE, !.read = FALSE,
+                      !.after = FALSE, !.hearts = {}, !.fleet = {}, !.clock = FALSE, !.over = FALSE]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+
+\* revoke.lua; a repeat deletes only what it covers
+Remove ==
+  LET c == op.link
+  IN /\ op.rev # 0 /\ op.done < op.rev
+     /\ copy' = [copy EXCEPT ![c].term = IF @ <= op.rev THEN 0 ELSE @,
+                             ![c].tomb = Max({@, op.rev}),
+                             ![c].beats = IF copy[c].term <= op.rev THEN NoPair ELSE @]
+     /\ op' = [op EXCEPT !.shown = TRUE]
+     /\ <<copy', op'>> # <<copy, op>>
+     /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late>>
+
+OpConnect ==
+  /\ op.rev # 0 /\ op.done < op.rev /\ op.link # primary /\ op' = [op EXCEPT !.link = primary]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+
+ReadRosters ==
+  /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
+  /\ op.shown \/ ~Holds("S14 workers after the stop")
+  /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
+                      !.hearts = IF Holds("S14 heartbeats of the keyset") THEN Heartbeats
+                                 ELSE copy[op.link].hearts \cup (Remembered \ Joined),
+                      !.fleet = copy[op.link].fleet]
+  /\ op' # op
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+
+Answered(h) == hb[h].told >= op.rev
+HeartsKnown ==
+  /\ op.rev # 0 /\ op.done < op.rev /\ op.read
+  /\ op.hearts # {} \/ ~Holds("S14 empty roster")
+  /\ (\A h \in op.hearts : Answered(h)) \/ ~Holds("S14 heartbeats first")
+
+\* The last heartbeat's receipt: the operator's clock is started. Where a bare DEL ended the term,
+\* nobody asks for receipts; then it is the moment at which the last heartbeat read that it is gone.
+StartClock ==
+  /\ ~op.clock
+  /\ IF Has("delete") THEN \A h \in Heartbeats : hb[h].gone
+     ELSE HeartsKnown
+  /\ op' = [op EXCEPT !.clock = TRUE]
+  /\ worker' = [w \in Workers |-> [worker[w] EXCEPT !.p = IF @ = 2 THEN 1 ELSE @,
+                                                    !.pair = IF @ = 2 THEN 1 ELSE @]]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late>>
+
+Finished(by) ==
+  [op EXCEPT !.done = op.rev, !.by = by, !.link = 0, !.shown = TRUE, !.read = TRUE, !.after = TRUE,
+             !.hearts = {}, !.fleet = {}, !.clock = TRUE]
+
+\* beat_ms later no deadline is left that rests on an old `p`. (The model's clock may be started at
+\* any time after the last receipt: the earliest is the one that allows most.)
+OldIsOver ==
+  [w \in Workers |-> LET r == worker[w]
+                     IN [r EXCEPT !.p = IF @ = 1 THEN 0 ELSE @, !.pair = IF @ = 1 THEN 0 ELSE @,
+                                  !.armed = @ /\ r.p # 1]]
+
+CompleteByTime ==
+  /\ HeartsKnown
+  /\ IF Holds("S14 wait for beat_ms")
+     THEN op.clock /\ op' = [Finished("time") EXCEPT !.over = TRUE] /\ worker' = OldIsOver
+     ELSE op' = Finished("time") /\ UNCHANGED worker
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late>>
+
+TimeIsUpAfterDelete ==
+  /\ Has("delete") /\ op.clock /\ ~op.over
+  /\ op' = [op EXCEPT !.over = TRUE] /\ worker' = OldIsOver
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late>>
+
+Drained(w) == worker[w].drained >= op.rev /\ (~worker[w].left \/ ~Holds("S14 nothing left"))
+CompleteByReceipts ==
+  /\ HeartsKnown
+  /\ op.fleet # {} \/ ~Holds("S14 empty roster")
+  /\ Holds("S14 workers after the stop") => op.after
+  /\ IF Holds("S11 each instance") THEN \A w \in op.fleet : Drained(w)
+     ELSE \E w \in op.fleet : Drained(w)
+  /\ Holds("S14 same primary") => copy[op.link].origin
+  /\ Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].moved
+  /\ op' = Finished("receipts")
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+
+Next ==
+  \/ Follow \/ Failover \/ Crash \/ Delete \/ \E t \in Terms : Activate(t)
+  \/ \E h \in Heartbeats : HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
+       \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
+  \/ LateBeat
+  \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
+       \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
+  \/ PersistLate
+  \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete
+  \/ CompleteByTime \/ CompleteByReceipts
+
+Spec == Init /\ [][Next]_vars
+
+-----------------------------------------------------------------------------
+\* what must hold
+
+Ongoing(w, term) == worker[w].armed /\ worker[w].term <= term
+
+\* After COMPLETE nobody permits, ever again, for a term that was stopped.
+CompleteMeansOff == \A w \in Workers : ~Ongoing(w, op.done)
+\* And where it says so by receipts, no order of such a term is in flight.
+CompleteMeansDrained ==
+  op.by = "receipts" => \A w \in Workers : worker[w].order \notin 1..op.done
+\* Once stopped, a term has no heartbeat left that would beat for it, on whatever data it finds.
+CompleteMeansSilent == \A h \in Heartbeats : hb[h].term \notin 1..op.done
+\* Once every heartbeat has read that the key is gone, only an activation starts the fleet again.
+RemovedStaysOff == Has("delete") /\ op.over => \A w \in Workers : ~worker[w].armed
+\* A worker that sent a durable receipt does not arm again, nor does one started after it.
+LatchesHold == \A w \in Workers : ~Ongoing(w, Max({worker[w].told, worker[w].heir}))
+
+\* Witnesses: each must be refuted, or the model does nothing.
+NeverTrades == \A w \in Workers : worker[w].order = 0
+NeverByReceipts == op.by # "receipts"
+NeverByTime == op.by # "time"
+NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
+NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
+NeverOldDataBack == ~(op.done # 0 /\ copy[primary].term \in 1..op.done)
+=============================================================================

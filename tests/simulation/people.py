@@ -1,0 +1,308 @@
+"""Operators: people who run the product's own commands, sometimes both at once, sometimes giving up.
+
+Activating, halting, resuming, revoking and collecting receipts is the code of `control.py`,
+`revoke.py`, `fleet.py`, `ledger.py`, `numbering.py` and the barrier; only the wires are ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faults
+import fibers
+import msgspec
+from nodes import Node
+from wire import Conn
+
+from golive_redis import control
+from golive_redis import ledger as books
+from golive_redis.activation import Activation
+from golive_redis.core.barrier import Outcome
+from golive_redis.core.directive import GrantKind, RestrictionKind, Revocation
+from golive_redis.core.envelope import Signer, decode
+from golive_redis.core.finding import Finding
+from golive_redis.core.finding import Outcome as Passed
+from golive_redis.core.policy import Policy
+from golive_redis.core.trust import Trust
+from golive_redis.errors import GoliveError, StoreError
+from golive_redis.numbering import newest
+from golive_redis.operator import Operator
+from golive_redis.operator_state import Memory
+from golive_redis.revoke import Revoke
+from golive_redis.store.store import Store
+from golive_redis.tombstone import reassert
+
+if TYPE_CHECKING:
+    from world import World
+
+LABELS = ({"symbol": "BTC"}, {"symbol": "ETH"}, {"worker": "w1"}, {})
+GIVES_UP = 0.05
+
+
+class SimSpool:
+    """`Spool` in memory; an operator's host never loses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._kept = fibers.node().spooled
+
+    def keep(self, record: bytes) -> Path:
+        if record not in self._kept:
+            self._kept.append(record)
+        return Path("spool")
+
+    def drop(self, record: bytes) -> None:
+        if record in self._kept:
+            self._kept.remove(record)
+
+    def send(self, store: Store, trust: Trust, say: Any) -> int:
+        for record in list(self._kept):
+            try:
+                if decode(record).payload_type == Revocation.payload_type():
+                    reassert(store, trust, trust.revocation(record))
+                books.append_once(store, record)
+            except StoreError:
+                break
+            self.drop(record)
+        return 0
+
+
+class SimAddress:
+    """`Address` of the one simulated store."""
+
+    @classmethod
+    def of(cls, config: SimConfig) -> SimAddress:
+        return cls()
+
+    def link(self, *, timeout_ms: float, **_: Any) -> Conn:
+        return Conn(fibers.node(), timeout_ms)
+
+
+def remembered(_: Path) -> Memory:
+    """`Memory`: what this operator's host holds between commands."""
+    return fibers.node().memory
+
+
+class SimConfig:
+    """`Config` of an operator."""
+
+    path = "go_live.yaml"
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        self.policy = POLICY
+        self.state_dir = Path("state")
+
+    def trust(self) -> Trust:
+        return self._person.world.cast.trust
+
+    def signer(self, role: str, keyset: Any) -> Signer:
+        return self._person.world.cast.signers[self._person.name]
+
+
+POLICY = msgspec.convert(
+    {
+        "environment": "simulation",
+        "activation_enabled": True,
+        "required_preflight": [],
+        "window_minutes": 60,
+        "keys": {"operator": "operator.pem"},
+        "profiles": {
+            "micro": {
+                "currency": "USD",
+                "max_order_notional": "25",
+                "max_position_notional": "100",
+                "max_daily_loss": "10",
+                "max_orders_per_minute": 600,
+            }
+        },
+    },
+    Policy,
+)
+
+
+class SimRevoke(Revoke):
+    """The product's, and the checkers are told what it does."""
+
+    def __init__(self, person: Person, **options: Any) -> None:
+        self._person = person
+        super().__init__(SimConfig(person), reason="drill", **options)  # type: ignore[arg-type]
+
+    def _sign(self, epoch: int, *, blind: bool) -> None:
+        super()._sign(epoch, blind=blind)
+        self._person.world.checker.signed(self._signed[-1])
+
+    def _send(self) -> None:
+        self._person.world.storm(faults.AROUND_STOPS)
+        super()._send()
+
+    def _collect(self) -> Outcome:
+        outcome = super()._collect()
+        self._person.world.checker.judged(self._signed, outcome)
+        return outcome
+
+
+class Person(Node):
+    """An operator at a host of their own, whose wall clock is kept by NTP."""
+
+    def __init__(self, world: World, name: str, *, busy: bool) -> None:
+        super().__init__(world, name)
+        self.wall_off_ms = world.random.uniform(-50, 50)
+        self.busy = busy
+        self.memory = Memory(None)
+        self.start()
+
+    def start(self) -> None:
+        """Sit down."""
+        self.doing = ""
+        self.known = 0
+        self.unconfirmed = False
+        self.stopping: SimRevoke | None = None
+        self.bell = fibers.SimEvent()
+        fibers.spawn(self, self.live)
+
+    def live(self) -> None:
+        """Do something every now and then."""
+        random = self.world.random
+        while True:
+            self.bell.wait(random.uniform(0.6, 1.4))
+            self.bell.clear()
+            what = self.choose()
+            if not what:
+                continue
+            self.doing = what
+            found = newest(self.memory.directives(), self.world.cast.trust)
+            self.known = found.record.epoch if found is not None else 0
+            self.world.count(f"commands: {what}")
+            try:
+                getattr(self, what)()
+            except GoliveError as error:
+                self.world.count(f"refused: {what}: {type(error).__name__}")
+                self.world.note(f"{self.name}: {what}: {error.message}")
+                self.unconfirmed = "never confirmed" in error.message
+            self.doing = ""
+            self.memory.states = [self.memory.newest]
+
+    def choose(self) -> str:
+        """Return what to do next; looking at the screen costs nothing."""
+        world, draw = self.world, self.world.random.random()
+        term = world.primary.live(world.now)
+        active = term is not None
+        if world.calm:
+            if term is None or term.term != world.fresh_term:
+                world.fresh_term = 0  # a command of before the calm has ended it
+            return self.choose_calm(active=active)
+        if world.revoke_is_due():
+            return "revoke"
+        if not self.busy:
+            draw *= 4.0  # the second operator does a quarter of the work, often at the same moment
+        if not active:
+            again = self.unconfirmed and world.random.random() < 0.3
+            return "" if draw > 0.5 else "revoke" if again else "activate"
+        table = (
+            ("revoke", 0.03),
+            ("halt", 0.05),
+            ("reduce", 0.02),
+            ("loosen", 0.06),
+            ("extend", 0.01),
+        )
+        for what, share in table:
+            if draw < share:
+                return what
+            draw -= share
+        return ""
+
+    def choose_calm(self, *, active: bool) -> str:
+        """When the faults are over one of them starts anew."""
+        world = self.world
+        if not self.busy or world.fresh_term or any(p.doing for p in world.people if p is not self):
+            return ""
+        return "revoke" if active else "activate"
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def revoke(self) -> None:
+        """`golive revoke`, now and then with a word about a heartbeat that is dead, or in a hurry."""
+        world = self.world
+        dead = frozenset(h.name for h in world.heartbeats if h.dead and world.random.random() < 0.7)
+        for host in world.heartbeats:
+            host.attested |= host.name in dead
+        world.revoking(self)
+        if world.random.random() < GIVES_UP and not world.calm:
+            self.later(world.random.uniform(0, 3_000), self.give_up)
+        self.stopping = SimRevoke(self, dead=dead)
+        report = self.stopping.run()
+        self.stopping = None
+        world.count(
+            f"result: {report.outcome.result}"
+            + (f" by {report.outcome.by}" if report.outcome.by else "")
+        )
+        world.count(f"ledger: {report.ledger}")
+        world.note(
+            f"{self.name}: revoked {report.epoch}: {report.outcome.result} {report.outcome.by}"
+        )
+
+    def revocations(self) -> list[bytes]:
+        """Return what the revoke at work has signed."""
+        return [item.raw for item in self.stopping._signed] if self.stopping is not None else []
+
+    def give_up(self) -> None:
+        """Ctrl-C, and begin again later."""
+        if self.doing == "revoke":
+            self.world.count("faults: operator gave up")
+            self.kill()
+            self.memory.states = [self.memory.newest]
+            self.start()
+
+    def activate(self) -> None:
+        """`golive activate`."""
+        world = self.world
+        operator = Operator(SimConfig(self))
+        over = world.calm or self.unconfirmed
+        self.unconfirmed = False
+        activation = Activation(operator, reason="drill", over_unconfirmed=over)
+        grant = activation.commit(activation.prepare())
+        world.count("activations")
+        world.note(f"{self.name}: activated {grant.record.epoch}")
+        if world.calm:
+            world.fresh_term = grant.record.term
+
+    def halt(self) -> None:
+        """`golive halt` for some labels."""
+        self._restrict(RestrictionKind.HALT)
+
+    def reduce(self) -> None:
+        """`golive reduce` for some labels."""
+        self._restrict(RestrictionKind.REDUCE)
+
+    def _restrict(self, kind: RestrictionKind) -> None:
+        world = self.world
+        labels = world.random.choice(LABELS)
+        world.storm(faults.AROUND_HALTS)
+        done = control.restrict(Operator(SimConfig(self)), kind, reason="drill", labels=labels)
+        world.count(f"restrictions: {kind}")
+        world.note(f"{self.name}: {kind} {done.restriction.record.epoch} {labels}")
+
+    def loosen(self) -> None:
+        """`golive resume` or `golive restore`."""
+        world = self.world
+        kind = world.random.choice((GrantKind.RESUME, GrantKind.RESTORE))
+        every = world.random.random() < 0.3
+        labels = world.random.choice(LABELS)
+        grant = control.loosen(
+            Operator(SimConfig(self)), kind, reason="drill", labels=labels, every=every
+        )
+        world.count("resumes")
+        world.note(f"{self.name}: {kind} {grant.record.epoch}")
+
+    def extend(self) -> None:
+        """`golive extend`."""
+        grant = control.loosen(
+            Operator(SimConfig(self)), GrantKind.EXTEND, reason="drill", minutes=90
+        )
+        self.world.note(f"{self.name}: extend {grant.record.epoch}")
+
+
+def preflight(_: Any) -> list[Finding]:
+    """Everything is well: there is no server to look at."""
+    return [Finding(check="simulated", outcome=Passed.PASS, explain="")]

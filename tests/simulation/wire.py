@@ -1,0 +1,250 @@
+"""The wires: connections that lose, delay, repeat and reorder, and the product's `Store` over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import fibers
+from model import Server
+
+from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.receipt import Receipt
+from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.store import Server as About
+
+if TYPE_CHECKING:
+    from nodes import Node
+    from world import World
+
+
+class Conn:
+    """One connection of a node, to the server that was its primary when it connected.
+
+    Attributes:
+        alive: False once the node has dropped it: no answer comes back over it any more.
+        number: Counts how often it was made anew; an answer to an earlier one is never read.
+    """
+
+    def __init__(self, host: Node, timeout_ms: float = 250.0) -> None:
+        self.node = host
+        self.timeout_ms = timeout_ms
+        self.server = host.world.route(host)
+        self.alive = True
+        self.number = 0
+        self.inbox: list[bytes] = []
+        self.came = fibers.SimEvent()
+
+    def close(self) -> None:
+        """Drop it."""
+        self.alive = False
+
+    def reset(self) -> None:
+        """Connect anew, as `RedisLink` does at the command after a failed one."""
+        self.number += 1
+        self.server = self.node.world.route(self.node)
+
+    def open(self) -> None:
+        """`RedisLink.open`: it is open."""
+
+    # -- the operator's channel of receipts ------------------------------------------------------
+
+    def hear(self, raw: bytes) -> None:
+        """A message arrived."""
+        self.inbox.append(raw)
+        self.came.set()
+
+    def send(self, *args: object) -> None:
+        """Subscribe to the receipts."""
+        self.node.world.channels.append(self)
+
+    def receive(self, timeout_ms: float) -> list[bytes] | None:
+        """Return the next receipt, or None when none came in time."""
+        if not self.server.up or not self.alive:
+            raise StoreUnavailableError("the server closed the connection")
+        if not self.inbox and timeout_ms > 0:
+            self.came.clear()
+            self.came.wait(timeout_ms / 1000)
+        return [b"message", b"receipts", self.inbox.pop(0)] if self.inbox else None
+
+    def call(self, *args: object) -> int:
+        """Take a heartbeat off the roster, the one command that is sent by itself."""
+        assert args[0] == "HDEL", args
+        name = str(args[2])
+        return int(ask(self, lambda s: s.data.heartbeats.pop(name, None) is not None))
+
+
+def ask(conn: Conn, execute: Callable[[Server], Any]) -> Any:
+    """Run a command from a fiber and wait for its answer.
+
+    Raises:
+        StoreUnavailableError: It did not leave.
+        MaybeAppliedError: No answer came.
+    """
+    world = conn.node.world
+    if not conn.alive or world.cut(conn.node.name):
+        fibers.sleep(conn.timeout_ms)
+        raise StoreUnavailableError("cut off")
+    patience = conn.timeout_ms / conn.node.rate
+    reply = fibers.wait_for(
+        lambda answered: world.call(
+            conn, execute, answered, within=patience, late=lambda: answered(fibers.LOST)
+        )
+    )
+    if reply is fibers.LOST:
+        conn.reset()
+        raise MaybeAppliedError("no answer")
+    return reply
+
+
+class SimStore:
+    """`golive_redis.store.store.Store`, over a simulated wire."""
+
+    def __init__(self, link: Conn, keyspace: Keyspace) -> None:
+        self.link = link
+        self.keys = keyspace
+        self._world: World = link.node.world
+
+    def _do(self, execute: Callable[[Server], Any]) -> Any:
+        return ask(self.link, execute)
+
+    def attend(
+        self, question: Ask, caller: Caller, fields: Mapping[str, str | bytes]
+    ) -> tuple[Status, Answer, str]:
+        def execute(server: Server) -> Any:
+            return server, server.attend(question, caller, fields, self._world.now)
+
+        server, reply = self._do(execute)
+        self._world.checker.attended(self.link.node, server)
+        return reply
+
+    def beat(self, name: str, record: bytes, *, term: int, ttl_ms: int) -> Step:
+        self._world.checker.beaten(self.link.node, record)
+        return self._do(lambda s: s.beat(name, record, term, ttl_ms, self._world.now))
+
+    def leave(self, caller: Caller) -> None:
+        self._do(lambda s: s.leave(caller))
+
+    def strike(self, workers: Sequence[str]) -> None:
+        def execute(server: Server) -> None:
+            for member in workers:
+                server.data.fleet.pop(member, None)
+
+        if workers:
+            self._do(execute)
+
+    def publish(self, channel: str, raw: bytes) -> int:
+        def execute(server: Server) -> int:
+            server.published.append(raw)
+            return 1
+
+        return self._do(execute)
+
+    def receipts(self, directive: str) -> list[bytes]:
+        return self._do(lambda s: list(s.data.receipts.get(directive, {}).values()))
+
+    def grant(self, *, keeps: Sequence[str] = (), **asked: Any) -> Step:
+        return self._do(
+            lambda s: self._world.checker.granted(
+                s, asked, s.grant(keeps=tuple(keeps), now=self._world.now, **asked)
+            )
+        )
+
+    def restrict(self, *, again: bool = False, **asked: Any) -> Step:
+        return self._do(
+            lambda s: self._world.checker.restricted(
+                s, asked, s.restrict(again=again, now=self._world.now, **asked)
+            )
+        )
+
+    def revoke(self, *, again: bool = False, **asked: Any) -> Stop:
+        return self._do(
+            lambda s: self._world.checker.revoked(
+                s, asked, s.revoke(again=again, now=self._world.now, **asked)
+            )
+        )
+
+    def delete_active(self) -> int:
+        def execute(server: Server) -> int:
+            gone, server.data.active = server.data.active is not None, None
+            server.touched += gone
+            return int(gone)
+
+        return self._do(execute)
+
+    def append(self, record: bytes, *, head: str, head_after: str) -> Step:
+        return self._do(lambda s: s.append(record, head, head_after))
+
+    def recorded(self, record: bytes, look_back: int) -> bool:
+        return self._do(lambda s: record in s.data.ledger[-look_back:])
+
+    def newest_entries(self, count: int) -> list[bytes]:
+        return self._do(lambda s: s.data.ledger[: -count - 1 : -1])
+
+    def drop_tombstone(self) -> None:
+        def execute(server: Server) -> None:
+            server.data.revoked = None
+
+        self._do(execute)
+
+    def tombstone(self) -> bytes | None:
+        return self._do(lambda s: s.data.revoked.record if s.data.revoked else None)
+
+    def replicated(self, replicas: int, within_ms: int) -> int:
+        return 0
+
+    def store_receipt(self, directive: str, field: str, raw: bytes) -> None:
+        self._do(lambda s: s.keep_receipt(directive, field, raw))
+
+    def head(self) -> str:
+        return self._do(lambda s: s.data.head)
+
+    def snapshot(self) -> Snapshot:
+        return self._do(lambda s: s.snapshot(self._world.now))
+
+    def told_directives(self, *_: object) -> list[bytes]:
+        return self._do(lambda s: s.told_directives(self._world.now))
+
+    def confirm(self, directive: str, note: bytes) -> bool:
+        return self._do(lambda s: s.confirm(directive, note))
+
+    def workers(self) -> list[Presence]:
+        return self._do(lambda s: s.pods("worker", self._world.now))
+
+    def heartbeats(self) -> list[Presence]:
+        return self._do(lambda s: s.pods("heartbeat", self._world.now))
+
+    def server(self) -> About:
+        return self._do(lambda s: About(s.run_id, 0))
+
+
+class SimCourier:
+    """`Courier`: a receipt is published, then stored, and sent again until that was answered."""
+
+    def __init__(self, host: Node, retry_ms: float) -> None:
+        self._node, self._retry_ms = host, retry_ms
+
+    def send(self, receipt: Receipt, raw: bytes) -> None:
+        self._node.world.checker.receipted(self._node, receipt)
+        self._deliver(receipt, raw, Conn(self._node))
+
+    def _deliver(self, receipt: Receipt, raw: bytes, conn: Conn) -> None:
+        world, done = self._node.world, []
+
+        def execute(server: Server) -> bool:
+            world.hear(server, raw)
+            name = f"{receipt.by}:{receipt.instance}:{receipt.stage}"
+            server.keep_receipt(receipt.directive, name, raw)
+            return True
+
+        def again() -> None:
+            if not done:
+                conn.close()
+                self._deliver(receipt, raw, Conn(self._node))
+
+        world.call(conn, execute, done.append, within=self._retry_ms / self._node.rate, late=again)
+
+    def close(self, within_s: float) -> None:
+        return
