@@ -234,6 +234,10 @@ class Pulse:
             self._beat_at = now
         held = self.state
         if held is not None and held.grant.record.epoch > stored.grant.record.epoch:
+            # What the store restricts is taken up all the same: were its newest directive newer than
+            # the epoch of our beats, they would no longer tell that it lacks the grant (S4).
+            self.state = held.restricted(stored.restrictions)
+            self._saw(self.state.newest)
             return self._refused("the store went back to an older grant")
         self._refusal = ""
         merged = stored.restricted(held.restrictions if held is not None else ())

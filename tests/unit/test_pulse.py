@@ -225,6 +225,18 @@ def test_it_never_follows_the_store_back_to_an_older_grant(beating: Daemon) -> N
     assert beat is None or beat.epoch == 7
 
 
+def test_a_newer_halt_does_not_hide_that_the_store_has_lost_a_grant() -> None:
+    """Rows 36 and 56: its beats go on telling that something is missing, whatever comes on top."""
+    daemon = Daemon(term=5)
+    daemon.reads(PARTY.grant(7, term=5))
+    halt = PARTY.restriction(8, term=5)
+    assert daemon.reads(GRANT, halt) == [Change.SECURITY]
+    beat = daemon.beat()
+    assert beat is not None
+    assert beat.epoch == 8
+    assert beat.set != PARTY.state(GRANT, halt).digest
+
+
 @pytest.mark.parametrize(
     "fields", [{"corrupt": "active"}, {"revoked": b"junk"}], ids=["corrupt", "tombstone"]
 )
