@@ -12,7 +12,7 @@ RUN := .venv/.golive-run
 DEV := .venv/.golive-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint types bench simulate mutants clean FORCE
+.PHONY: help demo test lint types bench simulate mutants model model-deep clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -20,7 +20,11 @@ help:
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
-	@echo "make simulate  50 cluster-hours of faults against the real state machines"
+	@echo "make simulate         63 cluster-hours of faults against the real state machines"
+	@echo "make soak-simulation  the same with new seeds, until stopped"
+	@echo "make mutants          break the product in 19 ways, and see that somebody notices"
+	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
+	@echo "make model-deep  the same with larger constants; hours"
 	@echo "make clean   remove .venv and everything that tools wrote"
 
 demo: $(RUN)
@@ -41,10 +45,19 @@ bench: $(DEV)
 	@set -eu; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 simulate: $(DEV)
-	@$(BIN)/python tests/simulation/run.py --hours 50
+	@$(BIN)/python tests/simulation/run.py
+
+soak-simulation: $(DEV)
+	@$(BIN)/python tests/simulation/run.py --soak
 
 mutants: $(DEV)
 	@$(BIN)/python tests/mutants/run.py
+
+model: $(DEV)
+	@$(BIN)/python docs/model/check.py
+
+model-deep: $(DEV)
+	@$(BIN)/python docs/model/check.py --deep
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -132,7 +132,8 @@ Empty ==
 
 Verify(h, s) == [hb EXCEPT ![h].state = s, ![h].verified = @ \cup s.held]
 
-\* A restriction is merged with what is held (S3); the state never goes back to an older grant.
+\* A restriction is merged with what is held (S3); the state never goes back to an older grant, but
+\* takes up what is restricted beside one.
 HbRead(h) ==
   LET c == hb[h].link  mine == hb[h].state
       stored == [grant |-> copy[c].grant, held |-> Only(copy[c].grant, copy[c].held)]
@@ -142,7 +143,9 @@ HbRead(h) ==
                 /\ Holds("S13 highest directive")
   IN /\ ~hb[h].over
      /\ hb' = IF ~copy[c].on THEN [hb EXCEPT ![h].over = TRUE]
-              ELSE IF behind THEN hb ELSE Verify(h, merged)
+              ELSE Verify(h, IF behind
+                             THEN [mine EXCEPT !.held = @ \cup Only(mine.grant, stored.held)]
+                             ELSE merged)
      /\ hb' # hb
      /\ UNCHANGED <<made, copy, primary, beats, losses, worker, request>>
 

@@ -138,7 +138,7 @@ LastMoment ==
 Receive ==
   /\ request.step = "executed" /\ request' = Silent
   /\ LET stopped == request.tomb /\ Holds("S1 tombstone first")
-         inWindow == window > 0 \/ ~Holds("S1 window")
+         inWindow == window > 0
          valid == request.key # Pinned \/ ~Holds("S6 TTL")
      IN IF ~request.mine /\ Holds("S8 nonce")
         THEN deadline' = 0 /\ UNCHANGED latched

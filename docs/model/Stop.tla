@@ -65,7 +65,8 @@ Init ==
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
        [link |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
-        others |-> NoPair, told |-> 0, bad |-> FALSE, moved |-> FALSE, gone |-> FALSE,
+        others |-> NoPair, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE, moved |-> FALSE,
+        gone |-> FALSE,
         kept |-> [latch |-> 0, term |-> 1, rev |-> 0]]]
   /\ worker = [w \in Workers |->
        LET up == w \in Up
@@ -75,7 +76,7 @@ Init ==
            pair |-> IF up THEN 1 ELSE 0, p |-> IF up THEN 1 ELSE 0, armed |-> up, order |-> 0,
            told |-> 0, drained |-> 0, left |-> FALSE, bad |-> FALSE, heir |-> 0]]
   /\ op = [link |-> 1, rev |-> 0, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
-           hearts |-> {}, fleet |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
+           hearts |-> {}, fleet |-> {}, again |-> FALSE, clock |-> FALSE, over |-> FALSE, done |-> 0,
            by |-> "nothing"]
 
 Fault(kind) == kind \in Kinds /\ faults < FAULTS /\ faults' = faults + 1
@@ -151,7 +152,8 @@ Latched(r, rev) ==
                             !.rev = rev,
                             !.term = IF Covers(rev, @) /\ Holds("S12 revocation latches") THEN 0 ELSE @]
        IN IF r.bad /\ Holds("S9 failed does not count") THEN Kept(new)
-          ELSE [Kept(new) EXCEPT !.told = rev]
+          ELSE [Kept(new) EXCEPT !.said = IF rev = op.rev /\ op.done < rev THEN Max({@, 1}) ELSE @,
+                                 !.elsewhere = new.moved /\ op.done < rev]
 
 \* One attend: registers and reads.
 HbRead(h) ==
@@ -179,6 +181,14 @@ HbPush(h) ==
   /\ op.rev > hb[h].rev
   /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
   /\ hb' = [hb EXCEPT ![h] = Latched(hb[h], op.rev)]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
+
+\* Asked once more, now that every heartbeat has answered: who still holds the latch says so.
+HbAgain(h) ==
+  /\ op.again /\ hb[h].said = 1 /\ hb[h].rev >= op.rev
+  /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
+  /\ ~hb[h].bad \/ ~Holds("S9 failed does not count")
+  /\ hb' = [hb EXCEPT ![h].said = 2, ![h].elsewhere = hb[h].moved]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 \* beat.lua
@@ -233,8 +243,9 @@ HbRestart(h, empty) ==
   LET kept == IF empty \/ ~HeartbeatFiles THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
   IN /\ Fault(IF empty THEN "empty" ELSE "restart")
      /\ hb' = [hb EXCEPT ![h] = [link |-> primary, latch |-> kept.latch, term |-> kept.term,
-          rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair, told |-> hb[h].told,
-          bad |-> FALSE, moved |-> TRUE, gone |-> hb[h].gone, kept |-> kept]]
+          rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair, said |-> hb[h].said,
+          elsewhere |-> hb[h].elsewhere, bad |-> FALSE, moved |-> TRUE, gone |-> hb[h].gone,
+          kept |-> kept]]
      /\ UNCHANGED <<copy, primary, beats, follows, worker, disk, late, op>>
 
 HbBadDisk(h) ==
@@ -347,8 +358,10 @@ Revoke ==
   /\ ~Has("delete")
   /\ op.rev < TERMS /\ \E c \in Copies : copy[c].term = op.rev + 1
   /\ op' = [op EXCEPT !.rev = @ + 1, !.link = primary, !.shown = FALSE, !.read = FALSE,
-                      !.after = FALSE, !.hearts = {}, !.fleet = {}, !.clock = FALSE, !.over = FALSE]
-  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+                      !.after = FALSE, !.hearts = {}, !.fleet = {}, !.again = FALSE,
+                      !.clock = FALSE, !.over = FALSE]
+  /\ hb' = [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
 
 \* revoke.lua; a repeat deletes only what it covers
 Remove ==
@@ -361,25 +374,35 @@ Remove ==
      /\ <<copy', op'>> # <<copy, op>>
      /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late>>
 
+\* What was executed and read on one server says nothing of another.
 OpConnect ==
-  /\ op.rev # 0 /\ op.done < op.rev /\ op.link # primary /\ op' = [op EXCEPT !.link = primary]
+  /\ op.rev # 0 /\ op.done < op.rev /\ op.link # primary
+  /\ op' = [op EXCEPT !.link = primary,
+                      !.shown = @ /\ ~Holds("S14 shown on this server"),
+                      !.after = @ /\ ~Holds("S14 shown on this server")]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
 ReadRosters ==
   /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
   /\ op.shown \/ ~Holds("S14 workers after the stop")
-  /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
+  /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.again = FALSE, !.clock = FALSE,
                       !.hearts = IF Holds("S14 heartbeats of the keyset") THEN Heartbeats
                                  ELSE copy[op.link].hearts \cup (Remembered \ Joined),
                       !.fleet = copy[op.link].fleet]
   /\ op' # op
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
-Answered(h) == hb[h].told >= op.rev
-HeartsKnown ==
+\* Every heartbeat has latched, and each was heard once more after the last one had: one that lost
+\* its disk after its receipt can have adopted the term only from one that had not latched yet.
+Heard(least) ==
   /\ op.rev # 0 /\ op.done < op.rev /\ op.read
   /\ op.hearts # {} \/ ~Holds("S14 empty roster")
-  /\ (\A h \in op.hearts : Answered(h)) \/ ~Holds("S14 heartbeats first")
+  /\ (\A h \in op.hearts : hb[h].said >= least) \/ ~Holds("S14 heartbeats first")
+HeartsKnown == Heard(IF Holds("S14 heard again") THEN 2 ELSE 1)
+
+AskAgain ==
+  /\ Holds("S14 heard again") /\ Heard(1) /\ ~op.again /\ op' = [op EXCEPT !.again = TRUE]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
 \* The last heartbeat's receipt: the operator's clock is started. Where a bare DEL ended the term,
 \* nobody asks for receipts; then it is the moment at which the last heartbeat read that it is gone.
@@ -394,7 +417,7 @@ StartClock ==
 
 Finished(by) ==
   [op EXCEPT !.done = op.rev, !.by = by, !.link = 0, !.shown = TRUE, !.read = TRUE, !.after = TRUE,
-             !.hearts = {}, !.fleet = {}, !.clock = TRUE]
+             !.hearts = {}, !.fleet = {}, !.again = TRUE, !.clock = TRUE]
 
 \* beat_ms later no deadline is left that rests on an old `p`. (The model's clock may be started at
 \* any time after the last receipt: the earliest is the one that allows most.)
@@ -403,12 +426,15 @@ OldIsOver ==
                      IN [r EXCEPT !.p = IF @ = 1 THEN 0 ELSE @, !.pair = IF @ = 1 THEN 0 ELSE @,
                                   !.armed = @ /\ r.p # 1]]
 
+Forgotten == [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
+
 CompleteByTime ==
   /\ HeartsKnown
   /\ IF Holds("S14 wait for beat_ms")
      THEN op.clock /\ op' = [Finished("time") EXCEPT !.over = TRUE] /\ worker' = OldIsOver
      ELSE op' = Finished("time") /\ UNCHANGED worker
-  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late>>
+  /\ hb' = Forgotten
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, disk, late>>
 
 TimeIsUpAfterDelete ==
   /\ Has("delete") /\ op.clock /\ ~op.over
@@ -423,19 +449,19 @@ CompleteByReceipts ==
   /\ IF Holds("S11 each instance") THEN \A w \in op.fleet : Drained(w)
      ELSE \E w \in op.fleet : Drained(w)
   /\ Holds("S14 same primary") => copy[op.link].origin
-  /\ Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].moved
-  /\ op' = Finished("receipts")
-  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+  /\ Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].elsewhere
+  /\ op' = Finished("receipts") /\ hb' = Forgotten
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
 
 Next ==
   \/ Follow \/ Failover \/ Crash \/ Delete \/ \E t \in Terms : Activate(t)
-  \/ \E h \in Heartbeats : HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
+  \/ \E h \in Heartbeats : HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
   \/ LateBeat
   \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
        \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
   \/ PersistLate
-  \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete
+  \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ AskAgain \/ StartClock \/ TimeIsUpAfterDelete
   \/ CompleteByTime \/ CompleteByReceipts
 
 Spec == Init /\ [][Next]_vars
@@ -463,5 +489,6 @@ NeverByReceipts == op.by # "receipts"
 NeverByTime == op.by # "time"
 NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
 NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
+NeverBegunAgain == ~(op.done = 1 /\ \E w \in Workers : worker[w].armed /\ worker[w].term = 2)
 NeverOldDataBack == ~(op.done # 0 /\ copy[primary].term \in 1..op.done)
 =============================================================================

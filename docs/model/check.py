@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "configurations.toml"
@@ -40,6 +41,7 @@ class Configuration:
     Attributes:
         kind: `specification`, `mutant` or `witness`.
         expects: Invariants that hold, or the one that must be refuted.
+        drops: The rules that a mutant drops.
         open: The rule is not built yet: the mutant is the code as it is.
     """
 
@@ -50,7 +52,7 @@ class Configuration:
     expects: tuple[str, ...]
     view: str | None = None
     symmetry: str | None = None
-    rule: str = ""
+    drops: tuple[str, ...] = ()
     open: bool = False
 
     def cfg(self) -> str:
@@ -82,51 +84,57 @@ class Verdict:
 
 
 def configurations(*, deep: bool) -> list[Configuration]:
-    """Read the table."""
+    """Read the table: each specification, then its mutants and its witnesses.
+
+    Only specifications grow with `deep`: what is refuted with small constants is refuted.
+    """
     out: list[Configuration] = []
     for spec in tomllib.loads(TABLE.read_text())["specification"]:
-        constants = {**spec["constants"], **(spec.get("deep", {}) if deep else {})}
-
-        def make(
-            kind: str,
-            name: str,
-            expects: list[str],
-            *,
-            drops: Sequence[str] | str = (),
-            changes: dict[str, str] | None = None,
-            is_open: bool = False,
-            spec: dict[str, object] = spec,
-            constants: dict[str, str] = constants,
-        ) -> Configuration:
-            # A refutation found with the small constants is one for good.
-            own = dict(spec["constants"]) if kind != "specification" else dict(constants)  # type: ignore[call-overload]
-            own |= changes or {}
-            rules = [drops] if isinstance(drops, str) else list(drops)
-            own["Drop"] = "{" + ", ".join(f'"{rule}"' for rule in rules) + "}"
-            view, symmetry = spec.get("view"), spec.get("symmetry")
-            return Configuration(
-                name,
-                kind,
-                str(spec["module"]),
-                own,
-                tuple(expects),
-                str(view) if view else None,
-                str(symmetry) if symmetry else None,
-                ", ".join(rules),
-                is_open,
-            )
-
-        out.append(make("specification", spec["name"], spec["invariants"]))
+        name, small = spec["name"], spec["constants"]
+        large = {**small, **spec.get("deep", {})} if deep else small
+        out.append(_configuration(spec, name, "specification", large, spec["invariants"]))
         for item in spec.get("mutant", []):
-            drops, refutes = item["drops"], [item["refutes"]]
-            changes, is_open = item.get("constants"), item.get("open", False)
-            label = drops if isinstance(drops, str) else drops[0]
-            name = item.get("name", f"{spec['name']}: {label}")
-            out.append(make("mutant", name, refutes, drops=drops, changes=changes, is_open=is_open))
+            rules = [item["drops"]] if isinstance(item["drops"], str) else item["drops"]
+            out.append(
+                _configuration(
+                    spec,
+                    f"{name}: {rules[0]}",
+                    "mutant",
+                    {**small, **item.get("constants", {})},
+                    [item["refutes"]],
+                    drops=rules,
+                    is_open=item.get("open", False),
+                )
+            )
         out += [
-            make("witness", f"{spec['name']}: {name}", [name]) for name in spec.get("witnesses", [])
+            _configuration(spec, f"{name}: {claim}", "witness", small, [claim])
+            for claim in spec.get("witnesses", [])
         ]
     return out
+
+
+def _configuration(
+    spec: dict[str, Any],
+    name: str,
+    kind: str,
+    constants: dict[str, str],
+    expects: Sequence[str],
+    *,
+    drops: Sequence[str] = (),
+    is_open: bool = False,
+) -> Configuration:
+    dropped = "{" + ", ".join(f'"{rule}"' for rule in drops) + "}"
+    return Configuration(
+        name,
+        kind,
+        spec["module"],
+        {**constants, "Drop": dropped},
+        tuple(expects),
+        spec.get("view"),
+        spec.get("symmetry"),
+        tuple(drops),
+        is_open,
+    )
 
 
 def run(
@@ -137,7 +145,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="golive-model-") as folder:
         cfg = Path(folder) / f"{configuration.module}.cfg"
         cfg.write_text(configuration.cfg())
-        command = [java, "-XX:+UseParallelGC", "-Xmx2g", f"-Djava.io.tmpdir={folder}"]
+        command = [java, "-XX:+UseSerialGC", "-Xmx2g", f"-Djava.io.tmpdir={folder}"]
         command += ["-cp", str(jar), "tlc2.TLC", "-deadlock", "-workers", str(workers)]
         command += ["-metadir", str(Path(folder) / "states"), "-config", str(cfg)]
         command += [f"{configuration.module}.tla"]
@@ -184,10 +192,12 @@ def summary(verdicts: list[Verdict]) -> str:
     states = sum(v.states for v in verdicts if v.configuration.kind == "specification")
     refuted, mutants = count("mutant")
     seen, witnesses = count("witness")
-    hold = f"{held} of {specifications}" if held != specifications else str(held)
+    not_built = sum(v.configuration.open for v in verdicts)
+    hold = str(held) if held == specifications else f"{held} of {specifications}"
     return (
         f"model: {hold} specifications hold ({states:,} states), "
         f"{refuted} of {mutants} mutants refuted, {seen} of {witnesses} witnesses seen"
+        + (f"; {not_built} rules are not built yet" if not_built else "")
     )
 
 
