@@ -6,16 +6,17 @@ simulation, or a named test, has to find it. A mutant counts as killed only
 - when a checker says so, not when something crashes;
 - and when the same seed, or the same test, finds nothing in the tree as it is.
 
-    python tests/mutants/run.py [--only NAME] [--seconds S]
+    python tests/mutants/run.py [--only NAME] [--seconds S] [--learn]
 
 `seeds.json` remembers seeds that have killed a mutant before. They are tried first, then others: any
-change of the world makes another story of every seed.
+change of the world makes another story of every seed; `--learn` then remembers the new ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -85,18 +86,12 @@ def apply(mutant: Mutant, tree: Path) -> str:
         ["git", "apply", "--whitespace=nowarn", str(mutant.path)],
         cwd=tree,
         # Outside of any repository, or git would look for the paths in that one.
-        env={"GIT_CEILING_DIRECTORIES": str(tree.parent), "PATH": _path()},
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
         capture_output=True,
         text=True,
         check=False,
     )
     return done.stderr.strip()
-
-
-def _path() -> str:
-    import os  # noqa: PLC0415
-
-    return os.environ.get("PATH", "")
 
 
 # -- in a process of its own, in the copied tree -------------------------------------------------
@@ -176,10 +171,13 @@ def by_test(mutant: Mutant, tree: Path, arguments: list[str]) -> Verdict:
 
 
 def _pytest(where: Path, arguments: list[str]) -> tuple[int, str]:
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    # With that tree first on the path, or the installed product would be tested instead.
+    program = (
+        "import sys, pytest; sys.path.insert(0, sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
+    )
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program, str(where), *command[4:], *arguments],
+        [sys.executable, "-P", "-c", program, str(where), *options, *arguments],
         cwd=where,
         capture_output=True,
         text=True,
@@ -213,6 +211,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--seconds", type=float, default=90.0, help="longest hunt for one mutant")
     parser.add_argument("--fresh", action="store_true", help="forget the seeds that killed before")
+    parser.add_argument("--learn", action="store_true", help="remember the seeds that kill now")
     parser.add_argument("--hunt", type=Path)
     options = parser.parse_args()
     if options.hunt is not None:
@@ -244,7 +243,7 @@ def main() -> int:
                 ]
                 known[verdict.mutant.name] = [verdict.seed, *before][:KEPT_SEEDS]
     print(f"mutants: {killed} of {len(mutants)} killed")
-    if killed == len(mutants) and mutants and not options.only:
+    if options.learn:
         SEEDS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     return 0 if killed == len(mutants) and mutants else 1
 

@@ -3,7 +3,7 @@
 Every order that the venue accepts is held against these, with the bounds of the `standard` timers:
 
 - the lease: an answer that showed the term was executed for this worker at most `lease_ms` ago;
-- the beats: the newest beat it was shown was made at most `beat_ms` ago;
+- the beats: the newest beat it was shown took effect at most `beat_ms` ago;
 - the key: what the last answer said of the key's life is not over;
 - the revoke: at most `lease_ms` since the script ran, unless a failover lost it or there are two primaries;
 - COMPLETE: nothing that a stop covers, once it was said;
@@ -27,7 +27,7 @@ from golive_redis.core.answer import Answer
 from golive_redis.core.barrier import Outcome, Result
 from golive_redis.core.beat import Beat
 from golive_redis.core.decision import Denial, Permit
-from golive_redis.core.directive import Grant, Mode, Restriction, Revocation, in_force
+from golive_redis.core.directive import Grant, Mode, Restriction, Revocation, State, in_force
 from golive_redis.core.envelope import Verified
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.store.store import Status, Step
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 FRESH_MS = 20_000.0
 MISSING_READS = 4
+GRACE_MS = 3_000.0
+SLEWED_MS = 400.0
+SLEW_SEEN_MS = 8_000.0
 WINDOW_SLACK_MS = 15_000.0
 NEVER = float("-inf")
 
@@ -72,7 +75,7 @@ class Limit:
 
 @dataclass
 class MadeBeat:
-    """A beat as it was really made."""
+    """A beat as it really was; `at` is when it took effect, a little later than it was made."""
 
     at: float
     record: Beat
@@ -95,6 +98,7 @@ class Life:
     shown_at: dict[int, float] = field(default_factory=dict)
     beat_at: dict[int, float] = field(default_factory=dict)
     highest: dict[tuple[str, int], int] = field(default_factory=dict)
+    older: dict[str, float] = field(default_factory=dict)
     told: Shown | None = None
     applied: dict[str, Verified[Restriction]] = field(default_factory=dict)
     stopped: list[Verified[Revocation]] = field(default_factory=list)
@@ -127,12 +131,14 @@ class Checker:
 
     # -- what happens at the servers -------------------------------------------------------------
 
-    def beaten(self, node: HeartbeatHost, raw: bytes) -> None:
-        """Note when a beat was made, in real time, and which directives its maker knew."""
-        record = self.world.cast.trust.beat(raw).record
-        state = node.pulse.state
-        knows = frozenset(item.identity for item in state.restrictions) if state else frozenset()
-        self.beats[raw] = MadeBeat(self.world.now, record, knows)
+    def beaten(self, raw: bytes, state: State | None) -> None:
+        """Note a beat that takes effect just now, and which directives its maker knew when it beat."""
+        if raw not in self.beats:
+            record = self.world.cast.trust.beat(raw).record
+            knows = (
+                frozenset(item.identity for item in state.restrictions) if state else frozenset()
+            )
+            self.beats[raw] = MadeBeat(self.world.now, record, knows)
 
     def granted(self, server: Server, asked: dict[str, Any], step: Step) -> Step:
         """Note a grant that is in force."""
@@ -248,6 +254,7 @@ class Checker:
         knows: set[str] = {
             world.cast.trust.restriction(raw).identity for raw in active.restrictions.values()
         }
+        older: set[str] = set()
         for name, raw in answer.beats.items():
             made = self.beats.get(raw)
             if made is None or made.record.term != term or now - made.at > FRESH_MS:
@@ -255,7 +262,10 @@ class Checker:
             life.beat_at[term] = max(life.beat_at.get(term, NEVER), made.at)
             if made.record.n >= life.highest.get((name, term), 0):
                 life.highest[name, term] = made.record.n
-                knows |= made.knows
+                (knows if made.record.epoch >= active.epoch else older).update(made.knows)
+        # A beat of before the store's newest directive cannot warn; its maker soon makes a newer one.
+        life.older = {i: life.older.get(i, now) for i in older - knows}
+        knows |= {i for i, since in life.older.items() if now - since > GRACE_MS}
         warns = frozenset(i for i in knows if in_force(self.limits[i].item, grant))
         return Shown(now, nothing.ends_at, warns)
 
@@ -310,19 +320,24 @@ class Checker:
         world, now, term = self.world, self.world.now, permit.term
         life, timing = self.lives[worker.name], world.timing
         who = f"{worker.name} traded term {term}"
+        # A slewed clock is found out at the next read, and runs wrong until then.
+        slack = SLEWED_MS if now - worker.slewed_at < SLEW_SEEN_MS else 0.0
         since = now - life.shown_at.get(term, NEVER)
-        if since > timing.lease_ms:
+        if since > timing.lease_ms + slack:
             self.fail("lease", f"{who} {since:.0f} ms after it was last shown")
         since = now - life.beat_at.get(term, NEVER)
-        if since > timing.beat_ms:
-            self.fail("beats", f"{who} {since:.0f} ms after the newest beat it was shown was made")
-        if life.told is None or now > life.told.ends_at:
+        if since > timing.beat_ms + slack:
+            self.fail(
+                "beats", f"{who} {since:.0f} ms after the newest beat it was shown took effect"
+            )
+        if life.told is None or now > life.told.ends_at + slack:
             self.fail("key", f"{who} after the end of the key that it was told of")
-        self._stops(worker, term, who)
-        self._limits(worker, permit, who)
+        self._stops(worker, term, who, slack)
+        self._limits(worker, permit, who, slack)
 
-    def _stops(self, worker: Worker, term: int, who: str) -> None:
-        now, life, lease = self.world.now, self.lives[worker.name], self.world.timing.lease_ms
+    def _stops(self, worker: Worker, term: int, who: str, slack: float) -> None:
+        now, life = self.world.now, self.lives[worker.name]
+        lease = self.world.timing.lease_ms + slack
         grants = self.grants[term]
         issued = max(grant.record.issued_at_ms for grant in grants)
         if now + self.world.EPOCH_MS > grants[-1].record.not_after_ms + WINDOW_SLACK_MS:
@@ -345,7 +360,7 @@ class Checker:
             if executed is not None and not stop.lost and now > executed + lease:
                 self.fail("revoke", f"{who} {now - executed:.0f} ms after the revoke {epoch}")
 
-    def _limits(self, worker: Worker, permit: Permit, who: str) -> None:
+    def _limits(self, worker: Worker, permit: Permit, who: str, slack: float) -> None:
         life, now = self.lives[worker.name], self.world.now
         told = life.told.warns if life.told is not None else frozenset()
         order = f"{who}, {permit.intent} {permit.labels['symbol']}"
@@ -357,7 +372,7 @@ class Checker:
                 self.fail("restriction", f"{order} after it had applied {epoch}")
             if identity in told:
                 self.fail("restriction", f"{order} although its last answer warned of {epoch}")
-            if not limit.lost and now > limit.executed_at + self.world.timing.lease_ms:
+            if not limit.lost and now > limit.executed_at + self.world.timing.lease_ms + slack:
                 self.fail("restriction", f"{order} long after {epoch}")
 
     def _void(self, item: Verified[Restriction]) -> bool:

@@ -459,7 +459,8 @@ def off_by_one(world: World) -> None:
     world.weather = replace(before, push_loss=1.0, swaps=0.7)
 
     def over() -> None:
-        world.weather = before
+        if not world.calm:
+            world.weather = before
 
     world.at(1_500.0, over)
     for worker in world.workers:

@@ -52,6 +52,7 @@ class Node:
         self.raw_rate = self.rate = 1.0 + off
         self._boot = (0.0, world.random.uniform(1e6, 1e9))
         self._raw = self._boot
+        self.slewed_at = float("-inf")
         self.wall_off_ms = world.random.uniform(-2_000, 2_000)
         self.paused_until = 0.0
         self.life = 0
@@ -84,6 +85,7 @@ class Node:
         """Let the steady clock run at another rate than the hardware clock."""
         self._boot = (self.world.now, self.local())
         self.rate = rate
+        self.slewed_at = self.world.now
 
     def slept(self, duration_ms: float) -> None:
         """Note a suspend: the steady clock counts it, the hardware clock does not."""

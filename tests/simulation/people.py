@@ -215,9 +215,11 @@ class Person(Node):
     def choose_calm(self, *, active: bool) -> str:
         """When the faults are over one of them starts anew."""
         world = self.world
-        if not self.busy or world.fresh_term or any(p.doing for p in world.people if p is not self):
+        if not self.busy or any(person.doing for person in world.people if person is not self):
             return ""
-        return "revoke" if active else "activate"
+        if world.revoke_is_due():
+            return "revoke"
+        return "" if world.fresh_term else "revoke" if active else "activate"
 
     # -- commands --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import argparse
 import itertools
 import logging
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -155,7 +156,10 @@ def run(first: int, wanted: int | None, seconds: float | None) -> Tally:
     tally, began = Tally(), time.monotonic()
     said = began
     todo = batches(first, wanted)
-    with ProcessPoolExecutor() as pool:
+    # Whoever stops it stops the counting; the processes end with what they have in hand.
+    with ProcessPoolExecutor(
+        initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
         running: set[Future[Tally]] = set()
         try:
             while True:

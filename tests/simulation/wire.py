@@ -121,8 +121,13 @@ class SimStore:
         return reply
 
     def beat(self, name: str, record: bytes, *, term: int, ttl_ms: int) -> Step:
-        self._world.checker.beaten(self.link.node, record)
-        return self._do(lambda s: s.beat(name, record, term, ttl_ms, self._world.now))
+        state = self.link.node.pulse.state
+
+        def execute(server: Server) -> Step:
+            self._world.checker.beaten(record, state)
+            return server.beat(name, record, term, ttl_ms, self._world.now)
+
+        return self._do(execute)
 
     def leave(self, caller: Caller) -> None:
         self._do(lambda s: s.leave(caller))
