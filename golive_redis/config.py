@@ -6,11 +6,13 @@ Found by `--config`, then `GOLIVE_CONFIG`, then `./config/go_live.yaml`. `GOLIVE
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import yaml
@@ -21,6 +23,9 @@ from golive_redis.core.keyset import Keyset, parse_keyset
 from golive_redis.core.policy import Policy
 from golive_redis.core.trust import Trust
 from golive_redis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from golive_redis.core.evidence import Evidence
 
 DEFAULT_PATH = Path("config/go_live.yaml")
 MAX_FILE_BYTES = 1024 * 1024
@@ -40,6 +45,38 @@ class Config(msgspec.Struct, frozen=True):
     policy: Policy
     path: Path
     environ: Mapping[str, str]
+    lines: Mapping[str, int] = {}
+
+    @property
+    def policy_digest(self) -> str:
+        """SHA-256 of the policy as JSON (keys sorted, no spaces) without what differs by host.
+
+        Left out are `store`, `keys` and `state_dir`. A number of ours: where workers and operator
+        differ in it, they do not mean the same switch.
+        """
+        value = msgspec.to_builtins(self.policy, order="sorted")
+        for name in ("store", "keys", "state_dir"):
+            del value[name]
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def evidence(self) -> Evidence:
+        """Return the sections about checks, triggers, windows and promotions.
+
+        Raises:
+            ConfigError: With the line. Fails closed: whoever needs them does not go on.
+        """
+        # Here and not above: `golive revoke` needs none of it and does not wait for it.
+        from golive_redis.core.evidence import Evidence  # noqa: PLC0415
+
+        policy = self.policy
+        sections = {
+            "checks": policy.checks,
+            "triggers": policy.triggers,
+            "windows": policy.windows,
+            "promotions": policy.promotions,
+        }
+        return validate(sections, Evidence, self.path, self.lines)
 
     @property
     def url(self) -> str:
@@ -142,7 +179,7 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
     environ = os.environ if environ is None else environ
     found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
     value, lines = read_yaml(found)
-    return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ))
+    return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ), lines)
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
@@ -243,14 +280,14 @@ def _line(at: str, lines: Mapping[str, int]) -> int:
     return lines.get("$", 1)
 
 
-def _field_names(kind: type) -> list[str]:
-    names: list[str] = []
-    for field in msgspec.structs.fields(kind):
-        names.append(field.encode_name)
-        for inner in (field.type, *getattr(field.type, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                names += _field_names(inner)
-    return names
+def _field_names(kind: Any) -> list[str]:
+    """Return the names of all fields of a type, also of those inside its lists, dicts and unions."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        fields = msgspec.structs.fields(kind)
+        return [field.encode_name for field in fields] + [
+            name for field in fields for name in _field_names(field.type)
+        ]
+    return [name for inner in getattr(kind, "__args__", ()) for name in _field_names(inner)]
 
 
 def _located(error: ConfigError, path: Path, lines: Mapping[str, int]) -> ConfigError:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from golive_redis.core.directive import Limits, Profile
-from golive_redis.core.record import MAX_INT, Name, Strict, decodable
+from golive_redis.core.record import MAX_INT, Duration, Name, Strict, decodable
 
 MAX_RHO = 0.2
 TIGHT_RHO = 0.01  # where clocks are this good, one lost beat is slack enough
@@ -170,9 +170,14 @@ class Policy(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     state_dir: str | None = None
     timing: str | Timing = "standard"
     profiles: dict[Profile, Limits]
+    # How long a preflight report is good for: what was true an hour ago proves nothing now.
+    preflight_max_age: Duration = "5m"
+    # Read by those who use them (`golive_redis.core.evidence`), for a mistake in them may not keep
+    # anybody from revoking.
     checks: dict[str, Any] = {}
     triggers: dict[str, Any] = {}
     windows: dict[str, Any] = {}
+    promotions: dict[str, Any] = {}
 
     @property
     def timers(self) -> Timing:
@@ -187,7 +192,3 @@ class Policy(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"allowed_profiles names {missing[0]}, which profiles does not define")
         if self.default_profile not in self.allowed_profiles:
             raise ValueError(f"default_profile {self.default_profile} is not in allowed_profiles")
-        for section in ("checks", "triggers", "windows"):
-            # Accepting a protection that nothing enforces would be worse than having none.
-            if getattr(self, section):
-                raise ValueError(f"{section}: this version enforces none; leave the section empty")

@@ -26,10 +26,20 @@ Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 MAX_TEXT = 500
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}(ms|s|m|h|d)\Z")]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
 
 _Any = TypeVar("_Any")
 _Record = TypeVar("_Record", bound="Record")
+
+
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def duration_ms(text: str) -> int:
+    """Return the ms of a duration such as `500ms`, `5s`, `10m`, `12h` or `30d`."""
+    number = text.rstrip("mshd")
+    return int(number) * _UNIT_MS[text[len(number) :]]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
