@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from golive_redis import clock, ledger
-from golive_redis.checks import runner
-from golive_redis.checks.redis import NAME as REDIS_CHECK
-from golive_redis.checks.redis import check_database_redis
+from golive_redis import clock, ledger, preflight
 from golive_redis.control import Say, put_grant, quiet, send_spool
 from golive_redis.core.beat import ISSUED_TOLERANCE_MS
 from golive_redis.core.directive import (
@@ -42,27 +39,6 @@ class Activated(msgspec.Struct, frozen=True):
     not_armed: tuple[Presence, ...]
 
 
-# -- preflight -----------------------------------------------------------------------------------
-
-
-def preflight(operator: Operator) -> list[Finding]:
-    """Run the checks that the policy requires, then its gates."""
-    checks = {REDIS_CHECK: lambda: check_database_redis(operator.address, operator.keyspace)}
-    return runner.run(checks, operator.policy.required_preflight) + runner.gates(operator.policy)
-
-
-def _report(operator: Operator, signer: Signer, findings: Sequence[Finding]) -> Verified[Report]:
-    record = Report(
-        namespace=operator.trust.namespace,
-        environment=operator.trust.environment,
-        keyset_version=operator.trust.keyset.version,
-        issued_at_ms=clock.wall_ms(),
-        by=signer.principal,
-        findings=list(findings),
-    )
-    return operator.trust.report(seal(record, signer))
-
-
 # -- activate ------------------------------------------------------------------------------------
 
 
@@ -77,6 +53,8 @@ class Activation:
         keys: Further key files, up to the threshold.
         minutes: Length of the window; None takes the policy's.
         over_unconfirmed: Activate although the last stop was never confirmed.
+        report: A signed report to rest on, instead of running the checks now.
+        told: Told of each finding as it comes.
         say: Told in a sentence what happens.
     """
 
@@ -90,6 +68,8 @@ class Activation:
         keys: Sequence[str] = (),
         minutes: int | None = None,
         over_unconfirmed: bool = False,
+        report: bytes | None = None,
+        told: preflight.Told = preflight.nobody,
         say: Say = quiet,
     ) -> None:
         self._operator = operator
@@ -99,6 +79,9 @@ class Activation:
         self._keys = keys
         self._minutes = minutes or operator.policy.window_minutes
         self._over_unconfirmed = over_unconfirmed
+        self._report_file = report
+        self._report: Verified[Report] | None = None
+        self._told = told
         self._say = say
         self.findings: list[Finding] = []
         self.signers: list[Signer] = []
@@ -121,13 +104,13 @@ class Activation:
         self._refuse_active(reading)
         self._refuse_unconfirmed(reading)
         self._refuse_without_heartbeat()
-        self.findings = preflight(operator)
-        failed = [item for item in self.findings if item.outcome is not Outcome.PASS]
-        if failed:
-            raise RefusedError(
-                "preflight failed: " + "; ".join(f"{f.check}: {f.explain}" for f in failed),
-                hint="`golive preflight` runs the checks alone",
-            )
+        if self._report_file is not None:
+            self._report = preflight.accepted(operator, self._report_file)
+            self.findings = list(self._report.record.findings)
+            return reading
+        self.findings = preflight.run(operator, told=self._told)
+        if any(item.outcome is not Outcome.PASS for item in self.findings):
+            raise preflight.PreflightFailedError(self.findings)
         return reading
 
     def _refuse_active(self, reading: Reading) -> None:
@@ -183,7 +166,7 @@ class Activation:
             RefusedError: The store refused it.
         """
         operator = self._operator
-        report = _report(operator, self.signers[0], self.findings)
+        report = self._report or preflight.signed(operator, self.signers[0], self.findings)
         ledger.append(operator.store, report.raw)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
         now = clock.wall_ms()
@@ -207,6 +190,7 @@ class Activation:
             reason=self._reason,
             ticket=self._ticket,
             report=report.identity,
+            policy=operator.config.policy_digest,
             prev=reading.snapshot.last or None,
         )
         grant = operator.trust.grant(seal(record, *self.signers))

@@ -35,6 +35,7 @@ from golive_redis.version import VERSION
 SECURITY_LOG_EVERY_MS = 60_000.0
 SECURITY_TEXTS = 100
 COUNTS_EVERY_MS = 2_000.0
+_COUNTS = frozenset({"in_flight", "permits", "sent", "rejected", "skipped"})
 # All guards of a host that were pushed a revocation close before the first of them does what comes
 # after: verifying, persisting, receipts, reading. 100 guards on 2 cores take some 15 ms to close,
 # and the last one of them took 90 ms when the first ones went on after 1 ms (make bench).
@@ -53,6 +54,7 @@ class Attending:
         worker: str,
         instance: str,
         labels: Mapping[str, str],
+        policy: str,
         view: View,
         signer: Signer,
         address: Address,
@@ -63,6 +65,7 @@ class Attending:
         self._gate = gate
         self._worker = worker
         self._labels = labels
+        self._policy = policy
         self._view = view
         self._timing = timing
         self._address = address
@@ -208,7 +211,7 @@ class Attending:
 
     def _all_fields(self) -> dict[str, str | bytes]:
         verdict: Verdict = self._gate.verdict
-        counts = self._gate.skips.counts.total()
+        counts, outcomes = self._gate.skips.counts.total(), self._gate.outcomes.total()
         fields: dict[str, str | bytes] = {
             "state": verdict.phase,
             "reason": "" if verdict.deadline_ns else verdict.reason,
@@ -216,6 +219,8 @@ class Attending:
             "epoch": str(verdict.epoch),
             "in_flight": str(self._gate.in_flight()),
             "permits": str(self._gate.permits.total().get("permit", 0)),
+            "sent": str(outcomes.get("sent", 0)),
+            "rejected": str(outcomes.get("rejected", 0)),
             "skipped": str(sum(counts.values())),
             "durable": self.stopping.durable,
             "directive": self._view.newest or b"",
@@ -224,6 +229,7 @@ class Attending:
             fields |= {
                 "labels": json.dumps(self._labels, sort_keys=True),
                 "version": VERSION,
+                "policy": self._policy,
                 "host": socket.gethostname(),
                 "pid": str(os.getpid()),
             }
@@ -234,7 +240,7 @@ class Attending:
         fields = self._all_fields()
         changed = {name: value for name, value in fields.items() if self._told.get(name) != value}
         now = clock.now_ms()
-        if set(changed) <= {"in_flight", "permits", "skipped"}:
+        if set(changed) <= _COUNTS:
             if now - self._told_at < COUNTS_EVERY_MS:
                 return {}
             self._told_at = now

@@ -242,6 +242,7 @@ def restrict(
     ticket: str = "",
     labels: Mapping[str, str] | None = None,
     profile: Profile | None = None,
+    signer: Signer | None = None,
     say: Say = quiet,
 ) -> Restricted:
     """Issue a restriction with one key, at once, and collect who applied it for at most 2 s.
@@ -250,7 +251,7 @@ def restrict(
         RefusedError: Nothing is active, or a label is unknown.
         StoreError: The store did not take it.
     """
-    signer = operator.signers(())[0]
+    signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
     receipts = Receipts(operator.trust, clock.now_ms)
     channel = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")

@@ -34,6 +34,7 @@ class Gate:
         verdict: What is in force; replaced by `publish`.
         skips: Skipped orders, counted and logged.
         permits: Orders that were permitted, counted.
+        outcomes: What became of orders, as their callers say: `sent`, `rejected`.
         flying: Orders in flight.
     """
 
@@ -41,6 +42,7 @@ class Gate:
         self.verdict: Verdict = closed(Phase.COLD, Reason.NOT_ACTIVATED)
         self.skips = SkipLog()
         self.permits = Tally()
+        self.outcomes = Tally()
         self._open_until = 0
         self._final: Reason | None = None
         self._armed = threading.Event()
@@ -153,6 +155,17 @@ class Order:
         self._intent = intent
         self._what = what
         self._labels = labels
+
+    def sent(self) -> None:
+        """Count the order as handed to the venue.
+
+        More orders sent than permitted, or many rejected, can end the term: docs/reference/triggers.md.
+        """
+        self._gate.outcomes.add("sent")
+
+    def rejected(self) -> None:
+        """Count the order as rejected by the venue."""
+        self._gate.outcomes.add("rejected")
 
     def __enter__(self) -> Permit | Denial:
         gate = self._gate

@@ -101,6 +101,7 @@ class Guard(Gate):
         signer: Signer,
         address: Address,
         state_dir: Path | None = None,
+        policy: str = "",
     ) -> None:
         super().__init__()
         self._closed = False
@@ -115,6 +116,7 @@ class Guard(Gate):
             worker=worker,
             instance=self.instance,
             labels=self.labels,
+            policy=policy,
             view=view,
             signer=signer,
             address=address,
@@ -154,6 +156,7 @@ class Guard(Gate):
             signer=config.signer("worker", trust.keyset, name=worker),
             address=Address.of(config),
             state_dir=config.state_dir,
+            policy=config.policy_digest,
         )
 
     @property

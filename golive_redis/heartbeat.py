@@ -18,7 +18,7 @@ from pathlib import Path
 
 from golive_redis import clock, ledger
 from golive_redis.core.answer import Ask
-from golive_redis.core.directive import Restriction
+from golive_redis.core.directive import Restriction, State
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.ledger import Note
 from golive_redis.core.policy import Timing
@@ -137,6 +137,12 @@ class Heartbeat:
                 self._woken()
         self._goodbye()
         listener.join(self._timing.read_every_ms / 250)
+
+    @property
+    def state(self) -> State | None:
+        """The term that it beats for, or None while it is silent; may be read by any thread."""
+        pulse = self._pulse
+        return pulse.state if pulse.term is not None else None
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from a signal handler."""

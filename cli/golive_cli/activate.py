@@ -3,36 +3,71 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli.board import Board, finding_results
 from golive_cli.exits import Exit
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
 from golive_cli.output import Output, Painted
-from golive_cli.shapes import ActivateResult, Armed, FindingResult, PreflightResult
-from golive_redis.errors import RefusedError
+from golive_cli.shapes import ActivateResult, Armed, PreflightResult
+from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from golive_redis.activation import Activated
-    from golive_redis.core.finding import Finding
-
-COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
-def preflight(config: ConfigFile = None, as_json: AsJson = False) -> int:
+def preflight(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help="This check alone; repeat it for more.",
+            show_default=False,
+        ),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write the signed report here, for `activate --report`.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
     """Run the checks that an activation requires, and change nothing."""
+    return _run_checks(only or (), out_file, config, as_json=as_json)
+
+
+def doctor(config: ConfigFile = None, as_json: AsJson = False) -> int:
+    """Run every check there is, also those that no activation requires, and change nothing."""
+    return _run_checks(None, None, config, as_json=as_json)
+
+
+def _run_checks(
+    only: Sequence[str] | None, out_file: Path | None, config: Path | None, *, as_json: bool
+) -> int:
     from golive_redis import config as configuration
-    from golive_redis.activation import preflight as run_preflight
+    from golive_redis import preflight as checking
     from golive_redis.operator import Operator
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        findings = run_preflight(operator)
-    passed = _show_findings(out, findings)
-    out.result(PreflightResult(passed, _findings(findings)))
+        chosen = checking.known(operator) if only is None else only
+        with Board(out) as board:
+            findings = checking.run(operator, only=chosen, told=board.told)
+        if out_file is not None:
+            signer = operator.signers(())[0]
+            out_file.write_bytes(checking.signed(operator, signer, findings).raw)
+    passed = board.verdict(findings)
+    out.result(PreflightResult(passed, finding_results(findings)))
     return Exit.DONE if passed else Exit.REFUSED
 
 
@@ -55,6 +90,15 @@ def activate(
         bool,
         typer.Option("--over-unconfirmed", help="Although the last stop was never confirmed."),
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Rest on this report of `preflight --out` instead of running the checks.",
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask for the environment's name.")
     ] = False,
@@ -70,7 +114,7 @@ def activate(
     from golive_redis.operator import Operator
 
     out = Output(as_json=as_json)
-    with Operator(configuration.load(config)) as operator:
+    with Operator(configuration.load(config)) as operator, Board(out) as board:
         activation = Activation(
             operator,
             reason=reason,
@@ -79,12 +123,14 @@ def activate(
             keys=[str(path) for path in keys or ()],
             minutes=minutes,
             over_unconfirmed=over_unconfirmed,
+            report=_read(report),
+            told=board.told,
             say=out.note,
         )
         try:
             reading = activation.prepare()
         finally:
-            _show_findings(out, activation.findings)
+            board.verdict(activation.findings)
         if not yes:
             _ask(operator.policy.environment)
         grant = activation.commit(reading)
@@ -100,21 +146,13 @@ def _ask(environment: str) -> None:
         raise RefusedError(f"{typed!r} is not {environment!r}; nothing was changed")
 
 
-def _findings(findings: Sequence[Finding]) -> list[FindingResult]:
-    return [
-        FindingResult(item.check, item.outcome, item.explain, dict(item.facts), item.took_ms)
-        for item in findings
-    ]
-
-
-def _show_findings(out: Output, findings: Sequence[Finding]) -> bool:
-    for item in findings:
-        verdict = Painted(item.outcome.upper().ljust(7), COLOURS[item.outcome])
-        out.line(verdict, f" {item.check} ({item.took_ms} ms): {item.explain}")
-    passed = sum(item.outcome == "pass" for item in findings)
-    if findings:
-        out.line(f"PREFLIGHT RESULTS: {passed} passed, {len(findings) - passed} failed")
-    return passed == len(findings)
+def _read(report: Path | None) -> bytes | None:
+    if report is None:
+        return None
+    try:
+        return report.read_bytes()[: 64 * 1024]  # far more than an envelope may have
+    except OSError as error:
+        raise ConfigError(f"{report}: {error.strerror}") from error
 
 
 def _show(out: Output, activated: Activated) -> None:
@@ -133,7 +171,7 @@ def _show(out: Output, activated: Activated) -> None:
             grant.not_after_ms,
             bool(activated.armed) and not activated.not_armed,
             workers,
-            _findings(activated.findings),
+            finding_results(activated.findings),
         )
     )
     rows = [

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from golive_cli.exits import code_of
 from golive_cli.output import Output
 from golive_redis.errors import GoliveError
+
+if TYPE_CHECKING:
+    from golive_cli.shapes import FindingResult
 
 NOT_CONFIRMED = "; the stop is not confirmed"
 
@@ -25,7 +29,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     out = Output(as_json=wants_json(argv))
     tail = NOT_CONFIRMED if command == "revoke" else ""
     if isinstance(error, GoliveError):
-        out.fail(error.reason, error.message, error.hint)
+        out.fail(error.reason, error.message, error.hint, _findings(error))
     elif isinstance(error, KeyboardInterrupt):
         # Whoever pressed Ctrl-C knows it; only for a stop there is something to tell.
         if tail:
@@ -41,6 +45,16 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
 
             traceback.print_exception(error)
     return int(code)
+
+
+def _findings(error: GoliveError) -> Sequence[FindingResult]:
+    """Return what a preflight found that did not pass; whoever reads JSON has seen no table."""
+    found = getattr(error, "findings", ())
+    if not found:
+        return ()
+    from golive_cli.board import finding_results
+
+    return finding_results(found)
 
 
 def wants_json(argv: Sequence[str]) -> bool:

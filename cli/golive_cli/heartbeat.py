@@ -42,6 +42,7 @@ def heartbeat(
     from golive_cli.sdnotify import Systemd
     from golive_cli.voice import Voice
     from golive_redis import config as configuration
+    from golive_redis.triggers import Triggers
 
     setup = configuration.load(config)
     out = Output(as_json=as_json)
@@ -54,7 +55,12 @@ def heartbeat(
     systemd = Systemd(os.environ)
     try:
         beating = _prepare(setup, name, voice)
-        _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
+        triggers = Triggers(setup, beating, voice.say)
+        triggers.start()
+        try:
+            _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
+        finally:
+            triggers.stop()
     finally:
         voice.close()
         systemd.close()

@@ -19,6 +19,7 @@ from golive_redis.errors import ConfigError, RefusedError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+NAME_OF_SCHEMA = "go_live.schema.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -65,6 +66,7 @@ def init(
     made = [_make(name, role, config / "keys") for name, role in roles.items()]
     texts = {
         config / "keyset.yaml": keyset_text([item.described for item in made]),
+        config / NAME_OF_SCHEMA: schema_text(),
         # Last: whoever finds the configuration finds everything that it names.
         config / "go_live.yaml": config_text(environment, redis_url, operator, worker),
     }
@@ -106,6 +108,15 @@ def config_text(environment: str, url: str, operator: str, worker: str) -> str:
         operator=scalar(f"keys/{operator}.pem"),
         worker=scalar(f"keys/{worker}.pem"),
     )
+
+
+def schema_text() -> str:
+    """Return the text of the JSON Schema that editors complete and check the configuration with."""
+    import json
+
+    from golive_redis.schema import schema
+
+    return json.dumps(schema(), indent=1) + "\n"
 
 
 def keyset_text(principals: list[KeyFile], approvers: int = 1) -> str:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
 
 _ANSI = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
@@ -60,15 +64,31 @@ class Output:
             return
         write(sys.stdout, _drawn(headers, rows) if self.terminal else plain(headers, rows))
 
+    def live(self) -> Live:
+        """Return a view on this terminal that `drawing` can be shown on, again and again."""
+        from rich.console import Console
+        from rich.live import Live
+
+        return Live(console=Console(highlight=False), auto_refresh=False)
+
+    def drawing(self, headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
+        """Return a table to be drawn on a terminal."""
+        return _table(headers, rows)
+
     def note(self, text: str) -> None:
         """Print a line on stderr that is no result: progress, advice, a warning."""
         write(sys.stderr, clean(text) + "\n")
 
-    def fail(self, reason: str, message: str, hint: str = "") -> None:
+    def fail(
+        self, reason: str, message: str, hint: str = "", findings: Sequence[object] = ()
+    ) -> None:
         """Print an error: on stderr, or as `{"error": ...}` on stdout with `--json`."""
         if self.as_json:
+            error: dict[str, object] = {"reason": reason, "message": message, "hint": hint}
+            if findings:
+                error["findings"] = findings
             try:
-                self.result({"error": {"reason": reason, "message": message, "hint": hint}})
+                self.result({"error": error})
             except OSError:  # stdout may be what failed; then it is said on stderr
                 pass
             else:
@@ -118,9 +138,8 @@ def plain(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
     )
 
 
-def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
+def _table(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -133,8 +152,14 @@ def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
                 for cell in row
             )
         )
+    return table
+
+
+def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
+    from rich.console import Console
+
     console = Console(highlight=False)
     # Captured, because rich ends the process by itself when its reader went away.
     with console.capture() as captured:
-        console.print(table)
+        console.print(_table(headers, rows))
     return captured.get()

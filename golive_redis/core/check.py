@@ -14,6 +14,14 @@ import msgspec
 from golive_redis.core.expectation import Expectation
 from golive_redis.core.record import Duration, Strict
 
+# The checks that the product itself knows by name.
+DATABASE = "check_database_redis"
+WORKERS = "check_workers"
+KEYS = "check_keys"
+RISK = "check_risk_system"
+ESS = "check_ess"
+TESTNET = "check_testnet_history"
+
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]

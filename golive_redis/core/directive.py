@@ -115,6 +115,7 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
         max_ttl_ms: A longer PTTL of the key than this is invalid (somebody tampered with it).
         keeps: Identities of the restrictions that stay in force.
         report: Identity of the preflight report, if there was one.
+        policy: Digest of the policy under which it was issued (`Config.policy_digest`).
         prev: Identity of the directive before this one; None for the first.
     """
 
@@ -133,6 +134,7 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: Text
     ticket: Text
     report: Identity | None
+    policy: Identity
     prev: Identity | None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from golive_redis.core.record import Ms, Name, Record, Strict, Text, decodable
+from golive_redis.core.record import Identity, Ms, Name, Record, Strict, Text, decodable
 
 
 class Outcome(StrEnum):
@@ -43,10 +43,16 @@ class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @decodable
 class Report(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The signed result of a preflight."""
+    """The signed result of a preflight.
+
+    Attributes:
+        policy: Digest of the policy under which it was made.
+        findings: What each check found.
+    """
 
     KIND: ClassVar[str] = "report"
 
+    policy: Identity
     findings: Annotated[list[Finding], msgspec.Meta(min_length=1, max_length=64)]
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -35,6 +36,8 @@ class Role(StrEnum):
 class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     roles: Annotated[list[Role], msgspec.Meta(min_length=1, max_length=8)]
     keys: Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]
+    # YAML reads 2027-01-31 as a date and "2027-01-31" as text; both mean the end of that day, UTC.
+    expires: Any = None
 
 
 @decodable
@@ -45,12 +48,17 @@ class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class TrustedKey(msgspec.Struct, frozen=True):
-    """One public key with the principal it speaks for."""
+    """One public key with the principal it speaks for.
+
+    Attributes:
+        expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.
+    """
 
     keyid: str
     principal: str
     roles: frozenset[Role]
     public: Ed25519PublicKey
+    expires: str | None = None
 
     def holds(self, role: Role) -> bool:
         """Tell whether this key may sign for `role`."""
@@ -131,7 +139,10 @@ def parse_keyset(value: Any) -> Keyset:
             public = Ed25519PublicKey.from_public_bytes(raw)
         except ValueError as error:
             raise ConfigError(f"keyset: a key of {name} is not a valid Ed25519 key") from error
-        keys[keyid] = TrustedKey(keyid, name, frozenset(file.principals[name].roles), public)
+        principal = file.principals[name]
+        keys[keyid] = TrustedKey(
+            keyid, name, frozenset(principal.roles), public, _expiry(name, principal.expires)
+        )
     keyset = Keyset(file.version, keys, dict(file.thresholds))
     for role, needed in file.thresholds.items():
         if role is not Role.APPROVER and needed > 1:
@@ -152,3 +163,11 @@ def _listed(principals: Mapping[str, _Principal]) -> Iterable[tuple[str, bytes]]
     for name, principal in principals.items():
         for text in principal.keys:
             yield name, decode_public(text)
+
+
+def _expiry(name: str, value: object) -> str | None:
+    if value is not None and not re.fullmatch(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", str(value)):
+        raise ConfigError(
+            f"keyset: expires of {name} is {str(value)[:40]!r}", hint="write it as 2027-01-31"
+        )
+    return None if value is None else str(value)

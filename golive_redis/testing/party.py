@@ -123,6 +123,7 @@ class Party:
             "max_ttl_ms": 25_000,
             "keeps": [],
             "report": None,
+            "policy": "0" * 64,
         }
         return seal(Grant(**self._fields(by, _DIRECTIVE, defaults, fields)), *self._signers(by))
 

@@ -22,11 +22,20 @@ import fibers
 from checker import Checker
 from model import Data, Server
 from nodes import HeartbeatHost, Node, SimFile, Worker
-from people import Person, SimAddress, SimSpool, preflight, remembered
+from people import Person, SimAddress, SimSpool, no_checks, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimStore
 
-from golive_redis import activation, control, heartbeat, operator, revoke, spool, stopping
+from golive_redis import (
+    activation,
+    control,
+    heartbeat,
+    operator,
+    preflight,
+    revoke,
+    spool,
+    stopping,
+)
 from golive_redis.core.policy import TIMINGS
 
 
@@ -39,7 +48,7 @@ class Loud(logging.Logger):
 
 LOUD = Loud("golive_redis.simulated")
 # The modules that wait, and what they find in place of the machine they would run on.
-BLOCKING = (activation, control, heartbeat, operator, revoke, spool, stopping)
+BLOCKING = (activation, control, heartbeat, operator, preflight, revoke, spool, stopping)
 SIMULATED: dict[str, Any] = {
     "Address": SimAddress,
     "Courier": lambda *_: None,
@@ -49,7 +58,7 @@ SIMULATED: dict[str, Any] = {
     "StateFile": SimFile,
     "Store": SimStore,
     "clock": fibers.SimClock,
-    "preflight": preflight,
+    "run": no_checks,  # of the preflight
     "seal": seal_known,
     "secrets": fibers.SimSecrets,
     "threading": fibers.SimThreading,

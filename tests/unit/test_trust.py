@@ -175,7 +175,7 @@ def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
     }
     passed = Finding(check="redis", outcome=Outcome.PASS, explain="")
     unknown = Finding(check="disk", outcome=Outcome.UNKNOWN, explain="no answer")
-    report = Report(**common, by="alice", findings=[passed, unknown])
+    report = Report(**common, by="alice", policy="0" * 64, findings=[passed, unknown])
     verified = PARTY.trust.report(seal(report, PARTY.signers["alice"])).record
     assert not verified.passed  # unknown counts as fail
     with pytest.raises(RecordError):

@@ -18,6 +18,7 @@ from typing import Any
 from golive_redis import clock, config
 from golive_redis.heartbeat import Heartbeat
 from golive_redis.store.connect import Address
+from golive_redis.triggers import Triggers
 
 
 def tell(**line: Any) -> None:
@@ -47,6 +48,10 @@ def main() -> None:
         right, off_ms = clock.wall_ms, options["wall_off_ms"]
         clock.wall_ms = lambda: right() + off_ms
     trust = loaded.trust()
+
+    def say(text: str) -> None:
+        tell(event="say", at_ns=clock.now_ns(), text=text)
+
     heartbeat = Heartbeat(
         name=name,
         trust=trust,
@@ -54,14 +59,17 @@ def main() -> None:
         signer=loaded.signer("heartbeat", trust.keyset, name=name),
         address=Address.of(loaded),
         state_dir=loaded.state_dir,
-        say=lambda text: tell(event="say", at_ns=clock.now_ns(), text=text),
+        say=say,
     )
+    triggers = Triggers(loaded, heartbeat, say)
+    triggers.start()
     signal.signal(signal.SIGTERM, lambda *_: heartbeat.stop())
     threading.Thread(target=obey, args=(heartbeat,), daemon=True).start()
     threading.Thread(
         target=lambda: heartbeat.ready.wait() and tell(event="ready", pid=os.getpid()), daemon=True
     ).start()
     heartbeat.run()
+    triggers.stop()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""Numbers from the workers' presence: who is there, on which version, and what became of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from golive_redis.core.check import FleetValue
+from golive_redis.store.connect import Address
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Presence, Store
+
+TIMEOUT_MS = 1_000.0
+
+Counts = dict[str, tuple[int, int]]
+
+
+class Fleet:
+    """The workers as their presence tells; remembers the last look, for what is counted between two.
+
+    Args:
+        address: Where Redis is.
+        namespace: Which switch.
+        policy: Digest of this host's policy.
+    """
+
+    def __init__(self, address: Address, namespace: str, policy: str) -> None:
+        self._address = address
+        self._keyspace = Keyspace(namespace)
+        self._policy = policy
+        self._first: frozenset[str] | None = None
+        self._before: Counts | None = None
+
+    def value(self, wanted: FleetValue) -> int | Decimal:
+        """Return one of the numbers.
+
+        Raises:
+            StoreError: Redis cannot be asked; the check is unknown.
+        """
+        alive = self._alive()
+        match wanted:
+            case FleetValue.WORKERS:
+                return len(alive)
+            case FleetValue.VERSIONS:
+                return len({item.fields.get("version", "") for item in alive})
+            case FleetValue.POLICIES:
+                return sum(item.fields.get("policy", "") != self._policy for item in alive)
+            case FleetValue.CHANGED:
+                return self._changed(alive)
+            case FleetValue.REJECTED:
+                return self._rejected(alive)
+            case FleetValue.UNPERMITTED:
+                return sum(max(0, _count(item, "sent") - _count(item, "permits")) for item in alive)
+
+    def _alive(self) -> list[Presence]:
+        link = self._address.link(timeout_ms=TIMEOUT_MS, name="golive-check")
+        try:
+            link.open()
+            return [item for item in Store(link, self._keyspace).workers() if item.alive]
+        finally:
+            link.close()
+
+    def _changed(self, alive: Sequence[Presence]) -> int:
+        """Count who came or went since the first look; a restarted worker is the same worker."""
+        names = frozenset(item.name for item in alive)
+        if self._first is None:
+            self._first = names
+        return len(names ^ self._first)
+
+    def _rejected(self, alive: Sequence[Presence]) -> Decimal:
+        """Return the rejected fraction of what was sent since the last look; 0 when nothing was."""
+        now = {item.instance: (_count(item, "sent"), _count(item, "rejected")) for item in alive}
+        before, self._before = self._before, now
+        if before is None:
+            return Decimal(0)
+        sent = sum(now[key][0] - before.get(key, (0, 0))[0] for key in now)
+        rejected = sum(now[key][1] - before.get(key, (0, 0))[1] for key in now)
+        if sent <= 0:  # a rejection that came after its order was counted is one of nothing
+            return Decimal(1 if rejected > 0 else 0)
+        return Decimal(rejected) / Decimal(sent)
+
+
+def _count(item: Presence, name: str) -> int:
+    text = item.fields.get(name, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0

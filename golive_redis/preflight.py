@@ -1,0 +1,217 @@
+"""The preflight: which checks an activation needs, their answers, and the signed report of them.
+
+A check is built in, configured under `checks`, or both; then all of it must pass. What nobody
+configured and what nobody could answer is unknown, and unknown counts as failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.checks import ask, runner
+from golive_redis.checks.database import check_database_redis
+from golive_redis.checks.fleet import Fleet
+from golive_redis.checks.keys import check_keys
+from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WORKERS
+from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, Signer, Verified, seal
+from golive_redis.core.evidence import Evidence
+from golive_redis.core.finding import Finding, Outcome, Report
+from golive_redis.core.policy import Policy
+from golive_redis.core.record import duration_ms
+from golive_redis.errors import RefusedError
+from golive_redis.operator import Operator
+
+# A report from a clock this far ahead is still of now.
+FUTURE_MS = 30_000
+
+Told = Callable[[Finding], None]
+
+
+class PreflightFailedError(RefusedError):
+    """The preflight did not pass.
+
+    Attributes:
+        findings: All of them, also those that passed.
+    """
+
+    reason = "preflight-failed"
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        failed = [item for item in findings if item.outcome is not Outcome.PASS]
+        super().__init__(
+            "preflight failed: " + "; ".join(f"{item.check}: {item.explain}" for item in failed),
+            hint="`golive preflight` runs the checks alone",
+        )
+        self.findings = tuple(findings)
+
+
+def nobody(_: Finding) -> None:
+    """Tell nobody."""
+
+
+def required(policy: Policy) -> list[str]:
+    """Return the names of all checks that an activation needs, each once.
+
+    Those of the policy come first, then the gates that it demands; that the workers agree and that
+    no key is about to expire is always asked.
+    """
+    gates = {
+        RISK: policy.require_risk_state is not None,
+        ESS: policy.require_ess_inactive,
+        TESTNET: policy.require_testnet_history,
+        WORKERS: True,
+        KEYS: True,
+    }
+    wanted = [*policy.required_preflight, *(name for name, is_wanted in gates.items() if is_wanted)]
+    return list(dict.fromkeys(wanted))
+
+
+def known(operator: Operator) -> list[str]:
+    """Return the names of all checks: what is required, what is configured, what is built in."""
+    configured = operator.config.evidence().checks
+    return list(dict.fromkeys([*required(operator.policy), DATABASE, *configured]))
+
+
+def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) -> list[Finding]:
+    """Run the checks at the same time.
+
+    Args:
+        operator: At work.
+        only: These alone; they need not be required.
+        told: Told of each finding as it comes.
+
+    Returns:
+        The findings in the order of the names.
+
+    Raises:
+        ConfigError: The sections about evidence cannot be used.
+        RefusedError: `only` names a check that does not exist.
+    """
+    evidence = operator.config.evidence()
+    names = required(operator.policy)
+    known = list(dict.fromkeys([*names, *evidence.checks]))
+    missing = [name for name in only if name not in known]
+    if missing:
+        raise RefusedError(
+            f"no check is called {missing[0]!r}", hint=f"there are {', '.join(known)}"
+        )
+    chosen = list(only) or names
+    found = {name: _check(operator, evidence, name) for name in chosen}
+    checks = {name: check for name, check in found.items() if check is not None}
+    return runner.run(checks, chosen, told=told)
+
+
+def surroundings(operator: Operator) -> ask.Surroundings:
+    """Return what a source may look at from here."""
+    config = operator.config
+    return ask.Surroundings(
+        folder=config.path.parent,
+        environ=config.environ,
+        address=operator.address,
+        fleet=Fleet(operator.address, operator.trust.namespace, config.policy_digest),
+    )
+
+
+def _check(operator: Operator, evidence: Evidence, name: str) -> Callable[[], Finding] | None:
+    """Return what answers a check: what is built in, what is configured, or both."""
+    questions = evidence.questions(name, operator.policy)
+    parts: list[Callable[[], Finding]] = []
+    if questions:
+        parts.append(partial(ask.finding, name, questions, surroundings(operator)))
+    if name == DATABASE:
+        parts.append(partial(check_database_redis, operator.address, operator.keyspace))
+    if name == KEYS:
+        parts.append(
+            partial(check_keys, operator.trust.keyset, clock.wall_ms(), _window_ms(operator))
+        )
+    if not parts:
+        return None
+    return lambda: combined(name, [part() for part in parts])
+
+
+def _window_ms(operator: Operator) -> int:
+    return operator.policy.window_minutes * 60_000
+
+
+_RANK = {Outcome.PASS: 0, Outcome.UNKNOWN: 1, Outcome.FAIL: 2}
+
+
+def combined(name: str, findings: Sequence[Finding]) -> Finding:
+    """Return several findings as one: the worst of them, with all facts."""
+    worst = max(findings, key=lambda item: _RANK[item.outcome])
+    if len(findings) == 1:
+        return worst
+    said = [item.explain for item in findings if item.outcome is worst.outcome]
+    facts = {key: value for item in findings for key, value in item.facts.items()}
+    return msgspec.structs.replace(
+        worst, check=name, explain="; ".join(said)[:500], facts=dict(list(facts.items())[:32])
+    )
+
+
+# -- the report ----------------------------------------------------------------------------------
+
+
+def signed(operator: Operator, signer: Signer, findings: Sequence[Finding]) -> Verified[Report]:
+    """Sign a report. Where it is too long for an envelope, it loses facts, then words."""
+    for facts, words in ((True, 500), (False, 200), (False, 60), (False, 0)):
+        raw = seal(_report(operator, signer, _cut(findings, facts=facts, words=words)), signer)
+        if len(raw) <= MAX_ENVELOPE_BYTES:
+            break
+    return operator.trust.report(raw)
+
+
+def _cut(findings: Sequence[Finding], *, facts: bool, words: int) -> list[Finding]:
+    return [
+        msgspec.structs.replace(
+            item, facts=item.facts if facts else {}, explain=item.explain[:words]
+        )
+        for item in findings
+    ]
+
+
+def _report(operator: Operator, signer: Signer, findings: list[Finding]) -> Report:
+    return Report(
+        namespace=operator.trust.namespace,
+        environment=operator.trust.environment,
+        keyset_version=operator.trust.keyset.version,
+        issued_at_ms=clock.wall_ms(),
+        by=signer.principal,
+        policy=operator.config.policy_digest,
+        findings=findings,
+    )
+
+
+def accepted(operator: Operator, raw: bytes) -> Verified[Report]:
+    """Return a signed report, if an activation may rest on it.
+
+    Raises:
+        RecordError: It is no report, or nobody who may sign one has signed it.
+        RefusedError: It failed, is too old, was made under another policy, or lacks a check.
+    """
+    report = operator.trust.report(raw)
+    record = report.record
+    age_ms = clock.wall_ms() - record.issued_at_ms
+    limit = operator.policy.preflight_max_age
+    if not -FUTURE_MS <= age_ms <= duration_ms(limit):
+        raise RefusedError(
+            f"the report is {age_ms / 1000:.0f} s old; preflight_max_age is {limit}",
+            hint="run `golive preflight --out FILE` again",
+        )
+    if record.policy != operator.config.policy_digest:
+        raise RefusedError(
+            f"the report was made under another policy than {operator.config.path}",
+            hint="run `golive preflight --out FILE` with this configuration",
+        )
+    lacking = set(required(operator.policy)) - {item.check for item in record.findings}
+    if lacking:
+        raise RefusedError(
+            f"the report lacks {', '.join(sorted(lacking))}",
+            hint="run `golive preflight --out FILE` without --only",
+        )
+    if not record.passed:
+        raise PreflightFailedError(record.findings)
+    return report
