@@ -185,8 +185,14 @@ def test_the_example_keyset_asks_for_two_approvers_and_has_no_private_keys():
     assert list((ROOT / "config").rglob("*.pem")) == []
 
 
-def test_the_example_configuration_is_the_one_that_init_writes():
+def test_the_example_configuration_is_the_one_that_init_writes_and_the_evidence():
     text = (ROOT / "config" / "go_live.yaml").read_text()
     assert text.startswith("# An example, for reading.")
     written = config_text("production", "redis://127.0.0.1:6379/0", "alice", "workers")
-    assert text.endswith(written)
+    own = written.partition("\n# Checks of your own")[0].splitlines()
+    differ = {line for line in own if line not in text.splitlines()}
+    assert differ == {
+        "required_preflight: [check_database_redis]",
+        "  # revoker: keys/revoker.pem               # a key that can only stop, for `golive revoke`",
+    }
+

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from golive_cli.init import schema_text
+from golive_cli.init import config_text, schema_text
 from golive_redis import config as configuration
 from golive_redis.schema import schema
 
@@ -58,7 +58,7 @@ def test_the_example_fits_and_a_mistake_does_not():
 
 @pytest.mark.parametrize(("name", "text"), examples(), ids=[name for name, _ in examples()])
 def test_each_example_of_evidence_on_a_page_loads_and_fits(name, text, tmp_path):
-    base = (ROOT / "config" / "go_live.yaml").read_text()
+    base = config_text("production", "redis://127.0.0.1:6379/0", "alice", "workers")
     path = tmp_path / "go_live.yaml"
     path.write_text(f"{base}\n{text}")
     configuration.load(path, environ={}).evidence()
