@@ -116,12 +116,15 @@ def surroundings(operator: Operator) -> ask.Surroundings:
     )
 
 
-def _check(operator: Operator, evidence: Evidence, name: str) -> Callable[[], Finding] | None:
+def _check(operator: Operator, evidence: Evidence, name: str) -> runner.Check | None:
     """Return what answers a check: what is built in, what is configured, or both."""
     questions = evidence.questions(name, operator.policy)
     parts: list[Callable[[], Finding]] = []
+    deadline_ms = runner.DEADLINE_MS
     if questions:
-        parts.append(partial(ask.finding, name, questions, surroundings(operator)))
+        configured = ask.check(name, questions, surroundings(operator))
+        parts.append(configured.find)
+        deadline_ms += configured.deadline_ms
     if name == DATABASE:
         parts.append(partial(check_database_redis, operator.address, operator.keyspace))
     if name == KEYS:
@@ -130,7 +133,7 @@ def _check(operator: Operator, evidence: Evidence, name: str) -> Callable[[], Fi
         )
     if not parts:
         return None
-    return lambda: combined(name, [part() for part in parts])
+    return runner.Check(lambda: combined(name, [part() for part in parts]), deadline_ms)
 
 
 def _window_ms(operator: Operator) -> int:
