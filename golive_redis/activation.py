@@ -8,8 +8,8 @@ import msgspec
 
 from golive_redis import clock, ledger
 from golive_redis.checks import runner
-from golive_redis.checks.redis import NAME as REDIS_CHECK
-from golive_redis.checks.redis import check_database_redis
+from golive_redis.checks.database import NAME as REDIS_CHECK
+from golive_redis.checks.database import check_database_redis
 from golive_redis.control import Say, put_grant, quiet, send_spool
 from golive_redis.core.beat import ISSUED_TOLERANCE_MS
 from golive_redis.core.directive import (
@@ -47,7 +47,9 @@ class Activated(msgspec.Struct, frozen=True):
 
 def preflight(operator: Operator) -> list[Finding]:
     """Run the checks that the policy requires, then its gates."""
-    checks = {REDIS_CHECK: lambda: check_database_redis(operator.address, operator.keyspace)}
+    checks = {
+        REDIS_CHECK: runner.Check(lambda: check_database_redis(operator.address, operator.keyspace))
+    }
     return runner.run(checks, operator.policy.required_preflight) + runner.gates(operator.policy)
 
 

@@ -102,7 +102,16 @@ def _ask(environment: str) -> None:
 
 def _findings(findings: Sequence[Finding]) -> list[FindingResult]:
     return [
-        FindingResult(item.check, item.outcome, item.explain, dict(item.facts), item.took_ms)
+        FindingResult(
+            item.check,
+            item.outcome,
+            item.explain,
+            dict(item.facts),
+            item.took_ms,
+            item.value,
+            item.expected,
+            item.warning,
+        )
         for item in findings
     ]
 
