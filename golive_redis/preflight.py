@@ -101,7 +101,7 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
         )
     chosen = list(only) or names
     found = {name: _check(operator, evidence, name) for name in chosen}
-    checks = {name: check for name, check in found.items() if check is not None}
+    checks = {name: runner.Check(check, 60_000) for name, check in found.items() if check is not None}
     return runner.run(checks, chosen, told=told)
 
 

@@ -145,7 +145,7 @@ class _Sampler:
 
     def _sample(self) -> Finding:
         name = self._name
-        check = {name: lambda: ask.finding(name, self._questions, self._where)}
+        check = {name: ask.check(name, self._questions, self._where)}
         return runner.run(check, [name])[0]
 
     def _tell(self, found: Finding) -> None:

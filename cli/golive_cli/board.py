@@ -91,6 +91,6 @@ def _line(item: Finding) -> list[Piece]:
 def finding_results(findings: Sequence[Finding]) -> list[FindingResult]:
     """Return findings as `--json` shows them."""
     return [
-        FindingResult(item.check, item.outcome, item.explain, dict(item.facts), item.took_ms)
+        FindingResult(item.check, item.outcome, item.explain, dict(item.facts), item.took_ms, item.value, item.expected, item.warning)
         for item in findings
     ]

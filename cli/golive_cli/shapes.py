@@ -126,6 +126,9 @@ class FindingResult(msgspec.Struct):
     explain: str
     facts: dict[str, str]
     took_ms: int
+    value: str
+    expected: str
+    warning: bool
 
 
 class PreflightResult(msgspec.Struct):

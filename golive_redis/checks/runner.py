@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from golive_redis import clock
+from golive_redis.checks.attempt import Work, said_by, side_by_side
 from golive_redis.core.finding import Finding, Outcome
 from golive_redis.core.policy import Policy
+from golive_redis.core.record import wording
+from golive_redis.errors import ConfigError
 
 DEADLINE_MS = 5_000.0
 
-Check = Callable[[], Finding]
+Told = Callable[[Finding], None]
 
 
-def run(checks: Mapping[str, Check], required: Sequence[str]) -> list[Finding]:
-    """Run the required checks at the same time, in the order of `required`.
+class Check(msgspec.Struct, frozen=True):
+    """A check that can be run.
 
-    A name that nobody provides, a check that raises, and one that takes over 5 s are `unknown`,
-    which counts as a failure.
+    Attributes:
+        find: Returns what it found.
+        deadline_ms: Later than this is unknown.
     """
-    runs = [_Run(name, checks.get(name)) for name in required]
-    return [item.finding() for item in runs]
+
+    find: Callable[[], Finding]
+    deadline_ms: float = DEADLINE_MS
+
+
+def run(
+    checks: Mapping[str, Check], required: Sequence[str], told: Told | None = None
+) -> list[Finding]:
+    """Run the required checks at the same time.
+
+    A name that nobody provides, a check that raises, and one that takes longer than its deadline are
+    `unknown`, which counts as a failure.
+
+    Args:
+        checks: By name.
+        required: Names of those to run.
+        told: Told each finding as it ends, on the caller's thread.
+
+    Returns:
+        The findings in the order of `required`.
+    """
+    began_ms = clock.now_ms()
+    works = [Work(name, *_how(checks.get(name))) for name in required]
+    found: dict[int, Finding] = {}
+    for at, result in side_by_side(works):
+        took_ms = int(clock.now_ms() - began_ms)
+        found[at] = _finding(required[at], result, took_ms)
+        if told is not None:
+            told(found[at])
+    return [found[at] for at in range(len(required))]
+
+
+def _how(check: Check | None) -> tuple[Callable[[], Finding], float]:
+    return (_nobody, DEADLINE_MS) if check is None else (check.find, check.deadline_ms)
+
+
+def _nobody() -> Finding:
+    raise ConfigError("no check of that name is configured", hint="write it under `checks`")
+
+
+def _finding(name: str, result: Finding | BaseException, took_ms: int) -> Finding:
+    if isinstance(result, Finding):
+        return msgspec.structs.replace(result, check=name, took_ms=took_ms)
+    return Finding(
+        check=name, outcome=Outcome.UNKNOWN, explain=wording(said_by(result)), took_ms=took_ms
+    )
 
 
 def gates(policy: Policy) -> list[Finding]:
@@ -42,34 +89,3 @@ def gates(policy: Policy) -> list[Finding]:
         for name, is_wanted in wanted.items()
         if is_wanted
     ]
-
-
-class _Run:
-    def __init__(self, name: str, check: Check | None) -> None:
-        self._name = name
-        self._started = clock.now_ms()
-        self._finding: Finding | None = None
-        self._thread: threading.Thread | None = None
-        if check is None:
-            self._finding = self._unknown("no check of that name exists in this version")
-            return
-        self._thread = threading.Thread(
-            target=self._work, args=(check,), name=f"golive-check-{name}", daemon=True
-        )
-        self._thread.start()
-
-    def _work(self, check: Check) -> None:
-        try:
-            found = check()
-            took_ms = int(clock.now_ms() - self._started)
-            self._finding = msgspec.structs.replace(found, check=self._name, took_ms=took_ms)
-        except Exception as error:  # noqa: BLE001  (a check may fail in any way; all are unknown)
-            self._finding = self._unknown(f"{type(error).__name__}: {error}"[:400])
-
-    def finding(self) -> Finding:
-        if self._thread is not None:
-            self._thread.join(max(0.0, DEADLINE_MS - (clock.now_ms() - self._started)) / 1000)
-        return self._finding or self._unknown(f"no answer within {DEADLINE_MS / 1000:.0f} s")
-
-    def _unknown(self, text: str) -> Finding:
-        return Finding(check=self._name, outcome=Outcome.UNKNOWN, explain=text)

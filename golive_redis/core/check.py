@@ -12,7 +12,11 @@ from typing import Annotated
 import msgspec
 
 from golive_redis.core.expectation import Expectation
-from golive_redis.core.record import Duration, Strict
+from golive_redis.core.record import Duration, Strict, duration_ms
+
+MIN_DEADLINE_MS = 10
+# Longer than anybody waits for a preflight; a heartbeat has long acted on `unknown` by then.
+MAX_DEADLINE_MS = 600_000
 
 # The checks that the product itself knows by name.
 DATABASE = "check_database_redis"
@@ -25,6 +29,13 @@ TESTNET = "check_testnet_history"
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+# RFC 6901: empty, or reference tokens that each begin with a slash; ~ only as ~0 and ~1.
+Pointer = Annotated[str, msgspec.Meta(pattern=r"^(/([^~/]|~[01])*)*\Z", max_length=512)]
+
+
+def _web(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("url begins with http:// or https://")
 
 
 class Method(StrEnum):
@@ -37,22 +48,24 @@ class Method(StrEnum):
 class HttpSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A URL. The value is the status, unless one of `json`, `header`, `latency`, `clock` is set.
 
+    These four need a 2xx. A redirect is not followed: its 3xx is the status.
+
     Attributes:
-        json: JSON Pointer (RFC 6901) into the answer of a 2xx; `""` is the whole document.
+        json: JSON Pointer (RFC 6901) into the answer; `""` is the whole document.
         header: Name of a response header.
         latency: The value is the ms until the whole answer was there.
         clock: JSON Pointer to a time (Unix s or ms, or ISO 8601): the value is how many ms it
-            differs from this host's clock at the middle of the request.
+            differs from this host's clock at the middle of the request, either way.
         bearer_env: Variable with a token for `Authorization: Bearer`.
         ca: PEM file of the authority to trust, instead of the system's. Always verified.
     """
 
     url: Url
     method: Method = Method.GET
-    json: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    json: Pointer | None = None
     header: Short | None = None
     latency: bool = False
-    clock: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    clock: Pointer | None = None
     bearer_env: Variable | None = None
     ca: Short | None = None
 
@@ -65,10 +78,9 @@ class HttpSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ]
         if sum(chosen) > 1:
             raise ValueError("http takes one of json, header, latency and clock")
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError("http.url begins with http:// or https://")
+        _web(self.url)
         if self.method is Method.HEAD and (self.json is not None or self.clock is not None):
-            raise ValueError("http.method HEAD has no body to look into")
+            raise ValueError("method HEAD has no body to look into")
 
 
 class RedisSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,9 +120,15 @@ class PrometheusSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=
     bearer_env: Variable | None = None
     ca: Short | None = None
 
+    def __post_init__(self) -> None:
+        _web(self.url)
+
 
 class SqlSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One value of a read-only query through SQLAlchemy; the URL stands in a variable or here."""
+    """One value of a read-only query through SQLAlchemy; the URL stands in a variable or here.
+
+    PostgreSQL (`postgresql://`) and SQLite (`sqlite:///FILE`, relative to the configuration).
+    """
 
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
     url: Url | None = None
@@ -138,11 +156,13 @@ class FileSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         value: JSON Pointer (RFC 6901); in CSV `/<row>/<column>`, where row `-1` is the last one.
         rows: The value is the number of rows of a CSV, or of entries of a list.
         modified: The value is the time of the last change.
+
+    A text file is its text without the line break at the end.
     """
 
     path: Short
     format: Format | None = None
-    value: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    value: Pointer | None = None
     rows: bool = False
     modified: bool = False
 
@@ -162,7 +182,7 @@ class CommandSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     argv: Annotated[list[Short], msgspec.Meta(min_length=1, max_length=64)]
     stdout: bool = False
-    json: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    json: Pointer | None = None
 
     def __post_init__(self) -> None:
         if self.stdout and self.json is not None:
@@ -170,7 +190,11 @@ class CommandSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class PythonSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A function of a firm's own, by the name of its entry point in the group `golive.checks`."""
+    """A function of a firm's own, by the name of its entry point in the group `golive.checks`.
+
+    It runs in a Python of its own, which can be ended, with `arguments` as keyword arguments. The
+    value is what it returns: anything JSON can say, or a datetime with a zone.
+    """
 
     name: Short
     arguments: dict[str, str | int | float | bool] = {}
@@ -216,26 +240,30 @@ class Question(Expectation, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     deadline: Duration = "5s"
 
     @property
-    def source(self) -> Strict | None:
-        """The one source that is set."""
-        return next((item for item in self._sources() if item is not None), None)
+    def kind(self) -> str:
+        """Name of the one source that is set, as in SOURCES."""
+        return self._set()[0]
 
-    def _sources(self) -> list[Strict | None]:
-        return [
-            self.http,
-            self.redis,
-            self.prometheus,
-            self.sql,
-            self.file,
-            self.command,
-            self.python,
-            self.fleet,
-        ]
+    @property
+    def source(self) -> Strict:
+        """Its settings."""
+        found: Strict = getattr(self, self.kind)
+        return found
+
+    @property
+    def deadline_ms(self) -> int:
+        """The deadline in ms."""
+        return duration_ms(self.deadline)
+
+    def _set(self) -> list[str]:
+        return [name for name in SOURCES if getattr(self, name) is not None]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if sum(item is not None for item in self._sources()) != 1:
-            raise ValueError(f"one source: {', '.join(SOURCES)}")
+        if len(self._set()) != 1:
+            raise ValueError(f"a question has one source: {', '.join(SOURCES)}")
+        if not MIN_DEADLINE_MS <= self.deadline_ms <= MAX_DEADLINE_MS:
+            raise ValueError("deadline is at least 10ms and at most 10m")
 
 
 SOURCES = ("http", "redis", "prometheus", "sql", "file", "command", "python", "fleet")

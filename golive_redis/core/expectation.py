@@ -19,7 +19,10 @@ from golive_redis.core.record import Duration, Strict, duration_ms
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?\Z", re.ASCII)
 # A time further ahead than this is not new: one of the two clocks is wrong.
 MAX_AHEAD_MS = 30_000
-MAX_MATCHED = 65_536
+MAX_MATCHED = 4_096
+# (a+)+ and its like take for ever on text that does not match, and nobody can interrupt `re`: not
+# even the thread that beats would go on. The possessive a++ inside cannot run wild.
+_RUNAWAY = re.compile(r"(?<![*+?}\\])[*+}]\??\)[*+{]")
 
 Scalar = str | int | float | bool
 Number = int | float | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,30})?\Z")]
@@ -34,7 +37,7 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
         at_least: A number, this or more.
         at_most: A number, this or less.
         between: A number, within both ends.
-        matches: Text that this regular expression matches as a whole.
+        matches: Text of at most 4096 characters that this regular expression matches as a whole.
         newer_than: A time, at most this long ago.
         empty: Nothing in it (true), or something (false): text, a list or an object.
         warn_at: A number on the good side of the limit that is worth a warning.
@@ -58,22 +61,33 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     def __post_init__(self) -> None:
         if len(self.stated) > 1:
             raise ValueError(f"one expectation, not {' and '.join(self.stated)}")
-        if self.warn_at is not None and not {"at_least", "at_most"} & set(self.stated):
-            raise ValueError("warn_at belongs to at_least or at_most")
         for bound in (self.at_least, self.at_most, self.warn_at, *(self.between or ())):
             if bound is not None and number(bound) is None:
-                raise ValueError(f"{bound} is no number")
+                raise ValueError(f"{bound} is no number that can be compared")
+        for option in (self.equals, *(self.one_of or ())):
+            if isinstance(option, int | float) and not _comparable(option):
+                raise ValueError(f"{option} is no number that can be compared")
         if self.between is not None and _decimal(self.between[0]) > _decimal(self.between[1]):
             raise ValueError("between: the lower end comes first")
         if self.matches is not None:
-            try:
-                re.compile(self.matches)
-            except re.error as error:
-                raise ValueError(f"matches: {error}") from error
+            _refuse_pattern(self.matches)
+        self._refuse_warning()
+
+    def _refuse_warning(self) -> None:
+        if self.warn_at is None:
+            return
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("warn_at belongs to at_least or at_most")
+        if not _within(self, _decimal(self.warn_at)):
+            raise ValueError(f"warn_at {self.warn_at} is beyond the limit: it would never warn")
 
     def __str__(self) -> str:
-        """Say it as it stands in the YAML, for tables."""
-        return " ".join(f"{name} {getattr(self, name)}" for name in self.stated) or "nothing"
+        """Say it as it stands in the YAML, in at most 80 characters."""
+        if self.between is not None:
+            return f"between {self.between[0]} and {self.between[1]}"
+        if self.one_of is not None:
+            return shown("one_of " + ", ".join(_written(option) for option in self.one_of))
+        return shown(" ".join(f"{name} {_written(getattr(self, name))}" for name in self.stated))
 
 
 EXPECTATIONS = (
@@ -86,6 +100,22 @@ EXPECTATIONS = (
     "newer_than",
     "empty",
 )
+
+
+def _refuse_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"matches: {error}") from error
+    if _RUNAWAY.search(pattern):
+        raise ValueError(
+            "matches: a repetition that ends a repeated group can take for ever; "
+            "make the inner one possessive: (...++)+"
+        )
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -109,6 +139,10 @@ def number(value: object) -> Decimal | None:
     if isinstance(value, int) and abs(value) < 10**30:
         return Decimal(value)
     return Decimal(value) if isinstance(value, str) and _NUMBER.match(value) else None
+
+
+def _comparable(value: object) -> bool:
+    return isinstance(value, bool) or number(value) is not None
 
 
 def _decimal(value: object) -> Decimal:
@@ -150,7 +184,11 @@ def _verdict(text: str, *, good: bool, warning: bool = False) -> Judgement:
 
 def shown(value: object) -> str:
     """Return a value as text of at most 80 characters, for findings and tables."""
-    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, dict | list):  # whose text may be a million times longer
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
+        return "a number of over 30 digits"  # str() refuses the longest ones
+    text = value if isinstance(value, str) else _written(value)
     clean = "".join(char if char.isprintable() else " " for char in text[:200])
     return clean if len(clean) <= 80 else f"{clean[:77]}..."  # noqa: PLR2004  (said above)
 
@@ -208,10 +246,9 @@ def _limits(wanted: Expectation, value: object) -> Judgement:
     found = number(value)
     if found is None:
         return _unknown(f"{shown(value)} is no number")
-    low, high = wanted.between if wanted.between is not None else (wanted.at_least, wanted.at_most)
-    if low is None and high is None:
+    if not wanted.stated:
         return _unknown("no expectation says what it must be")
-    good = (low is None or found >= _decimal(low)) and (high is None or found <= _decimal(high))
+    good = _within(wanted, found)
     warning = wanted.warn_at is not None and (
         found >= _decimal(wanted.warn_at)
         if wanted.at_most is not None
@@ -221,3 +258,8 @@ def _limits(wanted: Expectation, value: object) -> Judgement:
     if good and warning:
         text += f"; warning at {wanted.warn_at}"
     return _verdict(text, good=good, warning=warning)
+
+
+def _within(wanted: Expectation, found: Decimal) -> bool:
+    low, high = wanted.between if wanted.between is not None else (wanted.at_least, wanted.at_most)
+    return (low is None or found >= _decimal(low)) and (high is None or found <= _decimal(high))

@@ -9,6 +9,8 @@ import msgspec
 
 from golive_redis.core.record import Identity, Ms, Name, Record, Strict, Text, decodable
 
+Short = Annotated[str, msgspec.Meta(max_length=80)]
+
 
 class Outcome(StrEnum):
     """What a check found."""
@@ -26,6 +28,9 @@ class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         facts: What was seen, as text; never a secret.
         explain: One sentence for a person, with what to do when it did not pass.
         took_ms: How long it took.
+        value: What was fetched, for tables.
+        expected: What it had to be.
+        warning: It passed, and is close to its limit.
     """
 
     check: Name
@@ -39,6 +44,9 @@ class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         msgspec.Meta(max_length=32),
     ] = {}
     took_ms: Ms = 0
+    value: Short = ""
+    expected: Short = ""
+    warning: bool = False
 
 
 @decodable

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks.redis import check_database_redis
+from golive_redis.checks.database import check_database_redis
 from golive_redis.core.answer import Ask
 from golive_redis.core.finding import Outcome
 from golive_redis.embedded import EmbeddedServer

@@ -1,0 +1,173 @@
+"""Questions are asked: the source fetches a value, the expectation judges it, a finding says both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.checks.attempt import Work, said_by, side_by_side
+from golive_redis.checks.fetched import (
+    Fetched,
+    Surroundings,
+    UnansweredError,
+    masked,
+    secrets_of,
+)
+from golive_redis.checks.reading import time_ms
+from golive_redis.checks.runner import Check
+from golive_redis.core.check import Question, Several
+from golive_redis.core.expectation import Judgement, judge, shown
+from golive_redis.core.finding import Finding, Outcome
+from golive_redis.core.record import wording
+
+__all__ = ["Fetched", "Surroundings", "UnansweredError", "ask", "check", "finding"]
+
+# Beyond the longest deadline: for the threads, and to import a library at the first question.
+GRACE_MS = 2_000
+# Of a deadline for the source, so that it can end what it started, and say itself what was late.
+SHARE = 0.9
+MAX_FACT, MAX_FACT_NAME = 200, 64
+# Each in a module of its name, which is imported when the first question needs it.
+_MODULES = frozenset({"http", "redis", "prometheus", "sql", "file", "command", "python"})
+
+
+def ask(question: Question, where: Surroundings) -> Fetched:
+    """Fetch the value that a question is about.
+
+    Raises:
+        UnansweredError: There is none, or none that could be judged.
+        Exception: Whatever a library raises. Fails closed: all of it is unknown.
+    """
+    if question.kind == "fleet":
+        return Fetched(where.fleet.value(question.fleet.value))
+    if question.kind not in _MODULES:
+        raise UnansweredError(f"nobody here can ask {question.kind}")
+    source = import_module(f"golive_redis.checks.{question.kind}")
+    fetched: Fetched = source.fetch(question.source, where, SHARE * question.deadline_ms)
+    if question.newer_than is None:
+        return fetched
+    return msgspec.structs.replace(
+        fetched,
+        value=None if fetched.value is None else time_ms(fetched.value),
+        series={name: time_ms(value) for name, value in fetched.series.items()},
+    )
+
+
+def check(name: str, questions: Sequence[Question], where: Surroundings) -> Check:
+    """Return a check that the runner can run."""
+    longest_ms = max((question.deadline_ms for question in questions), default=0)
+    return Check(lambda: finding(name, questions, where), longest_ms + GRACE_MS)
+
+
+def finding(name: str, questions: Sequence[Question], where: Surroundings) -> Finding:
+    """Ask all questions of a check side by side; it passes when each of them does.
+
+    A question that fails makes it `fail`, else one that is unknown makes it `unknown`. No questions
+    are no evidence: unknown.
+    """
+    began_ms = clock.now_ms()
+    for kind in {question.kind for question in questions} & _MODULES:
+        import_module(f"golive_redis.checks.{kind}")  # before a deadline runs
+    works = [
+        Work(f"{name}-{at}", partial(_answer, question, where), float(question.deadline_ms))
+        for at, question in enumerate(questions, 1)
+    ]
+    answers: dict[int, _Answer] = {}
+    for at, result in side_by_side(works):
+        answers[at] = (
+            result if isinstance(result, _Answer) else _unanswered(questions[at], where, result)
+        )
+    return _summed(name, [answers[at] for at in range(len(works))], clock.now_ms() - began_ms)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """One question answered: what was seen, without secrets."""
+
+    kind: str
+    judgement: Judgement
+    expected: str
+    value: str = ""
+    facts: dict[str, str] = {}
+    took_ms: float = 0
+
+    @property
+    def severity(self) -> int:
+        """What decides over a check: fail before unknown before pass."""
+        return _SEVERITY.index(self.judgement.outcome)
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether a person should read it although others may decide."""
+        return self.judgement.outcome is not Outcome.PASS or self.judgement.warning
+
+
+_SEVERITY = (Outcome.PASS, Outcome.UNKNOWN, Outcome.FAIL)
+
+
+def _answer(question: Question, where: Surroundings) -> _Answer:
+    began_ms = clock.now_ms()
+    fetched = ask(question, where)
+    took_ms = clock.now_ms() - began_ms
+    judgement, value = _judged(question, fetched)
+    secrets = secrets_of(question.source, where.environ)
+    return _Answer(
+        question.kind,
+        msgspec.structs.replace(judgement, explain=masked(judgement.explain, secrets)),
+        str(question),
+        shown(masked(value, secrets)),
+        {fact: masked(text, secrets) for fact, text in fetched.facts.items()},
+        took_ms,
+    )
+
+
+def _judged(question: Question, fetched: Fetched) -> tuple[Judgement, str]:
+    """Judge the value; of several series the one that decides."""
+    now_ms = clock.wall_ms()
+    if not fetched.series:
+        return judge(question, fetched.value, now_ms=now_ms), shown(fetched.value)
+    decides = min if question.prometheus and question.prometheus.series is Several.ANY else max
+    judged = {name: judge(question, value, now_ms=now_ms) for name, value in fetched.series.items()}
+    name = decides(judged, key=lambda each: _SEVERITY.index(judged[each].outcome))
+    explain = f"{judged[name].explain}: {name}"
+    return msgspec.structs.replace(judged[name], explain=explain), shown(fetched.series[name])
+
+
+def _unanswered(question: Question, where: Surroundings, error: BaseException) -> _Answer:
+    text = masked(said_by(error), secrets_of(question.source, where.environ))
+    return _Answer(question.kind, Judgement(Outcome.UNKNOWN, text), str(question))
+
+
+def _summed(name: str, answers: Sequence[_Answer], took_ms: float) -> Finding:
+    if not answers:
+        return Finding(check=name, outcome=Outcome.UNKNOWN, explain="no question is configured")
+    worst = max(answers, key=lambda answer: answer.severity)
+    value, expected, explain = worst.value, worst.expected, worst.judgement.explain
+    facts = worst.facts
+    if len(answers) > 1:
+        labels = [f"{at} {answer.kind}" for at, answer in enumerate(answers, 1)]
+        notable = [
+            f"{label}: {answer.judgement.explain}"
+            for label, answer in zip(labels, answers, strict=True)
+            if answer.is_notable
+        ]
+        explain = "; ".join(notable) or f"all {len(answers)} questions pass"
+        facts = {
+            label: f"{answer.value}, wanted {answer.expected}, {answer.took_ms:.0f} ms"
+            for label, answer in zip(labels, answers, strict=True)
+        }
+        if worst.severity == 0:
+            value, expected = f"{len(answers)} of {len(answers)}", "all"
+    return Finding(
+        check=name,
+        outcome=worst.judgement.outcome,
+        explain=wording(explain),
+        facts={fact[:MAX_FACT_NAME]: wording(text)[:MAX_FACT] for fact, text in facts.items()},
+        took_ms=int(took_ms),
+        value=value,
+        expected=expected,
+        warning=worst.severity == 0 and any(answer.judgement.warning for answer in answers),
+    )
