@@ -93,7 +93,7 @@ $(MADE):
 
 $(RUN): pyproject.toml $(MADE)
 	@echo "Installing golive-redis into .venv"
-	@$(PIP) --editable '.[all]'
+	@$(PIP) --editable '.[demo]'
 	@touch $@
 
 $(DEV): pyproject.toml $(MADE)

@@ -66,6 +66,7 @@ def halts(switch: lab.Switch, guard: Guard, symbols: Iterable[str]) -> None:
             labels={Label.SYMBOL: symbol},
             mode=Mode.HALTED,
             profile=None,
+            limits=None,
             reason="bench",
             ticket="",
             prev=None,

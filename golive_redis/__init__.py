@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from golive_redis.core.decision import Denial, Intent, Permit, Phase, Reason
-    from golive_redis.core.directive import Limits, Mode, Profile
+    from golive_redis.core.directive import Mode, Profile
+    from golive_redis.core.limits import Limits
     from golive_redis.errors import ConfigError, GoliveError, NotPermittedError
     from golive_redis.guard import Guard, Health
 
@@ -17,7 +18,7 @@ _HOMES = {
     "Guard": "guard",
     "Health": "guard",
     "Intent": "core.decision",
-    "Limits": "core.directive",
+    "Limits": "core.limits",
     "Mode": "core.directive",
     "NotPermittedError": "errors",
     "Permit": "core.decision",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from golive_redis import clock, ledger, preflight
-from golive_redis.control import Say, put_grant, quiet, send_spool
+from golive_redis import clock, ledger, preflight, windows
+from golive_redis.control import CLOSES_FIRST, Say, put_grant, quiet, send_spool
 from golive_redis.core.beat import ISSUED_TOLERANCE_MS
 from golive_redis.core.directive import (
     Grant,
@@ -17,7 +17,7 @@ from golive_redis.core.directive import (
 )
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.finding import Finding, Outcome, Report
-from golive_redis.core.record import MAX_INT, wording
+from golive_redis.core.record import wording
 from golive_redis.errors import (
     RefusedError,
 )
@@ -83,6 +83,7 @@ class Activation:
         self._report: Verified[Report] | None = None
         self._told = told
         self._say = say
+        self._windows = operator.config.evidence().windows
         self.findings: list[Finding] = []
         self.signers: list[Signer] = []
 
@@ -98,6 +99,7 @@ class Activation:
                 f"activation_enabled is false in {operator.config.path}",
                 hint="set it to true there, when this environment is meant to trade",
             )
+        windows.require_open(self._windows, clock.wall_ms())
         self.signers = operator.approvers(self._keys)
         send_spool(operator, self._say)
         reading = operator.read()
@@ -166,10 +168,13 @@ class Activation:
             RefusedError: The store refused it.
         """
         operator = self._operator
+        now = clock.wall_ms()
+        # Asked again: the operator may have taken until after the close to confirm.
+        closes_ms = windows.require_open(self._windows, now)
+        not_after_ms = min(now + self._minutes * 60_000, closes_ms)
         report = self._report or preflight.signed(operator, self.signers[0], self.findings)
         ledger.append(operator.store, report.raw)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
-        now = clock.wall_ms()
         record = Grant(
             namespace=operator.trust.namespace,
             environment=operator.trust.environment,
@@ -184,7 +189,7 @@ class Activation:
             limits=operator.policy.profiles[self._profile],
             # A worker whose clock is a little behind may not find the window closed.
             not_before_ms=now - ISSUED_TOLERANCE_MS,
-            not_after_ms=min(now + self._minutes * 60_000, MAX_INT),
+            not_after_ms=not_after_ms,
             max_ttl_ms=operator.timing.max_ttl_ms,
             keeps=[],
             reason=self._reason,
@@ -194,6 +199,8 @@ class Activation:
             prev=reading.snapshot.last or None,
         )
         grant = operator.trust.grant(seal(record, *self.signers))
+        if not_after_ms == closes_ms:
+            self._say(CLOSES_FIRST)
         rosters = read_rosters(operator.store)
         put_grant(operator, grant, origin=operator.store.server().run_id)
         operator.remember(

@@ -76,7 +76,23 @@ class Config(msgspec.Struct, frozen=True):
             "windows": policy.windows,
             "promotions": policy.promotions,
         }
-        return validate(sections, Evidence, self.path, self.lines)
+        found = validate(sections, Evidence, self.path, self.lines)
+        if found.windows:
+            self._check_zones(found)
+        return found
+
+    def _check_zones(self, evidence: Evidence) -> None:
+        from golive_redis import windows  # noqa: PLC0415  (as above)
+
+        for name, window in evidence.windows.items():
+            if window.time_zone is None:
+                continue
+            try:
+                windows.zone(window.time_zone)
+            except ConfigError as error:
+                line = _line(f"$.windows.{name}.time_zone", self.lines)
+                message = f"{self.path}:{line}: windows.{name}: {error.message}"
+                raise ConfigError(message, hint=error.hint) from error
 
     @property
     def url(self) -> str:

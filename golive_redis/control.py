@@ -1,4 +1,4 @@
-"""Use cases of people within a term: halt, reduce, resume, restore, extend; and putting grants in force.
+"""Use cases of people within a term: halt, reduce, demote, resume, restore, extend; and grants.
 
 Every directive is made from what was just read and verified, and put in force by compare-and-set: of
 two operators at once, one wins and the other is told who and what. A restriction is signed again on
@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from golive_redis import clock, ledger
+from golive_redis import clock, ledger, windows
 from golive_redis.core.barrier import Arrived, Pod
 from golive_redis.core.directive import (
     Grant,
@@ -23,9 +23,11 @@ from golive_redis.core.directive import (
     Restriction,
     RestrictionKind,
     State,
+    smallest,
 )
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.ledger import extend as next_head
+from golive_redis.core.limits import Limits
 from golive_redis.core.record import wording
 from golive_redis.errors import (
     ConfigError,
@@ -45,6 +47,7 @@ from golive_redis.store.store import Status, Step
 MAX_TRIES = 10
 APPLIED_WAIT_MS = 2_000.0
 POLL_MS = 100.0
+CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
 
 Say = Callable[[str], None]
 
@@ -146,6 +149,7 @@ def loosen(
     every: bool = False,
     keys: Sequence[str] = (),
     minutes: int | None = None,
+    say: Say = quiet,
 ) -> Verified[Grant]:
     """Issue a grant within the term: `resume` drops halts, `restore` reductions, `extend` none.
 
@@ -157,46 +161,76 @@ def loosen(
         labels: Drops the restrictions with exactly these labels.
         every: Drops all of that kind, whatever their labels.
         keys: Further key files, up to the threshold.
-        minutes: For `extend`: new length of the window, from now.
+        minutes: For `extend`: new length of the window, from now; the trading windows may end it
+            earlier.
+        say: Told in a sentence what happens.
 
     Raises:
-        RefusedError: Nothing is active, nothing matches, or too few approvers signed.
+        RefusedError: Nothing is active, nothing matches, too few approvers signed, or no trading
+            window is open.
         ConflictError: Another directive came first.
     """
     signers = operator.approvers(keys)
     send_spool(operator, quiet)
     reading = operator.read()
-    state = _active(reading)
+    state = active(reading)
     dropped = _dropped(state, kind, dict(labels or {}), every=every)
     kept = [item for item in state.restrictions if item not in dropped]
-    now = clock.wall_ms()
-    before = state.grant.record
-    not_after = before.not_after_ms if minutes is None else now + minutes * 60_000
-    if not_after < before.not_after_ms:
-        raise RefusedError(
-            "the window would end earlier than it does now",
-            hint="`golive revoke` ends it; a longer --minutes extends it",
-        )
+    changes = {"reason": wording(reason), "ticket": wording(ticket), "report": None}
+    if minutes is None:
+        return put_successor(operator, reading, signers, kept, kind=kind, **changes)
+    end = _extended(operator, state.grant.record, minutes, say)
+    return put_successor(operator, reading, signers, kept, kind=kind, not_after_ms=end, **changes)
+
+
+def put_successor(
+    operator: Operator,
+    reading: Reading,
+    signers: Sequence[Signer],
+    kept: Sequence[Verified[Restriction]],
+    **changes: object,
+) -> Verified[Grant]:
+    """Put a grant in force that follows the one just read, with changes to its fields.
+
+    Raises:
+        ConflictError: Another directive came first.
+    """
     record = msgspec.structs.replace(
-        before,
-        kind=kind,
+        active(reading).grant.record,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
         keyset_version=operator.trust.keyset.version,
-        issued_at_ms=now,
+        issued_at_ms=clock.wall_ms(),
         by=signers[0].principal,
-        not_after_ms=not_after,
         keeps=[item.identity for item in kept],
-        reason=wording(reason),
-        ticket=wording(ticket),
-        report=None,
         prev=reading.snapshot.last or None,
+        **changes,
     )
     grant = operator.trust.grant(seal(record, *signers))
     held = {item.raw for item in kept}
     fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
     put_grant(operator, grant, keeps=fields)
-    operator.remember(grant, not_after_ms=not_after)
+    operator.remember(grant, not_after_ms=record.not_after_ms)
     return grant
+
+
+def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:
+    """Return the new end: after so many minutes, or with the trading windows."""
+    now = clock.wall_ms()
+    wanted = now + minutes * 60_000
+    if wanted < before.not_after_ms:
+        raise RefusedError(
+            "the window would end earlier than it does now",
+            hint="`golive revoke` ends it; a longer --minutes extends it",
+        )
+    closes = windows.require_open(operator.config.evidence().windows, now)
+    if closes <= before.not_after_ms:
+        raise RefusedError(
+            "the term lasts until the trading windows close already: no grant goes past that",
+            hint="activate again when the next one opens",
+        )
+    if closes < wanted:
+        say(CLOSES_FIRST)
+    return min(wanted, closes)
 
 
 def _dropped(
@@ -223,7 +257,13 @@ def _words(labels: Mapping[Label, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in labels.items()) or "all orders"
 
 
-def _active(reading: Reading) -> State:
+def active(reading: Reading) -> State:
+    """Return the term in force.
+
+    Raises:
+        RecordError: Something in the store is refused.
+        RefusedError: Nothing is active.
+    """
     if reading.refused:
         raise RecordError("; ".join(reading.refused), hint="`golive revoke` stops everything")
     if reading.state is None:
@@ -247,8 +287,18 @@ def restrict(
 ) -> Restricted:
     """Issue a restriction with one key, at once, and collect who applied it for at most 2 s.
 
+    Args:
+        operator: At work.
+        kind: Which.
+        reason: For the record.
+        ticket: For the record.
+        labels: The orders that it concerns; none means all.
+        profile: For `demote`: a smaller one than is in force.
+        signer: Who signs; the configured operator when None.
+        say: Told in a sentence what happens.
+
     Raises:
-        RefusedError: Nothing is active, or a label is unknown.
+        RefusedError: Nothing is active, a label is unknown, or the profile is not smaller.
         StoreError: The store did not take it.
     """
     signer = signer or operator.signers(())[0]
@@ -299,7 +349,8 @@ def _put_restriction(
     for _ in range(MAX_TRIES):
         reading = operator.read()
         # Only the term matters here: a broken ledger or counter must not hold up a halt.
-        state = reading.state or _active(reading)
+        state = reading.state or active(reading)
+        limits = None if profile is None else _smaller_limits(operator, state, profile, say)
         record = Restriction(
             namespace=operator.trust.namespace,
             environment=operator.trust.environment,
@@ -312,6 +363,7 @@ def _put_restriction(
             labels=labels,
             mode=mode,
             profile=profile,
+            limits=limits,
             reason=wording(reason),
             ticket=wording(ticket),
             prev=reading.snapshot.active_last or None,
@@ -338,6 +390,26 @@ def _put_restriction(
             return item, _restricted(operator, item, step)
         say(f"{operator.who(step.why)} came first; signing on top of it")
     raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
+
+
+def _smaller_limits(operator: Operator, state: State, profile: Profile, say: Say) -> Limits:
+    if smallest([state.profile, profile]) is state.profile:
+        raise RefusedError(
+            f"the profile in force is {state.profile}: {profile} is not smaller",
+            hint="`golive promote` goes up",
+        )
+    limits = operator.policy.profiles.get(profile)
+    if limits is None:
+        raise RefusedError(
+            f"{operator.config.path} does not define the profile {profile}",
+            hint=f"it has {', '.join(operator.policy.profiles)}",
+        )
+    if limits.currency != state.limits.currency:
+        say(
+            f"{profile} counts in {limits.currency} and the grant in {state.limits.currency}: "
+            "amounts cannot be compared, so no order fits any more"
+        )
+    return limits
 
 
 def _until_known(step: Callable[[], Step]) -> Step:

@@ -31,8 +31,9 @@ from golive_redis.core.decision import (
     Phase,
     Reason,
 )
-from golive_redis.core.directive import Label, Limits, Mode, Profile
+from golive_redis.core.directive import Label, Mode, Profile
 from golive_redis.core.envelope import Signer
+from golive_redis.core.limits import Limits
 from golive_redis.core.policy import Timing
 from golive_redis.core.record import Name, Strict, convert
 from golive_redis.core.trust import Trust
@@ -166,7 +167,7 @@ class Guard(Gate):
 
     @property
     def limits(self) -> Limits | None:
-        """The limits of the grant in force, or None when nothing is."""
+        """What the profile in force allows, or None when nothing is."""
         return self.verdict.limits
 
     def on_stop(self, hook: Hook) -> Hook:

@@ -24,6 +24,7 @@ from golive_redis.core.ledger import Note
 from golive_redis.core.policy import Timing
 from golive_redis.core.pulse import Change, Happening, Pulse
 from golive_redis.core.receipt import Durable, Receipt, Stage
+from golive_redis.core.record import MAX_INT
 from golive_redis.core.trust import Trust
 from golive_redis.courier import Courier
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
@@ -42,6 +43,11 @@ MAX_PUSHED = 1_000
 logger = logging.getLogger("golive_redis.heartbeat")
 
 
+def always(_: int) -> int:
+    """Return when no trading windows close: never."""
+    return MAX_INT
+
+
 class Heartbeat:
     """One heartbeat; `run` returns after `stop`.
 
@@ -52,6 +58,8 @@ class Heartbeat:
         signer: Its key.
         address: Where Redis is.
         state_dir: Where it remembers its latch and term; None remembers nothing.
+        open_until: Given Unix ms, when the trading windows that are open then will have closed; None
+            when they are closed.
         say: Told in a sentence what an operator should know.
 
     Attributes:
@@ -72,6 +80,7 @@ class Heartbeat:
         signer: Signer,
         address: Address,
         state_dir: Path | None,
+        open_until: Callable[[int], int | None] = always,
         say: Callable[[str], None] = logger.info,
     ) -> None:
         if signer.principal != name:
@@ -86,6 +95,8 @@ class Heartbeat:
         self._signer = signer
         self._address = address
         self._say = say
+        self._open_until = open_until
+        self._open = (0, 0)  # the stretch in which the windows are known to be open, in Unix ms
         self._keyspace = Keyspace(trust.namespace)
         self._caller = Caller("heartbeat", name, self.instance)
         self._file = StateFile(state_dir, f"heartbeat-{name}") if state_dir else None
@@ -236,8 +247,10 @@ class Heartbeat:
         }
 
     def _beat(self) -> None:
-        pulse = self._pulse
-        beat = pulse.next_beat(issued_at_ms=clock.wall_ms())
+        pulse, now = self._pulse, clock.wall_ms()
+        if pulse.term is not None and not self._inside(now):
+            self._act(pulse.outside())
+        beat = pulse.next_beat(issued_at_ms=now)
         if beat is None or self._durable is Durable.FAILED:
             return
         step = self._store().beat(
@@ -248,6 +261,20 @@ class Heartbeat:
         else:
             self._say(f"beat refused: {step.why}")
             self._wake.set()
+
+    def _inside(self, now: int) -> bool:
+        """Tell whether a trading window is open; computed once for each stretch.
+
+        Fails closed: what can no longer be computed is closed.
+        """
+        if not self._open[0] <= now < self._open[1]:
+            try:
+                end = self._open_until(now)
+            except ConfigError as error:
+                self._say(f"the trading windows: {error.message}")
+                end = None
+            self._open = (now, end) if end is not None else (0, 0)
+        return self._open[0] <= now < self._open[1]
 
     def _send_spool(self) -> None:
         now = clock.now_ms()
@@ -308,6 +335,8 @@ class Heartbeat:
             self._reassert(item.restriction)
         elif item.change is Change.GONE:
             self._note("out-of-band", item.text)
+        elif item.change is Change.CLOSED:
+            self._note("window", item.text)
 
     def _persist(self) -> None:
         if self._file is None:
@@ -415,5 +444,12 @@ class Heartbeat:
 
 
 _PERSISTED = frozenset(
-    {Change.LATCHED, Change.GONE, Change.SILENCED, Change.ADOPTED, Change.RESTRICTED}
+    {
+        Change.LATCHED,
+        Change.GONE,
+        Change.SILENCED,
+        Change.CLOSED,
+        Change.ADOPTED,
+        Change.RESTRICTED,
+    }
 )

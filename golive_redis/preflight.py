@@ -17,12 +17,12 @@ from golive_redis.checks.database import check_database_redis
 from golive_redis.checks.fleet import Fleet
 from golive_redis.checks.keys import check_keys
 from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WORKERS
-from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, Signer, Verified, seal
+from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.evidence import Evidence
 from golive_redis.core.finding import Finding, Outcome, Report
 from golive_redis.core.policy import Policy
 from golive_redis.core.record import duration_ms
-from golive_redis.errors import RefusedError
+from golive_redis.errors import RecordError, RefusedError
 from golive_redis.operator import Operator
 
 # A report from a clock this far ahead is still of now.
@@ -92,14 +92,13 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
         RefusedError: `only` names a check that does not exist.
     """
     evidence = operator.config.evidence()
-    names = required(operator.policy)
-    known = list(dict.fromkeys([*names, *evidence.checks]))
-    missing = [name for name in only if name not in known]
+    names = known(operator)
+    missing = [name for name in only if name not in names]
     if missing:
         raise RefusedError(
-            f"no check is called {missing[0]!r}", hint=f"there are {', '.join(known)}"
+            f"no check is called {missing[0]!r}", hint=f"there are {', '.join(names)}"
         )
-    chosen = list(only) or names
+    chosen = list(only) or required(operator.policy)
     found = {name: _check(operator, evidence, name) for name in chosen}
     checks = {name: check for name, check in found.items() if check is not None}
     return runner.run(checks, chosen, told=told)
@@ -160,20 +159,23 @@ def combined(name: str, findings: Sequence[Finding]) -> Finding:
 
 def signed(operator: Operator, signer: Signer, findings: Sequence[Finding]) -> Verified[Report]:
     """Sign a report. Where it is too long for an envelope, it loses facts, then words."""
-    for facts, words in ((True, 500), (False, 200), (False, 60), (False, 0)):
-        raw = seal(_report(operator, signer, _cut(findings, facts=facts, words=words)), signer)
-        if len(raw) <= MAX_ENVELOPE_BYTES:
-            break
-    return operator.trust.report(raw)
+    shorter = list(findings)
+    for words in (200, 60, 0):
+        try:
+            return operator.trust.report(seal(_report(operator, signer, shorter), signer))
+        except RecordError:
+            shorter = [_cut(item, words) for item in findings]
+    return operator.trust.report(seal(_report(operator, signer, shorter), signer))
 
 
-def _cut(findings: Sequence[Finding], *, facts: bool, words: int) -> list[Finding]:
-    return [
-        msgspec.structs.replace(
-            item, facts=item.facts if facts else {}, explain=item.explain[:words]
-        )
-        for item in findings
-    ]
+def _cut(item: Finding, words: int) -> Finding:
+    return msgspec.structs.replace(
+        item,
+        facts={},
+        explain=item.explain[:words],
+        value=item.value[:words],
+        expected=item.expected[:words],
+    )
 
 
 def _report(operator: Operator, signer: Signer, findings: list[Finding]) -> Report:

@@ -8,7 +8,8 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.activation import confirmed
-from golive_redis.core.directive import Grant, Limits, Mode, Profile
+from golive_redis.core.directive import Grant, Mode, Profile
+from golive_redis.core.limits import Limits
 from golive_redis.operator import Operator, Reading
 from golive_redis.store.store import Presence
 
@@ -147,7 +148,7 @@ def _active(reading: Reading) -> Active | None:
         epoch=state.epoch,
         mode=state.mode,
         profile=state.profile,
-        limits=grant.limits,
+        limits=state.limits,
         by=sorted(state.grant.signers),
         reason=grant.reason,
         ticket=grant.ticket,

@@ -120,7 +120,8 @@ class _Sampler:
         every_ms = self._wanted.every_ms
         due = clock.now_ms()
         while not closing.wait(max(0.0, due - clock.now_ms()) / 1000):
-            due = max(due + every_ms, clock.now_ms())
+            # Never two samples close together: `2 of 3` means something only at a steady rate.
+            due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
             try:
                 self._turn()
             except Exception as error:  # a trigger that stopped sampling would watch over nothing

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,11 +68,13 @@ def heartbeat(
 
 
 def _prepare(setup: Config, name: str, voice: Voice) -> Heartbeat:
+    from golive_redis import clock, windows
     from golive_redis.core.keyset import Role
     from golive_redis.heartbeat import Heartbeat
     from golive_redis.store.connect import Address
 
     trust = setup.trust()
+    hours = setup.evidence().windows
     known = trust.keyset.principals(Role.HEARTBEAT)
     if name not in known:
         raise ConfigError(
@@ -80,6 +83,7 @@ def _prepare(setup: Config, name: str, voice: Voice) -> Heartbeat:
             if known
             else "`golive keys new NAME --role heartbeat --add` adds one",
         )
+    windows.open_until(hours, clock.wall_ms())  # a calendar that cannot be used is said now
     where = Address.of(setup)
     beating = Heartbeat(
         name=name,
@@ -88,6 +92,7 @@ def _prepare(setup: Config, name: str, voice: Voice) -> Heartbeat:
         signer=setup.signer("heartbeat", trust.keyset, name=name),
         address=where,
         state_dir=setup.state_dir,
+        open_until=partial(windows.open_until, hours),
         say=voice.say,
     )
     voice.say(f"{name} started: {setup.policy.environment}, {trust.namespace} on {where.shown}")

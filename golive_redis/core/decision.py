@@ -15,8 +15,10 @@ from typing import Protocol
 
 import msgspec
 
-from golive_redis.core.directive import Limits, Mode, Profile, Restriction, strictest
+from golive_redis.core.amount import Amount, within
+from golive_redis.core.directive import Mode, Profile, Restriction, strictest
 from golive_redis.core.envelope import Verified
+from golive_redis.core.limits import Limits
 from golive_redis.core.record import MAX_INT
 
 
@@ -100,7 +102,7 @@ class Permit(msgspec.Struct, frozen=True):
         until_ms: Unix ms after which an acceptor should refuse the order.
         mode: Mode in force for this order.
         profile: Capital profile, or None for a cancel while nothing is in force.
-        limits: Limits of the profile in the grant, or None likewise.
+        limits: What the profile allows, or None likewise.
         term: The live period; a permit never outlives it.
         intent: What was asked.
         labels: The labels of this call.
@@ -122,6 +124,28 @@ class Permit(msgspec.Struct, frozen=True):
         Fails closed: False after any stop, even when a new term has begun since.
         """
         return self.source.still(self)
+
+    def fits(self, *, notional: Amount, position_notional: Amount | None = None) -> bool:
+        """Tell whether one order is within the limits of the profile; about 1 µs.
+
+        A cancel always fits. An order that reduces is judged by its own size only: the position it
+        leaves may still be above a limit that was lowered meanwhile.
+
+        Args:
+            notional: Of the order, in `limits.currency`.
+            position_notional: What the position would be with it, whatever its direction.
+
+        Fails closed: False for a float (it was rounded already), NaN, infinity, a negative amount,
+        and text that is no number. It never raises.
+        """
+        if self.intent == _CANCEL:
+            return True
+        limits = self.limits
+        if limits is None or not within(limits.max_order_notional, notional):
+            return False
+        if position_notional is None or self.intent == _REDUCE:
+            return True
+        return within(limits.max_position_notional, position_notional)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -247,6 +271,7 @@ _PERMITTED = {
 # member off its class costs 70 ns on Python 3.11, more than all else that a comparison does.
 _INTENTS = frozenset(intent.value for intent in Intent)
 _CANCEL = Intent.CANCEL.value
+_REDUCE = Intent.REDUCE.value
 _LIVE, _HALTED = Mode.LIVE, Mode.HALTED
 
 

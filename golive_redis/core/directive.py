@@ -7,7 +7,7 @@ The rules, all here:
 3. The state of a term is its newest grant together with the restrictions in force: those newer than
    the grant, and those older ones that the grant names in `keeps`. Others are void.
 4. A grant whose `keeps` are not all at hand makes no state: something was lost.
-5. The most restrictive mode and profile win.
+5. The most restrictive mode, profile and limits win.
 6. A revocation of epoch e covers every term <= e; a blind one also what was issued before it.
 """
 
@@ -21,14 +21,13 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from golive_redis.core.envelope import Verified
+from golive_redis.core.limits import Limits
 from golive_redis.core.record import (
-    DecimalString,
     Epoch,
     Identity,
     LabelValue,
     Ms,
     Record,
-    Strict,
     Text,
     decodable,
 )
@@ -78,23 +77,6 @@ def strictest(modes: Iterable[Mode]) -> Mode:
 def smallest(profiles: Iterable[Profile]) -> Profile:
     """Return the smallest of the profiles."""
     return min(profiles, key=_SIZE.__getitem__)
-
-
-class Limits(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a capital profile allows; amounts are decimal strings in `currency`."""
-
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{2,12}\Z")]
-    max_order_notional: DecimalString
-    max_position_notional: DecimalString
-    max_daily_loss: DecimalString
-    max_orders_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    extra: Annotated[
-        dict[
-            Annotated[str, msgspec.Meta(max_length=64)],
-            Annotated[str, msgspec.Meta(max_length=128)],
-        ],
-        msgspec.Meta(max_length=16),
-    ] = {}
 
 
 class GrantKind(StrEnum):
@@ -156,7 +138,11 @@ class RestrictionKind(StrEnum):
 
 @decodable
 class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Revoker-signed limit on a term: a mode or a profile cap, for the orders that match `labels`."""
+    """Revoker-signed limit on a term: a mode or a profile cap, for the orders that match `labels`.
+
+    Attributes:
+        limits: Of the profile, for `demote`: a guard knows only those that it is told.
+    """
 
     KIND: ClassVar[str] = "restriction"
 
@@ -166,6 +152,7 @@ class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True)
     labels: Labels
     mode: Mode | None
     profile: Profile | None
+    limits: Limits | None
     reason: Text
     ticket: Text
     prev: Identity | None
@@ -176,9 +163,9 @@ class Restriction(Record, frozen=True, forbid_unknown_fields=True, kw_only=True)
             RestrictionKind.REDUCE: (Mode.REDUCE_ONLY, False),
             RestrictionKind.DEMOTE: (None, True),
         }[self.kind]
-        if (self.mode, self.profile is not None) != shape:
+        if (self.mode, self.profile is not None) != shape or (self.limits is not None) != shape[1]:
             raise ValueError(
-                f"a {self.kind} has mode {shape[0]} and a profile only when it demotes"
+                f"a {self.kind} has mode {shape[0]}, and profile and limits only when it demotes"
             )
         if self.labels and self.kind is RestrictionKind.DEMOTE:
             raise ValueError("a profile belongs to the whole fleet, not to labels")
@@ -258,6 +245,15 @@ class State(msgspec.Struct, frozen=True):
             item.record.profile for item in self.restrictions if item.record.profile is not None
         ]
         return smallest([self.grant.record.profile, *caps])
+
+    @property
+    def limits(self) -> Limits:
+        """What the profile allows: the grant's limits, lowered by every demotion."""
+        limits = self.grant.record.limits
+        for item in self.restrictions:
+            if item.record.limits is not None:
+                limits = limits.met(item.record.limits)
+        return limits
 
     def restricted(self, extra: Iterable[Verified[Restriction]]) -> State:
         """Return this state met with further restrictions of the term; never a looser one."""

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from golive_redis.core.directive import Limits, Profile
+from golive_redis.core.directive import Profile
+from golive_redis.core.limits import Limits
 from golive_redis.core.record import MAX_INT, Duration, Name, Strict, decodable
 
 MAX_RHO = 0.2

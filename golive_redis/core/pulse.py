@@ -2,6 +2,7 @@
 
 - S12 It beats for a term only while it holds no latch for it. It latches on a revocation, on reading
       that the key is absent or of another term, and after `ttl_ms` without a successful beat.
+- It latches likewise when every trading window has closed, which the daemon around it finds out.
 - S13 Without durable state for a term it stays silent until it sees the activation happen, or another
       heartbeat's beat advance. It saw it happen when the key was absent before (or a newer tombstone
       appeared since its own last reading) and is present now, issued under 60 s ago. It beats on the
@@ -41,6 +42,7 @@ class Change(StrEnum):
     REPEATED = "repeated"  # the same revocation again: repeat the receipt
     GONE = "gone"  # the key went away without a revocation: persist, note it in the ledger
     SILENCED = "silenced"  # ttl_ms without a successful beat: persist
+    CLOSED = "closed"  # every trading window is closed: persist, note it in the ledger
     ADOPTED = "adopted"  # it now beats for this term: persist before the first beat
     RESTRICTED = "restricted"  # a restriction is in force: persist
     LOST_REVOCATION = "lost-revocation"  # the store lost the tombstone: re-assert it
@@ -337,6 +339,15 @@ class Pulse:
         self._end(term)
         text = f"no beat for term {term} succeeded for {self.timing.ttl_ms} ms"
         return [Happening(Change.SILENCED, text=text)]
+
+    def outside(self) -> list[Happening]:
+        """Latch for the term because every trading window is closed, as `not_after` would end it."""
+        if self.term is None:
+            return []
+        term = self.term
+        self._end(term)
+        text = f"every trading window is closed: no more beats for term {term}"
+        return [Happening(Change.CLOSED, text=text)]
 
     def resign(self) -> None:
         """Give the term up (goodbye): only another's beat or a new activation brings it back."""

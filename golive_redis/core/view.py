@@ -475,7 +475,7 @@ class View:
             state.term,
             state.epoch,
             state.profile,
-            state.grant.record.limits,
+            state.limits,
             self._index[1],
         )
 

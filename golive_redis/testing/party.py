@@ -12,7 +12,6 @@ from golive_redis.core.beat import Beat
 from golive_redis.core.directive import (
     Grant,
     GrantKind,
-    Limits,
     Mode,
     Profile,
     Restriction,
@@ -23,6 +22,7 @@ from golive_redis.core.directive import (
 )
 from golive_redis.core.envelope import Signer, decode, seal
 from golive_redis.core.keyset import Keyset, encode_public, parse_keyset
+from golive_redis.core.limits import Limits
 from golive_redis.core.receipt import Durable, Receipt, Stage
 from golive_redis.core.trust import Trust
 from golive_redis.testing.clock import START_MS
@@ -144,6 +144,7 @@ class Party:
             "labels": {},
             "mode": mode,
             "profile": None if mode else Profile.MICRO,
+            "limits": None if mode else LIMITS,
         }
         return seal(
             Restriction(**self._fields(by, _DIRECTIVE, defaults, fields)), *self._signers(by)

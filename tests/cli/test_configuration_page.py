@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from golive_redis import config as configuration
-from golive_redis.core.directive import Limits
 from golive_redis.core.keyset import parse_keyset
+from golive_redis.core.limits import Limits
 from golive_redis.core.policy import (
     TIMINGS,
     KeySettings,

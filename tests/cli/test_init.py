@@ -195,4 +195,3 @@ def test_the_example_configuration_is_the_one_that_init_writes_and_the_evidence(
         "required_preflight: [check_database_redis]",
         "  # revoker: keys/revoker.pem               # a key that can only stop, for `golive revoke`",
     }
-

@@ -11,7 +11,7 @@ import pytest
 
 from golive_cli import shapes
 from golive_redis import status
-from golive_redis.core.directive import Limits
+from golive_redis.core.limits import Limits
 from golive_redis.demo import result
 
 PAGE = "docs/reference/json.md"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from golive_redis import config as configuration
+from golive_redis.core.decision import Denial
 from golive_redis.core.directive import GrantKind, Profile
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError
@@ -92,7 +93,7 @@ def test_execution_skips_the_order_when_the_key_is_missing(
     live: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Guard.open(live.config, worker="w-1") as guard, caplog.at_level(logging.INFO):
-        assert not guard.check(what="BUY BTCUSDT qty=0.001")
+        assert isinstance(guard.check(what="BUY BTCUSDT qty=0.001"), Denial)
         assert guard.skips.counts.total() == {"not-activated": 1}
         guard.skips.flush()
     assert any(

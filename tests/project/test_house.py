@@ -89,7 +89,7 @@ def test_make_demo_installs_once_and_runs_the_demo_each_time(make, tmp_path):
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "golive demo" in first.stdout
     assert second.stdout == "golive demo\n"
-    assert calls(tmp_path, "-m venv") == calls(tmp_path, "--editable .[all]") == 1
+    assert calls(tmp_path, "-m venv") == calls(tmp_path, "--editable .[demo]") == 1
 
 
 def test_a_changed_pyproject_installs_again_in_the_same_venv(make, tmp_path):
@@ -99,7 +99,7 @@ def test_a_changed_pyproject_installs_again_in_the_same_venv(make, tmp_path):
     while (tmp_path / "pyproject.toml").stat().st_mtime_ns <= stamp:
         (tmp_path / "pyproject.toml").write_text("changed")
     make("demo")
-    assert (calls(tmp_path, "-m venv"), calls(tmp_path, "--editable .[all]")) == (1, 2)
+    assert (calls(tmp_path, "-m venv"), calls(tmp_path, "--editable .[demo]")) == (1, 2)
 
 
 def test_a_half_made_venv_is_made_again(make, tmp_path):

@@ -34,8 +34,4 @@ def test_every_struct_that_is_decoded_was_described_while_it_was_imported() -> N
     done = subprocess.run(
         [sys.executable, "-c", FIND], capture_output=True, text=True, check=True, timeout=60
     )
-    assert set(done.stdout.split()) <= {
-        "Record",
-        "Health",
-        "Expectation",
-    }  # which are never decoded
+    assert set(done.stdout.split()) <= {"Record", "Health", "Expectation"}  # never decoded
