@@ -19,7 +19,7 @@ HEADERS = ["", "check", "value", "wanted", "ms", "why"]
 
 
 class Board:
-    """Shows findings as they come: a table that grows on a terminal, lines elsewhere.
+    """Shows findings as they come, in a table that grows on a terminal; elsewhere once all are there.
 
     Args:
         out: Where to.
@@ -29,24 +29,21 @@ class Board:
         self._out = out
         self._rows: list[list[Piece]] = []
         self._live: Live | None = None
+        self._drawn = False
 
     def told(self, item: Finding) -> None:
         """Take in one finding; called by one thread at a time."""
         self._rows.append(_row(item))
         if self._live is not None:
+            self._drawn = True
             self._live.update(self._out.drawing(HEADERS, self._rows), refresh=True)
-        else:
-            self._out.line(*_line(item))
 
     def verdict(self, findings: Sequence[Finding]) -> bool:
-        """Print what it amounts to; tell whether all have passed.
-
-        Findings that nobody was told of (those of a report file) are shown first.
-        """
-        if not self._rows:
+        """Print what it amounts to; tell whether all have passed."""
+        self._stop()
+        if not self._drawn:  # nobody watches, or nobody was told: those of a report file
             for item in findings:
                 self._out.line(*_line(item))
-        self._stop()
         passed = sum(item.outcome == "pass" for item in findings)
         if findings:
             self._out.line(f"PREFLIGHT RESULTS: {passed} passed, {len(findings) - passed} failed")
