@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from golive_cli import activate, change, demo, heartbeat, init, keys, status
+from golive_cli import activate, change, demo, heartbeat, init, keys, profiles, status
 from golive_cli.exits import Exit, UsageError
 from golive_cli.output import write
 from golive_redis.version import VERSION
@@ -34,6 +34,8 @@ app.command("resume")(change.resume)
 app.command("reduce")(change.reduce)
 app.command("restore")(change.restore)
 app.command("extend")(change.extend)
+app.command("demote")(profiles.demote)
+app.command("promote")(profiles.promote)
 app.command("status")(status.status)
 app.command("workers")(status.workers)
 app.command("watch")(status.watch)

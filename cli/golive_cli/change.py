@@ -131,16 +131,21 @@ def _restrict(
             labels=labels,
             say=out.note,
         )
-    _show_restricted(out, done, labels)
+    show_restricted(out, done, labels)
 
 
-def _show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> None:
+def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> None:
+    """Print a restriction in force and who has applied it."""
     record = done.restriction.record
     workers = [
         Applied(pod.worker, pod.instance, round(ms, 1)) for pod, ms in sorted(done.applied.items())
     ]
     workers += [Applied(pod.worker, pod.instance, None) for pod in done.silent]
-    out.result(RestrictResult(record.kind, record.epoch, record.term, labels, done.ledger, workers))
+    out.result(
+        RestrictResult(
+            record.kind, record.epoch, record.term, labels, record.profile, done.ledger, workers
+        )
+    )
     rows = [
         [
             row.id,
@@ -152,8 +157,9 @@ def _show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> N
     if rows:
         out.table(["worker", "instance", "applied"], rows)
     words = " ".join(f"{name}={value}" for name, value in labels.items()) or "all orders"
+    what = f"DEMOTED to {record.profile}" if record.profile else str(record.mode).upper()
     out.line(
-        Painted(str(record.mode).upper(), "yellow"),
+        Painted(what, "yellow"),
         f" {words} (term {record.term}, epoch {record.epoch}, ledger {done.ledger}); "
         f"{len(done.applied)} of {len(workers)} worker(s) answered",
     )
@@ -190,6 +196,7 @@ def _loosen(
             every=every,
             keys=[str(path) for path in keys or ()],
             minutes=minutes,
+            say=out.note,
         )
     _show_loosened(out, grant)
 

@@ -169,12 +169,13 @@ class Applied(msgspec.Struct):
 
 
 class RestrictResult(msgspec.Struct):
-    """`golive halt` and `golive reduce`."""
+    """`golive halt`, `golive reduce` and `golive demote`; `profile` is of the last."""
 
     kind: str
     epoch: int
     term: int
     labels: dict[str, str]
+    profile: str | None
     ledger: str
     workers: list[Applied]
 
@@ -188,3 +189,15 @@ class LoosenResult(msgspec.Struct):
     by: list[str]
     keeps: int
     not_after_ms: int
+
+
+class PromoteResult(msgspec.Struct):
+    """`golive promote`; with `--plan`, or when a criterion does not pass, `epoch` is null."""
+
+    promoted: bool
+    before: str
+    after: str
+    passed: bool
+    findings: list[FindingResult]
+    epoch: int | None
+    by: list[str]

@@ -10,6 +10,7 @@ import typer
 from golive_cli.exits import Exit
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted, Piece
+from golive_cli.profiles import said
 
 if TYPE_CHECKING:
     from golive_redis.operator import Operator
@@ -145,6 +146,7 @@ def show(out: Output, found: FleetStatus) -> None:
             f"{', '.join(active.by)} since {_time(active.issued_at_ms)}, until "
             f"{_time(active.not_after_ms)}: {active.reason}"
         )
+        out.line(f"profile {active.profile}: {said(active.limits)}")
         for item in active.restrictions:
             labels = " ".join(f"{k}={v}" for k, v in item.labels.items()) or "all orders"
             out.line(Painted(f"  {item.kind}", "yellow"), f" {labels}, by {item.by}: {item.reason}")

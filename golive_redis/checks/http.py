@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -111,39 +114,62 @@ def exchange(
     if source.bearer_env is not None:
         headers["Authorization"] = f"Bearer {where.variable(source.bearer_env)}"
     url = source.url.rstrip("/") + path if path else source.url
+    cut = _Cut(deadline_ms)
     try:
         # Not `trust_env`: a proxy would answer for whoever was asked, and .netrc log us in.
         with httpx.Client(
             verify=_trusted(source, where), trust_env=False, timeout=deadline_ms / 1000
         ) as client:
-            return _exchange(
-                client,
-                client.build_request(method, url, params=params, headers=headers),
-                deadline_ms,
-            )
+            request = client.build_request(method, url, params=params, headers=headers)
+            return _exchange(client, request, cut)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise _explained(error, source) from error
+        raise _explained(error, source, is_late=cut.is_done) from error
 
 
-def _exchange(client: httpx.Client, request: httpx.Request, deadline_ms: float) -> Reply:
+def _exchange(client: httpx.Client, request: httpx.Request, cut: _Cut) -> Reply:
     began_ms, began_wall_ms = clock.now_ms(), clock.wall_ms()
+    request.extensions["trace"] = cut.see
     body = bytearray()
-    response = client.send(request, stream=True)
-    try:
-        for piece in response.iter_raw():
-            if (
-                clock.now_ms() - began_ms > deadline_ms
-            ):  # the client bounds each read, not their sum
-                raise UnansweredError("the answer did not end in time")
-            body += piece
-            if len(body) > MAX_BYTES:
-                break
-    finally:
-        response.close()
+    with cut:
+        response = client.send(request, stream=True)
+        try:
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > MAX_BYTES:
+                    break
+        finally:
+            response.close()
     took_ms = clock.now_ms() - began_ms
     whole = bytes(body) if len(body) <= MAX_BYTES else None
     middle_ms = began_wall_ms + took_ms / 2
     return Reply(response.status_code, response.headers, whole, took_ms, middle_ms)
+
+
+class _Cut:
+    """Cuts a connection at the deadline: the client bounds each read, and not their sum."""
+
+    def __init__(self, after_ms: float) -> None:
+        self.is_done = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(after_ms / 1000, self._cut)
+        self._timer.daemon = True
+
+    def see(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of the socket; httpcore tells it what happens."""
+        if event == "connection.connect_tcp.complete":
+            self._sockets.append(info["return_value"].get_extra_info("socket"))
+
+    def _cut(self) -> None:
+        self.is_done = True
+        for item in self._sockets:
+            with suppress(OSError):
+                item.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
 
 
 def _trusted(source: Any, where: Surroundings) -> ssl.SSLContext:
@@ -155,13 +181,13 @@ def _trusted(source: Any, where: Surroundings) -> ssl.SSLContext:
         raise UnansweredError(f"ca {source.ca} cannot be used: {error}") from error
 
 
-def _explained(error: Exception, source: Any) -> UnansweredError:
+def _explained(error: Exception, source: Any, *, is_late: bool) -> UnansweredError:
     place = without_login(source.url)
     text = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or text
         hint = "`ca` names the PEM file of your own authority; verifying cannot be switched off"
         return UnansweredError(f"the certificate of {place} is refused: {why}", hint=hint)
-    if isinstance(error, httpx.TimeoutException):
+    if is_late or isinstance(error, httpx.TimeoutException):
         return UnansweredError(f"{place} did not answer in time")
     return UnansweredError(f"{place}: {text}")

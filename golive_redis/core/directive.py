@@ -250,7 +250,8 @@ class State(msgspec.Struct, frozen=True):
     def limits(self) -> Limits:
         """What the profile allows: the grant's limits, lowered by every demotion."""
         limits = self.grant.record.limits
-        for item in self.restrictions:
+        # In one order, so that every guard ends with the same, in whichever order they came.
+        for item in sorted(self.restrictions, key=lambda item: (item.record.epoch, item.identity)):
             if item.record.limits is not None:
                 limits = limits.met(item.record.limits)
         return limits

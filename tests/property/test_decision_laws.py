@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from golive_redis.core.amount import within
 from golive_redis.core.beat import Progress, deadline, observe
 from golive_redis.core.decision import (
     Denial,
@@ -32,9 +34,25 @@ ORDERS = st.dictionaries(
 )
 
 
+DEMOTED = [
+    msgspec.structs.replace(
+        LIMITS, currency=currency, max_order_notional=one, max_daily_loss=other, extra=extra
+    )
+    for currency, one, other, extra in [
+        ("USD", "24.999", "51", {"a": "5"}),
+        ("USD", "25.0", "0", {"a": "5.0", "b": "x"}),
+        ("USD", "1000000", "49.9", {"b": "y"}),
+        ("EUR", "1", "1", {}),
+    ]
+]
+
+
 @cache
-def restriction(epoch: int, kind: str, labels: tuple[tuple[Label, str], ...], profile: Profile):
-    shape = {"profile": profile} if kind == "demote" else {"labels": dict(labels)}
+def restriction(
+    epoch: int, kind: str, labels: tuple[tuple[Label, str], ...], profile: Profile, limits: int
+):
+    demotes = kind == "demote"
+    shape = {"profile": profile, "limits": DEMOTED[limits]} if demotes else {"labels": dict(labels)}
     return PARTY.trust.restriction(PARTY.restriction(epoch, kind, **shape))
 
 
@@ -49,6 +67,7 @@ RESTRICTIONS = st.builds(
     st.sampled_from(["halt", "reduce", "demote"]),
     LABEL_SETS.map(lambda labels: tuple(sorted(labels.items()))),
     st.sampled_from(PROFILES),
+    st.integers(0, len(DEMOTED) - 1),
 )
 STATES = st.builds(state, st.sampled_from(MODES), st.sampled_from(PROFILES))
 
@@ -82,11 +101,16 @@ def test_the_index_agrees_with_a_scan(base, restrictions, order, fixed) -> None:
 
 @given(STATES, st.lists(RESTRICTIONS, max_size=5), st.lists(RESTRICTIONS, max_size=5), ORDERS)
 def test_restrictions_only_restrict(base: State, first, second, order) -> None:
-    """Row 55: no restriction, in no order, loosens mode or profile for any order."""
+    """Row 55: no restriction, in no order, loosens mode, profile or a limit for any order."""
     before = base.restricted(first)
     after = before.restricted(second)
     assert MODES.index(after.mode) >= MODES.index(before.mode) >= MODES.index(base.mode)
     assert PROFILES.index(after.profile) <= PROFILES.index(before.profile)
+    for name in ("max_order_notional", "max_position_notional", "max_daily_loss"):
+        assert within(getattr(before.limits, name), getattr(after.limits, name))
+        assert within(getattr(base.limits, name), getattr(before.limits, name))
+    assert after.limits.max_orders_per_minute <= before.limits.max_orders_per_minute
+    assert after.limits.currency == base.limits.currency
     modes = [
         RestrictionIndex(s.mode, [r.record for r in s.restrictions]).mode_for(order)
         for s in (base, before, after)
@@ -103,6 +127,7 @@ def test_the_order_in_which_restrictions_arrive_changes_nothing(base, restrictio
     for item in [*shuffled, *shuffled]:  # and twice is once
         other = other.restricted([item])
     assert (one.mode, one.profile, one.digest) == (other.mode, other.profile, other.digest)
+    assert one.limits == other.limits
     assert one.epoch == other.epoch
 
 

@@ -16,7 +16,7 @@ from golive_redis.core.directive import (
     strictest,
 )
 from golive_redis.errors import RecordError
-from golive_redis.testing import START_MS, Party, identity
+from golive_redis.testing import LIMITS, START_MS, Party, identity
 
 PARTY = Party()
 TRUST = PARTY.trust
@@ -70,6 +70,8 @@ def test_a_bigger_profile_in_a_demotion_raises_nothing() -> None:
         ("halt", {"profile": Profile.LARGE}),
         ("demote", {"labels": {"venue": "x"}}),
         ("demote", {"profile": None}),
+        ("demote", {"limits": None}),
+        ("halt", {"limits": LIMITS}),
         ("halt", {"term": 2}),
         ("halt", {"term": 3}),
         ("halt", {"labels": {"colour": "red"}}),

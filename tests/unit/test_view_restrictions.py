@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from golive_redis.core.decision import Phase
-from golive_redis.core.directive import Mode, Profile
+from golive_redis.core.directive import GrantKind, Mode, Profile
 from golive_redis.core.view import Event, Happened
-from golive_redis.testing import Party, Rehearsal, identity
+from golive_redis.testing import LIMITS, Party, Rehearsal, identity
 
 PARTY = Party()
 GRANT = PARTY.grant(1, profile=Profile.LARGE)
@@ -118,6 +119,16 @@ def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
     assert guard.view.state.mode is Mode.REDUCE_ONLY
     assert guard.view.state.profile is Profile.SMALL
     assert guard.reason in {"reduce-only", "halted"}
+
+
+def test_a_pushed_demotion_lowers_profile_and_limits_at_once(armed: Rehearsal) -> None:
+    lower = msgspec.structs.replace(LIMITS, max_order_notional="1")
+    armed.view.push(PARTY.restriction(2, "demote", limits=lower))
+    assert (armed.view.verdict.profile, armed.view.verdict.limits) == (Profile.MICRO, lower)
+    promoted = PARTY.grant(3, term=1, kind=GrantKind.PROMOTE, profile=Profile.SMALL)
+    armed.clock.advance(500)
+    armed.attend(promoted, beats={"hb-1": 3})
+    assert (armed.view.verdict.profile, armed.view.verdict.limits) == (Profile.SMALL, LIMITS)
 
 
 def test_a_push_before_any_state_is_left_to_the_answer() -> None:
