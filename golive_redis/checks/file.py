@@ -36,16 +36,25 @@ def fetch(source: FileSource, where: Surroundings, deadline_ms: float) -> Fetche
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(opened, "rb") as file:  # noqa: PTH123  (a descriptor)
-            before = os.fstat(opened)
-            if not stat.S_ISREG(before.st_mode):
-                raise UnansweredError(f"{source.path} is no regular file")
-            value = _value(source, file, before, until_ms)
-            after = os.fstat(opened)
+    except OSError as error:
+        raise UnansweredError(f"{source.path}: {error.strerror}") from error
+    try:
+        return _read(source, opened, until_ms)
     except OSError as error:
         raise UnansweredError(f"{source.path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UnansweredError(f"{source.path} is not UTF-8") from error
+    finally:
+        os.close(opened)
+
+
+def _read(source: FileSource, opened: int, until_ms: float) -> Fetched:
+    before = os.fstat(opened)
+    if not stat.S_ISREG(before.st_mode):
+        raise UnansweredError(f"{source.path} is no regular file")
+    with open(opened, "rb", closefd=False) as file:
+        value = _value(source, file, before, until_ms)
+    after = os.fstat(opened)
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise UnansweredError(f"{source.path} changed while it was read")
     return Fetched(value, {"file": source.path, "bytes": str(before.st_size)})

@@ -74,11 +74,12 @@ def fetch(source: HttpSource, where: Surroundings, deadline_ms: float) -> Fetche
         raise UnansweredError(f"{facts['url']} answered {reply.status}{_elsewhere(facts)}")
     if source.header is not None:
         return Fetched(reply.headers.get(source.header), facts)
-    if source.latency:
+    if source.latency and reply.body is not None:
         return Fetched(round(reply.took_ms), facts)
+    document = reply.json()
     if source.json is not None:
-        return Fetched(look(reply.json(), source.json), facts)
-    theirs = time_ms(look(reply.json(), source.clock or ""))
+        return Fetched(look(document, source.json), facts)
+    theirs = time_ms(look(document, source.clock or ""))
     off_ms = round(theirs - reply.middle_ms)
     facts["clock"] = f"{off_ms:+d} ms against ours, +-{reply.took_ms / 2:.0f}"
     return Fetched(abs(off_ms), facts)
