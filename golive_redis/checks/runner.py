@@ -65,12 +65,18 @@ def _nobody() -> Finding:
     raise ConfigError("no check of that name is configured", hint="write it under `checks`")
 
 
-def _finding(name: str, result: Finding | BaseException, took_ms: int) -> Finding:
+def _finding(name: str, result: object, took_ms: int) -> Finding:
     if isinstance(result, Finding):
         return msgspec.structs.replace(result, check=name, took_ms=took_ms)
     return Finding(
-        check=name, outcome=Outcome.UNKNOWN, explain=wording(said_by(result)), took_ms=took_ms
+        check=name, outcome=Outcome.UNKNOWN, explain=wording(_said(result)), took_ms=took_ms
     )
+
+
+def _said(result: object) -> str:
+    if isinstance(result, BaseException):
+        return said_by(result)
+    return f"the check answered with a {type(result).__name__}"
 
 
 def gates(policy: Policy) -> list[Finding]:

@@ -76,6 +76,8 @@ def _engine(url: Any, folder: Path, deadline_ms: float) -> tuple[Engine, list[st
 
     kind = url.get_backend_name()
     if kind == "sqlite":
+        if not url.database:
+            raise UnansweredError("the URL names no file: sqlite:///FILE")
 
         def open_file() -> sqlite3.Connection:
             return _open_read_only(folder / (url.database or ""), deadline_ms)
