@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -76,6 +76,11 @@ class Config(msgspec.Struct, frozen=True):
             "windows": policy.windows,
             "promotions": policy.promotions,
         }
+        for field in msgspec.structs.fields(Evidence):
+            _, kind = get_args(field.type)
+            # One by one first: of several entries msgspec does not say which one is wrong.
+            for name, value in sections[field.name].items():
+                validate(value, kind, self.path, self.lines, at=f"$.{field.name}.{name}")
         found = validate(sections, Evidence, self.path, self.lines)
         if found.windows:
             self._check_zones(found)
@@ -250,8 +255,17 @@ def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:
             _index(value, f"{at}[{number}]", lines, path)
 
 
-def validate(value: Any, kind: type[_T], path: Path, lines: Mapping[str, int]) -> _T:
+def validate(
+    value: Any, kind: type[_T], path: Path, lines: Mapping[str, int], *, at: str = "$"
+) -> _T:
     """Turn a YAML value into `kind`.
+
+    Args:
+        value: As parsed.
+        kind: What it must be.
+        path: Of the file.
+        lines: Line of each node by its path.
+        at: Path of the value.
 
     Raises:
         ConfigError: With the line, and the nearest known name for an unknown key.
@@ -259,17 +273,20 @@ def validate(value: Any, kind: type[_T], path: Path, lines: Mapping[str, int]) -
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise _explain(error, kind, path, lines) from error
+        raise _explain(error, kind, path, lines, at) from error
 
 
-def _explain(error: Exception, kind: type, path: Path, lines: Mapping[str, int]) -> ConfigError:
-    text = str(error)
-    message, _, at = text.partition(" - at `")
-    at = at.rstrip("`") or "$"
+def _explain(
+    error: Exception, kind: type, path: Path, lines: Mapping[str, int], base: str
+) -> ConfigError:
+    message, _, inner = str(error).partition(" - at `")
+    # msgspec writes "`$.a.b`", or for a key of an object "`key` in `$.a`".
+    at = base + inner.removeprefix("key` in `").rstrip("`").removeprefix("$")
     unknown = re.search(r"unknown field `(.*)`", message)
     if unknown is None:
-        # A rule over several settings names the one to change first: `timing is one of ...`.
-        word = re.match(r"[a-z_]+", message)
+        # A rule over several settings names the one to change first: `timing is one of ...`, or
+        # `checks.NAME: ...`.
+        word = re.match(r"[a-z_]+(\.[A-Za-z0-9._-]+)?", message)
         where = f"{path}:{_line(f'{at}.{word[0]}' if word else at, lines)}"
         name = at[2:] if at != "$" else ""
         return ConfigError(f"{where}: {name + ': ' if name else ''}{message}")

@@ -69,18 +69,18 @@ class Evidence(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in self.checks:
-            _stated(f"checks: {name}", self._configured(name), optional=name in IMPLIED)
+            _stated(f"checks.{name}", self._configured(name), optional=name in IMPLIED)
         for profile, questions in self.promotions.items():
-            _stated(f"promotions: {profile}", questions)
+            _stated(f"promotions.{profile}", questions)
         for name, settings in self.triggers.items():
             trigger = settings.trigger()
             if trigger.check not in {None, WORKERS, *self.checks}:
                 raise ValueError(
-                    f"triggers: {name} names the check {trigger.check}, which is not here"
+                    f"triggers.{name}: names the check {trigger.check}, which is not here"
                 )
-            _stated(f"triggers: {name}", [trigger.question] if trigger.question else [])
+            _stated(f"triggers.{name}", [trigger.question] if trigger.question else [])
         if Profile.MICRO in self.promotions:
-            raise ValueError("promotions: nobody is promoted to micro, the smallest")
+            raise ValueError("promotions.micro: nobody is promoted to the smallest profile")
 
 
 def _stated(where: str, questions: list[Question], *, optional: bool = False) -> None:
