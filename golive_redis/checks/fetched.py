@@ -16,8 +16,10 @@ from golive_redis.store.connect import Address
 
 MAX_BYTES = 1024 * 1024
 MASK = "***"
-# Shorter ones are words of any sentence; a secret that short is none.
+# Shorter ones are words of any sentence, and no secrets; where only the name of a variable says that
+# it may be one, `true` and `6379` are more likely.
 _MIN_SECRET = 4
+_MIN_GUESSED = 8
 _SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|DSN|_URL", re.IGNORECASE)
 
 
@@ -91,7 +93,11 @@ def secrets_of(source: Any, environ: Mapping[str, str]) -> list[str]:
             found.add(environ.get(variable, ""))
     for url in [*found, getattr(source, "url", None) or ""]:
         found |= _secrets_in(url)
-    found |= {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    found |= {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name) and len(value) >= _MIN_GUESSED
+    }
     return sorted((item for item in found if len(item) >= _MIN_SECRET), key=len, reverse=True)
 
 
