@@ -112,27 +112,33 @@ def _answer(question: Question, where: Surroundings) -> _Answer:
     began_ms = clock.now_ms()
     fetched = ask(question, where)
     took_ms = clock.now_ms() - began_ms
-    judgement, value = _judged(question, fetched)
     secrets = secrets_of(question.source, where.environ)
+    judgement, value = _judged(question, fetched, secrets)
     return _Answer(
         question.kind,
-        msgspec.structs.replace(judgement, explain=masked(judgement.explain, secrets)),
+        judgement,
         str(question),
-        shown(masked(value, secrets)),
+        value,
         {fact: masked(text, secrets) for fact, text in fetched.facts.items()},
         took_ms,
     )
 
 
-def _judged(question: Question, fetched: Fetched) -> tuple[Judgement, str]:
+def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tuple[Judgement, str]:
     """Judge the value; of several series the one that decides."""
     now_ms = clock.wall_ms()
+    value = fetched.value
     if not fetched.series:
-        return judge(question, fetched.value, now_ms=now_ms), shown(fetched.value)
+        found = judge(question, value, now_ms=now_ms)
+        hidden = masked(value, secrets) if isinstance(value, str) else value
+        if hidden != value:  # before it is cut short: half a secret could not be found any more
+            explain = judge(question, hidden, now_ms=now_ms).explain
+            found = msgspec.structs.replace(found, explain=explain)
+        return found, shown(hidden)
     decides = min if question.prometheus and question.prometheus.series is Several.ANY else max
     judged = {name: judge(question, value, now_ms=now_ms) for name, value in fetched.series.items()}
     name = decides(judged, key=lambda each: _SEVERITY.index(judged[each].outcome))
-    explain = f"{judged[name].explain}: {name}"
+    explain = masked(f"{judged[name].explain}: {name}", secrets)
     return msgspec.structs.replace(judged[name], explain=explain), shown(fetched.series[name])
 
 

@@ -81,7 +81,7 @@ def run(
         _end(process)
     if code < 0:
         raise UnansweredError(f"{argv[0]} was killed by {signal.Signals(-code).name}")
-    return Ended(code, out, " ".join(complaint.decode(errors="replace").split())[:200])
+    return Ended(code, out, " ".join(complaint.decode(errors="replace").split()))
 
 
 def _start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -78,7 +78,7 @@ def without_login(url: str) -> str:
     return f"{scheme}{sep}{place.rpartition('@')[2]}{slash}{path}{mark and '?...'}"
 
 
-def masked(text: str, secrets: list[str]) -> str:
+def masked(text: str, secrets: Sequence[str]) -> str:
     """Return a text without these secrets."""
     for secret in secrets:
         text = text.replace(secret, MASK)

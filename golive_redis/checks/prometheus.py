@@ -26,14 +26,14 @@ def fetch(source: PrometheusSource, where: Surroundings, deadline_ms: float) -> 
     answer = reply.json() if reply.is_good or reply.body else None
     if not isinstance(answer, dict) or answer.get("status") != "success":
         error = answer.get("error", "") if isinstance(answer, dict) else ""
-        raise UnansweredError(f"{place} answered {reply.status}: {str(error)[:200]}")
+        raise UnansweredError(f"{place} answered {reply.status}: {error}")
     try:
         series = _series(answer["data"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnansweredError(f"{place} does not answer as Prometheus does") from error
     facts = {"prometheus": place, "series": str(len(series))}
     if answer.get("warnings"):
-        facts["warnings"] = str(answer["warnings"])[:200]
+        facts["warnings"] = str(answer["warnings"])
     if not series:
         raise UnansweredError("no series matches the query")
     if len(series) == 1:

@@ -70,6 +70,19 @@ def test_what_it_prints_is_the_value_when_it_exits_0(asking: Asking) -> None:
             asking.value(command=sh(script, json=""), equals=1)
 
 
+def test_what_a_program_complains_of_is_told_without_secrets(asking: Asking) -> None:
+    asking.environ["DESK_TOKEN"] = "t0ken-" * 50
+    script = "printf '%s' because; echo \" $DESK_TOKEN\" >&2; exit 1"
+    found = asking.finding(
+        {"command": sh(script), "equals": 0}, {"command": sh(script), "empty": True}
+    )
+    assert "t0ken" not in repr(found)
+    found = asking.finding({"command": sh(script, stdout=True), "equals": "x"})
+    assert found.explain == "sh exited 1: ***"
+    found = asking.finding({"command": sh("echo $DESK_TOKEN", stdout=True), "equals": "x"})
+    assert (found.value, found.explain) == ("***", "***, wanted x")
+
+
 def test_there_is_no_shell_and_it_runs_beside_the_configuration(asking: Asking) -> None:
     source = {"argv": ["echo", "$HOME;", "*"], "stdout": True}
     assert asking.value(command=source, equals=1) == "$HOME; *"

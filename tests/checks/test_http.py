@@ -131,6 +131,9 @@ def test_a_token_is_sent_and_never_shown(asking: Asking, site: Site) -> None:
         found = asking.finding({"http": source, **wanted})
         assert "t0ken" not in repr(found)
         assert found.value == "Bearer ***"
+    asking.environ["RISK_API"] = "".join(f"t0ken-{n} " for n in range(40)).strip()
+    found = asking.finding({"http": source, "equals": "other"})
+    assert "t0ken" not in repr(found), "a long one, cut short, can still be read in part"
     del asking.environ["RISK_API"]
     found = asking.finding({"http": source, "equals": 1})
     assert found.outcome is Outcome.UNKNOWN
@@ -225,6 +228,24 @@ def test_a_server_that_takes_no_connection_is_unknown(asking: Asking) -> None:
         found = asking.finding({"http": {"url": url}, "equals": 200})
     assert found.outcome is Outcome.UNKNOWN
     assert "refused" in found.explain
+
+
+def test_a_name_that_nobody_resolves_in_time_is_unknown(
+    asking: Asking, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 49: the resolver of the system cannot be interrupted; its thread is left to itself."""
+
+    def hang(*_: Any) -> Any:
+        site.over.wait()
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    url = site.url.replace("127.0.0.1", "risk.internal")
+    began = time.monotonic()
+    found = asking.finding({"http": {"url": url}, "equals": 200, "deadline": DEADLINE})
+    assert (found.outcome, found.explain) == (Outcome.UNKNOWN, "no answer within 0.4 s")
+    assert time.monotonic() - began < 3
+    site.over.set()
 
 
 @pytest.mark.parametrize(

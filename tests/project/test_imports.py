@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINT = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
-HEAVY = {"typer", "click", "rich", "httpx", "prometheus_client", "pydantic", "golive_cli"}
+HEAVY = {
+    "typer",
+    "click",
+    "rich",
+    "httpx",
+    "sqlalchemy",
+    "prometheus_client",
+    "pydantic",
+    "golive_cli",
+}
 
 
 def lint(tree: Path) -> subprocess.CompletedProcess[str]:
@@ -54,6 +63,8 @@ def test_the_import_contracts_hold(copy):
         ("Data flows one way", "golive_redis/errors.py", "import golive_redis.core.beat"),
         ("Execution workers never", "golive_redis/guard.py", "def f(): import typer"),
         ("Execution workers never", "golive_redis/guard.py", "import golive_cli.main"),
+        ("Execution workers never", "golive_redis/guard.py", "def f(): import httpx"),
+        ("Execution workers never", "golive_redis/triggers.py", "import sqlalchemy"),
         ("Only the store,", "golive_redis/guard.py", "from redis.client import Redis"),
     ],
 )
@@ -80,7 +91,7 @@ def test_every_module_of_the_library_is_in_a_layer():
 
 
 def loaded_after(code: str) -> set[str]:
-    script = f"{code}\nimport sys; print(*(name.partition('.')[0] for name in sys.modules))"
+    script = f"{code}\nimport sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
@@ -92,3 +103,14 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_a_worker_does_not_load_the_operators_toolkit(code):
     assert loaded_after(code) & HEAVY == set()
+
+
+def test_a_worker_loads_no_check():
+    assert [name for name in loaded_after("import golive_redis.guard") if ".checks" in name] == []
+
+
+@pytest.mark.parametrize("module", ["heartbeat", "triggers", "preflight"])
+def test_who_runs_checks_loads_only_what_their_sources_need(module):
+    loaded = loaded_after(f"import golive_redis.{module}")
+    assert loaded & {"httpx", "sqlalchemy"} == set()
+    assert "golive_redis.checks.http" not in loaded
