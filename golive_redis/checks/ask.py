@@ -40,7 +40,8 @@ def ask(question: Question, where: Surroundings) -> Fetched:
 
     Raises:
         UnansweredError: There is none, or none that could be judged.
-        Exception: Whatever a library raises. Fails closed: all of it is unknown.
+        Exception: Whatever a library raises; it may name secrets, which `finding` masks. Fails
+            closed: all of it is unknown.
     """
     if question.fleet is not None:
         if where.fleet is None:

@@ -10,6 +10,7 @@ from golive_redis.checks.fetched import (
     without_login,
 )
 from golive_redis.core.check import RedisSource
+from golive_redis.errors import StoreError
 from golive_redis.store.connect import Address, RedisLink, assert_user
 
 _COUNT = {
@@ -31,6 +32,10 @@ def fetch(source: RedisSource, where: Surroundings, deadline_ms: float) -> Fetch
         kind = link.call("TYPE", source.key).decode()
         facts = {"redis": without_login(address.url), "key": source.key, "type": kind}
         return Fetched(_value(link, source, kind), facts)
+    except StoreError as error:
+        if address is where.address:
+            raise  # its hint names the settings of the store
+        raise UnansweredError(f"{without_login(address.url)}: {error.message}") from error
     finally:
         link.close()
 

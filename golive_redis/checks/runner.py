@@ -9,7 +9,6 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks.attempt import Work, said_by, side_by_side
 from golive_redis.core.finding import Finding, Outcome
-from golive_redis.core.policy import Policy
 from golive_redis.core.record import wording
 from golive_redis.errors import ConfigError
 
@@ -77,21 +76,3 @@ def _said(result: object) -> str:
     if isinstance(result, BaseException):
         return said_by(result)
     return f"the check answered with a {type(result).__name__}"
-
-
-def gates(policy: Policy) -> list[Finding]:
-    """Return a finding for each gate the policy demands and this version has no source for."""
-    wanted = {
-        "require_risk_state": policy.require_risk_state is not None,
-        "require_ess_inactive": policy.require_ess_inactive,
-        "require_testnet_history": policy.require_testnet_history,
-    }
-    return [
-        Finding(
-            check=name,
-            outcome=Outcome.UNKNOWN,
-            explain=f"{name} is set, and no source for it is configured: unknown counts as failed",
-        )
-        for name, is_wanted in wanted.items()
-        if is_wanted
-    ]
