@@ -149,6 +149,15 @@ def test_a_plan_shows_what_is_missing_and_changes_nothing(live: Any) -> None:
     assert in_force(live)[0] == "micro"
 
 
+def test_what_our_own_ledger_tells_can_be_a_criterion(live: Any) -> None:
+    """The fleet was activated today, so there is one active day and no quiet one yet."""
+    for value, at_least, passes in (("active_days", 1, True), ("quiet_days", 1, False)):
+        criteria = {"small": [{"ledger": {"value": value}, "at_least": at_least}]}
+        other = configuration.load(live.write_config(promotions=criteria), environ={})
+        with Operator(other) as operator:
+            assert promotion.plan(operator).passed is passes
+
+
 def test_one_approver_alone_promotes_nothing(live: Any) -> None:
     with pytest.raises(RefusedError, match=r"2 approver signature\(s\) needed, 1 given"):
         promote(live, keys=[])
