@@ -16,6 +16,7 @@ from golive_redis.checks import ask, runner
 from golive_redis.checks.database import check_database_redis
 from golive_redis.checks.fleet import Fleet
 from golive_redis.checks.keys import check_keys
+from golive_redis.checks.ledger import History
 from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WORKERS
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.evidence import Evidence
@@ -112,6 +113,7 @@ def surroundings(operator: Operator) -> ask.Surroundings:
         environ=config.environ,
         address=operator.address,
         fleet=Fleet(operator.address, operator.trust.namespace, config.policy_digest),
+        history=History(operator.address, operator.trust),
     )
 
 

@@ -47,6 +47,10 @@ def ask(question: Question, where: Surroundings) -> Fetched:
         if where.fleet is None:
             raise UnansweredError("nobody knows the workers here")
         return Fetched(where.fleet.value(question.fleet.value))
+    if question.ledger is not None:
+        if where.history is None:
+            raise UnansweredError("nobody reads the ledger here")
+        return Fetched(where.history.value(question.ledger))
     source = import_module(f"golive_redis.checks.{question.kind}")
     fetched: Fetched = source.fetch(question.source, where, SHARE * question.deadline_ms)
     if question.newer_than is None:

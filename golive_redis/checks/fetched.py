@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from golive_redis.checks.fleet import Fleet
+from golive_redis.checks.ledger import History
 from golive_redis.errors import GoliveError
 from golive_redis.store.connect import Address
 
@@ -37,12 +38,14 @@ class Surroundings(msgspec.Struct, frozen=True):
         environ: The environment, where tokens and passwords are.
         address: This Redis.
         fleet: The workers on it; None where nobody asks about them.
+        history: The ledger in it; likewise.
     """
 
     folder: Path
     environ: Mapping[str, str]
     address: Address
     fleet: Fleet | None = None
+    history: History | None = None
 
     def variable(self, name: str) -> str:
         """Return the value of a variable that the configuration names.

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from golive_redis.core.directive import Profile
 from golive_redis.core.expectation import Expectation
 from golive_redis.core.record import Duration, Strict, duration_ms
 
@@ -222,6 +223,24 @@ class FleetSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     value: FleetValue
 
 
+class LedgerValue(StrEnum):
+    """What our own ledger tells."""
+
+    ACTIVE_DAYS = "active_days"
+    QUIET_DAYS = "quiet_days"
+
+
+class LedgerSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A number from our own ledger, for promotions above all.
+
+    Different days (UTC) on which a grant for `profile` or a bigger one was signed (`active_days`);
+    full days since a trigger last acted, or since the first grant (`quiet_days`).
+    """
+
+    value: LedgerValue
+    profile: Profile = Profile.MICRO
+
+
 class Question(Expectation, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One source and one expectation.
 
@@ -237,6 +256,7 @@ class Question(Expectation, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     command: CommandSource | None = None
     python: PythonSource | None = None
     fleet: FleetSource | None = None
+    ledger: LedgerSource | None = None
     deadline: Duration = "5s"
 
     @property
@@ -266,4 +286,4 @@ class Question(Expectation, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("deadline is at least 10ms and at most 10m")
 
 
-SOURCES = ("http", "redis", "prometheus", "sql", "file", "command", "python", "fleet")
+SOURCES = ("http", "redis", "prometheus", "sql", "file", "command", "python", "fleet", "ledger")

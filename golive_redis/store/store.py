@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS
+from golive_redis.core.ledger import GENESIS, Entry
 from golive_redis.core.record import MAX_INT
 from golive_redis.errors import StoreError
 from golive_redis.store import scripts
@@ -20,6 +20,7 @@ from golive_redis.store.connect import Link, Reply, StoreRefusedError
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 
 MAX_POD_READ = 10_000
+PAGE = 1_000  # entries of the ledger in one answer
 
 
 class Status(StrEnum):
@@ -343,6 +344,20 @@ class Store:
         """Return the newest records of the ledger, newest first."""
         entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", count)
         return [dict(zip(f[::2], f[1::2], strict=True)).get(b"r", b"") for _, f in entries]
+
+    def entries(self, limit: int) -> list[Entry]:
+        """Return the newest entries of the ledger, at most so many, oldest first."""
+        found: list[Entry] = []
+        end: bytes = b"+"
+        while len(found) < limit:
+            size = min(PAGE, limit - len(found))
+            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", size)
+            if not page:
+                break
+            fields = (_pairs(flat) for _, flat in page)
+            found += [Entry(item.get("r", b""), _text(item.get("h"))) for item in fields]
+            end = b"(" + page[-1][0]
+        return found[::-1]
 
     # -- reading ---------------------------------------------------------------------------------
 

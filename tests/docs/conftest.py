@@ -278,6 +278,7 @@ class Fleet(NamedTuple):
     verifier: list[str]
 
 
+PROMOTIONS = r"promotions:\n  small:\n    - {ledger: {value: active_days}, at_least: 1}\n"
 COMMANDS = (
     "golive init --environment demo --operator alice",
     "golive keys new hb-2 --role heartbeat --add",
@@ -293,6 +294,8 @@ COMMANDS = (
     "golive restore --all --reason test",
     "golive resume symbol=ETHUSDT --reason test",
     "golive extend --minutes 800 --reason test",
+    "golive promote --reason test",
+    "golive demote micro --reason test",
     "golive revoke --reason test",
 )
 
@@ -305,7 +308,7 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     def run(command: str) -> None:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
-        words = re.split(r" -| \S+[=/]| hb-2", command)[0]
+        words = re.split(r" -| \S+[=/]| hb-2| micro", command)[0]
         said[words] = json.loads(lines[0])
 
     def look() -> None:
@@ -325,7 +328,9 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             continue
         if command == "golive preflight":
             allowed = "s/^activation_enabled: false/activation_enabled: true/"
-            terminal.type(f"sed -i.bak '{allowed}' config/go_live.yaml")
+            profiles = "s/^allowed_profiles: .*/allowed_profiles: [micro, small]/"
+            terminal.type(f"sed -i.bak '{allowed};{profiles}' config/go_live.yaml")
+            terminal.type(f"printf '{PROMOTIONS}' >> config/go_live.yaml")
             terminal.type("golive heartbeat --name hb-1 --json > hb-1.log 2>&1 &")
             terminal.write("worker.py", (ROOT / "examples" / "worker.py").read_text())
             terminal.type("python worker.py pod-1 > pod-1.log 2>&1 &")

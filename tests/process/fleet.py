@@ -19,9 +19,9 @@ from golive_redis import config as configuration
 from golive_redis.activation import Activated, Activation
 from golive_redis.core.beat import Beat
 from golive_redis.core.directive import GrantKind, RestrictionKind, assemble
-from golive_redis.core.envelope import decode, seal
+from golive_redis.core.envelope import decode, peek, seal
 from golive_redis.core.keyset import encode_public
-from golive_redis.core.ledger import Entry, first_break
+from golive_redis.core.ledger import Entry, Note, first_break
 from golive_redis.core.policy import Timing
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.operator import Operator
@@ -271,6 +271,12 @@ class Fleet:
         assert first_break(Entry(e[b"r"], e[b"h"].decode()) for e in entries) is None
         items = [decode(entry[b"r"]) for entry in entries]
         return [item.identity for item in items if item.payload_type.split(".")[-2] == kind]
+
+    def notes(self) -> list[Note]:
+        """The ledger's notes, in their order."""
+        entries = [fields[b"r"] for _, fields in self.raw.xrange("golive:audit")]
+        found = [raw for raw in entries if decode(raw).payload_type == Note.payload_type()]
+        return [peek(raw, Note) for raw in found]
 
     def spooled(self) -> list[str]:
         """Names of the records that wait in the operator's spool."""

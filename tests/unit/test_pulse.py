@@ -196,6 +196,23 @@ def test_it_stops_at_the_end_of_the_window(beating: Daemon) -> None:
     assert beating.pulse.next_beat(issued_at_ms=end) is None
 
 
+def test_outside_the_trading_windows_it_ends_the_term_for_good_and_joins_the_next(
+    beating: Daemon,
+) -> None:
+    assert changes(beating.pulse.outside()) == [Change.CLOSED]
+    assert beating.pulse.outside() == []  # said once
+    assert beating.beat() is None
+    assert beating.reads(GRANT, beats=beating.other(1)) == []
+    assert beating.reads(GRANT, beats=beating.other(2)) == []  # not even another's word revives it
+    assert beating.beat() is None
+    restarted = Daemon(beating.pulse.latch, beating.pulse.term)
+    restarted.reads(GRANT, beats=restarted.other(1))
+    assert restarted.reads(GRANT, beats=restarted.other(2)) == []
+    beating.reads(None)
+    tomorrow = PARTY.grant(6, issued_at_ms=round(beating.clock.wall))
+    assert Change.ADOPTED in beating.reads(tomorrow)
+
+
 def test_it_beats_on_the_highest_directive_it_has_verified(beating: Daemon) -> None:
     """Row 56: a halt acknowledged and then lost; guards see that something is missing."""
     assert changes(beating.pulse.push(HALT)) == [Change.RESTRICTED]

@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from typing import Any
 
-from golive_redis import clock, config
+from golive_redis import clock, config, windows
 from golive_redis.heartbeat import Heartbeat
 from golive_redis.store.connect import Address
 from golive_redis.triggers import Triggers
@@ -59,6 +60,7 @@ def main() -> None:
         signer=loaded.signer("heartbeat", trust.keyset, name=name),
         address=Address.of(loaded),
         state_dir=loaded.state_dir,
+        open_until=partial(windows.open_until, loaded.evidence().windows),
         say=say,
     )
     triggers = Triggers(loaded, heartbeat, say)

@@ -103,6 +103,17 @@ class Worker:
         self.kept[keep] = answer
         return told(answer)
 
+    def do_profile(self) -> dict[str, Any]:
+        guard, permit = self.guard, self.guard.check("reduce")
+        assert guard.limits is not None
+        return {
+            "profile": guard.profile,
+            "max_order_notional": guard.limits.max_order_notional,
+            "mode": guard.health().mode,
+            "fits_1": isinstance(permit, Permit) and permit.fits(notional=1),
+            "fits_26": isinstance(permit, Permit) and permit.fits(notional="26"),
+        }
+
     def do_valid(self, keep: str = "") -> dict[str, Any]:
         permit = self.kept[keep]
         return {"valid": isinstance(permit, Permit) and permit.valid()}

@@ -1,0 +1,165 @@
+"""Trading windows: in the signed end of a term, in what is refused, and in the heartbeat."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golive_redis import clock, control
+from golive_redis import config as configuration
+from golive_redis.core.directive import GrantKind
+from golive_redis.embedded import EmbeddedServer
+from golive_redis.errors import ConfigError, RefusedError
+from golive_redis.operator import Operator
+
+from .processes import Span
+
+MINUTE_MS = 60_000
+
+
+def hours(opens: timedelta, closes: timedelta, **settings: Any) -> dict[str, Any]:
+    """A window from so long before now until so long after it, in UTC."""
+    now = datetime.now(UTC)
+    return {
+        "time_zone": "UTC",
+        "from": f"{now + opens:%H:%M}",
+        "to": f"{now + closes:%H:%M}",
+        **settings,
+    }
+
+
+def zone_file(folder: Path, offset_s: int) -> None:
+    """Write a time zone of our own (RFC 8536, version 1): always so many seconds ahead of UTC."""
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    body = struct.pack(">lbb", offset_s, 0, 0) + b"OWN\0"
+    (folder / "Test").mkdir(parents=True)
+    (folder / "Test" / "Own").write_bytes(b"TZif" + bytes(16) + counts + body)
+
+
+def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_beat_ms(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the heartbeat knows of windows here: the grant was signed for hours to come."""
+    # A minute of this zone ends in ten seconds; those of every other one may take a minute.
+    closes_s = int(time.time()) + 10
+    offset_s = -closes_s % 60
+    zone_file(tmp_path / "zones", offset_s)
+    monkeypatch.setenv("PYTHONTZPATH", str(tmp_path / "zones"))
+    wall = datetime.fromtimestamp(closes_s + offset_s, UTC)
+    window = {
+        "time_zone": "Test/Own",
+        "from": f"{wall - timedelta(hours=1):%H:%M}",
+        "to": f"{wall:%H:%M}",
+    }
+    live = fleet(own_server)
+    live.start_heartbeat(config={"windows": {"short": window}})
+    live.start_workers("pod-1", "pod-2")
+    grant = live.activate().grant
+    live.wait_all_armed()
+    armed_ns = clock.now_ns()
+    assert time.time() < closes_s, "this machine is too slow for the test"
+    heartbeat = live.heartbeats["hb-1"]
+    said = heartbeat.wait_said("every trading window is closed", within_ms=15_000)
+    assert time.time() >= closes_s
+    closed_ns = clock.now_ns() - int((time.time() - closes_s) * 1e9)
+    for worker in live.workers.values():
+        worker.closed_within(live.timers.beat_ms, Span(armed_ns, closed_ns))
+    assert said["at_ns"] - closed_ns < (live.timers.beat_every_ms + 2_000) * clock.NS_PER_MS
+    assert grant.record.not_after_ms > closes_s * 1000 + 3_600_000
+    notes = [note for note in live.notes() if note.topic == "window"]
+    assert [(note.by, note.text) for note in notes] == [("hb-1", said["text"])]
+    # A restart forgets nothing: it stays silent, although the key is still there.
+    heartbeat.kill()
+    live.start_heartbeat(config={"windows": {"short": window}})
+    time.sleep(live.timers.beat_ms / 1000)
+    assert live.heartbeats["hb-1"].ask("status")["term"] is None
+    assert not any(worker.allowed for worker in live.workers.values())
+
+
+def test_an_activation_outside_the_windows_is_refused_and_says_when_the_next_one_opens(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    window = hours(timedelta(hours=2), timedelta(hours=4))
+    live = fleet(any_server, windows={"later": window})
+    live.start_heartbeat()
+    with pytest.raises(RefusedError, match="outside every trading window") as caught:
+        live.activate(wait_s=0)
+    assert f"the next one, later, opens on {datetime.now(UTC) + timedelta(hours=2):%a}" in (
+        caught.value.hint
+    )
+    assert f"{window['from']} UTC, which is" in caught.value.hint
+    assert not live.raw.exists("golive:active")
+
+
+def test_a_term_ends_with_the_window_and_cannot_be_extended_past_it(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    live = fleet(any_server, windows={"now": hours(timedelta(hours=-1), timedelta(hours=2))})
+    live.start_heartbeat()
+    told: list[str] = []
+    ends = live.activate(wait_s=0, say=told.append).grant.record.not_after_ms
+    assert ends % MINUTE_MS == 0
+    assert 0 < ends - clock.wall_ms() <= 2 * 60 * MINUTE_MS
+    assert told == [control.CLOSES_FIRST]
+    with (
+        Operator(live.config) as operator,
+        pytest.raises(RefusedError, match="until the trading windows close already"),
+    ):
+        control.loosen(operator, GrantKind.EXTEND, reason="longer", minutes=600)
+
+
+def test_a_term_may_be_extended_up_to_the_close_and_is_told_which_end_it_is(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    live = fleet(any_server, windows={"now": hours(timedelta(hours=-1), timedelta(hours=2))})
+    live.start_heartbeat()
+    told: list[str] = []
+    before = live.activate(wait_s=0, minutes=30, say=told.append).grant.record
+    assert told == []
+    with Operator(live.config) as operator:
+        for minutes, closes_first in ((60, False), (600, True)):
+            grant = control.loosen(
+                operator, GrantKind.EXTEND, reason="longer", minutes=minutes, say=told.append
+            )
+            assert told == [control.CLOSES_FIRST] * closes_first
+            assert grant.record.not_after_ms > before.not_after_ms
+    assert grant.record.not_after_ms % MINUTE_MS == 0
+
+
+@pytest.mark.parametrize(
+    ("window", "says"),
+    [
+        ({"time_zone": "Europe/Berln"}, "unknown time zone 'Europe/Berln'"),
+        ({"calendar": "XNYZ"}, "unknown exchange calendar 'XNYZ'"),
+    ],
+)
+def test_a_window_that_cannot_be_computed_lets_nobody_activate(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, window: dict[str, str], says: str
+) -> None:
+    both = hours(timedelta(hours=-1), timedelta(hours=2))
+    live = fleet(any_server, windows={"wrong": both | window, "good": both})
+    with pytest.raises(ConfigError, match=says) as caught:
+        live.activate(wait_s=0)
+    assert caught.value.hint
+    live.config.keyset()  # and everything else of the file still works: `golive revoke` needs it
+
+
+def test_the_line_of_an_unknown_zone_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "go_live.yaml"
+    path.write_text(
+        "environment: test\nprofiles: {micro: {currency: USD, max_order_notional: '1', "
+        "max_position_notional: '1', max_daily_loss: '1', max_orders_per_minute: 1}}\n"
+        "windows:\n  day:\n    from: '09:00'\n    to: '17:00'\n    time_zone: Europe/Berln\n"
+    )
+    with pytest.raises(ConfigError, match=r"go_live.yaml:7: windows\.day: unknown time") as caught:
+        configuration.load(path, environ={}).evidence()
+    assert caught.value.hint == "did you mean Europe/Berlin?"
