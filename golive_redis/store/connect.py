@@ -7,6 +7,8 @@ without retries, and its exceptions become ours in this file only.
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -120,6 +122,7 @@ class RedisLink:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._waits_ms: float | None = None  # while listening: how long the kernel waits
 
     def open(self) -> None:
         """Connect and log in now rather than at the first command."""
@@ -133,13 +136,13 @@ class RedisLink:
 
     def send(self, *args: str | bytes | int) -> None:
         """Send a command without reading its reply."""
-        self.open()
+        self._ask()
         with self._maybe_applied():
             self._connection.send_command(*args)
 
     def pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Reply]:
         """Send several commands at once; an error reply stands in its place as an exception."""
-        self.open()
+        self._ask()
         with self._maybe_applied():
             packed = self._connection.pack_commands(commands)
             self._connection.send_packed_command(packed)
@@ -157,23 +160,53 @@ class RedisLink:
             # redis-py would connect anew: a socket without the subscriptions of the old one.
             raise StoreUnavailableError("the connection is closed")
         with self._maybe_applied():
-            if not self._connection.can_read(timeout=timeout_ms / 1000):
+            if not self._listens(timeout_ms) and not self._connection.can_read(timeout_ms / 1000):
                 return None
         return self._read()
 
-    def _read(self) -> Reply:
+    def _listens(self, timeout_ms: float) -> bool:
+        """Let the kernel time the wait; False where it cannot: under TLS, and for no wait at all.
+
+        Python's own timeout and redis-py's give the interpreter away three times for one message
+        (poll, recv, settimeout). With a busy thread beside us each of them costs a switch interval,
+        5 ms, until we have it back. A blocking recv gives it away once.
+        """
+        sock = self._connection._sock  # noqa: SLF001
+        if type(sock) is not socket.socket or timeout_ms <= 0:
+            self._waits_ms = None  # redis-py is about to set its own timeout
+            return False
+        if timeout_ms != self._waits_ms:
+            seconds, microseconds = divmod(max(1, int(timeout_ms * 1_000)), 1_000_000)
+            limit = struct.pack("ll", seconds, microseconds)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.settimeout(None)
+            self._waits_ms = timeout_ms
+        return True
+
+    def _read(self) -> Reply | None:
         with self._maybe_applied():
             try:
                 # Said explicitly: on a Sentinel connection redis-py's default is to keep it open
-                # after a timeout, and the late reply would answer the next command.
-                return self._connection.read_response(disconnect_on_error=True)
+                # after a timeout, and the late reply would answer the next command. While listening
+                # it is kept, for there a timeout says that nothing came.
+                keep = self._waits_ms is not None
+                return self._connection.read_response(disconnect_on_error=not keep)
             except (ResponseError, AuthenticationError, BusyLoadingError) as error:
                 raise _refused(error) from error
             except RedisConnectionError as error:
                 # A Sentinel connection turns READONLY into a lost connection.
                 if isinstance(error.__context__, ReadOnlyError):
                     raise _refused(error.__context__) from error
+                if self._waits_ms is not None and isinstance(error.__context__, BlockingIOError):
+                    return None
                 raise
+
+    def _ask(self) -> None:
+        """Be connected, with the timeout of questions in force instead of a listener's."""
+        self.open()
+        if self._waits_ms is not None:
+            self._waits_ms = None
+            self._connection._sock.settimeout(self._connection.socket_timeout)  # noqa: SLF001
 
     @contextmanager
     def _maybe_applied(self) -> Iterator[None]:
@@ -188,6 +221,7 @@ class RedisLink:
 
     def close(self) -> None:
         """Close the socket. In a forked child this leaves the parent's connection alone."""
+        self._waits_ms = None
         try:  # noqa: SIM105  (contextlib.suppress would hide what is meant: closing never fails)
             self._connection.disconnect()
         except Exception:  # noqa: BLE001, S110
