@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from time import CLOCK_MONOTONIC, clock_gettime_ns, monotonic_ns
 
 
@@ -131,6 +132,37 @@ def trackers(port: str, count: str, _first: str, busy: str, switch_ms: str, key:
     os._exit(0)
 
 
+def weigh_guards(path: str, _count: str, _first: str, _busy: str, _ms: str, more: str) -> None:
+    """Answer how much memory this process holds, with so many guards."""
+    from golive_redis import Guard, config
+
+    loaded = config.load(path)
+    opened = [Guard.open(loaded, worker=f"pod-{n}") for n in range(int(more))]
+    _answer_with(lambda: [_resident_bytes()])
+    for guard in opened:
+        guard.close()
+
+
+def weigh_subscribers(port: str, _count: str, _first: str, _busy: str, _ms: str, more: str) -> None:
+    """The same with bare redis-py subscribers."""
+    import redis
+
+    kept = []
+    for _ in range(int(more)):
+        pubsub = redis.Redis(port=int(port), socket_timeout=None).pubsub()
+        pubsub.subscribe("nothing")
+        pubsub.get_message(timeout=10)
+        _start(lambda pubsub: [None for _ in pubsub.listen()], pubsub)
+        kept.append(pubsub)
+    _answer_with(lambda: [_resident_bytes()])
+    os._exit(0)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _bare(busy: str, switch_ms: str) -> list[int]:
     sys.setswitchinterval(float(switch_ms) / 1000)
     if busy == "busy":
@@ -144,13 +176,20 @@ def _start(target, *args) -> None:
 
 
 def _answer(stamps: list[int]) -> None:
+    def taken() -> list[int]:
+        out = stamps[:]
+        del stamps[: len(out)]  # and not clear(): one more may have come meanwhile
+        return out
+
+    _answer_with(taken)
+
+
+def _answer_with(answer: Callable[[], list[int]]) -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
-        taken = stamps[:]
-        print(json.dumps(taken), flush=True)
-        del stamps[: len(taken)]  # and not clear(): one more may have come meanwhile
+        print(json.dumps(answer()), flush=True)
 
 
 if __name__ == "__main__":
-    roles = (heartbeat, guards, subscribers, trackers)
+    roles = (heartbeat, guards, subscribers, trackers, weigh_guards, weigh_subscribers)
     {role.__name__: role for role in roles}[sys.argv[1]](*sys.argv[2:])

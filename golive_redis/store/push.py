@@ -1,10 +1,11 @@
 """The push path: directives by pub/sub, and invalidations of the keys by client tracking.
 
-redis-py drops the invalidations of RESP3, so this is the RESP2 way: a second connection switches
-tracking on and redirects to the subscriber. Either connection can die silently; the subscriber is
-asked for a PONG, the tracker whether its redirect still stands, and both are made anew when not.
+redis-py drops the invalidations of RESP3, so this is the RESP2 way: tracking redirects them to a
+subscriber. That is the same connection here, switched on before it subscribes, so there is no second
+one that can die by itself and leave a subscription that nobody feeds. It can still die silently; so
+it is asked for a PONG, and made anew when none comes.
 
-Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (two-connection mode).
+Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (its RESP2 mode).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CHANGED = Pushed()
 
 
 class Push:
-    """One subscriber and its tracker.
+    """One subscription.
 
     Args:
         connect: Opens a link.
@@ -49,12 +50,11 @@ class Push:
         self._clock = clock_ms
         self._ping_ms = ping_ms
         self._subscriber: Link | None = None
-        self._tracker: Link | None = None
         self._heard = 0.0
         self._pinged = 0.0
 
     def open(self) -> None:
-        """Subscribe and pin the tracking redirect.
+        """Track the keys and subscribe.
 
         Raises:
             StoreError: It did not work; nothing stays open.
@@ -63,9 +63,7 @@ class Push:
         try:
             self._subscriber = self._connect()
             ident = self._subscriber.call("CLIENT", "ID")
-            self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
-            self._tracker = self._connect()
-            self._tracker.call(
+            self._subscriber.call(
                 "CLIENT",
                 "TRACKING",
                 "ON",
@@ -77,6 +75,7 @@ class Push:
                 "PREFIX",
                 self._keys.revoked,
             )
+            self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
         except StoreError:
             self.close()
             raise
@@ -86,7 +85,7 @@ class Push:
         """Return the next push, or None when none came in time.
 
         Raises:
-            StoreError: A connection is lost or silent; `open` again.
+            StoreError: The connection is lost or silent; `open` again.
         """
         if self._subscriber is None:
             raise StoreUnavailableError("not subscribed")
@@ -94,7 +93,6 @@ class Push:
         if now - self._pinged >= self._ping_ms:
             self._pinged = now
             self._subscriber.send("PING")
-            self._check_tracker()
         if now - self._heard > 2 * self._ping_ms:
             raise StoreUnavailableError("the subscription fell silent")
         try:
@@ -120,16 +118,8 @@ class Push:
             return CHANGED
         return Pushed(data) if isinstance(data, bytes) else None
 
-    def _check_tracker(self) -> None:
-        assert self._tracker is not None  # noqa: S101  (open sets both)
-        info = self._tracker.call("CLIENT", "TRACKINGINFO")
-        flags = info[info.index(b"flags") + 1]
-        if b"on" not in flags or b"broken_redirect" in flags:
-            raise StoreUnavailableError("tracking lost its redirect")
-
     def close(self) -> None:
-        """Close both connections; never raises."""
-        for link in (self._subscriber, self._tracker):
-            if link is not None:
-                link.close()
-        self._subscriber = self._tracker = None
+        """Close the connection; never raises."""
+        if self._subscriber is not None:
+            self._subscriber.close()
+        self._subscriber = None

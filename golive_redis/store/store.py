@@ -146,7 +146,7 @@ class Store:
 
         Returns:
             `REGISTER` when presence or roster entry is gone (ask again with all fields), else `OK`;
-            the answer; and the ledger head, or "".
+            the answer; and for a heartbeat the ledger head, else "".
 
         Raises:
             StoreError: Also for a reply of another shape. Fails closed: no answer.

@@ -178,7 +178,8 @@ class Server:
             revoked=stone.record if stone and not same_stone else None,
             revoked_unchanged=same_stone,
         )
-        return Status.OK, answer, data.head if data.ledger else ""
+        told = data.ledger and caller.role == "heartbeat"
+        return Status.OK, answer, data.head if told else ""
 
     def beat(self, name: str, record: bytes, term: int, ttl_ms: int, now: float) -> Step:
         """The `beat` script."""

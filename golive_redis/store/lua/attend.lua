@@ -7,8 +7,8 @@
 --       4 identity of the tombstone it holds, or ''   5 its roster member   6 presence life in ms
 --       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged
 -- Reply nonce, status, detail, last, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
---       head.   status: OK | REGISTER (presence or roster entry is gone: ask again with all fields)
---       | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when last is the caller's;
+--       head (heartbeats only).   status: OK | REGISTER (presence or roster entry is gone: ask again
+--       with all fields) | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when last is the caller's;
 --       tombstone is 'SAME' when it is the caller's. Absent values are nil.
 -- Siblings are derived from the namespace: ACL demands read and write on every declared key.
 local ns, nonce = ARGV[1], ARGV[2]
@@ -60,6 +60,9 @@ if grant then
   beats = redis.pcall('HGETALL', ns .. ':beat')
   if bad(beats) then return corrupt(ns .. ':beat', beats) end
 end
-local head = redis.pcall('GET', ns .. ':head')
-if bad(head) then head = false end
+local head = false -- for heartbeats, who write to the ledger
+if ARGV[7] == 'heartbeat' then
+  head = redis.pcall('GET', ns .. ':head')
+  if bad(head) then head = false end
+end
 return {nonce, 'OK', false, last, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head}
