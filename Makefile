@@ -10,6 +10,7 @@ BIN := .venv/bin
 MADE := .venv/.golive-made
 RUN := .venv/.golive-run
 DEV := .venv/.golive-dev
+BENCH := .venv/.golive-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: help demo test lint types bench simulate mutants model model-deep clean FORCE
@@ -41,8 +42,8 @@ lint: $(DEV)
 types: $(DEV)
 	@$(BIN)/mypy
 
-bench: $(DEV)
-	@set -eu; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(BENCH)
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 simulate: $(DEV)
 	@$(BIN)/python tests/simulation/run.py
@@ -58,6 +59,11 @@ model: $(DEV)
 
 model-deep: $(DEV)
 	@$(BIN)/python docs/model/check.py --deep
+
+$(BENCH): pyproject.toml $(MADE)
+	@echo "Installing golive-redis and what its benchmarks compare with into .venv"
+	@$(PIP) --editable '.[all,bench]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
