@@ -1,6 +1,6 @@
 """What the benchmarks share: a live switch on a private server, pairs of floor and ours, the table.
 
-This is no test: it prints figures, says MISSED beside a missed target, and still exits 0.
+This is no test: it prints figures, says MISSED beside a missed limit, and still exits 0.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -52,6 +52,11 @@ class Row(NamedTuple):
     noise: float
     of: str = "ratio"
     load: float = -1.0
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Row:
+        """Return the row that was written as JSON."""
+        return cls(*(fields[name] for name in cls._fields))
 
     @property
     def verdict(self) -> str:
