@@ -211,10 +211,10 @@ def switch(timing: object = "standard", *, beating: bool = True) -> Iterator[Swi
             heartbeat.wait()
 
 
-def spawn(role: str, *words: str) -> subprocess.Popen[str]:
-    """Start benchmarks/fleet.py in one of its roles; it is driven over its pipes."""
+def spawn(role: str, *words: str, script: Path = HERE / "fleet.py") -> subprocess.Popen[str]:
+    """Start a script in one of its roles; it is driven over its pipes."""
     return subprocess.Popen(
-        [sys.executable, str(HERE / "fleet.py"), role, *words],
+        [sys.executable, str(script), role, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from subprocess import Popen
 
 import lab
@@ -82,9 +83,15 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    role: str, count: int, where: str, *words: str, busy: bool = False, switch_ms: float = 5.0
+    role: str,
+    count: int,
+    where: str,
+    *words: str,
+    busy: bool = False,
+    switch_ms: float = 5.0,
+    script: Path = lab.HERE / "fleet.py",
 ) -> Iterator[Fleet]:
-    """Start `count` members of a role of fleet.py.
+    """Start `count` members of a role of a script.
 
     Args:
         busy: Each process also decides about orders in a loop that never pauses.
@@ -95,7 +102,9 @@ def fleet(
     options = ["busy" if busy else "idle", str(switch_ms)]
     out = Fleet(
         [
-            lab.spawn(role, where, str(share), str(sum(shares[:n])), *options, *words)
+            lab.spawn(
+                role, where, str(share), str(sum(shares[:n])), *options, *words, script=script
+            )
             for n, share in enumerate(shares)
         ]
     )
