@@ -75,6 +75,21 @@ def together(code: str, **names: object) -> Callable[[], float]:
     return measure
 
 
+def beside_our_threads(switch_ms: float, code: str, **names: object) -> Callable[[], float]:
+    """Return a measurement in ns of wall time per call of a loop that never pauses."""
+    clock = timeit.Timer(code, "import gc; gc.enable()", globals=names)
+
+    def measure() -> float:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(switch_ms / 1000)
+        try:
+            return clock.timeit(MANY) / MANY * 1e9
+        finally:
+            sys.setswitchinterval(before)
+
+    return measure
+
+
 def blocks(code: str, **names: object) -> float:
     """Return how many blocks of memory 100,000 calls leave behind; the least of three times.
 
@@ -142,6 +157,11 @@ class Bench:
         pairs = lab.interleaved(how(floor, **self.names), how(code, **self.names), rounds)
         self.table.append(lab.compared(what, pairs, limit))
 
+    def switching(self, what: str, code: str) -> None:
+        """What a shorter switch interval takes from a loop that never pauses."""
+        usual, short = (beside_our_threads(ms, code, **self.names) for ms in (5.0, 0.5))
+        self.table.append(lab.compared(what, lab.interleaved(usual, short, 21)))
+
     def allocations(self, what: str, code: str) -> None:
         floor, ours = (blocks(each, **self.names) for each in ("bare.allows()", code))
         what = f"{what}: memory left by 100,000"
@@ -181,6 +201,7 @@ def main() -> None:
         row("8 threads: allows(symbol=, venue=)", order, labelled, 1.5, together, 15)
         row("8 threads: check()", "guard.check()", plain, 4, together, 15)
         row("8 threads, for scale: may_run()", "agent.may_run()", plain, None, together, 5)
+        bench.switching("order loop, switch interval 0.5 ms, floor: 5 ms", order)
         bench.allocations("allows()", "guard.allows()")
         bench.allocations("check(symbol=, venue=)", f"guard.check({ORDER})")
         # The floor of these is the same call without halts.

@@ -129,17 +129,18 @@ def show(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     head = f"{'what':<52}{'floor':>10}{'ours':>10}  {'':<4}{'ratio':>7}{'limit':>9}"
     print(f"{head}{'noise':>7}{'load':>6}")
     for row in rows:
-        limit = "" if row.limit is None else f"{_number(row.limit)}"
+        limit = "" if row.limit is None else f"{number(row.limit)}"
         limit += f" {row.unit}" if limit and row.of == "ours" else ""
         print(
-            f"{row.what:<52}{_number(row.floor):>10}{_number(row.ours):>10}  {row.unit:<4}"
+            f"{row.what:<52}{number(row.floor):>10}{number(row.ours):>10}  {row.unit:<4}"
             f"{row.ratio:>7.2f}{limit:>9}{row.noise:>7.0%}{row.load:>6.1f}  {row.verdict}"
         )
     for note in notes:
         print(f"  {note}")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with as many digits as it deserves."""
     if not value:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

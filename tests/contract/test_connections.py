@@ -11,6 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.retry import Retry
 
 from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
@@ -32,6 +35,40 @@ def _within(seconds: float) -> Iterator[None]:
 def _calls(server: EmbeddedServer, command: str) -> int:
     with server.client() as client:
         return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., RedisLink]]:
+    """A link to a server that says what it was told to say, after so many seconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(parts: tuple[tuple[float, bytes], ...]) -> None:
+        with listener.accept()[0] as peer:
+            for pause, data in parts:
+                time.sleep(pause)
+                peer.sendall(data)
+            while peer.recv(1_024):
+                pass
+
+    def link_to(*parts: tuple[float, bytes], timeout_ms: float = 250) -> RedisLink:
+        threading.Thread(target=talk, args=(parts,), daemon=True).start()
+        port = listener.getsockname()[1]
+        connection = Connection(
+            port=port,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=timeout_ms / 1000,
+            retry=Retry(NoBackoff(), 0),
+        )
+        links.append(RedisLink(connection))
+        links[-1].open()
+        return links[-1]
+
+    links: list[RedisLink] = []
+    yield link_to
+    for link in links:
+        link.close()
+    listener.close()
 
 
 # -- it works --------------------------------------------------------------------------------------
@@ -235,6 +272,29 @@ def test_a_subscription_that_the_server_closed_is_noticed_and_never_silently_rep
         link.receive(2_000)
     with own_server.client() as client:
         assert "golive" not in [each["name"] for each in client.client_list()]
+
+
+def test_a_message_in_pieces_arrives_whole_and_silence_in_between_is_no_loss(
+    scripted: Callable[..., RedisLink],
+) -> None:
+    whole = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n"
+    link = scripted((0.0, whole[:20]), (0.2, whole[20:] + whole))
+    assert link.receive(50) is None
+    assert link.receive(2_000) == [b"message", b"c", b"hello"]
+    with _within(PATIENCE_S):  # it came together with the first one
+        assert link.receive(0) == [b"message", b"c", b"hello"]
+    with _within(PATIENCE_S):
+        assert link.receive(0) is None
+
+
+def test_a_question_after_listening_waits_as_long_as_questions_do(
+    scripted: Callable[..., RedisLink],
+) -> None:
+    link = scripted((0.25, b"+PONG\r\n"), timeout_ms=500)
+    assert link.receive(20) is None
+    assert link.call("PING") == b"PONG"
+    with _within(PATIENCE_S), pytest.raises(MaybeAppliedError):
+        link.call("PING")
 
 
 def test_an_error_in_a_pipeline_stands_in_its_place(
