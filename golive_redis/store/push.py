@@ -122,6 +122,10 @@ class Push:
 
     def _check_tracker(self) -> None:
         assert self._tracker is not None  # noqa: S101  (open sets both)
+        if self._keys.one_slot:
+            # A node of a cluster that has lost our slot says so here, and only here: it would go on
+            # answering pings and never push again.
+            self._tracker.call("PTTL", self._keys.active)
         info = self._tracker.call("CLIENT", "TRACKINGINFO")
         flags = info[info.index(b"flags") + 1]
         if b"on" not in flags or b"broken_redirect" in flags:
