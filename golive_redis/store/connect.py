@@ -213,6 +213,21 @@ class RedisLink:
 
 
 @contextmanager
+def usable(question: str) -> Iterator[None]:
+    """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
+
+    A proxy or a stranger's server may answer anything, and nobody above the store expects that.
+
+    Args:
+        question: What was asked, for the message.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise StoreError(f"unusable reply of {question}: {error}") from error
+
+
+@contextmanager
 def _unavailable() -> Iterator[None]:
     try:
         yield

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis.errors import StoreError, StoreUnavailableError
-from golive_redis.store.connect import Link, Reply, StoreRefusedError
+from golive_redis.store.connect import Link, Reply, StoreRefusedError, usable
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 
 
@@ -127,8 +127,10 @@ class Push:
             # answering pings and never push again.
             self._tracker.call("PTTL", self._keys.active)
         info = self._tracker.call("CLIENT", "TRACKINGINFO")
-        flags = info[info.index(b"flags") + 1]
-        if b"on" not in flags or b"broken_redirect" in flags:
+        with usable("CLIENT TRACKINGINFO"):
+            flags = info[info.index(b"flags") + 1]
+            followed = b"on" in flags and b"broken_redirect" not in flags
+        if not followed:
             raise StoreUnavailableError("tracking lost its redirect")
 
     def close(self) -> None:
