@@ -48,7 +48,7 @@ class Seeds(msgspec.Struct, frozen=True):
 
 def is_located(url: str) -> bool:
     """Tell whether somebody has to be asked where the primary is."""
-    return url.partition("://")[0] in _PORTS
+    return url.startswith(tuple(f"{scheme}://" for scheme in _PORTS))
 
 
 def parse(url: str) -> Seeds:

@@ -427,6 +427,7 @@ def test_garbage_instead_of_an_answer_is_no_answer(
         "redis+sentinel://:secret@localhost:port/fleet",
         "redis+cluster://:secret@localhost:6379/0",
         "redis+cluster://:secret@localhost:port",
+        "redis+cluster",
         "redis://:secret@localhost:port",
         "",
     ],

@@ -33,7 +33,7 @@ class SentinelSet:
             {"repl-diskless-sync-delay": "0", "replicaof": f"127.0.0.1 {first.port}"}
         )
         self.nodes = [first, second]
-        self.wait(lambda: self._follows(first), "the replica follows")
+        self.wait(lambda: self.follows(first), "the replica follows")
         self.sentinels = [self._watch(first) for _ in range(3)]
         self.wait(self._agreed, "the Sentinels know each other and the replica")
 
@@ -96,7 +96,7 @@ class SentinelSet:
         primary = self.primary
         return next(node for node in self.nodes if node is not primary)
 
-    def _follows(self, primary: EmbeddedServer) -> bool:
+    def follows(self, primary: EmbeddedServer) -> bool:
         """Tell whether the other server has everything and follows live."""
         other = next(node for node in self.nodes if node is not primary)
         with primary.client() as above, other.client() as below:
@@ -108,7 +108,7 @@ class SentinelSet:
 
     def wait_in_sync(self) -> None:
         """Return when the replica has everything and follows live, and the Sentinels know."""
-        self.wait(lambda: self._follows(self.primary), "the replica follows")
+        self.wait(lambda: self.follows(self.primary), "the replica follows")
         self.wait(self._agreed, "the Sentinels see it")
 
     # -- what happens to them --------------------------------------------------------------------
