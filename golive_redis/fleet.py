@@ -51,8 +51,9 @@ class Receipts:
         message = link.receive(timeout_ms)
         if message is None:
             return False
-        if isinstance(message, list) and message[0] == b"message":
-            self.take(message[2])
+        kind, *rest = message if isinstance(message, list) and message else [None]
+        if kind == b"message" and rest and isinstance(rest[-1], bytes):
+            self.take(rest[-1])
         return True
 
     def read(self, store: Store, directive: str) -> None:

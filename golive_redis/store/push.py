@@ -50,6 +50,7 @@ class Push:
         self._clock = clock_ms
         self._ping_ms = ping_ms
         self._subscriber: Link | None = None
+        self._owner: Link | None = None  # of a cluster: whoever holds our slot
         self._heard = 0.0
         self._pinged = 0.0
 
@@ -76,6 +77,8 @@ class Push:
                 self._keys.revoked,
             )
             self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
+            if self._keys.one_slot:
+                self._owner = self._connect()
         except StoreError:
             self.close()
             raise
@@ -93,6 +96,10 @@ class Push:
         if now - self._pinged >= self._ping_ms:
             self._pinged = now
             self._subscriber.send("PING")
+            if self._owner is not None:
+                # A node of a cluster that has lost our slot says so to a command with a key, and
+                # only then: to its subscriber it would answer pings and never push again.
+                self._owner.call("PTTL", self._keys.active)
         if now - self._heard > 2 * self._ping_ms:
             raise StoreUnavailableError("the subscription fell silent")
         try:
@@ -119,7 +126,8 @@ class Push:
         return Pushed(data) if isinstance(data, bytes) else None
 
     def close(self) -> None:
-        """Close the connection; never raises."""
-        if self._subscriber is not None:
-            self._subscriber.close()
-        self._subscriber = None
+        """Close what is open; never raises."""
+        for link in (self._subscriber, self._owner):
+            if link is not None:
+                link.close()
+        self._subscriber = self._owner = None

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -148,6 +148,56 @@ def test_a_sentinel_that_is_down_is_passed_over(
     link = connect(f"redis+sentinel://{dead},{sentinel_over(own_server)}/fleet")
     with _within(PATIENCE_S):
         assert link.call("PING") == b"PONG"
+
+
+def test_sentinels_that_want_a_login_get_their_own(
+    own_server: EmbeddedServer,
+    make_server: Callable[..., EmbeddedServer],
+    connect: Callable[..., RedisLink],
+) -> None:
+    """Not the one of Redis: a Sentinel has users of its own."""
+    with own_server.client() as client:
+        client.acl_setuser("op", enabled=True, passwords=["+redis"], categories=["+@all"])
+    watch = {"sentinel monitor": f"fleet 127.0.0.1 {own_server.port} 1"}
+    default = make_server({**watch, "requirepass": "watch"}, extra=("--sentinel",))
+    named = make_server(
+        {
+            **watch,
+            "user default": "off",
+            "user scout": "on >watch -@all +sentinel|get-master-addr-by-name",
+        },
+        extra=("--sentinel",),
+    )
+    for sentinel, user in ((default, None), (named, "scout")):
+        where = f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet"
+        link = connect(
+            where,
+            username="op",
+            password="redis",
+            sentinel_username=user,
+            sentinel_password="watch",
+        )
+        assert link.call("ACL", "WHOAMI") == b"op"
+        for wrong in (None, "redis"):
+            link = connect(where, sentinel_username=user, sentinel_password=wrong)
+            with pytest.raises(StoreUnavailableError) as refused:
+                link.open()
+            assert "store.sentinel.password_env" in refused.value.hint
+
+
+def test_no_idle_socket_stays_at_a_sentinel(
+    own_server: EmbeddedServer,
+    make_server: Callable[..., EmbeddedServer],
+    connect: Callable[..., RedisLink],
+) -> None:
+    """A thousand guards with four links each would use up its ten thousand clients."""
+    watch = {"sentinel monitor": f"fleet 127.0.0.1 {own_server.port} 1"}
+    sentinel = make_server(watch, extra=("--sentinel",))
+    links = [connect(f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet") for _ in range(5)]
+    for link in links:
+        assert link.call("PING") == b"PONG"
+    with sentinel.client() as client:
+        assert not [e for e in client.client_list() if "get-master-addr" in e["cmd"]]
 
 
 # -- it fails, and says how ------------------------------------------------------------------------
@@ -333,7 +383,8 @@ class Puppet:
                 return
             self.accepted += 1
             self._open.append(conn)
-            self._talk(conn)
+            with suppress(OSError):  # closed by `close` while it waits
+                self._talk(conn)
 
     def _talk(self, conn: socket.socket) -> None:
         while data := conn.recv(65_536):
@@ -434,6 +485,9 @@ def test_garbage_instead_of_an_answer_is_no_answer(
         "localhost:6379",
         "redis+sentinel://:secret@localhost:26379",
         "redis+sentinel://:secret@localhost:port/fleet",
+        "redis+cluster://:secret@localhost:6379/0",
+        "redis+cluster://:secret@localhost:port",
+        "redis+cluster",
         "redis://:secret@localhost:port",
         "",
     ],
@@ -452,3 +506,5 @@ def test_a_tls_file_for_an_address_without_tls_is_refused() -> None:
         Address("redis://localhost", ca="/ca.pem").link(timeout_ms=100)
     with pytest.raises(ConfigError):
         Address("redis+sentinel://localhost/fleet", ca="/ca.pem").link(timeout_ms=100)
+    with pytest.raises(ConfigError):
+        Address("redis+cluster://localhost", ca="/ca.pem").link(timeout_ms=100)
