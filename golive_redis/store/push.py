@@ -62,6 +62,9 @@ class Push:
         """
         self.close()
         try:
+            if self._keys.one_slot:
+                # First, so that a slot which moves in between is noticed: this one is left behind.
+                self._owner = self._connect()
             self._subscriber = self._connect()
             ident = self._subscriber.call("CLIENT", "ID")
             self._subscriber.call(
@@ -77,8 +80,6 @@ class Push:
                 self._keys.revoked,
             )
             self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
-            if self._keys.one_slot:
-                self._owner = self._connect()
         except StoreError:
             self.close()
             raise
