@@ -93,8 +93,6 @@ class Push:
         if now - self._pinged >= self._ping_ms:
             self._pinged = now
             self._subscriber.send("PING")
-        if now - self._heard > 2 * self._ping_ms:
-            raise StoreUnavailableError("the subscription fell silent")
         try:
             message = self._subscriber.receive(min(timeout_ms, self._ping_ms))
         except StoreRefusedError as error:
@@ -102,6 +100,9 @@ class Push:
                 raise
             message = []  # Redis that cannot save refuses even PING: an answer, and no loss
         if message is None:
+            # Only now: what came while this thread did not run is in the buffer, and no silence.
+            if self._clock() - self._heard > 2 * self._ping_ms:
+                raise StoreUnavailableError("the subscription fell silent")
             return None
         self._heard = self._clock()
         return self._parse(message)
