@@ -101,8 +101,6 @@ class Push:
                 # A node of a cluster that has lost our slot says so to a command with a key, and
                 # only then: to its subscriber it would answer pings and never push again.
                 self._owner.call("PTTL", self._keys.active)
-        if now - self._heard > 2 * self._ping_ms:
-            raise StoreUnavailableError("the subscription fell silent")
         try:
             message = self._subscriber.receive(min(timeout_ms, self._ping_ms))
         except StoreRefusedError as error:
@@ -110,6 +108,9 @@ class Push:
                 raise
             message = []  # Redis that cannot save refuses even PING: an answer, and no loss
         if message is None:
+            # Only now: what came while this thread did not run is in the buffer, and no silence.
+            if self._clock() - self._heard > 2 * self._ping_ms:
+                raise StoreUnavailableError("the subscription fell silent")
             return None
         self._heard = self._clock()
         return self._parse(message)
