@@ -436,7 +436,7 @@ class Revoke:
             [
                 item.identity
                 for item in self._signed
-                if ended is None or item.record.covers(ended.term, ended.issued_at_ms)
+                if ended is None or item.record.covers(ended.term, ended.activated_at_ms)
             ]
         )
 
