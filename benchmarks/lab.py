@@ -22,8 +22,9 @@ from golive_redis import config, control, keys
 from golive_redis.activation import Activation
 from golive_redis.core.keyset import encode_public
 from golive_redis.embedded import EmbeddedServer
+from golive_redis.ending import Report
 from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.revoke import Revoke
 
 HERE = Path(__file__).parent
 ROLES = {"alice": "approver", "hb-1": "heartbeat", "workers": "worker"}

@@ -23,6 +23,7 @@ from golive_redis.core.directive import (
     Restriction,
     RestrictionKind,
     State,
+    let_go,
 )
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.ledger import extend as next_head
@@ -186,6 +187,7 @@ def loosen(
         by=signers[0].principal,
         not_after_ms=not_after,
         keeps=[item.identity for item in kept],
+        **let_go(before, [item for item in state.restrictions if item in dropped], len(kept)),
         reason=wording(reason),
         ticket=wording(ticket),
         report=None,

@@ -24,8 +24,9 @@ from golive_redis.core.keyset import encode_public
 from golive_redis.core.ledger import Entry, first_break
 from golive_redis.core.policy import Timing
 from golive_redis.embedded import EmbeddedServer
+from golive_redis.ending import Report
 from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.revoke import Revoke
 from golive_redis.store.keyspace import Keyspace
 
 from .processes import Beating, Process, Span, Worker

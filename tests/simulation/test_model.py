@@ -130,7 +130,7 @@ class Pair:
 
     def attend(self) -> None:
         caller, data = self.random.choice(PODS), self.model.data
-        last = data.active.last if data.active else ""
+        last = data.active.set if data.active else ""
         stone = data.revoked.identity if data.revoked else ""
         pick = self.random.choice
         ask = Ask(f"{self.number:016x}", pick((last, "", "other")), pick((stone, "", "other")))

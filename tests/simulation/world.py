@@ -26,7 +26,18 @@ from people import Person, SimAddress, SimSpool, preflight, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimStore
 
-from golive_redis import activation, control, heartbeat, operator, revoke, spool, stopping
+from golive_redis import (
+    activation,
+    books,
+    control,
+    gathering,
+    heartbeat,
+    operator,
+    revoke,
+    spool,
+    stopping,
+    wires,
+)
 from golive_redis.core.policy import TIMINGS
 
 
@@ -39,7 +50,18 @@ class Loud(logging.Logger):
 
 LOUD = Loud("golive_redis.simulated")
 # The modules that wait, and what they find in place of the machine they would run on.
-BLOCKING = (activation, control, heartbeat, operator, revoke, spool, stopping)
+BLOCKING = (
+    activation,
+    books,
+    control,
+    gathering,
+    heartbeat,
+    operator,
+    revoke,
+    spool,
+    stopping,
+    wires,
+)
 SIMULATED: dict[str, Any] = {
     "Address": SimAddress,
     "Courier": lambda *_: None,
