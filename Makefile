@@ -10,9 +10,10 @@ BIN := .venv/bin
 MADE := .venv/.golive-made
 RUN := .venv/.golive-run
 DEV := .venv/.golive-dev
+BENCH := .venv/.golive-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint types bench simulate mutants model model-deep clean FORCE
+.PHONY: help demo test lint types bench simulate soak fuzz mutants model model-deep clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -22,6 +23,8 @@ help:
 	@echo "make bench   the figures, each beside its floor"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
+	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
+	@echo "make fuzz     a million strange inputs for every parser at the edge"
 	@echo "make mutants          break the product in 19 ways, and see that somebody notices"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
@@ -41,14 +44,20 @@ lint: $(DEV)
 types: $(DEV)
 	@$(BIN)/mypy
 
-bench: $(DEV)
-	@set -eu; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(BENCH)
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 simulate: $(DEV)
 	@$(BIN)/python tests/simulation/run.py
 
 soak-simulation: $(DEV)
 	@$(BIN)/python tests/simulation/run.py --soak
+
+soak: $(DEV)
+	@$(BIN)/python -P tests/soak/run.py $(SOAK_ARGS)
+
+fuzz: $(DEV)
+	@$(BIN)/python -P tests/fuzz/run.py $(FUZZ_ARGS)
 
 mutants: $(DEV)
 	@$(BIN)/python tests/mutants/run.py
@@ -58,6 +67,11 @@ model: $(DEV)
 
 model-deep: $(DEV)
 	@$(BIN)/python docs/model/check.py --deep
+
+$(BENCH): pyproject.toml $(MADE)
+	@echo "Installing golive-redis and what its benchmarks compare with into .venv"
+	@$(PIP) --editable '.[all,bench]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

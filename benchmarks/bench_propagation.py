@@ -3,95 +3,77 @@
 N guards in min(N, 10) processes, each with its threads, against N bare redis-py subscribers in the
 same layout, which only note that a message of the same size came. Each round activates, waits
 until all are armed, lets the floor's message out, and runs the real `Revoke`, whose PUBLISH starts
-the clock.
+the clock. Then the same up to 10 guards with a thread in each process that decides without a pause,
+and up to the last `drained` receipt, whose floor is that each subscriber publishes an answer.
 
-    python benchmarks/bench_propagation.py [--json] [--rounds N]
+    python benchmarks/bench_propagation.py [--json] [--rounds N] [--only 1,10,100,500]
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
-import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from subprocess import Popen
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import lab
+import redis
+from layout import Fleet, Rounds, fleet, lasts, rows, timing
 
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
-SIZES = {1: 100, 10: 100, 100: 50}  # guards: rounds
-PROCESSES = 10
-SETTLE_S = 0.05
-TARGET = 1.5
-# A fifth of `standard`, so that a round is short; for 100 guards on two cores the reads of
-# `standard`, because a thousand reads a second would be another experiment.
-TIMING = {
-    "beat_every_ms": 200,
-    "read_every_ms": 100,
-    "timeout_ms": 90,
-    "rho": 0.1,
-    "lease_ms": 600,
-    "beat_ms": 1300,
-    "failover_ms": 2000,
-    "ttl_ms": 4800,
-    "drain_ms": 1000,
-}
-SLOWER = {
-    **TIMING,
-    "read_every_ms": 500,
-    "timeout_ms": 250,
-    "lease_ms": 2500,
-    "beat_ms": 2600,
-    "ttl_ms": 7000,
-}
-
-Rounds = list[list[float]]  # one list of delays in ms per round
+ROUNDS = {1: 60, 10: 60, 100: 60, 500: 12}
+BUSY = (1, 10)
+SWITCH_MS = (5.0, 0.5)  # Python's own interval, and a shorter one
+PAYLOAD = b"x" * 700  # about what a signed revocation weighs
+KEYS = Keyspace("golive")
 
 
-class Fleet:
-    """Processes of one kind, and what they noted."""
+class Measured(NamedTuple):
+    """Delays in ms of each round."""
 
-    def __init__(self, processes: list[Popen[str]]) -> None:
-        self._processes = processes
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()
+    alone: Rounds  # subscribers with no guard running
+    beside: Rounds  # subscribers beside armed guards: the floor
+    closed: Rounds
+    answered: Rounds  # subscribers that answer
+    drained: Rounds
 
-    def noted(self, since_ns: int, expected: int) -> list[float]:
-        """Return the delay in ms of each member."""
-        stamps: list[int] = []
-        for _ in range(100):
-            time.sleep(SETTLE_S)  # a question that came too soon would wake what is measured
-            for process in self._processes:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write("\n")
-                process.stdin.flush()
-                stamps += json.loads(process.stdout.readline())
+
+class Ear:
+    """Listens on a channel and stamps what came."""
+
+    def __init__(self, client: redis.Redis, channel: str) -> None:
+        self._pubsub = client.pubsub()
+        self._pubsub.subscribe(channel)
+        self._pubsub.get_message(timeout=10)
+        self._heard: list[tuple[int, bytes]] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(redis.ConnectionError):  # until the server of this layout ends
+            for message in self._pubsub.listen():
+                if message["type"] == "message":
+                    self._heard.append((time.monotonic_ns(), message["data"]))
+
+    def take(self, expected: int, counts: Callable[[bytes], bool] = lambda _: True) -> list[int]:
+        """Return the instants of so many messages that count, and forget all that came."""
+        for _ in range(200):
+            stamps = [at for at, data in self._heard if counts(data)]
             if len(stamps) >= expected:
-                return [(stamp - since_ns) / 1e6 for stamp in stamps]
-        raise SystemExit(f"{len(stamps)} of {expected} answered")
-
-    def close(self) -> None:
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in self._processes:
-            process.wait()
+                self._heard.clear()
+                return stamps
+            time.sleep(0.05)
+        raise SystemExit(f"{len(stamps)} of {expected} answers")
 
 
-@contextmanager
-def fleet(role: str, count: int, *words: str) -> Iterator[Fleet]:
-    processes = min(count, PROCESSES)
-    each = str(count // processes)
-    extra = [[str(n * (count // processes))] if role == "guards" else [] for n in range(processes)]
-    out = Fleet([lab.spawn(role, *words, each, *more) for more in extra])
-    try:
-        yield out
-    finally:
-        out.close()
+def from_a_drained_worker(receipt: bytes) -> bool:
+    payload = json.loads(base64.b64decode(json.loads(receipt)["payload"]))
+    return payload["stage"] == "drained" and payload["worker"] is not None
 
 
 @contextmanager
@@ -111,62 +93,65 @@ def stamped_publish() -> Iterator[list[int]]:
         Store.publish = publish  # type: ignore[method-assign]
 
 
-def measure(count: int, rounds: int) -> tuple[Rounds, Rounds, Rounds]:
-    """Return the delays of subscribers alone, of subscribers beside armed guards, and of guards."""
-    payload = b"x" * 700  # about what a signed revocation weighs
-    with lab.switch(TIMING if count < 100 else SLOWER) as switch:
-        client = switch.server.client()
+def measure(count: int, rounds: int, *, busy: bool = False, switch_ms: float = 5.0) -> Measured:
+    out = Measured([], [], [], [], [])
+    with ExitStack() as stack:
+        switch = stack.enter_context(lab.switch(timing(count)))
+        client = switch.server.client(socket_timeout=None)
+        port, options = str(switch.server.port), {"busy": busy, "switch_ms": switch_ms}
 
-        def floor() -> list[float]:
+        def told(to: Fleet, channel: str) -> list[float]:
             sent = time.monotonic_ns()
-            client.publish("floor", payload)
-            return subscribers.noted(sent, count)
+            client.publish(channel, PAYLOAD)
+            return to.noted(sent, count)
 
-        alone: Rounds = []
-        beside: Rounds = []
-        ours: Rounds = []
-        with fleet("subscribers", count, str(switch.server.port), "floor") as subscribers:
-            for _ in range(rounds):
-                alone.append(floor())
-            with fleet("guards", count, str(switch.path)) as guards, stamped_publish() as sent:
-                for number in range(rounds + 1):
-                    switch.activate()
-                    guards.noted(0, 0)
-                    beside.append(floor())
-                    time.sleep(0.1 + number % 10 * 0.01)  # not in step with the reads
-                    sent.clear()
-                    switch.revoke()
-                    ours.append(guards.noted(sent[0], count))
-    return alone, beside[1:], ours[1:]
-
-
-def rows(count: int, floor: Rounds, ours: Rounds, target: float | None) -> list[lab.Row]:
-    out = []
-    # The floor may be several times quicker at its median than at its tail: each rank by itself.
-    views = {"each": lambda delays: delays, "the last": lambda delays: [max(delays)]}
-    for who, view in views.items() if count > 1 else [("it", views["each"])]:
-        samples = [[d for delays in side for d in view(delays)] for side in (floor, ours)]
-        for rank in (50, 99):
-            low, high = (lab.percentile(side, rank) for side in samples)
-            what = f"{count} guard{'s' * (count > 1)}, to {who}, p{rank}"
-            out.append(lab.Row(what, "ms", low, high, high / low, target, lab.spread(samples[0])))
-    return out
+        bare = stack.enter_context(fleet("subscribers", count, port, "floor", **options))
+        out.alone.extend(told(bare, "floor") for _ in range(rounds))
+        echo = stack.enter_context(fleet("subscribers", count, port, "call", "answers", **options))
+        answers, receipts = Ear(client, "answers"), Ear(client, KEYS.receipts)
+        guards = stack.enter_context(fleet("guards", count, str(switch.path), **options))
+        sent = stack.enter_context(stamped_publish())
+        for number in range(rounds + 1):
+            switch.activate()
+            guards.noted(0, 0)
+            out.beside.append(told(bare, "floor"))
+            now = time.monotonic_ns()
+            told(echo, "call")
+            out.answered.append([(at - now) / 1e6 for at in answers.take(count)])
+            time.sleep(0.1 + number % 10 * 0.01)  # not in step with the reads
+            sent.clear()
+            switch.revoke()
+            out.closed.append(guards.noted(sent[0], count))
+            drained = receipts.take(count, from_a_drained_worker)
+            out.drained.append([(at - sent[0]) / 1e6 for at in drained])
+    return Measured(out.alone, *(side[1:] for side in out[1:]))
 
 
-def main(words: Sequence[str]) -> None:
-    asked = int(words[words.index("--rounds") + 1]) if "--rounds" in words else None
+def main() -> None:
+    asked = lab.option("--rounds")
+    only = [int(count) for count in (lab.option("--only") or "1,10,100,500").split(",")]
     table: list[lab.Row] = []
     notes = []
-    for count, rounds in SIZES.items():
-        alone, beside, ours = measure(count, asked or rounds)
-        table += rows(count, beside, ours, TARGET)
-        quiet = [max(delays) for delays in alone]
+    for count in only:
+        found = measure(count, int(asked or ROUNDS[count]))
+        table += rows("closed", count, found.beside, found.closed)
+        table += [
+            row
+            for row in rows("drained receipt", count, found.answered, found.drained, None)
+            if "last" in row.what or count == 1
+        ]
         notes.append(
-            f"{count}: floor with no guard running, to the last: p50 "
-            f"{lab.percentile(quiet, 50):.2f} ms, p99 {lab.percentile(quiet, 99):.2f} ms"
+            f"{count}: floor with no guard running, to the last: "
+            f"p50 {lab.percentile(lasts(found.alone), 50):.2f} ms, "
+            f"p99 {lab.percentile(lasts(found.alone), 99):.2f} ms"
         )
+    for count in BUSY:
+        for switch_ms in SWITCH_MS if count in only else ():
+            found = measure(count, int(asked or 20), busy=True, switch_ms=switch_ms)
+            what = f"closed, busy, switch {switch_ms:g} ms"
+            table += rows(what, count, found.beside, found.closed)
     lab.report("revocation published -> guard closed, other processes", table, notes)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,6 +1,6 @@
 """What the benchmarks share: a live switch on a private server, pairs of floor and ours, the table.
 
-This is no test: it prints figures, says MISSED beside a missed target, and still exits 0.
+This is no test: it prints figures, says MISSED beside a missed limit, and still exits 0.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -22,8 +22,9 @@ from golive_redis import config, control, keys
 from golive_redis.activation import Activation
 from golive_redis.core.keyset import encode_public
 from golive_redis.embedded import EmbeddedServer
+from golive_redis.ending import Report
 from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.revoke import Revoke
 
 HERE = Path(__file__).parent
 ROLES = {"alice": "approver", "hb-1": "heartbeat", "workers": "worker"}
@@ -37,25 +38,39 @@ LIMITS = {
 
 
 class Row(NamedTuple):
-    """One line of a table. `target` is the most that `ratio` may be; None is for scale only."""
+    """One line of a table.
+
+    `limit` is the most that `ratio` may be, or `ours` when `of` says so; None is for scale only.
+    `noise` is the spread of the floor, `load` the machine's load when the row was made.
+    """
 
     what: str
     unit: str
     floor: float
     ours: float
     ratio: float
-    target: float | None
+    limit: float | None
     noise: float
+    of: str = "ratio"
+    load: float = -1.0
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Row:
+        """Return the row that was written as JSON."""
+        return cls(*(fields[name] for name in cls._fields))
 
     @property
     def verdict(self) -> str:
-        if self.target is None:
+        if self.limit is None:
             return "-"
-        return "met" if self.ratio <= self.target else "MISSED"
+        return "met" if (self.ours if self.of == "ours" else self.ratio) <= self.limit else "MISSED"
 
 
 def compared(
-    what: str, pairs: Sequence[tuple[float, float]], target: float | None = None, unit: str = "ns"
+    what: str,
+    pairs: Sequence[tuple[float, float]],
+    limit: float | None = None,
+    unit: str = "ns",
 ) -> Row:
     """Make the row of (floor, ours) pairs: medians, and the median of the pairs' ratios.
 
@@ -64,7 +79,14 @@ def compared(
     floor, ours = zip(*pairs, strict=True)
     ratio = statistics.median(o / f for f, o in pairs)
     return Row(
-        what, unit, statistics.median(floor), statistics.median(ours), ratio, target, spread(floor)
+        what,
+        unit,
+        statistics.median(floor),
+        statistics.median(ours),
+        ratio,
+        limit,
+        spread(floor),
+        load=os.getloadavg()[0],
     )
 
 
@@ -85,26 +107,43 @@ def interleaved(
     return [(floor(), ours()) for _ in range(rounds + 1)][1:]
 
 
+def option(name: str) -> str | None:
+    """Return the word after `name` on the command line."""
+    words = sys.argv[1:]
+    return words[words.index(name) + 1] if name in words else None
+
+
 def report(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     """Print the table, or with `--json` one line."""
+    load = os.getloadavg()[0]
+    rows = [row if row.load >= 0 else row._replace(load=load) for row in rows]
     if "--json" in sys.argv[1:]:
         table = [{**row._asdict(), "verdict": row.verdict} for row in rows]
         print(json.dumps({"bench": title, "rows": table, "notes": list(notes)}))
         return
-    load = os.getloadavg()[0]
-    print(f"{title} [{os.cpu_count()} cores, load {load:.1f}]")
-    print(f"{'what':<44}{'floor':>10}{'ours':>10}  {'':<3}{'ratio':>6}{'target':>8}  {'noise':>6}")
+    show(title, rows, notes)
+
+
+def show(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+    """Print the table."""
+    print(f"\n{title} [{os.cpu_count()} cores]")
+    head = f"{'what':<52}{'floor':>10}{'ours':>10}  {'':<4}{'ratio':>7}{'limit':>9}"
+    print(f"{head}{'noise':>7}{'load':>6}")
     for row in rows:
-        target = "" if row.target is None else f"{row.target:.1f}"
+        limit = "" if row.limit is None else f"{number(row.limit)}"
+        limit += f" {row.unit}" if limit and row.of == "ours" else ""
         print(
-            f"{row.what:<44}{_number(row.floor):>10}{_number(row.ours):>10}  {row.unit:<3}"
-            f"{row.ratio:>6.2f}{target:>8}  {row.noise:>5.0%}  {row.verdict}"
+            f"{row.what:<52}{number(row.floor):>10}{number(row.ours):>10}  {row.unit:<4}"
+            f"{row.ratio:>7.2f}{limit:>9}{row.noise:>7.0%}{row.load:>6.1f}  {row.verdict}"
         )
     for note in notes:
         print(f"  {note}")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with as many digits as it deserves."""
+    if not value:
+        return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
@@ -174,10 +213,10 @@ def switch(timing: object = "standard", *, beating: bool = True) -> Iterator[Swi
             heartbeat.wait()
 
 
-def spawn(role: str, *words: str) -> subprocess.Popen[str]:
-    """Start benchmarks/fleet.py in one of its roles; it is driven over its pipes."""
+def spawn(role: str, *words: str, script: Path = HERE / "fleet.py") -> subprocess.Popen[str]:
+    """Start a script in one of its roles; it is driven over its pipes."""
     return subprocess.Popen(
-        [sys.executable, str(HERE / "fleet.py"), role, *words],
+        [sys.executable, str(script), role, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -111,12 +111,23 @@ class Config(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: The variable is named and not set. Fails closed: no login as somebody else.
         """
-        variable = self.policy.store.password_env
+        return self._secret("store.password_env", self.policy.store.password_env)
+
+    @property
+    def sentinel_password(self) -> str | None:
+        """The Sentinels' password, from the variable that `store.sentinel.password_env` names.
+
+        Raises:
+            ConfigError: As `password`.
+        """
+        return self._secret("store.sentinel.password_env", self.policy.store.sentinel.password_env)
+
+    def _secret(self, setting: str, variable: str | None) -> str | None:
         if variable is None:
             return None
         if variable not in self.environ:
             raise ConfigError(
-                f"{self.path}: store.password_env names {variable}, which is not set",
+                f"{self.path}: {setting} names {variable}, which is not set",
                 hint=f"export {variable}=...",
             )
         return self.environ[variable]

@@ -23,6 +23,7 @@ from golive_redis.core.directive import (
     Restriction,
     RestrictionKind,
     State,
+    let_go,
     smallest,
 )
 from golive_redis.core.envelope import Signer, Verified, seal
@@ -195,13 +196,16 @@ def put_successor(
     Raises:
         ConflictError: Another directive came first.
     """
+    state = active(reading)
+    before = state.grant.record
     record = msgspec.structs.replace(
-        active(reading).grant.record,
+        before,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
         keyset_version=operator.trust.keyset.version,
         issued_at_ms=clock.wall_ms(),
         by=signers[0].principal,
         keeps=[item.identity for item in kept],
+        **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),
         prev=reading.snapshot.last or None,
         **changes,
     )

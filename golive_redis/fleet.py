@@ -51,8 +51,9 @@ class Receipts:
         message = link.receive(timeout_ms)
         if message is None:
             return False
-        if isinstance(message, list) and message[0] == b"message":
-            self.take(message[2])
+        kind, *rest = message if isinstance(message, list) and message else [None]
+        if kind == b"message" and rest and isinstance(rest[-1], bytes):
+            self.take(rest[-1])
         return True
 
     def read(self, store: Store, directive: str) -> None:
@@ -95,9 +96,9 @@ def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) 
             waited for.
     """
     left = set()
-    for raw in store.newest_entries(LOOK_BACK) if names else ():
+    for entry in store.entries(LOOK_BACK) if names else ():
         try:
-            note = trust.note(raw, Role.HEARTBEAT).record
+            note = trust.note(entry.envelope, Role.HEARTBEAT).record
         except RecordError:
             continue
         if note.topic == "goodbye" and note.issued_at_ms >= since_ms:

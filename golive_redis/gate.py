@@ -15,11 +15,14 @@ from typing import Any
 
 from golive_redis.clock import CLOCK, now_ns
 from golive_redis.core.decision import (
+    NOT_CLEAR,
+    Clear,
     Denial,
     Permit,
     Phase,
     Reason,
     Verdict,
+    Watch,
     closed,
     decide,
 )
@@ -44,6 +47,7 @@ class Gate:
         self.permits = Tally()
         self.outcomes = Tally()
         self._open_until = 0
+        self._clear: Clear = NOT_CLEAR
         self._final: Reason | None = None
         self._armed = threading.Event()
         self.flying: set[object] = set()
@@ -62,6 +66,16 @@ class Gate:
         now = clock_gettime_ns(CLOCK)
         if now < self._open_until and intent == "open":
             return True
+        # With halts in force. One tuple, because another thread may publish between two readings.
+        until, name, own, named, others = self._clear
+        if now < until and intent == "open":
+            value = labels.get(name, own)
+            if (
+                value.__class__ is str
+                and value not in named
+                and (not others or _clear(labels, others))
+            ):
+                return True
         return self.judge(intent, labels, "", now).__class__ is Permit
 
     def check(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit | Denial:
@@ -128,10 +142,12 @@ class Gate:
 
     def publish(self, verdict: Verdict) -> None:
         """Put a verdict in force; once shut, a gate only takes the reason."""
-        self._open_until = 0  # between the two writes a call takes the slow path, which is right
+        self._open_until = 0  # between the writes a call takes the slow path, which is right
+        self._clear = NOT_CLEAR
         if self._final is not None:
             verdict = closed(Phase.COLD, self._final)
         self.verdict = verdict
+        self._clear = verdict.clear
         self._open_until = verdict.open_until_ns
         if verdict.deadline_ns:
             self._armed.set()
@@ -142,6 +158,7 @@ class Gate:
         """Close for good, whatever is published afterwards. Takes no lock: a forked child may call."""
         self._final = reason
         self._open_until = 0
+        self._clear = NOT_CLEAR
         self.verdict = closed(Phase.COLD, reason)
 
 
@@ -185,6 +202,15 @@ class Order:
         trace: TracebackType | None,
     ) -> None:
         self._gate.flying.discard(self)
+
+
+def _clear(labels: Mapping[str, Any], watches: tuple[Watch, ...]) -> bool:
+    """Tell whether an order states those labels with values that no restriction names."""
+    for name, own, named in watches:
+        value = labels.get(name, own)
+        if value.__class__ is not str or value in named:
+            return False
+    return True
 
 
 def _described(labels: Mapping[str, Any]) -> str:

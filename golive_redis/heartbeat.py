@@ -18,7 +18,7 @@ from pathlib import Path
 
 from golive_redis import clock, ledger
 from golive_redis.core.answer import Ask
-from golive_redis.core.directive import Restriction, State
+from golive_redis.core.directive import Restriction, State, assemble
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.ledger import Note
 from golive_redis.core.policy import Timing
@@ -119,13 +119,27 @@ class Heartbeat:
     def _remembered(self) -> Pulse:
         states = self._file.read_all(HeartbeatState) if self._file else []
         state = states[0] if states else HeartbeatState()
-        pulse = Pulse(self._trust, self._timing, self.name, state.latch, state.term)
+        term, held = state.term, None
+        try:
+            held = self._verified(state)
+        except RecordError as error:
+            # On what it can no longer verify it cannot beat, and on less it must not (S13).
+            self._say(f"what it remembers of term {term} is refused: {error.message}")
+            term = None
+        pulse = Pulse(self._trust, self._timing, self.name, state.latch, term, held)
         if state.revocation is not None:
             try:
                 pulse.revocation = self._trust.revocation(state.revocation.encode())
             except RecordError as error:
                 self._say(f"the remembered revocation is refused: {error.message}")
         return pulse
+
+    def _verified(self, state: HeartbeatState) -> State | None:
+        if state.grant is None:
+            return None
+        trust = self._trust
+        restrictions = [trust.restriction(raw.encode()) for raw in state.restrictions]
+        return assemble(trust.grant(state.grant.encode()), restrictions)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -206,6 +220,7 @@ class Heartbeat:
     def _store(self) -> Store:
         if self._link is None:
             self._link = self._connect()
+            self._pulse.reconnected()
             self._register = True
             self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
         return Store(self._link, self._keyspace)
@@ -342,9 +357,16 @@ class Heartbeat:
         if self._file is None:
             return
         pulse = self._pulse
-        raw = pulse.revocation.raw.decode() if pulse.revocation is not None else None
+        held = pulse.state
+        value = HeartbeatState(
+            latch=pulse.latch,
+            term=pulse.term,
+            revocation=pulse.revocation.raw.decode() if pulse.revocation is not None else None,
+            grant=held.grant.raw.decode() if held is not None else None,
+            restrictions=[item.raw.decode() for item in held.restrictions] if held else [],
+        )
         try:
-            self._file.write(HeartbeatState(latch=pulse.latch, term=pulse.term, revocation=raw))
+            self._file.write(value)
             self._durable = Durable.YES
         except StateFileError as error:
             # It stays silent until a write succeeds: a latch that a restart forgets is none.

@@ -18,7 +18,7 @@ from golive_redis.core.record import Epoch, Strict, decodable
 from golive_redis.errors import GoliveError
 
 MAX_SLOTS = 64
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 8 * 1024 * 1024  # of a heartbeat that has several thousand restrictions to remember
 
 _T = TypeVar("_T", bound=Strict)
 
@@ -45,12 +45,14 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         latch: No term it covers gets another beat.
         term: Term for which it may go on beating after a restart (S13), or None.
         revocation: The revocation it re-asserts where a store has lost it.
-        restrictions: Those of `term` that it re-asserts likewise.
+        grant: The newest of `term` that it has verified, or None: it beats on none that is older.
+        restrictions: Those in force beside it, which it re-asserts likewise.
     """
 
     latch: Latch = Latch()
     term: Epoch | None = None
     revocation: str | None = None
+    grant: str | None = None
     restrictions: list[str] = []
 
 

@@ -55,7 +55,7 @@ def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
 def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
     """Repeat a revocation: make sure that the tombstone stands and that no covered term is active.
 
-    A later term is left alone, unless a blind revocation covers it by the time it was issued.
+    A later term is left alone, unless a blind revocation covers it by the time of its activation.
 
     Raises:
         StoreError: As `Store.revoke`.
@@ -74,7 +74,7 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
         grant = trust.grant(stop.grant).record
     except RecordError:
         return stop
-    if item.record.covers(grant.term, grant.issued_at_ms):
+    if item.record.covers(grant.term, grant.activated_at_ms):
         # The head cannot match, so no second ledger entry is written.
         return store.revoke(
             epoch=item.record.epoch,

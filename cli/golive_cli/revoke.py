@@ -15,7 +15,8 @@ from golive_cli.output import Output, Painted
 from golive_cli.shapes import RevokedHeartbeat, RevokedWorker, RevokeResult
 from golive_redis.config import load
 from golive_redis.core.barrier import HeartbeatRow, Result, WorkerRow
-from golive_redis.revoke import LedgerState, Report, Revoke
+from golive_redis.ending import LedgerState, Report
+from golive_redis.revoke import Revoke
 
 CODES = {
     Result.COMPLETE: Exit.DONE,

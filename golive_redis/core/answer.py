@@ -16,8 +16,8 @@ class Answer(msgspec.Struct, frozen=True):
     Attributes:
         nonce: Repeats the question's.
         corrupt: Name of a key of the wrong type, or None.
-        last: Identity of the directive that wrote the state last, as the store claims; None when
-            nothing is active.
+        last: Name of the set of directives that the store holds, as it claims: with the same name it
+            holds the same. None when nothing is active.
         pttl_ms: Remaining life of the active key; negative when it has none.
         grant: Envelope, or None when nothing is active or when `unchanged`.
         restrictions: Envelopes.
@@ -56,12 +56,12 @@ class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Attributes:
         epoch: Every term up to this one is over.
-        blind_before_ms: So is everything issued up to this Unix ms.
+        blind_before_ms: So is every term that was activated up to this Unix ms.
     """
 
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
     blind_before_ms: Ms = 0
 
-    def covers(self, term: int, issued_at_ms: int) -> bool:
+    def covers(self, term: int, activated_at_ms: int) -> bool:
         """Tell whether that term is over."""
-        return term <= self.epoch or issued_at_ms <= self.blind_before_ms
+        return term <= self.epoch or activated_at_ms <= self.blind_before_ms

@@ -10,6 +10,7 @@ Laws, each a property test:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Protocol
 
@@ -164,13 +165,25 @@ class Denial(msgspec.Struct, frozen=True):
         return EXPLAIN[self.reason]
 
 
+Watch = tuple[str, str | None, frozenset[str]]
+"""A label name, the guard's own value for it, and the values of it that restrictions name."""
+
+
 class RestrictionIndex:
     """Which mode the restrictions leave to an order, found by lookup instead of by scan.
+
+    Most orders are of no concern to any restriction, and that costs one lookup for all of them: every
+    restriction is watched by one of its labels, so an order is clear when it states the watched labels
+    (`symbol`, mostly) with values that no restriction names.
 
     Args:
         base: Mode for every order.
         restrictions: Those with labels, in force.
         fixed: Labels that every order of this guard has.
+
+    Attributes:
+        base: Mode of an order that no restriction with labels concerns.
+        watches: As few label names as watch every restriction; empty when there is none.
     """
 
     def __init__(
@@ -182,52 +195,82 @@ class RestrictionIndex:
         # As text, like the labels of a call: a halt for account "7" concerns a guard of account 7.
         self._fixed = {key: str(value) for key, value in (fixed or {}).items()}
         self.base = base
-        groups: dict[tuple[str, ...], dict[tuple[str, ...], Mode]] = {}
+        self._rests: list[tuple[dict[str, str], Mode]] = []
         for item in restrictions:
             if item.mode is None:
                 continue
-            rest = {k: v for k, v in sorted(item.labels.items()) if self._fixed.get(k) != v}
-            if not rest:
+            # Plain text for the names: a member of an enum takes three times as long to look up.
+            rest = {str(k): v for k, v in item.labels.items() if self._fixed.get(k) != v}
+            if rest:
+                self._rests.append((rest, item.mode))
+            else:
                 self.base = strictest((self.base, item.mode))
-                continue
-            table = groups.setdefault(tuple(rest), {})
-            values = tuple(rest.values())
-            table[values] = strictest((table.get(values, Mode.LIVE), item.mode))
-        self.groups = tuple(groups.items())
+        self._names = tuple(sorted({name for rest, _ in self._rests for name in rest}))
+        self._tables: dict[tuple[str, ...], _Tables] = {}
+        self.watches = self._watched()
+
+    def _watched(self) -> tuple[Watch, ...]:
+        """Choose the watched names: each time the one that most of the others have in common."""
+        watches: list[Watch] = []
+        left = [rest for rest, _ in self._rests]
+        while left:
+            name = max(self._names, key=lambda name: sum(name in rest for rest in left))
+            named = frozenset(rest[name] for rest in left if name in rest)
+            watches.append((name, self._fixed.get(name), named))
+            left = [rest for rest in left if name not in rest]
+        return tuple(watches)
 
     def mode_for(self, labels: Mapping[str, object]) -> Mode:
         """Return the mode for an order with these labels, on top of the fixed ones."""
+        for name, own, named in self.watches:
+            value = labels.get(name, own)
+            # Only plain text can be looked up as it is. What is not stated is unknown.
+            if value.__class__ is not str or value in named:
+                return self._look_up(labels)
+        return self.base
+
+    def _look_up(self, labels: Mapping[str, object]) -> Mode:
+        # An account number may come as an int; a label that is not text is compared as text.
+        # Text stays itself: str() of a member of `class Symbol(str, Enum)` is not its value.
+        stated = {
+            name: value if isinstance(value, str) else str(value)
+            for name in self._names
+            if (value := labels.get(name)) is not None
+        }
+        shape = tuple(stated)
+        tables = self._tables.get(shape)
+        if tables is None:
+            # One scan for each set of labels that orders state; there are few, and at most 128.
+            tables = self._tables[shape] = self._built(stated.keys())
         mode = self.base
-        for keys, table in self.groups:
-            # An account number may come as an int; a label that is not text is compared as text.
-            # Text stays itself: str() of a member of `class Symbol(str, Enum)` is not its value.
-            values = tuple(
-                [
-                    v if (v := labels.get(key)) is None or isinstance(v, str) else str(v)
-                    for key in keys
-                ]
-            )
-            hit = self._partly(keys, values, table) if None in values else table.get(values)  # type: ignore[arg-type]
+        for names, table in tables:
+            hit = table.get(tuple([stated[name] for name in names]))
             if hit is not None:
                 mode = strictest((mode, hit))
         return mode
 
-    def _partly(
-        self,
-        keys: tuple[str, ...],
-        values: tuple[str | None, ...],
-        table: Mapping[tuple[str, ...], Mode],
-    ) -> Mode | None:
-        # A label nobody stated is unknown and may be any value, unless the guard has fixed it to
-        # another one: fixed labels that match were taken out when the index was built.
-        if any(v is None and k in self._fixed for k, v in zip(keys, values, strict=True)):
-            return None
-        modes = [
-            mode
-            for wanted, mode in table.items()
-            if all(v is None or v == w for v, w in zip(values, wanted, strict=True))
-        ]
-        return strictest(modes) if modes else None
+    def _built(self, stated: AbstractSet[str]) -> _Tables:
+        """Return, for orders that state just these labels, what must be equal for which mode."""
+        tables: dict[tuple[str, ...], dict[tuple[str, ...], Mode]] = {}
+        for rest, mode in self._rests:
+            # A label nobody stated is unknown and may be any value, unless the guard has fixed it to
+            # another one: fixed labels that match were taken out when the index was built.
+            if any(name in self._fixed for name in rest.keys() - stated):
+                continue
+            names = tuple(name for name in self._names if name in rest and name in stated)
+            table = tables.setdefault(names, {})
+            values = tuple(rest[name] for name in names)
+            table[values] = strictest((table.get(values, Mode.LIVE), mode))
+        return tuple(tables.items())
+
+
+_Tables = tuple[tuple[tuple[str, ...], dict[tuple[str, ...], Mode]], ...]
+
+
+Clear = tuple[int, str, str | None, frozenset[str], tuple[Watch, ...]]
+"""A deadline (0: never), the first watch, and the other ones: flat, for the order path unpacks it."""
+
+NOT_CLEAR: Clear = (0, "", None, frozenset(), ())
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -252,8 +295,16 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def open_until_ns(self) -> int:
         """Deadline of an `open` order whatever its labels; 0 when the labels must be looked at."""
-        plain = self.index.base is Mode.LIVE and not self.index.groups
+        plain = self.index.base is Mode.LIVE and not self.index.watches
         return self.deadline_ns if plain else 0
+
+    @property
+    def clear(self) -> Clear:
+        """When, and by which labels, an `open` order is clear of all restrictions with labels."""
+        watches = self.index.watches
+        if self.index.base is not Mode.LIVE or not watches:
+            return NOT_CLEAR
+        return (self.deadline_ns, *watches[0], watches[1:])
 
 
 def closed(phase: Phase, reason: Reason, *, term: int = 0, epoch: int = 0) -> Verdict:
@@ -312,7 +363,7 @@ def decide(
         late = verdict.deadline_ns > 0
         return Denial(Reason.LAPSED if late else verdict.reason, intent)
     index = verdict.index
-    mode = index.mode_for(labels) if index.groups else index.base
+    mode = index.mode_for(labels) if index.watches else index.base
     if mode is not _LIVE and intent not in _PERMITTED[mode]:
         return Denial(Reason.HALTED if mode is _HALTED else Reason.REDUCE_ONLY, intent)
     return Permit(

@@ -4,8 +4,9 @@ The rules, all here:
 
 1. A grant is the only source of permission; a restriction or revocation can only take away.
 2. All directives are numbered in one sequence, the epoch. A term is the epoch of its `activate`.
-3. The state of a term is its newest grant together with the restrictions in force: those newer than
-   the grant, and those older ones that the grant names in `keeps`. Others are void.
+3. The state of a term is its newest grant together with the restrictions in force: those of the term
+   that no signer of a grant has let go. A grant names them in `drops`, for the whole term; a halt that
+   its signers could not see, because a failover had lost it, is not among them and stays.
 4. A grant whose `keeps` are not all at hand makes no state: something was lost.
 5. The most restrictive mode, profile and limits win.
 6. A revocation of epoch e covers every term <= e; a blind one also what was issued before it.
@@ -14,15 +15,16 @@ The rules, all here:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from golive_redis.core.envelope import Verified
 from golive_redis.core.limits import Limits
 from golive_redis.core.record import (
+    Count,
     Epoch,
     Identity,
     LabelValue,
@@ -65,6 +67,9 @@ class Label(StrEnum):
 
 Labels = dict[Label, LabelValue]
 
+MAX_NAMED = 64
+"""How many restrictions a grant names, in `keeps` and `drops` together: it has to fit in 8 KiB."""
+
 _STRICTNESS = {mode: rank for rank, mode in enumerate(Mode)}
 _SIZE = {profile: rank for rank, profile in enumerate(Profile)}
 
@@ -94,8 +99,12 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Approver-signed permission for a term.
 
     Attributes:
+        activated_at_ms: Unix ms at which the term was activated, also in a later grant of the term.
         max_ttl_ms: A longer PTTL of the key than this is invalid (somebody tampered with it).
-        keeps: Identities of the restrictions that stay in force.
+        keeps: Identities of the restrictions that stay in force; without them there is no state.
+        drops: Identities of those that were let go, by this grant and by those before it in the term.
+        drops_up_to: So were all others up to this epoch that are not in `keeps`: where the names
+            would not fit. 0 for none.
         report: Identity of the preflight report, if there was one.
         policy: Digest of the policy under which it was issued (`Config.policy_digest`).
         prev: Identity of the directive before this one; None for the first.
@@ -109,10 +118,13 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mode: Mode
     profile: Profile
     limits: Limits
+    activated_at_ms: Ms
     not_before_ms: Ms
     not_after_ms: Ms
     max_ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
-    keeps: Annotated[list[Identity], msgspec.Meta(max_length=64)]
+    keeps: Annotated[list[Identity], msgspec.Meta(max_length=MAX_NAMED)]
+    drops: Annotated[list[Identity], msgspec.Meta(max_length=MAX_NAMED)]
+    drops_up_to: Count
     reason: Text
     ticket: Text
     report: Identity | None
@@ -126,6 +138,10 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("a grant cannot be older than its term")
         if self.not_before_ms >= self.not_after_ms:
             raise ValueError("the window is empty")
+        if self.activated_at_ms > self.issued_at_ms:
+            raise ValueError("a term is activated before it is changed")
+        if self.drops_up_to >= self.epoch:
+            raise ValueError("a grant lets go of nothing that comes after it")
 
 
 class RestrictionKind(StrEnum):
@@ -189,12 +205,12 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ticket: Text
     blind: bool
 
-    def covers(self, term: int, issued_at_ms: int) -> bool:
-        """Tell whether a term, by a grant issued at that time, is over.
+    def covers(self, term: int, activated_at_ms: int) -> bool:
+        """Tell whether a term that was activated at that time is over.
 
-        Fails closed: a grant issued in the same ms as a blind revocation is covered.
+        Fails closed: a term activated in the same ms as a blind revocation is covered.
         """
-        return term <= self.epoch or (self.blind and issued_at_ms <= self.issued_at_ms)
+        return term <= self.epoch or (self.blind and activated_at_ms <= self.issued_at_ms)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -256,6 +272,13 @@ class State(msgspec.Struct, frozen=True):
                 limits = limits.met(item.record.limits)
         return limits
 
+    def up_to(self, epoch: int) -> State:
+        """Return this state without the restrictions that are younger than that."""
+        if epoch >= self.epoch:
+            return self
+        held = tuple(item for item in self.restrictions if item.record.epoch <= epoch)
+        return State(self.grant, held)
+
     def restricted(self, extra: Iterable[Verified[Restriction]]) -> State:
         """Return this state met with further restrictions of the term; never a looser one."""
         known = {item.identity for item in self.restrictions}
@@ -265,11 +288,30 @@ class State(msgspec.Struct, frozen=True):
 
 def in_force(restriction: Verified[Restriction], grant: Verified[Grant]) -> bool:
     """Tell whether a restriction holds beside that grant (rule 3)."""
-    if restriction.record.term != grant.record.term:
+    item, name, by = restriction.record, restriction.identity, grant.record
+    if item.term != by.term:
         return False
-    return (
-        restriction.record.epoch > grant.record.epoch or restriction.identity in grant.record.keeps
-    )
+    return name in by.keeps or (item.epoch > by.drops_up_to and name not in by.drops)
+
+
+def let_go(before: Grant, dropped: Sequence[Verified[Restriction]], keeps: int) -> dict[str, Any]:
+    """Return `drops` and `drops_up_to` of the grant that follows `before` in its term.
+
+    Where the names of all that was let go in the term do not fit, those of before are covered by a
+    number instead, and when even the new ones do not fit, these too.
+
+    Args:
+        before: The grant in force.
+        dropped: What its successor lets go.
+        keeps: How many restrictions that one keeps.
+    """
+    new, room = [item.identity for item in dropped], MAX_NAMED - keeps
+    named = [*before.drops, *new]
+    if len(named) <= room:
+        return {"drops": named, "drops_up_to": before.drops_up_to}
+    if not new or len(new) <= room:
+        return {"drops": new, "drops_up_to": before.epoch}
+    return {"drops": [], "drops_up_to": max(before.epoch, *(i.record.epoch for i in dropped))}
 
 
 def assemble(grant: Verified[Grant], restrictions: Iterable[Verified[Restriction]]) -> State:

@@ -125,6 +125,14 @@ class TlsSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     key: str | None = None
 
 
+class SentinelSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How to log in at the Sentinels of a `redis+sentinel://` URL; they have users of their own."""
+
+    username: str | None = None
+    password_env: str | None = None
+    tls: bool = False
+
+
 class StoreSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Redis is. Passwords come from the environment, never from the file."""
 
@@ -132,6 +140,7 @@ class StoreSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     username: str | None = None
     password_env: str | None = None
     tls: TlsSettings | None = None
+    sentinel: SentinelSettings = SentinelSettings()
 
 
 class KeySettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):

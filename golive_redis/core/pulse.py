@@ -4,9 +4,10 @@
       that the key is absent or of another term, and after `ttl_ms` without a successful beat.
 - It latches likewise when every trading window has closed, which the daemon around it finds out.
 - S13 Without durable state for a term it stays silent until it sees the activation happen, or another
-      heartbeat's beat advance. It saw it happen when the key was absent before (or a newer tombstone
-      appeared since its own last reading) and is present now, issued under 60 s ago. It beats on the
-      highest directive it has verified, never on a lower one, and stops at `not_after`.
+      heartbeat's beat advance. It saw it happen when the key was absent before (or of an older term, or
+      a newer tombstone appeared since its own last reading) and is present now, issued under 60 s ago.
+      Before and after are on one connection: another may lead to another server. It beats on the highest
+      directive it has verified, also before a restart, never on a lower one, and stops at `not_after`.
 
 Instants are ms on the caller's steady clock, except those called `wall`.
 """
@@ -44,7 +45,7 @@ class Change(StrEnum):
     SILENCED = "silenced"  # ttl_ms without a successful beat: persist
     CLOSED = "closed"  # every trading window is closed: persist, note it in the ledger
     ADOPTED = "adopted"  # it now beats for this term: persist before the first beat
-    RESTRICTED = "restricted"  # a restriction is in force: persist
+    RESTRICTED = "restricted"  # it beats on another set of directives now: persist
     LOST_REVOCATION = "lost-revocation"  # the store lost the tombstone: re-assert it
     LOST_RESTRICTION = "lost-restriction"  # the store lost a restriction: re-assert it
     SECURITY = "security"  # something was refused: say so
@@ -68,17 +69,24 @@ class Pulse:
         name: Its name.
         latch: From the state file.
         term: Term it may go on beating for, from the state file; None stays silent.
+        state: What it had verified of that term, likewise.
     """
 
     def __init__(
-        self, trust: Trust, timing: Timing, name: str, latch: Latch, term: int | None
+        self,
+        trust: Trust,
+        timing: Timing,
+        name: str,
+        latch: Latch,
+        term: int | None,
+        state: State | None = None,
     ) -> None:
         self.trust = trust
         self.timing = timing
         self.name = name
         self.latch = latch
         self.term = term
-        self.state: State | None = None
+        self.state = state if state is not None and state.term == term else None
         self.revocation: Verified[Revocation] | None = None
         self.newest: bytes | None = None
         self.waiting_for = "nothing is active"
@@ -95,8 +103,15 @@ class Pulse:
         self._handled: set[str] = set()
         self._lost_in: dict[str, int] = {}
         self._beat_at: float | None = None
+        if self.state is not None:
+            self._saw(self.state.newest)
 
     # -- what it reads ---------------------------------------------------------------------------
+
+    def reconnected(self) -> None:
+        """Note that it reads over a new connection, perhaps from another server (S13)."""
+        self._others, self._stored, self.known_last = {}, None, ""
+        self._saw_absent = self._has_read = False
 
     def answer(self, answer: Answer, *, now: float, wall_ms: float) -> list[Happening]:
         """Take in an answer of the `attend` script.
@@ -177,12 +192,14 @@ class Pulse:
     ) -> list[Happening]:
         out: list[Happening] = []
         term = stored.term
+        if self._stored is not None and self._stored.term < term:
+            self._saw_absent = True  # the script that activates finds nothing active, or refuses
         if self.term is not None and self.term != term:
             ended = self.term
             self._end(ended)
             text = f"term {ended} gave way to term {term}"
             out.append(Happening(Change.GONE, text=text))
-        if self.latch.covers(term, stored.grant.record.issued_at_ms):
+        if self.latch.covers(term, stored.grant.record.activated_at_ms):
             self.waiting_for = f"term {term} is over for this heartbeat"
             return out
         advanced = self._observe_others(answer, term, wall_ms)
@@ -238,15 +255,11 @@ class Pulse:
         if held is not None and held.grant.record.epoch > stored.grant.record.epoch:
             # What the store restricts is taken up all the same: were its newest directive newer than
             # the epoch of our beats, they would no longer tell that it lacks the grant (S4).
-            self.state = held.restricted(stored.restrictions)
-            self._saw(self.state.newest)
-            return self._refused("the store went back to an older grant")
+            out = self._on(held.restricted(stored.restrictions))
+            return out + self._refused("the store went back to an older grant")
         self._refusal = ""
         merged = stored.restricted(held.restrictions if held is not None else ())
-        changed = held is None or merged.digest != held.digest
-        self.state = merged
-        self._saw(merged.newest)
-        out = [Happening(Change.RESTRICTED)] if changed else []
+        out = self._on(merged)
         stored_ids = {item.identity for item in stored.restrictions}
         lost = [item for item in merged.restrictions if item.identity not in stored_ids]
         # A halt is pushed a moment before it can be read: only one missing twice is lost.
@@ -258,6 +271,14 @@ class Pulse:
         ]
         return out
 
+    def _on(self, state: State) -> list[Happening]:
+        """Beat on that state from now on; it is on disk before the next beat."""
+        if self.state is not None and state.digest == self.state.digest:
+            return []
+        self.state = state
+        self._saw(state.newest)
+        return [Happening(Change.RESTRICTED)]
+
     def push(self, raw: bytes) -> list[Happening]:
         """Take in a directive from pub/sub: only what stops or restricts has an effect."""
         try:
@@ -265,12 +286,7 @@ class Pulse:
             if kind == Revocation.payload_type():
                 return self.revoked(self.trust.revocation(raw))
             if kind == Restriction.payload_type() and self.state is not None:
-                item = self.trust.restriction(raw)
-                merged = self.state.restricted([item])
-                if merged is not self.state:
-                    self.state = merged
-                    self._saw(item)
-                    return [Happening(Change.RESTRICTED)]
+                return self._on(self.state.restricted([self.trust.restriction(raw)]))
         except RecordError as error:
             return [Happening(Change.SECURITY, text=f"pushed directive refused: {error}")]
         return []
@@ -285,7 +301,7 @@ class Pulse:
         self._saw(item)
         record, epoch = item.record, item.record.epoch
         state = self.state or self._stored
-        if state is not None and record.covers(state.term, state.grant.record.issued_at_ms):
+        if state is not None and record.covers(state.term, state.grant.record.activated_at_ms):
             epoch = max(epoch, state.term)
         if self.revocation is None or record.epoch > self.revocation.record.epoch:
             self.revocation = item

@@ -6,9 +6,10 @@ sockets, files and threads live in `golive_redis.guard`. The rules are S1 to S10
 - S1  Permission only from a verified grant, inside its window, above every revocation seen. The
       tombstone in an answer is processed before its grant.
 - S2  A revocation covers every term up to its epoch; a blind one also what was issued before it.
-- S3  Restrictions apply at once and only a newer grant loosens.
-- S4  An answer whose epoch is below a verified beat's, or whose set differs at the same epoch, is no
-      answer: something was lost.
+- S3  Restrictions apply at once, and only a newer grant that names them loosens. That the key is
+      absent forgets none: old data may follow.
+- S4  An answer whose epoch is below a verified beat's, or that showed another set at the beat's epoch,
+      is no answer: something was lost. A grant that is newer than the beat waits for the next beat.
 - S5  Freshness is observed: see `core.beat`.
 - S6  An invalid TTL closes; an invalid beat is no beat.
 - S8  Late answers and answers to another question are not answers.
@@ -101,7 +102,7 @@ class View:
         self._labels = dict(labels)
         self._request: _Request | None = None
         self._answered: State | None = None  # as the store last told it
-        self._state: State | None = None  # the same, met with what was pushed
+        self._state: State | None = None  # the same, met with what was pushed; outlives absence
         self._known_last = ""
         self._known_revoked = ""
         self._progress: dict[str, Progress] = {}
@@ -120,7 +121,7 @@ class View:
     @property
     def state(self) -> State | None:
         """The term in force as this guard knows it, or None."""
-        return self._state
+        return self._state if self._answered is not None else None
 
     def reconnected(self) -> None:
         """Note that questions go over a new connection: older/newer pairs start anew (S5)."""
@@ -160,7 +161,7 @@ class View:
                 Reason.RECORD_REFUSED, Happened.SECURITY, f"tombstone refused: {error}"
             )
         if not answer.active:
-            self._answered = self._state = None
+            self._answered = None  # what is restricted in this term is remembered: it may come back
             self._known_last = ""
             self._cold(Reason.NOT_ACTIVATED)
             return events
@@ -195,7 +196,7 @@ class View:
 
     def _judge(self, answer: Answer, stored: State, request: _Request, now_ns: int) -> list[Event]:
         grant = stored.grant.record
-        if self.latch.covers(stored.term, grant.issued_at_ms):
+        if self.latch.covers(stored.term, grant.activated_at_ms):
             # Yesterday's activation came back: a failover, an old backup, or a replay.
             self._known_last = ""
             if self.phase is Phase.LATCHED:
@@ -277,7 +278,9 @@ class View:
             self._progress[name] = seen
             if beat.epoch > stored.epoch:
                 behind = f"{name} has verified epoch {beat.epoch}, the store shows {stored.epoch}"
-            elif beat.epoch == stored.epoch and beat.set != stored.digest:
+            elif beat.epoch < stored.grant.record.epoch:
+                continue  # the grant came after it
+            elif beat.set != stored.up_to(beat.epoch).digest:
                 behind = f"{name} beats for another set of directives at epoch {beat.epoch}"
         return behind, events
 
@@ -333,7 +336,7 @@ class View:
         if (record.namespace, record.environment) != (trust.namespace, trust.environment):
             return False
         state = self._state
-        if state is not None and not record.covers(state.term, state.grant.record.issued_at_ms):
+        if state is not None and not record.covers(state.term, state.grant.record.activated_at_ms):
             return False
         self._suspects += 1  # until `push` has judged it, no answer opens this guard again
         self._close(Reason.REVOKED)
@@ -378,7 +381,7 @@ class View:
         self._saw(item)
         state = self._state
         epoch = record.epoch
-        if state is not None and record.covers(state.term, state.grant.record.issued_at_ms):
+        if state is not None and record.covers(state.term, state.grant.record.activated_at_ms):
             epoch = max(epoch, state.term)
         elif state is not None:
             self._latch(record, epoch)
@@ -449,7 +452,7 @@ class View:
         return [Event(kind, text=text)]
 
     def _close(self, reason: Reason) -> None:
-        state = self._state
+        state = self.state
         if self._sealed is not None:
             reason = self._sealed
         elif self.phase is Phase.LATCHED or self._suspects:

@@ -11,7 +11,7 @@ import msgspec
 from golive_redis.core.finding import Finding
 from golive_redis.demo.evidence import Figures, Timeline
 from golive_redis.demo.result import DemoResult, OutageAct, RevokeAct
-from golive_redis.revoke import Report
+from golive_redis.ending import Report
 
 
 class Curtain(msgspec.Struct, frozen=True):

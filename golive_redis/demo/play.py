@@ -18,9 +18,10 @@ from golive_redis.demo.evidence import Evidence, barrier_faults, faults, figures
 from golive_redis.demo.plan import DemoError, Plan
 from golive_redis.demo.result import DemoResult, OutageAct, RevokeAct, outage_act, revoke_act
 from golive_redis.demo.stage import Stage
+from golive_redis.ending import Report
 from golive_redis.errors import GoliveError, RefusedError
 from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.revoke import Revoke
 from golive_redis.store.store import Presence
 
 OFF_MS = 500.0

@@ -7,14 +7,15 @@ without retries, and its exceptions become ours in this file only.
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -40,9 +41,10 @@ from golive_redis.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from golive_redis.store import locate
+from golive_redis.store.keyspace import Keyspace
 
 Reply = Any
-_SENTINEL = "redis+sentinel"
 
 # redis-py takes the code off the message of errors that have a class of their own.
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
@@ -82,7 +84,12 @@ _HINTS = {
     "NOPERM": "the ACL user lacks a permission; see docs/how-to/acl.md",
     "NOAUTH": "set store.username and store.password_env",
     "WRONGTYPE": "a key of this namespace was overwritten; see docs/how-to/troubleshoot.md",
+    "MOVED": "this is one node of a Redis Cluster; write store.url as redis+cluster://host:6379,...",
+    "CROSSSLOT": 'a Redis Cluster needs the namespace in braces: namespace: "{golive}"',
+    "CLUSTERDOWN": "the cluster has no primary for our slot now; see CLUSTER INFO on its nodes",
 }
+# Whoever says so is not the primary, or no longer: where it is has to be asked again.
+_ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
 
 
 class Link(Protocol):
@@ -112,34 +119,51 @@ class Link(Protocol):
 class RedisLink:
     """A `Link` over one redis-py connection.
 
+    Args:
+        connection: Not yet connected.
+        find: Says where the primary is, asked at every connect; None when the address is fixed.
+
     Raises:
         StoreUnavailableError: Not connected and not connectable; the command did not leave.
         MaybeAppliedError: The command left and no answer came; the connection is closed.
         StoreRefusedError: Redis answered with an error.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, find: locate.Find | None = None) -> None:
         self._connection = connection
+        self._waits_ms: float | None = None  # while listening: how long the kernel waits
+        self._find = find
 
     def open(self) -> None:
         """Connect and log in now rather than at the first command."""
         with _unavailable():
+            if self._find is not None and not self._connection.is_connected:
+                self._connection.host, self._connection.port = self._find()
             self._connection.connect()
 
     def call(self, *args: str | bytes | int) -> Reply:
         """Send a command and return its reply."""
         self.send(*args)
-        return self._read()
+        try:
+            return self._read()
+        except StoreRefusedError as error:
+            self._leave(error)
+            raise
+
+    def _leave(self, error: StoreRefusedError) -> None:
+        """Close the connection to a server that is not the primary: the next one asks where it is."""
+        if self._find is not None and error.code in _ELSEWHERE:
+            self.close()
 
     def send(self, *args: str | bytes | int) -> None:
         """Send a command without reading its reply."""
-        self.open()
+        self._ask()
         with self._maybe_applied():
             self._connection.send_command(*args)
 
     def pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Reply]:
         """Send several commands at once; an error reply stands in its place as an exception."""
-        self.open()
+        self._ask()
         with self._maybe_applied():
             packed = self._connection.pack_commands(commands)
             self._connection.send_packed_command(packed)
@@ -149,6 +173,9 @@ class RedisLink:
                 replies.append(self._read())
             except StoreRefusedError as error:
                 replies.append(error)
+        for reply in replies:
+            if isinstance(reply, StoreRefusedError):
+                self._leave(reply)
         return replies
 
     def receive(self, timeout_ms: float) -> Reply | None:
@@ -157,23 +184,49 @@ class RedisLink:
             # redis-py would connect anew: a socket without the subscriptions of the old one.
             raise StoreUnavailableError("the connection is closed")
         with self._maybe_applied():
-            if not self._connection.can_read(timeout=timeout_ms / 1000):
+            if not self._listens(timeout_ms) and not self._connection.can_read(timeout_ms / 1000):
                 return None
         return self._read()
 
-    def _read(self) -> Reply:
+    def _listens(self, timeout_ms: float) -> bool:
+        """Let the kernel time the wait; False where it cannot: under TLS, and for no wait at all.
+
+        Python's own timeout and redis-py's give the interpreter away three times for one message
+        (poll, recv, settimeout). With a busy thread beside us each of them costs a switch interval,
+        5 ms, until we have it back. A blocking recv gives it away once.
+        """
+        sock = self._connection._sock  # noqa: SLF001
+        if type(sock) is not socket.socket or timeout_ms <= 0:
+            self._waits_ms = None  # redis-py is about to set its own timeout
+            return False
+        if timeout_ms != self._waits_ms:
+            seconds, microseconds = divmod(max(1, int(timeout_ms * 1_000)), 1_000_000)
+            limit = struct.pack("ll", seconds, microseconds)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.settimeout(None)
+            self._waits_ms = timeout_ms
+        return True
+
+    def _read(self) -> Reply | None:
         with self._maybe_applied():
             try:
-                # Said explicitly: on a Sentinel connection redis-py's default is to keep it open
-                # after a timeout, and the late reply would answer the next command.
-                return self._connection.read_response(disconnect_on_error=True)
+                # Said explicitly: left open after a timeout, its late reply would answer the next
+                # command. While listening it is kept, for there a timeout says that nothing came.
+                keep = self._waits_ms is not None
+                return self._connection.read_response(disconnect_on_error=not keep)
             except (ResponseError, AuthenticationError, BusyLoadingError) as error:
                 raise _refused(error) from error
             except RedisConnectionError as error:
-                # A Sentinel connection turns READONLY into a lost connection.
-                if isinstance(error.__context__, ReadOnlyError):
-                    raise _refused(error.__context__) from error
+                if self._waits_ms is not None and isinstance(error.__context__, BlockingIOError):
+                    return None
                 raise
+
+    def _ask(self) -> None:
+        """Be connected, with the timeout of questions in force instead of a listener's."""
+        self.open()
+        if self._waits_ms is not None:
+            self._waits_ms = None
+            self._connection._sock.settimeout(self._connection.socket_timeout)  # noqa: SLF001
 
     @contextmanager
     def _maybe_applied(self) -> Iterator[None]:
@@ -188,10 +241,26 @@ class RedisLink:
 
     def close(self) -> None:
         """Close the socket. In a forked child this leaves the parent's connection alone."""
+        self._waits_ms = None
         try:  # noqa: SIM105  (contextlib.suppress would hide what is meant: closing never fails)
             self._connection.disconnect()
         except Exception:  # noqa: BLE001, S110
             pass
+
+
+@contextmanager
+def usable(question: str) -> Iterator[None]:
+    """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
+
+    A proxy or a stranger's server may answer anything, and nobody above the store expects that.
+
+    Args:
+        question: What was asked, for the message.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise StoreError(f"unusable reply of {question}: {error}") from error
 
 
 @contextmanager
@@ -225,10 +294,15 @@ class Address(msgspec.Struct, frozen=True):
     """Where Redis is and how to log in.
 
     Attributes:
-        url: `redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,host:port/service[/db]`.
+        url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,host:port/service[/db]`
+            or `redis+cluster://host:port,host:port`.
         ca: PEM file of the authority that must have signed the server's certificate.
         cert: Our certificate, where the server asks for one.
         key: Its key.
+        namespace: Of the switch: its slot decides which node of a cluster is ours.
+        sentinel_username: Login at the Sentinels, which have users of their own.
+        sentinel_password: Likewise.
+        sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
     """
 
     url: str
@@ -237,17 +311,39 @@ class Address(msgspec.Struct, frozen=True):
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
+    namespace: str = "golive"
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    sentinel_tls: bool = False
 
     @classmethod
     def of(cls, config: Config) -> Address:
-        """Return where the store of a configuration is, with the login from the environment."""
-        store = config.policy.store
+        """Return where the store of a configuration is, with the login from the environment.
+
+        Raises:
+            ConfigError: A password is missing, or the namespace does not fit a cluster.
+        """
+        store, namespace = config.policy.store, config.policy.namespace
         files = {
             name: str(config.resolve(value))
             for name in ("ca", "cert", "key")
             if (value := getattr(store.tls, name, None)) is not None
         }
-        return cls(config.url, store.username, config.password, **files)
+        if config.url.startswith(f"{locate.CLUSTER}://") and not Keyspace(namespace).one_slot:
+            raise ConfigError(
+                f"{config.path}: a Redis Cluster would spread the keys of {namespace!r} over its nodes",
+                hint=f'write the namespace with braces: namespace: "{{{namespace}}}"',
+            )
+        return cls(
+            config.url,
+            store.username,
+            config.password,
+            **files,
+            namespace=namespace,
+            sentinel_username=store.sentinel.username,
+            sentinel_password=config.sentinel_password,
+            sentinel_tls=store.sentinel.tls,
+        )
 
     def link(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
@@ -262,64 +358,47 @@ class Address(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: The URL is none of ours.
         """
-        options: dict[str, Any] = {
+        bounds: dict[str, Any] = {
             "socket_timeout": timeout_ms / 1000,
             "socket_connect_timeout": (connect_timeout_ms or timeout_ms) / 1000,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-            "client_name": name,
             "driver_info": None,
-            "health_check_interval": 0,
         }
-        if self.username is not None:
-            options["username"] = self.username
-        if self.password is not None:
-            options["password"] = self.password
-        if self.ca or self.cert:
-            options |= {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
+        options = {**bounds, "client_name": name, "health_check_interval": 0}
+        options |= _login(self.username, self.password)
         try:
-            if self.url.startswith(f"{_SENTINEL}://"):
-                pool = self._sentinel(options)
-            else:
-                pool = ConnectionPool.from_url(self.url, **options)
+            if locate.is_located(self.url):
+                return self._located(locate.parse(self.url), bounds, options)
+            pool = ConnectionPool.from_url(self.url, **options, **self._tls())
             return RedisLink(pool.make_connection())
         except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"store.url {self.shown!r}: {error}",
                 hint="redis://host:6379/0, rediss://..., unix:///path, "
-                "or redis+sentinel://host:26379,host:26379/service",
+                "redis+sentinel://host:26379,host:26379/service "
+                "or redis+cluster://host:6379,host:6379",
             ) from error
 
-    def _sentinel(self, options: dict[str, Any]) -> Any:
-        from redis.sentinel import (  # noqa: PLC0415  (a few ms that only Sentinel pays)
-            Sentinel,
-            SentinelConnectionPool,
-        )
+    def _located(
+        self, seeds: locate.Seeds, bounds: dict[str, Any], options: dict[str, Any]
+    ) -> RedisLink:
+        options = {**seeds.login, **options}
+        if seeds.ssl or not self.sentinel_tls:
+            options |= self._tls()
+        asking, tls = options, seeds.ssl
+        if seeds.scheme == locate.SENTINEL:  # they have users of their own
+            asking = bounds | _login(self.sentinel_username, self.sentinel_password)
+            asking |= self._tls() if self.sentinel_tls else {}
+            tls = self.sentinel_tls
+        find = locate.finder(seeds, self.namespace, asking, tls=tls)
+        kind: Any = SSLConnection if seeds.ssl else Connection
+        return RedisLink(kind(db=seeds.db, **options), find)
 
-        parts = urlsplit(self.url)
-        service, _, db = parts.path.strip("/").partition("/")
-        if not service:
-            raise ValueError("the path names no service")
-        hosts = parts.netloc.rpartition("@")[2].split(",")
-        nodes = [
-            (host.strip("[]"), int(port or 26379))
-            for host, _, port in (
-                item.rpartition(":") if ":" in item else (item, "", "") for item in hosts
-            )
-        ]
-        if parts.username:
-            options.setdefault("username", unquote(parts.username))
-        if parts.password:
-            options.setdefault("password", unquote(parts.password))
-        query = parse_qs(parts.query)
-        keep = ("socket_timeout", "socket_connect_timeout", "retry", "protocol")
-        make: Any = Sentinel  # redis-py leaves these two without types
-        sentinel = make(nodes, sentinel_kwargs={name: options[name] for name in keep})
-        options["ssl"] = query.get("ssl", ["false"])[0] == "true"
-        if not options["ssl"]:
-            options.pop("ssl")
-        pool: Any = SentinelConnectionPool
-        return pool(service, sentinel, db=int(db or 0), **options)
+    def _tls(self) -> dict[str, Any]:
+        if not self.ca and not self.cert:
+            return {}
+        return {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
 
     @property
     def shown(self) -> str:
@@ -329,6 +408,11 @@ class Address(msgspec.Struct, frozen=True):
             return self.url
         scheme, sep, login = head.partition("://")
         return f"{scheme}{sep}{login.partition(':')[0]}:***@{tail}"
+
+
+def _login(username: str | None, password: str | None) -> dict[str, str]:
+    given = {"username": username, "password": password}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def assert_user(link: Link, username: str | None) -> None:

@@ -14,6 +14,11 @@ class Keyspace(msgspec.Struct, frozen=True):
     namespace: str
 
     @property
+    def one_slot(self) -> bool:
+        """True when a Redis Cluster keeps all keys of the switch on one node."""
+        return self.namespace.startswith("{")
+
+    @property
     def active(self) -> str:
         """The state in force."""
         return f"{self.namespace}:active"

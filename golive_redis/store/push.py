@@ -1,10 +1,11 @@
 """The push path: directives by pub/sub, and invalidations of the keys by client tracking.
 
-redis-py drops the invalidations of RESP3, so this is the RESP2 way: a second connection switches
-tracking on and redirects to the subscriber. Either connection can die silently; the subscriber is
-asked for a PONG, the tracker whether its redirect still stands, and both are made anew when not.
+redis-py drops the invalidations of RESP3, so this is the RESP2 way: tracking redirects them to a
+subscriber. That is the same connection here, switched on before it subscribes, so there is no second
+one that can die by itself and leave a subscription that nobody feeds. It can still die silently; so
+it is asked for a PONG, and made anew when none comes.
 
-Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (two-connection mode).
+Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (its RESP2 mode).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CHANGED = Pushed()
 
 
 class Push:
-    """One subscriber and its tracker.
+    """One subscription.
 
     Args:
         connect: Opens a link.
@@ -49,23 +50,24 @@ class Push:
         self._clock = clock_ms
         self._ping_ms = ping_ms
         self._subscriber: Link | None = None
-        self._tracker: Link | None = None
+        self._owner: Link | None = None  # of a cluster: whoever holds our slot
         self._heard = 0.0
         self._pinged = 0.0
 
     def open(self) -> None:
-        """Subscribe and pin the tracking redirect.
+        """Track the keys and subscribe.
 
         Raises:
             StoreError: It did not work; nothing stays open.
         """
         self.close()
         try:
+            if self._keys.one_slot:
+                # First, so that a slot which moves in between is noticed: this one is left behind.
+                self._owner = self._connect()
             self._subscriber = self._connect()
             ident = self._subscriber.call("CLIENT", "ID")
-            self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
-            self._tracker = self._connect()
-            self._tracker.call(
+            self._subscriber.call(
                 "CLIENT",
                 "TRACKING",
                 "ON",
@@ -77,6 +79,7 @@ class Push:
                 "PREFIX",
                 self._keys.revoked,
             )
+            self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
         except StoreError:
             self.close()
             raise
@@ -86,7 +89,7 @@ class Push:
         """Return the next push, or None when none came in time.
 
         Raises:
-            StoreError: A connection is lost or silent; `open` again.
+            StoreError: The connection is lost or silent; `open` again.
         """
         if self._subscriber is None:
             raise StoreUnavailableError("not subscribed")
@@ -94,9 +97,10 @@ class Push:
         if now - self._pinged >= self._ping_ms:
             self._pinged = now
             self._subscriber.send("PING")
-            self._check_tracker()
-        if now - self._heard > 2 * self._ping_ms:
-            raise StoreUnavailableError("the subscription fell silent")
+            if self._owner is not None:
+                # A node of a cluster that has lost our slot says so to a command with a key, and
+                # only then: to its subscriber it would answer pings and never push again.
+                self._owner.call("PTTL", self._keys.active)
         try:
             message = self._subscriber.receive(min(timeout_ms, self._ping_ms))
         except StoreRefusedError as error:
@@ -104,6 +108,9 @@ class Push:
                 raise
             message = []  # Redis that cannot save refuses even PING: an answer, and no loss
         if message is None:
+            # Only now: what came while this thread did not run is in the buffer, and no silence.
+            if self._clock() - self._heard > 2 * self._ping_ms:
+                raise StoreUnavailableError("the subscription fell silent")
             return None
         self._heard = self._clock()
         return self._parse(message)
@@ -120,16 +127,9 @@ class Push:
             return CHANGED
         return Pushed(data) if isinstance(data, bytes) else None
 
-    def _check_tracker(self) -> None:
-        assert self._tracker is not None  # noqa: S101  (open sets both)
-        info = self._tracker.call("CLIENT", "TRACKINGINFO")
-        flags = info[info.index(b"flags") + 1]
-        if b"on" not in flags or b"broken_redirect" in flags:
-            raise StoreUnavailableError("tracking lost its redirect")
-
     def close(self) -> None:
-        """Close both connections; never raises."""
-        for link in (self._subscriber, self._tracker):
+        """Close what is open; never raises."""
+        for link in (self._subscriber, self._owner):
             if link is not None:
                 link.close()
-        self._subscriber = self._tracker = None
+        self._subscriber = self._owner = None

@@ -14,9 +14,8 @@ import msgspec
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.core.ledger import GENESIS, Entry
 from golive_redis.core.record import MAX_INT
-from golive_redis.errors import StoreError
 from golive_redis.store import scripts
-from golive_redis.store.connect import Link, Reply, StoreRefusedError
+from golive_redis.store.connect import Link, Reply, StoreRefusedError, usable
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 
 MAX_POD_READ = 10_000
@@ -122,8 +121,20 @@ def _or_none(value: Reply) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+def _all_bytes(values: Reply) -> list[bytes]:
+    if not isinstance(values, list) or not all(isinstance(item, bytes) for item in values):
+        raise TypeError("no list of strings")
+    return values
+
+
+def _pairs(flat: Reply) -> dict[str, bytes]:
+    flat = _all_bytes(flat)
     return {_text(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _entries(stream: Reply) -> list[dict[bytes, bytes]]:
+    entries = [_all_bytes(fields) for _, fields in stream]
+    return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in entries]
 
 
 class Store:
@@ -147,7 +158,7 @@ class Store:
 
         Returns:
             `REGISTER` when presence or roster entry is gone (ask again with all fields), else `OK`;
-            the answer; and the ledger head, or "".
+            the answer; and for a heartbeat the ledger head, else "".
 
         Raises:
             StoreError: Also for a reply of another shape. Fails closed: no answer.
@@ -172,10 +183,8 @@ class Store:
             caller.instance,
             *flat,
         )
-        try:
+        with usable("attend"):
             return _parse_attend(reply)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise StoreError(f"unusable reply of attend: {error}") from error
 
     def beat(self, name: str, record: bytes, *, term: int, ttl_ms: int) -> Step:
         """Record a beat; renews the key's TTL, never creates the key."""
@@ -205,6 +214,7 @@ class Store:
         if workers:
             self.link.call("ZREM", self.keys.fleet, *workers)
 
+    @usable("publish")
     def publish(self, channel: str, raw: bytes) -> int:
         """Publish; works when writes are refused. Returns how many subscribers it reached."""
         return int(self.link.call("PUBLISH", channel, raw))
@@ -213,6 +223,7 @@ class Store:
         """Keep a receipt beside its directive."""
         self.link.call("HSET", self.keys.receipt(directive), field, raw)
 
+    @usable("receipts")
     def receipts(self, directive: str) -> list[bytes]:
         """Return the stored receipts for a directive."""
         return list(_pairs(self.link.call("HGETALL", self.keys.receipt(directive))).values())
@@ -309,7 +320,7 @@ class Store:
             head_after,
             "1" if again else "",
         )
-        try:
+        with usable("revoke"):
             status, grant, restriction, origin, audit, detail = reply
             return Stop(
                 Status(_text(status)),
@@ -319,9 +330,8 @@ class Store:
                 Audit(_text(audit)),
                 _text(detail),
             )
-        except (ValueError, TypeError) as error:
-            raise StoreError(f"unusable reply of revoke: {error}") from error
 
+    @usable("delete_active")
     def delete_active(self) -> int:
         """Delete the key without any record: the last resort, and it works without a signing key."""
         return int(self.link.call("DEL", self.keys.active))
@@ -337,14 +347,9 @@ class Store:
 
     def recorded(self, record: bytes, look_back: int) -> bool:
         """Tell whether a record is among the newest entries of the ledger."""
-        entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", look_back)
-        return any(record in fields for _, fields in entries)
+        return any(entry.envelope == record for entry in self.entries(look_back))
 
-    def newest_entries(self, count: int) -> list[bytes]:
-        """Return the newest records of the ledger, newest first."""
-        entries = self.link.call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", count)
-        return [dict(zip(f[::2], f[1::2], strict=True)).get(b"r", b"") for _, f in entries]
-
+    @usable("entries")
     def entries(self, limit: int) -> list[Entry]:
         """Return the newest entries of the ledger, at most so many, oldest first."""
         found: list[Entry] = []
@@ -352,10 +357,9 @@ class Store:
         while len(found) < limit:
             size = min(PAGE, limit - len(found))
             page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", size)
-            if not page:
+            found += [Entry(item.get(b"r", b""), _text(item.get(b"h"))) for item in _entries(page)]
+            if len(page) < size:
                 break
-            fields = (_pairs(flat) for _, flat in page)
-            found += [Entry(item.get("r", b""), _text(item.get("h"))) for item in fields]
             end = b"(" + page[-1][0]
         return found[::-1]
 
@@ -369,6 +373,7 @@ class Store:
         """Return the envelope of the newest revocation."""
         return _or_none(self.link.call("HGET", self.keys.revoked, "record"))
 
+    @usable("snapshot")
     def snapshot(self) -> Snapshot:
         """Read everything about the switch; keys of a wrong type are named, not fatal."""
         keys = self.keys
@@ -393,13 +398,13 @@ class Store:
         active, pttl, beats, revoked, epoch, last, head = (
             None if isinstance(reply, StoreRefusedError) else reply for reply in replies
         )
-        fields, stone = _pairs(active or ()), _pairs(revoked or ())
+        fields, stone = _pairs(active or []), _pairs(revoked or [])
         return Snapshot(
             grant=fields.get("grant"),
             restrictions={k: v for k, v in fields.items() if k.startswith("r:")},
             origin=_text(fields.get("origin")) or None,
             pttl_ms=-2 if pttl is None else int(pttl),
-            beats=_pairs(beats or ()),
+            beats=_pairs(beats or []),
             revoked=stone.get("record"),
             revoked_origin=_text(stone.get("origin")) or None,
             confirmed=stone.get("confirmed"),
@@ -410,6 +415,7 @@ class Store:
             corrupt=corrupt,
         )
 
+    @usable("told_directives")
     def told_directives(self, in_time: Callable[[], bool] = lambda: True) -> list[bytes]:
         """Return the newest directive that each pod on a roster says it has verified.
 
@@ -420,7 +426,7 @@ class Store:
         if not in_time():
             return []
         members = link.call("ZRANGE", keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [_text(member).rpartition(":")[::2] for member in members]
+        pods = [_text(member).rpartition(":")[::2] for member in _all_bytes(members)]
         names = [keys.worker(*pod) for pod in pods]
         if not in_time():
             return []
@@ -438,12 +444,14 @@ class Store:
         self.link.call("HSET", self.keys.revoked, "confirmed", note)
         return True
 
+    @usable("workers")
     def workers(self) -> list[Presence]:
         """Return the roster of workers, each with its presence."""
         members = self.link.call("ZRANGE", self.keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [_text(member).rpartition(":")[::2] for member in members]
+        pods = [_text(member).rpartition(":")[::2] for member in _all_bytes(members)]
         return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
 
+    @usable("heartbeats")
     def heartbeats(self) -> list[Presence]:
         """Return the roster of heartbeats, each with its presence."""
         roster = _pairs(self.link.call("HGETALL", self.keys.heartbeats))
@@ -465,6 +473,7 @@ class Store:
             for (name, instance, _), reply in zip(pods, replies, strict=True)
         ]
 
+    @usable("server")
     def server(self) -> Server:
         """Return who answers, and how many replicas it has."""
         text = _text(self.link.call("INFO", "server", "replication"))
@@ -472,6 +481,7 @@ class Store:
         replicas = info.get("connected_slaves", "0")
         return Server(info.get("run_id", ""), int(replicas) if replicas.isdigit() else 0)
 
+    @usable("replicated")
     def replicated(self, replicas: int, within_ms: int) -> int:
         """Return how many replicas acknowledged everything this link wrote, within that time."""
         return int(self.link.call("WAIT", replicas, within_ms))
@@ -484,11 +494,9 @@ def _number(value: Reply) -> int:
 
 
 def _step(reply: Reply) -> Step:
-    try:
+    with usable("a script"):
         status, *rest = (_text(item) for item in reply)
         return Step(Status(status), *rest[:2])
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"unusable reply: {error}") from error
 
 
 def _parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
@@ -499,7 +507,7 @@ def _parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
         last=_text(last) or None,
         pttl_ms=int(pttl),
         grant=None if grant == b"SAME" else _or_none(grant),
-        restrictions=tuple(restrictions),
+        restrictions=tuple(_all_bytes(restrictions)),
         unchanged=grant == b"SAME",
         beats=_pairs(beats),
         revoked=None if revoked == b"SAME" else _or_none(revoked),

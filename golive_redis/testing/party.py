@@ -109,19 +109,27 @@ class Party:
         return [self.signers[name] for name in _names(by)]
 
     def grant(self, epoch: int = 1, *, by: By | None = None, **fields: Any) -> bytes:
-        """Sign a grant: an activation, or a resumption when `term` is another one than `epoch`."""
+        """Sign a grant: an activation, or a resumption when `term` is another one than `epoch`.
+
+        Such a resumption lets go of every restriction before it; `drops_up_to=0` leaves that to
+        `drops`.
+        """
         by = by or ("alice", "bob")[: self.approvals]
         term = fields.setdefault("term", epoch)
+        issued = fields.get("issued_at_ms", START_MS)
         defaults: dict[str, Any] = {
             "kind": GrantKind.ACTIVATE if term == epoch else GrantKind.RESUME,
             "epoch": epoch,
             "mode": Mode.LIVE,
             "profile": Profile.MICRO,
             "limits": LIMITS,
+            "activated_at_ms": issued if term == epoch else min(issued, START_MS),
             "not_before_ms": START_MS - 60_000,
             "not_after_ms": START_MS + 12 * 3_600_000,
             "max_ttl_ms": 25_000,
             "keeps": [],
+            "drops": [],
+            "drops_up_to": epoch - 1,
             "report": None,
             "policy": "0" * 64,
         }

@@ -17,6 +17,7 @@ from golive_redis.core.policy import (
     TIMINGS,
     KeySettings,
     Policy,
+    SentinelSettings,
     StoreSettings,
     Timing,
     TlsSettings,
@@ -28,10 +29,11 @@ GROUPS = {
     "": Policy,
     "store.": StoreSettings,
     "store.tls.": TlsSettings,
+    "store.sentinel.": SentinelSettings,
     "keys.": KeySettings,
     "profiles.NAME.": Limits,
 }
-SECTIONS = {"store", "keys", "store.tls"}
+SECTIONS = {"store", "keys", "store.tls", "store.sentinel"}
 
 
 def settings() -> dict[str, str]:

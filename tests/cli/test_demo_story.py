@@ -17,7 +17,7 @@ from golive_redis.demo import events
 from golive_redis.demo.events import Event, Title
 from golive_redis.demo.evidence import Figures, Timeline
 from golive_redis.demo.result import DemoResult, outage_act, revoke_act
-from golive_redis.revoke import LedgerState, Report
+from golive_redis.ending import LedgerState, Report
 
 CONFIG = Path("/tmp/golive-demo-abcdefgh/config/go_live.yaml")
 FIGURES = Figures(644, 305, 50, 0, 4323.0, {"revoked": 305})

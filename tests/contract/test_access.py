@@ -171,7 +171,7 @@ def _push(server: EmbeddedServer, user: str) -> Push:
 
 
 def _hears(push: Push, wanted: bytes | None) -> bool:
-    """Read pushes for two seconds at most, pings and tracking checks included."""
+    """Read pushes for two seconds at most, pings included."""
     end = time.monotonic() + 2
     while time.monotonic() < end:
         pushed = push.wait(50)

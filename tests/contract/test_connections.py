@@ -6,11 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.retry import Retry
 
 from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
@@ -32,6 +35,40 @@ def _within(seconds: float) -> Iterator[None]:
 def _calls(server: EmbeddedServer, command: str) -> int:
     with server.client() as client:
         return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., RedisLink]]:
+    """A link to a server that says what it was told to say, after so many seconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(parts: tuple[tuple[float, bytes], ...]) -> None:
+        with listener.accept()[0] as peer:
+            for pause, data in parts:
+                time.sleep(pause)
+                peer.sendall(data)
+            while peer.recv(1_024):
+                pass
+
+    def link_to(*parts: tuple[float, bytes], timeout_ms: float = 250) -> RedisLink:
+        threading.Thread(target=talk, args=(parts,), daemon=True).start()
+        port = listener.getsockname()[1]
+        connection = Connection(
+            port=port,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=timeout_ms / 1000,
+            retry=Retry(NoBackoff(), 0),
+        )
+        links.append(RedisLink(connection))
+        links[-1].open()
+        return links[-1]
+
+    links: list[RedisLink] = []
+    yield link_to
+    for link in links:
+        link.close()
+    listener.close()
 
 
 # -- it works --------------------------------------------------------------------------------------
@@ -111,6 +148,56 @@ def test_a_sentinel_that_is_down_is_passed_over(
     link = connect(f"redis+sentinel://{dead},{sentinel_over(own_server)}/fleet")
     with _within(PATIENCE_S):
         assert link.call("PING") == b"PONG"
+
+
+def test_sentinels_that_want_a_login_get_their_own(
+    own_server: EmbeddedServer,
+    make_server: Callable[..., EmbeddedServer],
+    connect: Callable[..., RedisLink],
+) -> None:
+    """Not the one of Redis: a Sentinel has users of its own."""
+    with own_server.client() as client:
+        client.acl_setuser("op", enabled=True, passwords=["+redis"], categories=["+@all"])
+    watch = {"sentinel monitor": f"fleet 127.0.0.1 {own_server.port} 1"}
+    default = make_server({**watch, "requirepass": "watch"}, extra=("--sentinel",))
+    named = make_server(
+        {
+            **watch,
+            "user default": "off",
+            "user scout": "on >watch -@all +sentinel|get-master-addr-by-name",
+        },
+        extra=("--sentinel",),
+    )
+    for sentinel, user in ((default, None), (named, "scout")):
+        where = f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet"
+        link = connect(
+            where,
+            username="op",
+            password="redis",
+            sentinel_username=user,
+            sentinel_password="watch",
+        )
+        assert link.call("ACL", "WHOAMI") == b"op"
+        for wrong in (None, "redis"):
+            link = connect(where, sentinel_username=user, sentinel_password=wrong)
+            with pytest.raises(StoreUnavailableError) as refused:
+                link.open()
+            assert "store.sentinel.password_env" in refused.value.hint
+
+
+def test_no_idle_socket_stays_at_a_sentinel(
+    own_server: EmbeddedServer,
+    make_server: Callable[..., EmbeddedServer],
+    connect: Callable[..., RedisLink],
+) -> None:
+    """A thousand guards with four links each would use up its ten thousand clients."""
+    watch = {"sentinel monitor": f"fleet 127.0.0.1 {own_server.port} 1"}
+    sentinel = make_server(watch, extra=("--sentinel",))
+    links = [connect(f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet") for _ in range(5)]
+    for link in links:
+        assert link.call("PING") == b"PONG"
+    with sentinel.client() as client:
+        assert not [e for e in client.client_list() if "get-master-addr" in e["cmd"]]
 
 
 # -- it fails, and says how ------------------------------------------------------------------------
@@ -237,6 +324,29 @@ def test_a_subscription_that_the_server_closed_is_noticed_and_never_silently_rep
         assert "golive" not in [each["name"] for each in client.client_list()]
 
 
+def test_a_message_in_pieces_arrives_whole_and_silence_in_between_is_no_loss(
+    scripted: Callable[..., RedisLink],
+) -> None:
+    whole = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n"
+    link = scripted((0.0, whole[:20]), (0.2, whole[20:] + whole))
+    assert link.receive(50) is None
+    assert link.receive(2_000) == [b"message", b"c", b"hello"]
+    with _within(PATIENCE_S):  # it came together with the first one
+        assert link.receive(0) == [b"message", b"c", b"hello"]
+    with _within(PATIENCE_S):
+        assert link.receive(0) is None
+
+
+def test_a_question_after_listening_waits_as_long_as_questions_do(
+    scripted: Callable[..., RedisLink],
+) -> None:
+    link = scripted((0.25, b"+PONG\r\n"), timeout_ms=500)
+    assert link.receive(20) is None
+    assert link.call("PING") == b"PONG"
+    with _within(PATIENCE_S), pytest.raises(MaybeAppliedError):
+        link.call("PING")
+
+
 def test_an_error_in_a_pipeline_stands_in_its_place(
     own_server: EmbeddedServer, connect: Callable[..., RedisLink]
 ) -> None:
@@ -273,7 +383,8 @@ class Puppet:
                 return
             self.accepted += 1
             self._open.append(conn)
-            self._talk(conn)
+            with suppress(OSError):  # closed by `close` while it waits
+                self._talk(conn)
 
     def _talk(self, conn: socket.socket) -> None:
         while data := conn.recv(65_536):
@@ -374,6 +485,9 @@ def test_garbage_instead_of_an_answer_is_no_answer(
         "localhost:6379",
         "redis+sentinel://:secret@localhost:26379",
         "redis+sentinel://:secret@localhost:port/fleet",
+        "redis+cluster://:secret@localhost:6379/0",
+        "redis+cluster://:secret@localhost:port",
+        "redis+cluster",
         "redis://:secret@localhost:port",
         "",
     ],
@@ -392,3 +506,5 @@ def test_a_tls_file_for_an_address_without_tls_is_refused() -> None:
         Address("redis://localhost", ca="/ca.pem").link(timeout_ms=100)
     with pytest.raises(ConfigError):
         Address("redis+sentinel://localhost/fleet", ca="/ca.pem").link(timeout_ms=100)
+    with pytest.raises(ConfigError):
+        Address("redis+cluster://localhost", ca="/ca.pem").link(timeout_ms=100)

@@ -259,6 +259,22 @@ def test_a_restriction_asserted_again_never_overwrites_the_one_that_took_its_num
     assert deck.everything() == known
 
 
+def test_one_restriction_put_back_twice_on_top_of_different_sets_makes_two_sets(
+    deck: Deck,
+) -> None:
+    """Row 56: lost twice, with another halt in between. Who knows the one must be told the other."""
+    deck.activate()
+    first, second = deck.over(deck.store), deck.over(deck.store)
+    assert first.restrict(record=b"halt of A", again=True) == Step(Status.OK, "NONE")
+    known = deck.attend()[1].last
+    assert deck.attend(known_last=known)[1].unchanged
+    deck.store.link.call("HDEL", "golive:active", "r:2")
+    deck.restrict(record=b"halt of B", prev=deck.store.snapshot().active_last)
+    assert second.restrict(record=b"halt of A", again=True).status is Status.OK
+    answer = deck.attend(known_last=known)[1]
+    assert set(answer.restrictions) == {b"halt of A", b"halt of B"}
+
+
 @pytest.mark.parametrize("name", ["head", "audit"])
 def test_a_restriction_takes_effect_when_the_ledger_cannot_be_written(
     deck: Deck, name: str

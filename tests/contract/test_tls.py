@@ -250,3 +250,31 @@ def test_sentinel_leads_to_a_primary_over_tls(
         else:
             with pytest.raises(StoreUnavailableError, match="certificate"):
                 _serves(link)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_sentinels_are_asked_over_tls_where_the_configuration_says_so(
+    authority: Pair, ca_file: str, tls_binary: str, tmp_path: Path, trusted: bool
+) -> None:
+    """Row 47: `store.sentinel.tls`; the primary may still be one without."""
+    cert, key = _issue("sentinel", authority, hosts=("127.0.0.1",)).write(tmp_path, "sentinel")
+    other, _ = _issue("somebody else", None).write(tmp_path, "other")
+    with ExitStack() as stack:
+        primary = stack.enter_context(EmbeddedServer(tls_binary))
+        port = free_port()
+        options = {
+            "sentinel monitor": f"fleet 127.0.0.1 {primary.port} 1",
+            "tls-port": str(port),
+            "tls-ca-cert-file": ca_file,
+            "tls-cert-file": cert,
+            "tls-key-file": key,
+            "tls-auth-clients": "no",
+        }
+        stack.enter_context(EmbeddedServer(tls_binary, options=options, extra=("--sentinel",)))
+        where = f"redis+sentinel://127.0.0.1:{port}/fleet"
+        address = Address(where, ca=ca_file if trusted else other, sentinel_tls=True)
+        if trusted:
+            assert _serves(address.link(timeout_ms=2_000))
+        else:
+            with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+                address.link(timeout_ms=2_000).open()

@@ -24,8 +24,10 @@ from golive_redis.core.keyset import encode_public
 from golive_redis.core.ledger import Entry, Note, first_break
 from golive_redis.core.policy import Timing
 from golive_redis.embedded import EmbeddedServer
+from golive_redis.ending import Report
 from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.revoke import Revoke
+from golive_redis.store.keyspace import Keyspace
 
 from .processes import Beating, Process, Span, Worker
 
@@ -267,7 +269,8 @@ class Fleet:
 
     def records(self, kind: str) -> list[str]:
         """Identities of the ledger's records of one kind, after a look at the chain."""
-        entries = [fields for _, fields in self.raw.xrange("golive:audit")]
+        names = Keyspace(self.config.policy.namespace)
+        entries = [fields for _, fields in self.raw.xrange(names.audit)]
         assert first_break(Entry(e[b"r"], e[b"h"].decode()) for e in entries) is None
         items = [decode(entry[b"r"]) for entry in entries]
         return [item.identity for item in items if item.payload_type.split(".")[-2] == kind]

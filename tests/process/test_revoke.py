@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, revoke
+from golive_redis import clock, config, gathering
 from golive_redis.embedded import EmbeddedServer
+from golive_redis.ending import Report
 from golive_redis.errors import RefusedError, StoreError
-from golive_redis.revoke import Report
 
 MS = clock.NS_PER_MS
 
@@ -231,7 +231,7 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
         live.go_live("pod-1")
         live.raw.config_set("min-replicas-to-write", 1)  # the script is refused at first
         patient = config.load(live.write_config(timing="standard"), environ={})
-        real, readings = revoke.read_rosters, []
+        real, readings = gathering.read_rosters, []
 
         def read_rosters(store: Any) -> Any:
             readings.append(clock.now_ns())
@@ -243,7 +243,7 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
                 live.start_worker("pod-2")
             return found
 
-        monkeypatch.setattr(revoke, "read_rosters", read_rosters)
+        monkeypatch.setattr(gathering, "read_rosters", read_rosters)
         report = live.revoke(config=patient)
         assert len(readings) == 3
         assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, control, revoke
+from golive_redis import clock, config, control, gathering, revoke
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError, StoreUnavailableError
+from golive_redis.fleet import Receipts
 from golive_redis.operator import Operator
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Store
 
 MS = clock.NS_PER_MS
 
@@ -136,8 +138,8 @@ def test_an_error_reply_does_not_cost_the_connection_that_hears_the_receipts(
     opened = []
     with noreplicas(one_server):
         run = revoke.Revoke(live.config, reason="test", wait_ms=1_200)
-        connect = run._connect
-        run._connect = lambda: opened.append(connect())
+        connect = run._wires.connect
+        run._wires.connect = lambda: opened.append(connect())
         report = run.run()
     assert len(opened) == 1, "connected once, whatever was refused"
     assert report.outcome.heartbeats[0].latched_ms is not None
@@ -265,13 +267,13 @@ def test_no_part_that_fails_keeps_the_key_alive(
     live = fleet(one_server)
     live.go_live("pod-1")
     parts = [
-        (revoke.Store, "snapshot"),
-        (revoke.Store, "told_directives"),
-        (revoke.Store, "publish"),
-        (revoke.Store, "server"),
-        (revoke, "read_rosters"),
-        (revoke.Receipts, "read"),
-        (revoke.Store, "confirm"),
+        (Store, "snapshot"),
+        (Store, "told_directives"),
+        (Store, "publish"),
+        (Store, "server"),
+        (gathering, "read_rosters"),
+        (Receipts, "read"),
+        (Store, "confirm"),
         (revoke, "execute"),
     ]
     for number, (owner, name) in enumerate(parts):
@@ -311,7 +313,7 @@ def test_what_is_read_before_the_stop_has_one_bound() -> None:
             asked.append(command[0])
             return [b"pod-1:" + b"0" * 32]
 
-    store = revoke.Store(Slow(), Keyspace("golive"))  # type: ignore[arg-type]
+    store = Store(Slow(), Keyspace("golive"))  # type: ignore[arg-type]
     assert store.told_directives(lambda: False) == [] and not asked
     assert store.told_directives(lambda: not asked) == [] and len(asked) == 1
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, revoke
+from golive_redis import clock, config, gathering, revoke
 from golive_redis.core.directive import Revocation
 from golive_redis.core.envelope import peek
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import StoreUnavailableError
+from golive_redis.store.store import Store
 
 MS = clock.NS_PER_MS
 
@@ -86,7 +87,7 @@ def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
     live.go_live("pod-1")
     live.revoke()
     run = raced(live, live.activate)
-    execute, publish = revoke.execute, revoke.Store.publish
+    execute, publish = revoke.execute, Store.publish
     tries: list[int] = []
 
     def late_publish(store: Any, channel: str, raw: bytes) -> Any:
@@ -101,11 +102,11 @@ def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
         return execute(store, item, head)
 
     monkeypatch.setattr(revoke, "execute", late_execute)
-    monkeypatch.setattr(revoke.Store, "publish", late_publish)
+    monkeypatch.setattr(Store, "publish", late_publish)
     report = run.run()
     assert tries[:2] == [2, 4]
     assert report.outcome.result == "COMPLETE" and (report.term, report.epoch) == (3, 4)
-    held_up_ms = revoke.REPEAT_MS / 2
+    held_up_ms = gathering.REPEAT_MS / 2
     assert all(row.latched_ms > held_up_ms for row in report.outcome.heartbeats)
     assert all(row.latched_ms > held_up_ms for row in report.outcome.workers)
     assert live.raw.hget("golive:revoked", "epoch") == b"4"
@@ -160,7 +161,7 @@ def test_a_revoke_that_repeats_itself_leaves_a_later_activation_alone(
 
 KILLED = """
 import os, signal, sys
-from golive_redis import config, ledger, revoke
+from golive_redis import books, config, ledger, revoke
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -178,9 +179,9 @@ match sys.argv[2]:
         run._read_directives = read_and_forget_the_head
         ledger.append_once = die
     case "remembered":
-        run._collect = die
+        run._gather = die
     case "judged":
-        run._confirm = die
+        books.Books.confirm = die
 run.run()
 """
 
@@ -221,12 +222,13 @@ def test_impatience_loses_nothing(
         live.raw.config_set("min-replicas-to-write", 1)
         run = revoke.Revoke(live.config, reason="enough")
 
-        def impatient(_: float) -> None:
+        def impatient(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(run, "_listen", impatient)
-        with pytest.raises(KeyboardInterrupt):
-            run.run()
+        with monkeypatch.context() as patch:
+            patch.setattr(gathering.Gathering, "_listen", impatient)
+            with pytest.raises(KeyboardInterrupt):
+                run.run()
         assert len(live.spooled()) == 1
         live.raw.config_set("min-replicas-to-write", 0)
         live.heartbeats["hb-1"].wait_said("spooled record sent", within_ms=10_000)

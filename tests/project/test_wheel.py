@@ -68,7 +68,14 @@ def test_the_metadata_names_licence_versions_and_extras(wheel):
     assert (fields["Name"], fields["Requires-Python"]) == ("golive-redis", ">=3.11")
     assert fields["License-Expression"] == "Apache-2.0"
     assert "TERMS AND CONDITIONS" in metadata(wheel, "licenses/LICENSE")
-    assert set(fields.get_all("Provides-Extra")) == {"demo", "sql", "calendars", "all", "dev"}
+    assert set(fields.get_all("Provides-Extra")) == {
+        "demo",
+        "sql",
+        "calendars",
+        "all",
+        "dev",
+        "bench",
+    }
 
 
 def test_every_dependency_has_a_lower_bound_and_none_is_forbidden(wheel):

@@ -426,8 +426,8 @@ class GuardMachine(RuleBasedStateMachine):
             SEEN["permits within the bound of a stop"] += 1
             bound = BEAT_MS if self.failed_over else LEASE_MS
             assert now < self.over[given.term] + bound
-        issued_at_ms = told.state.grant.record.issued_at_ms
-        assert not any(r.record.covers(given.term, issued_at_ms) for r in self.revocations)
+        began = told.state.grant.record.activated_at_ms
+        assert not any(r.record.covers(given.term, began) for r in self.revocations)
 
     def is_forbidden(self, order: dict[str, str]) -> bool:
         """Whether any restriction that the guard has verified and no newer grant lifted says no."""

@@ -218,7 +218,7 @@ class Checker:
             for stop in self.stops.values():
                 if stop.executed_at is not None and not stop.lost:
                     record = grant.record
-                    stop.lost = stop.item.record.covers(record.term, record.issued_at_ms)
+                    stop.lost = stop.item.record.covers(record.term, record.activated_at_ms)
             held = set(active.restrictions.values())
             for limit in self.limits.values():
                 if limit.item.raw not in held and in_force(limit.item, grant):
@@ -339,17 +339,18 @@ class Checker:
         now, life = self.world.now, self.lives[worker.name]
         lease = self.world.timing.lease_ms + slack
         grants = self.grants[term]
-        issued = max(grant.record.issued_at_ms for grant in grants)
+        # After a split two terms can have one number.
+        began = max(grant.record.activated_at_ms for grant in grants)
         if now + self.world.EPOCH_MS > grants[-1].record.not_after_ms + WINDOW_SLACK_MS:
             self.fail("window", f"{who} after its window")
         for item in life.stopped:
-            if item.record.covers(term, issued):
+            if item.record.covers(term, began):
                 self.fail("latch", f"{who} after it had stopped for {item.record.epoch}")
         disk = worker.disk
-        if disk is not None and disk.latch.covers(term, issued):
+        if disk is not None and disk.latch.covers(term, began):
             self.fail("latch", f"{who} although its disk has {disk.latch}")
         for stop in self.stops.values():
-            if not stop.item.record.covers(term, issued):
+            if not stop.item.record.covers(term, began):
                 continue
             epoch = stop.item.record.epoch
             if stop.complete_at is not None:

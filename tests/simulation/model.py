@@ -25,6 +25,7 @@ class Active:
     grant: bytes
     epoch: int
     last: str
+    set: str
     origin: str
     expires_ms: float | None
     restrictions: dict[str, bytes] = field(default_factory=dict)
@@ -164,12 +165,12 @@ class Server:
         active = self.live(now)
         stone = data.revoked
         same_stone = stone is not None and stone.identity == ask.known_revoked
-        same = active is not None and active.last == ask.known_last
+        same = active is not None and active.set == ask.known_last
         full = active is not None and not same
         answer = Answer(
             nonce=ask.nonce,
             corrupt=None,
-            last=active.last if active else None,
+            last=active.set if active else None,
             pttl_ms=self.pttl(now),
             grant=active.grant if active and full else None,
             restrictions=tuple(active.restrictions.values()) if active and full else (),
@@ -178,7 +179,8 @@ class Server:
             revoked=stone.record if stone and not same_stone else None,
             revoked_unchanged=same_stone,
         )
-        return Status.OK, answer, data.head if data.ledger else ""
+        told = data.ledger and caller.role == "heartbeat"
+        return Status.OK, answer, data.head if told else ""
 
     def beat(self, name: str, record: bytes, term: int, ttl_ms: int, now: float) -> Step:
         """The `beat` script."""
@@ -251,10 +253,11 @@ class Server:
         data.head = head_after
         if active is None:
             expires = now + self.wall_off_ms + ttl_ms
-            data.active = Active(term, record, epoch, identity, origin, expires)
+            data.active = Active(term, record, epoch, identity, identity, origin, expires)
             data.beats = {}
         else:
             active.grant, active.epoch, active.last = record, epoch, identity
+            active.set = identity
             held = active.restrictions
             active.restrictions = {name: raw for name, raw in held.items() if name in keeps}
         data.epoch, data.last = epoch, identity
@@ -289,13 +292,14 @@ class Server:
             return Step(Status.CONFLICT, active.last, str(active.epoch))
         self.before(self)
         active.restrictions[own if name in active.restrictions else name] = record
+        active.set = _named(active.set, identity) if again else identity
         if epoch > active.epoch:
             active.epoch = data.epoch = epoch
         active.last = data.last = identity
         self.touched += 1
         self._forced(record, again=again)
         if again:
-            return Step(Status.OK, Audit.AUDITED)
+            return Step(Status.OK, Audit.NONE)
         if data.head != head:
             return Step(Status.OK, Audit.HEAD, data.head)
         data.ledger.append(record)
@@ -408,6 +412,12 @@ class Server:
             return False
         self.data.revoked = replace(stone, confirmed=note)
         return True
+
+
+def _named(before: str, identity: str) -> str:
+    """Return the name of a set on top of which a restriction is put back."""
+    digits = zip(before.ljust(64, "0"), identity, strict=False)
+    return "".join(f"{(int(a, 16) + int(b, 16)) % 16:x}" for a, b in digits)
 
 
 def _nothing(nonce: str) -> Answer:

@@ -21,11 +21,13 @@ from golive_redis.activation import Activation
 from golive_redis.core.barrier import Outcome
 from golive_redis.core.directive import GrantKind, RestrictionKind, Revocation
 from golive_redis.core.envelope import Signer, decode
+from golive_redis.core.evidence import Evidence
 from golive_redis.core.finding import Finding
 from golive_redis.core.finding import Outcome as Passed
 from golive_redis.core.policy import Policy
 from golive_redis.core.trust import Trust
 from golive_redis.errors import GoliveError, StoreError
+from golive_redis.gathering import Gathering
 from golive_redis.numbering import newest
 from golive_redis.operator import Operator
 from golive_redis.operator_state import Memory
@@ -97,6 +99,9 @@ class SimConfig:
     def trust(self) -> Trust:
         return self._person.world.cast.trust
 
+    def evidence(self) -> Evidence:
+        return Evidence()
+
     def signer(self, role: str, keyset: Any) -> Signer:
         return self._person.world.cast.signers[self._person.name]
 
@@ -131,15 +136,15 @@ class SimRevoke(Revoke):
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
         super()._sign(epoch, blind=blind)
-        self._person.world.checker.signed(self._signed[-1])
+        self._person.world.checker.signed(self._ending.newest)
 
     def _send(self) -> None:
         self._person.world.storm(faults.AROUND_STOPS)
         super()._send()
 
-    def _collect(self) -> Outcome:
-        outcome = super()._collect()
-        self._person.world.checker.judged(self._signed, outcome)
+    def _gather(self, gathering: Gathering) -> Outcome:
+        outcome = super()._gather(gathering)
+        self._person.world.checker.judged(self._ending.signed, outcome)
         return outcome
 
 
@@ -247,7 +252,9 @@ class Person(Node):
 
     def revocations(self) -> list[bytes]:
         """Return what the revoke at work has signed."""
-        return [item.raw for item in self.stopping._signed] if self.stopping is not None else []
+        return (
+            [item.raw for item in self.stopping._ending.signed] if self.stopping is not None else []
+        )
 
     def give_up(self) -> None:
         """Ctrl-C, and begin again later."""

@@ -130,7 +130,7 @@ class Pair:
 
     def attend(self) -> None:
         caller, data = self.random.choice(PODS), self.model.data
-        last = data.active.last if data.active else ""
+        last = data.active.set if data.active else ""
         stone = data.revoked.identity if data.revoked else ""
         pick = self.random.choice
         ask = Ask(f"{self.number:016x}", pick((last, "", "other")), pick((stone, "", "other")))
@@ -190,7 +190,7 @@ class Pair:
         for role, read in (("worker", real.workers), ("heartbeat", real.heartbeats)):
             seen = {(pod.name, pod.instance, pod.alive) for pod in read()}
             self.same(role, seen, {(p.name, p.instance, p.alive) for p in model.pods(role, 0.0)})
-        self.same("ledger", real.newest_entries(10_000), model.data.ledger[::-1])
+        self.same("ledger", [item.envelope for item in real.entries(10_000)], model.data.ledger)
 
 
 def without_life(step: Step) -> Step:

@@ -9,6 +9,7 @@ import fibers
 from model import Server
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.ledger import Entry
 from golive_redis.core.receipt import Receipt
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
 from golive_redis.store.keyspace import Keyspace
@@ -185,8 +186,8 @@ class SimStore:
     def recorded(self, record: bytes, look_back: int) -> bool:
         return self._do(lambda s: record in s.data.ledger[-look_back:])
 
-    def newest_entries(self, count: int) -> list[bytes]:
-        return self._do(lambda s: s.data.ledger[: -count - 1 : -1])
+    def entries(self, limit: int) -> list[Entry]:
+        return self._do(lambda s: [Entry(raw, "") for raw in s.data.ledger[-limit:]])
 
     def drop_tombstone(self) -> None:
         def execute(server: Server) -> None:

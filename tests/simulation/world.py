@@ -28,13 +28,16 @@ from wire import Conn, SimStore
 
 from golive_redis import (
     activation,
+    books,
     control,
+    gathering,
     heartbeat,
     operator,
     preflight,
     revoke,
     spool,
     stopping,
+    wires,
 )
 from golive_redis.core.policy import TIMINGS
 
@@ -48,7 +51,19 @@ class Loud(logging.Logger):
 
 LOUD = Loud("golive_redis.simulated")
 # The modules that wait, and what they find in place of the machine they would run on.
-BLOCKING = (activation, control, heartbeat, operator, preflight, revoke, spool, stopping)
+BLOCKING = (
+    activation,
+    books,
+    control,
+    gathering,
+    heartbeat,
+    operator,
+    preflight,
+    revoke,
+    spool,
+    stopping,
+    wires,
+)
 SIMULATED: dict[str, Any] = {
     "Address": SimAddress,
     "Courier": lambda *_: None,

@@ -12,6 +12,7 @@ from golive_redis.core.directive import (
     Revocation,
     assemble,
     in_force,
+    let_go,
     smallest,
     strictest,
 )
@@ -93,6 +94,9 @@ def test_a_restriction_of_another_shape_cannot_be_signed(kind: str, fields: dict
         {"not_before_ms": START_MS, "not_after_ms": START_MS},
         {"max_ttl_ms": 0},
         {"max_ttl_ms": 3_600_001},
+        {"activated_at_ms": START_MS + 1},
+        {"drops_up_to": 1},
+        {"drops": [f"{n:064x}" for n in range(65)]},
     ],
     ids=str,
 )
@@ -101,14 +105,57 @@ def test_a_grant_that_contradicts_itself_cannot_be_signed(fields: dict[str, Any]
         PARTY.grant(**fields)
 
 
-def test_a_restriction_holds_beside_older_grants_and_beside_those_that_keep_it() -> None:
-    raw = PARTY.restriction(3)
-    halt = TRUST.restriction(raw)
-    older, newer = PARTY.grant(2, term=1), PARTY.grant(4, term=1)
-    keeping = PARTY.grant(4, term=1, keeps=[identity(raw)])
-    assert in_force(halt, TRUST.grant(older))
-    assert not in_force(halt, TRUST.grant(newer))
-    assert in_force(halt, TRUST.grant(keeping))
+@pytest.mark.parametrize(
+    ("fields", "holds"),
+    [
+        ({}, True),
+        ({"drops": [identity(PARTY.restriction(2))]}, True),
+        ({"drops": [identity(PARTY.restriction(3))]}, False),
+        ({"drops_up_to": 2}, True),
+        ({"drops_up_to": 3}, False),
+        ({"drops_up_to": 3, "keeps": [identity(PARTY.restriction(3))]}, True),
+    ],
+    ids=str,
+)
+def test_only_what_a_grant_lets_go_ends_a_restriction(
+    fields: dict[str, Any], *, holds: bool
+) -> None:
+    """Not its number: the grant's signers may never have seen the halt, for a failover had lost it."""
+    halt = TRUST.restriction(PARTY.restriction(3))
+    newer = TRUST.grant(PARTY.grant(4, term=1, **{"drops_up_to": 0, **fields}))
+    assert in_force(halt, newer) is holds
+    assert in_force(halt, TRUST.grant(PARTY.grant(2, term=1)))
+
+
+def test_what_was_let_go_stays_let_go_for_the_whole_term() -> None:
+    first, second = (TRUST.restriction(PARTY.restriction(epoch)) for epoch in (2, 4))
+    resumed = PARTY.grant(
+        3, term=1, **let_go(TRUST.grant(PARTY.grant(drops_up_to=0)).record, [first], 0)
+    )
+    again = PARTY.grant(5, term=1, **let_go(TRUST.grant(resumed).record, [second], 0))
+    assert not in_force(first, TRUST.grant(again))
+    assert not in_force(second, TRUST.grant(again))
+
+
+@pytest.mark.parametrize(("many", "keeps"), [(64, 0), (65, 0), (500, 0), (3, 62), (1, 64)])
+def test_more_than_a_grant_can_name_is_let_go_by_number(many: int, keeps: int) -> None:
+    """A resume from five hundred halts is possible, and what comes later is named again."""
+    halts = [TRUST.restriction(PARTY.restriction(epoch)) for epoch in range(2, many + 2)]
+    before = TRUST.grant(PARTY.grant(drops_up_to=0)).record
+    resumed = TRUST.grant(PARTY.grant(many + 2, term=1, **let_go(before, halts, keeps)))
+    assert not any(in_force(halt, resumed) for halt in halts)
+    assert len(resumed.record.drops) + keeps <= max(64, keeps)
+    one = TRUST.restriction(PARTY.restriction(many + 3))
+    later = TRUST.grant(PARTY.grant(many + 4, term=1, **let_go(resumed.record, [one], 0)))
+    assert not any(in_force(halt, later) for halt in (*halts, one))
+    assert later.record.drops[-1] == one.identity
+
+
+def test_an_extension_lets_nothing_go_that_its_signer_did_not_see() -> None:
+    names = [f"{n:064x}" for n in range(64)]
+    before = TRUST.grant(PARTY.grant(70, term=1, drops=names, drops_up_to=0)).record
+    assert let_go(before, [], 0) == {"drops": names, "drops_up_to": 0}
+    assert let_go(before, [], 1) == {"drops": [], "drops_up_to": 70}
 
 
 def test_a_restriction_of_another_term_never_holds() -> None:
@@ -142,7 +189,7 @@ def test_a_revocation_covers_every_term_up_to_its_epoch_and_no_later_one() -> No
     assert not revocation(epoch=5).covers(6, 0)
 
 
-def test_a_blind_revocation_also_covers_what_was_issued_before_it() -> None:
+def test_a_blind_revocation_also_covers_what_was_activated_before_it() -> None:
     blind = revocation(epoch=1, blind=True, issued_at_ms=START_MS)
     assert blind.covers(100, START_MS - 1)
     assert blind.covers(100, START_MS)  # the same ms: closed

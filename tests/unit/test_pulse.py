@@ -22,9 +22,10 @@ STOP = PARTY.revocation(7)
 class Daemon:
     """A pulse with a clock, asked once a second."""
 
-    def __init__(self, latch: Latch | None = None, term: int | None = None) -> None:
+    def __init__(self, latch: Latch | None = None, term: int | None = None, *held: bytes) -> None:
         self.clock = FakeClock()
-        self.pulse = Pulse(PARTY.trust, TIMING, "hb-1", latch or Latch(), term)
+        state = PARTY.state(*held) if held else None
+        self.pulse = Pulse(PARTY.trust, TIMING, "hb-1", latch or Latch(), term, state)
 
     def reads(
         self, grant: bytes | None = None, *restrictions: bytes, **fields: Any
@@ -131,6 +132,58 @@ def test_it_goes_on_for_the_term_in_its_state_file() -> None:
     assert daemon.beat() is not None
 
 
+def test_after_a_restart_it_beats_on_nothing_lower_than_before() -> None:
+    """Row 56: while it was away a failover lost the halt."""
+    daemon = Daemon(Latch(), 5, GRANT, HALT)
+    assert (
+        daemon.pulse.newest == HALT
+    )  # presence tells it: the next directive numbers on from there
+    assert daemon.reads(GRANT) == []
+    assert daemon.reads(GRANT) == [Change.LOST_RESTRICTION]
+    beat = daemon.beat()
+    assert beat is not None
+    assert (beat.epoch, beat.set) == (6, PARTY.state(GRANT, HALT).digest)
+
+
+def test_after_a_restart_it_does_not_follow_the_store_back_to_an_older_grant() -> None:
+    daemon = Daemon(Latch(), 5, PARTY.grant(7, term=5))
+    assert daemon.reads(GRANT) == [Change.SECURITY]
+    beat = daemon.beat()
+    assert beat is not None
+    assert beat.epoch == 7
+
+
+def test_what_it_remembers_of_another_term_is_nothing() -> None:
+    daemon = Daemon(Latch(), 8, GRANT, HALT)
+    assert daemon.pulse.state is None
+
+
+def test_absent_on_one_connection_and_active_on_the_next_is_no_activation_seen() -> None:
+    """Row 62: another connection may lead to another server, with old data."""
+    daemon = Daemon()
+    daemon.reads(None)
+    daemon.pulse.reconnected()
+    assert daemon.reads(GRANT) == []
+    assert daemon.beat() is None
+
+
+def test_a_stop_that_appears_over_a_reconnect_is_no_activation_seen() -> None:
+    daemon = Daemon()
+    daemon.reads(None)
+    daemon.pulse.reconnected()
+    assert Change.ADOPTED not in daemon.reads(GRANT, revoked=PARTY.revocation(4))
+    assert daemon.beat() is None
+
+
+def test_a_newer_beat_on_the_next_connection_did_not_advance() -> None:
+    """Row 62: a beat on one server, and a newer recorded one on another."""
+    daemon = Daemon()
+    daemon.reads(GRANT, beats=daemon.other(1))
+    daemon.pulse.reconnected()
+    assert daemon.reads(GRANT, beats=daemon.other(2)) == []
+    assert Change.ADOPTED in daemon.reads(GRANT, beats=daemon.other(3))
+
+
 def test_a_revocation_silences_it_for_good(beating: Daemon) -> None:
     assert changes(beating.pulse.push(STOP)) == [Change.LATCHED]
     assert beating.beat() is None
@@ -172,9 +225,24 @@ def test_a_key_that_goes_away_ends_the_term_and_is_noted(beating: Daemon) -> Non
 
 
 def test_a_new_term_in_place_of_the_old_ends_the_old(beating: Daemon) -> None:
-    assert Change.GONE in beating.reads(PARTY.grant(9))
+    old = START_MS - 60_000
+    assert Change.GONE in beating.reads(PARTY.grant(9, issued_at_ms=old))
     assert beating.pulse.latch.covers(5, START_MS)
-    assert beating.beat() is None  # it did not see the new one begin
+    assert beating.beat() is None
+
+
+def test_a_newer_term_on_the_same_connection_was_activated_in_between(beating: Daemon) -> None:
+    """Nothing can be activated over a term: the key was absent, too short a time to be read."""
+    assert Change.ADOPTED in beating.reads(PARTY.grant(9))
+    beat = beating.beat()
+    assert beat is not None
+    assert beat.term == 9
+
+
+def test_a_newer_term_on_another_connection_says_nothing(beating: Daemon) -> None:
+    beating.pulse.reconnected()
+    assert Change.ADOPTED not in beating.reads(PARTY.grant(9))
+    assert beating.beat() is None
 
 
 def test_without_a_successful_beat_it_falls_silent_after_ttl_ms(beating: Daemon) -> None:
@@ -247,7 +315,7 @@ def test_a_newer_halt_does_not_hide_that_the_store_has_lost_a_grant() -> None:
     daemon = Daemon(term=5)
     daemon.reads(PARTY.grant(7, term=5))
     halt = PARTY.restriction(8, term=5)
-    assert daemon.reads(GRANT, halt) == [Change.SECURITY]
+    assert daemon.reads(GRANT, halt) == [Change.RESTRICTED, Change.SECURITY]
     beat = daemon.beat()
     assert beat is not None
     assert beat.epoch == 8

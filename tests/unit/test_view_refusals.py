@@ -168,6 +168,25 @@ def test_another_set_of_directives_at_the_same_epoch_closes(armed: Rehearsal) ->
     assert armed.reason == "state-behind"
 
 
+def test_a_halt_on_top_does_not_hide_that_an_older_one_is_lost() -> None:
+    """Row 56: the store is above the epoch of the beats, and still lacks what they vouch for."""
+    guard = Rehearsal(PARTY)
+    lost, other = PARTY.restriction(2), PARTY.restriction(3, labels={"symbol": "ETH"})
+    for n in (1, 2):
+        knows = PARTY.beat(n, state=PARTY.state(GRANT, lost))
+        guard.clock.advance(500)
+        guard.attend(GRANT, other, beats={"hb-1": knows})
+    assert guard.reason == "state-behind"
+
+
+def test_a_beat_from_before_a_grant_waits_for_the_next_one(armed: Rehearsal) -> None:
+    halt = PARTY.restriction(2)
+    before = PARTY.beat(3, state=PARTY.state(GRANT, halt), issued_at_ms=round(armed.clock.wall))
+    armed.clock.advance(500)
+    armed.attend(PARTY.grant(3, term=1), beats={"hb-1": before})
+    assert armed.reason == ""
+
+
 def test_one_heartbeat_that_knows_more_is_enough_to_close(armed: Rehearsal) -> None:
     """Row 56: in whatever order the heartbeats are looked at."""
     for ahead, other in (("hb-1", "hb-2"), ("hb-2", "hb-1")):

@@ -54,7 +54,7 @@ def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Re
         assert armed.reason == "halted"
 
 
-def test_only_a_newer_grant_that_does_not_keep_it_lifts_a_restriction(armed: Rehearsal) -> None:
+def test_only_a_newer_grant_that_lets_it_go_lifts_a_restriction(armed: Rehearsal) -> None:
     armed.view.push(HALT)
     keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
     armed.clock.advance(500)
@@ -63,6 +63,46 @@ def test_only_a_newer_grant_that_does_not_keep_it_lifts_a_restriction(armed: Reh
     armed.clock.advance(500)
     armed.attend(PARTY.grant(4, term=1), beats={"hb-1": 4})
     assert armed.reason == ""
+
+
+def test_a_newer_grant_of_somebody_who_did_not_know_of_a_halt_does_not_lift_it(
+    armed: Rehearsal,
+) -> None:
+    """Row 56: a failover lost the halt, and then something else was resumed."""
+    armed.view.push(HALT)
+    armed.clock.advance(500)
+    other = [identity(PARTY.restriction(2, labels={"symbol": "ETH"}))]
+    armed.attend(PARTY.grant(3, term=1, drops=other, drops_up_to=0), beats={"hb-1": 3})
+    assert armed.reason == "halted"
+    armed.clock.advance(500)
+    known = PARTY.grant(4, term=1, drops=[*other, identity(HALT)], drops_up_to=0)
+    armed.attend(known, beats={"hb-1": 4})
+    assert armed.reason == ""
+
+
+def test_that_the_key_is_absent_forgets_no_restriction_of_the_term(armed: Rehearsal) -> None:
+    """Rows 6 and 56: restarted empty, and then old data without the halt comes back."""
+    armed.view.push(HALT)
+    armed.clock.advance(500)
+    armed.attend(None)
+    assert armed.reason == "not-activated"
+    assert armed.view.state is None
+    for n in (3, 4):
+        armed.clock.advance(500)
+        assert armed.attend(GRANT, beats={"hb-1": n}) == []  # told once, and still in force
+    assert armed.reason == "halted"
+
+
+def test_a_halt_that_is_pushed_while_the_key_is_absent_holds_when_it_is_back(
+    armed: Rehearsal,
+) -> None:
+    armed.clock.advance(500)
+    armed.attend(None)
+    armed.view.push(HALT)
+    for n in (3, 4):
+        armed.clock.advance(500)
+        armed.attend(GRANT, beats={"hb-1": n})
+    assert armed.reason == "halted"
 
 
 def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Rehearsal) -> None:

@@ -58,16 +58,25 @@ def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Rehe
     assert armed.view.latch.epoch == 4
 
 
-def test_a_blind_revocation_stops_whatever_was_issued_before_it(armed: Rehearsal) -> None:
+def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Rehearsal) -> None:
     blind = PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1)
     assert armed.view.suspect(blind)
     assert kinds(armed.view.push(blind, suspected=True)) == [Happened.STOPPED]
     assert armed.view.latch == Latch(epoch=5, blind_before_ms=START_MS + 1)
     armed.view.drained()
-    keep_beating(armed, PARTY.grant(7))  # issued before the blind one
+    keep_beating(armed, PARTY.grant(7))  # activated before the blind one
     assert armed.view.phase is Phase.LATCHED
     keep_beating(armed, PARTY.grant(7, issued_at_ms=START_MS + 2))
     assert armed.reason == ""
+
+
+def test_a_resume_signed_after_a_blind_revocation_does_not_bring_its_term_back() -> None:
+    """The guard has nothing of the term when it learns of the stop: a grant says when it began."""
+    guard = Rehearsal(PARTY)
+    guard.view.push(PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1))
+    guard.view.drained()
+    keep_beating(guard, PARTY.grant(7, term=5, issued_at_ms=START_MS + 9))
+    assert guard.reason == "revoked"
 
 
 def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Rehearsal) -> None:

@@ -3,12 +3,12 @@
 -- primary only, so no lagging replica and no read-splitting proxy can answer it.
 --
 -- KEYS  1 presence (hash, 10 s)   2 roster: sorted set of workers, or hash of heartbeats
--- ARGV  1 namespace   2 nonce   3 identity of the last directive the caller holds, or ''
+-- ARGV  1 namespace   2 nonce   3 name of the set of directives that the caller holds, or ''
 --       4 identity of the tombstone it holds, or ''   5 its roster member   6 presence life in ms
 --       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged
--- Reply nonce, status, detail, last, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
---       head.   status: OK | REGISTER (presence or roster entry is gone: ask again with all fields)
---       | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when last is the caller's;
+-- Reply nonce, status, detail, set, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
+--       head (heartbeats only).   status: OK | REGISTER (presence or roster entry is gone: ask again
+--       with all fields) | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when set is the caller's;
 --       tombstone is 'SAME' when it is the caller's. Absent values are nil.
 -- Siblings are derived from the namespace: ACL demands read and write on every declared key.
 local ns, nonce = ARGV[1], ARGV[2]
@@ -43,10 +43,10 @@ local tombstone = stone[1]
 if tombstone and stone[2] and stone[2] == ARGV[4] then tombstone = 'SAME' end
 
 local active = ns .. ':active'
-local known = redis.pcall('HMGET', active, 'last', 'grant')
+local known = redis.pcall('HMGET', active, 'set', 'grant')
 if bad(known) then return corrupt(active, known) end
-local last, grant, restrictions = known[1], known[2], {}
-if grant and last and last == ARGV[3] then
+local set, grant, restrictions = known[1], known[2], {}
+if grant and set and set == ARGV[3] then
   grant = 'SAME'
 elseif grant then
   local fields = redis.call('HGETALL', active)
@@ -60,6 +60,9 @@ if grant then
   beats = redis.pcall('HGETALL', ns .. ':beat')
   if bad(beats) then return corrupt(ns .. ':beat', beats) end
 end
-local head = redis.pcall('GET', ns .. ':head')
-if bad(head) then head = false end
-return {nonce, 'OK', false, last, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head}
+local head = false -- for heartbeats, who write to the ledger
+if ARGV[7] == 'heartbeat' then
+  head = redis.pcall('GET', ns .. ':head')
+  if bad(head) then head = false end
+end
+return {nonce, 'OK', false, set, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head}

@@ -1,0 +1,98 @@
+"""What a run has shown: what its stops forbid, what it proves, and how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from .chaos import Chaos
+from .judge import Ban, Verdict
+from .people import People, Stop
+
+MS = 1_000_000
+NEVER_NS = 2**62
+SHOWN = 20
+
+
+def stop_bans(
+    stops: Sequence[Stop], unsettled: Sequence[tuple[int, int]], lease_ms: int
+) -> Iterator[Ban]:
+    """Yield what the revocations forbid.
+
+    A complete one: everything under a permit of up to its epoch, for ever and whatever happens. One
+    that was executed: the same from a lease later, as long as no failover can have lost it.
+    """
+    for stop in stops:
+        if stop.complete:
+            yield Ban("complete", stop.done_ns, NEVER_NS, epoch=stop.epoch)
+        if stop.executed_ns is not None:
+            bound_ns = stop.executed_ns + lease_ms * MS
+            lost = [began for began, ended in unsettled if ended > stop.called_ns]
+            until_ns = min(lost, default=NEVER_NS)
+            if until_ns > bound_ns:
+                yield Ban("revoked", bound_ns, until_ns, epoch=stop.epoch)
+
+
+class Outcome(msgspec.Struct):
+    """Everything about one run.
+
+    Attributes:
+        verdict: The witness's.
+        people: The operator.
+        chaos: The faults.
+        armed: How many workers armed after the last fault.
+        workers: How many there are.
+        minutes: How long faults happened.
+        defects: What anybody logged as a defect of ours.
+        fuzz_failed: Whether a parser did.
+        fuzzed: What the fuzzer said.
+        memory_mib: Of all workers, and of the largest.
+    """
+
+    verdict: Verdict
+    people: People
+    chaos: Chaos
+    armed: int
+    workers: int
+    minutes: float
+    defects: list[str]
+    fuzz_failed: bool
+    fuzzed: str
+    memory_mib: tuple[float, float]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.verdict.late or self.problems())
+
+    def problems(self) -> list[str]:
+        """Return what keeps the run from proving anything, in sentences."""
+        checks = {
+            "nothing was accepted": not self.verdict.accepted,
+            "no fault happened": not self.chaos.counts,
+            "nothing was revoked": not self.people.stops,
+            "no stop was complete": not any(stop.complete for stop in self.people.stops),
+            "the control never traded while nobody else might": not self.verdict.tried,
+            f"only {self.armed} of {self.workers} workers armed after the last fault": self.armed
+            < self.workers,
+            f"the fuzzer failed:\n{self.fuzzed}": self.fuzz_failed,
+        }
+        found = [text for text, wrong in checks.items() if wrong]
+        return found + self.people.defects + self.defects
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is printed; the summary comes last."""
+        for name, counts in (("faults", self.chaos.counts), ("people", self.people.counts)):
+            yield f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+        total, largest = self.memory_mib
+        yield f"memory: {total:.0f} MiB in all workers, {largest:.0f} in the largest"
+        yield from self.fuzzed.splitlines()[-1:]
+        yield from (f"LATE: {ban} {accept}" for ban, accept in self.verdict.late[:SHOWN])
+        yield from (f"PROBLEM: {text}" for text in self.problems())
+        verdict = self.verdict
+        yield (
+            f"soak: {self.minutes:g} min, {self.workers} workers, "
+            f"{self.chaos.counts.total()} faults, {len(self.people.stops)} revokes, "
+            f"{verdict.accepted:,} orders accepted ({verdict.stale} refused as stale), "
+            f"{len(verdict.late)} late"
+        )
