@@ -22,7 +22,7 @@ help:
 	@echo "make bench   the figures, each beside its floor"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
-	@echo "make mutants          break the product in 19 ways, and see that somebody notices"
+	@echo "make mutants          break the product in 29 ways, and see that somebody notices"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
 	@echo "make clean   remove .venv and everything that tools wrote"

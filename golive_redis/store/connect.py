@@ -88,6 +88,11 @@ _HINTS = {
 class Link(Protocol):
     """One connection: ask and read, or send and read separately."""
 
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        ...
+
     def call(self, *args: str | bytes | int) -> Reply:
         """Send a command and return its reply."""
         ...
@@ -120,6 +125,11 @@ class RedisLink:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        return not self._connection.is_connected
 
     def open(self) -> None:
         """Connect and log in now rather than at the first command."""
