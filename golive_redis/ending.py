@@ -64,7 +64,7 @@ class Ending(msgspec.Struct):
         in_redis_ms: From the call to the effect in Redis; None before that.
         origin: Run id of the primary that took the activation, as the store says.
         executed: The script has run somewhere.
-        shown: The primary shows the tombstone.
+        shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
         confirmed: It was taken over from an earlier run that ended complete.
     """
 
@@ -80,7 +80,7 @@ class Ending(msgspec.Struct):
     in_redis_ms: float | None = None
     origin: str | None = None
     executed: bool = False
-    shown: bool = False
+    shown_on: int = 0
     confirmed: bool = False
 
     @property

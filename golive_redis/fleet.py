@@ -80,30 +80,39 @@ def read_rosters(store: Store) -> Roster:
     Raises:
         StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
     """
-    return Roster(
-        frozenset(item.name for item in store.heartbeats()),
-        frozenset(Pod(item.name, item.instance) for item in store.workers()),
-    )
+    processes = read_heartbeats(store)
+    workers = frozenset(Pod(item.name, item.instance) for item in store.workers())
+    return Roster(frozenset(processes), workers, processes)
+
+
+def read_heartbeats(store: Store) -> dict[str, str]:
+    """Read which process of each heartbeat registered last.
+
+    Raises:
+        StoreError: The roster cannot be read.
+    """
+    return {item.name: item.instance for item in store.heartbeats()}
 
 
 def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) -> frozenset[str]:
-    """Return which of these heartbeats have left with a signed goodbye since then.
+    """Return which of these heartbeats have left with a signed goodbye since then, and stayed away.
 
-    A heartbeat that has said goodbye has given its term up on disk, so no stop waits for it.
+    A heartbeat that has said goodbye has given its term up on disk, so no stop waits for it, until it
+    joins the term again: then it says so in the ledger before its first beat.
 
     Raises:
         StoreError: The ledger cannot be read. Fails closed: whoever is not known to have left is
             waited for.
     """
-    left = set()
+    last: dict[str, str] = {}
     for entry in store.entries(LOOK_BACK) if names else ():
         try:
             note = trust.note(entry.envelope, Role.HEARTBEAT).record
         except RecordError:
             continue
-        if note.topic == "goodbye" and note.issued_at_ms >= since_ms:
-            left.add(note.by)
-    return names & left
+        if note.topic in {"goodbye", "joined"} and note.issued_at_ms >= since_ms:
+            last[note.by] = note.topic
+    return frozenset(name for name in names if last.get(name) == "goodbye")
 
 
 def strike_silent(store: Store, roster: Roster, answered: set[Pod]) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from golive_redis import clock
-from golive_redis.core.barrier import Collected, Outcome, Roster, judge
+from golive_redis.core.barrier import Collected, Here, Outcome, Roster, judge
+from golive_redis.core.keyset import Role
 from golive_redis.core.policy import Timing
 from golive_redis.core.trust import Trust
 from golive_redis.ending import Ending
 from golive_redis.errors import StoreError
-from golive_redis.fleet import Receipts, farewells, read_rosters
+from golive_redis.fleet import Receipts, farewells, read_heartbeats, read_rosters
 from golive_redis.operator_state import Memory
 from golive_redis.store.store import Status
 from golive_redis.tombstone import reassert
@@ -58,8 +61,8 @@ class Gathering:
         self._dead = dead
         self._receipts = Receipts(trust, clock.now_ms)
         self.roster: Roster | None = None
-        self._read_after = False
-        self._same_primary = False
+        self._workers_on = 0
+        self._here = Here()
         self._left: frozenset[str] = frozenset()
 
     def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
@@ -73,8 +76,11 @@ class Gathering:
         self._wires.attempt(self._look)
         while True:
             outcome = self._judge()
+            if self._heard_since():
+                self._wires.attempt(self._read_heartbeats)
+                outcome = self._judge()
             now = clock.now_ms()
-            if (outcome.settled and self._ending.shown) or now >= wait_until:
+            if (outcome.settled and self._shown()) or now >= wait_until:
                 return outcome
             if now >= repeat_at:
                 repeat_at = now + REPEAT_MS
@@ -82,12 +88,17 @@ class Gathering:
                 self._wires.attempt(self._look)
             self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
 
+    def _shown(self) -> bool:
+        """Tell whether the server that we are connected to shows the tombstone."""
+        return 0 < self._ending.shown_on == self._wires.number
+
     def _judge(self) -> Outcome:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
         roster = Roster(
             roster.heartbeats | (then.heartbeats - self._left) | self._dead,
             roster.workers | then.workers,
+            roster.processes,
         )
         return judge(
             roster,
@@ -96,7 +107,8 @@ class Gathering:
             now=clock.now_ms(),
             timing=self._timing,
             attested_dead=self._dead,
-            same_primary=self._same_primary and self._ending.shown and self._read_after,
+            keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
+            here=self._here,
         )
 
     def _then(self) -> Roster:
@@ -123,26 +135,45 @@ class Gathering:
             ]
         )
 
+    def _heard_since(self) -> bool:
+        """Tell whether a heartbeat has answered since the roster of heartbeats was read."""
+        answers = self.collected().heartbeats.values()
+        return self.roster is not None and any(a.at > self._here.since for a in answers)
+
+    def _read_heartbeats(self) -> None:
+        assert self.roster is not None  # noqa: S101  (checked by the only caller)
+        since = clock.now_ms()
+        processes = read_heartbeats(self._wires.store())
+        names = self.roster.heartbeats | frozenset(processes)
+        self.roster = Roster(names, self.roster.workers, {**self.roster.processes, **processes})
+        self._here = msgspec.structs.replace(self._here, since=since)
+
     def _look(self) -> None:
-        """Read rosters, stored receipts, and whether this is still the primary it was."""
-        self._same_primary = False  # until all of this has been read, and read after the stop
-        store = self._wires.store()
-        if self.roster is None or not self._read_after:
+        """Read rosters, stored receipts, and who the server is; all of it on one connection."""
+        self._here = msgspec.structs.replace(self._here, server="", stopped=False)
+        store, number = self._wires.store(), self._wires.number
+        since = clock.now_ms()
+        if self.roster is None or self._workers_on != number:
             # Whoever registers after the stop executed cannot have seen "active" on that primary.
-            after = self._ending.shown
+            after = self._shown()
             self.roster = read_rosters(store)
-            self._read_after = after
+            self._workers_on = number if after else 0
+            self._here = msgspec.structs.replace(self._here, since=since)
         gone = self._then().heartbeats - self.roster.heartbeats
-        since = self._memory.newest.activated_at_ms
-        self._left = farewells(store, self._trust, gone, since)
+        began = self._memory.newest.activated_at_ms
+        self._left = farewells(store, self._trust, gone, began)
         for item in self._ending.signed:
             self._receipts.read(store, item.identity)
         server = store.server()
-        self._same_primary = bool(server.run_id) and server.run_id == self._ending.origin
-        if server.replicas and self._ending.shown:
+        if server.replicas and self._shown():
             # Evidence for the operator, never success: a failover may still lose what they have.
             have = store.replicated(server.replicas, WAIT_MS)
             self._wires.say_once(f"{have} of {server.replicas} replica(s) have the tombstone")
+        if store.link.closed or self._wires.number != number:
+            return
+        origin = server.run_id if server.run_id == self._ending.origin else ""
+        stopped = self._shown() and self._workers_on == number
+        self._here = Here(origin, stopped, self._here.since)
 
     def _repeat(self, send: Callable[[], None]) -> None:
         """Publish again and make sure that a primary shows the tombstone."""
@@ -154,10 +185,12 @@ class Gathering:
             send()
             return
         wires.attempt(lambda: store.publish(wires.keys.events, item.raw))
+        ending.shown_on = 0
         stop = reassert(wires.store(), self._trust, item)
         ending.origin = ending.origin or stop.origin
-        ending.shown = stop.status is not Status.LATER
-        if not ending.shown:
+        if stop.status is not Status.LATER:
+            ending.shown_on = wires.number
+        else:
             wires.problem("a later activation is in force; this stop leaves it alone")
 
     def _listen(self, timeout_ms: float) -> None:

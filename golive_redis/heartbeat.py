@@ -108,6 +108,7 @@ class Heartbeat:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._link: Link | None = None
+        self._server = ""
         self._register = True
         self._courier = Courier(self._connect, self._keyspace, timing.read_every_ms / 1000)
         self._spooled_at = -SPOOL_EVERY_MS
@@ -126,7 +127,7 @@ class Heartbeat:
             # On what it can no longer verify it cannot beat, and on less it must not (S13).
             self._say(f"what it remembers of term {term} is refused: {error.message}")
             term = None
-        pulse = Pulse(self._trust, self._timing, self.name, state.latch, term, held)
+        pulse = Pulse(self._trust, self._timing, self.name, state.latch, term, held, state.beat_on)
         if state.revocation is not None:
             try:
                 pulse.revocation = self._trust.revocation(state.revocation.encode())
@@ -218,8 +219,16 @@ class Heartbeat:
         return link
 
     def _store(self) -> Store:
+        if self._link is not None and self._link.closed:
+            self._drop_link()
         if self._link is None:
-            self._link = self._connect()
+            link = self._connect()
+            try:
+                self._server = Store(link, self._keyspace).server().run_id
+            except StoreError:
+                link.close()
+                raise
+            self._link = link
             self._pulse.reconnected()
             self._register = True
             self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
@@ -265,10 +274,13 @@ class Heartbeat:
         pulse, now = self._pulse, clock.wall_ms()
         if pulse.term is not None and not self._inside(now):
             self._act(pulse.outside())
+        store = self._store()
         beat = pulse.next_beat(issued_at_ms=now)
+        if beat is not None and pulse.beats_on(self._server):
+            self._persist()
         if beat is None or self._durable is Durable.FAILED:
             return
-        step = self._store().beat(
+        step = store.beat(
             self.name, seal(beat, self._signer), term=beat.term, ttl_ms=self._timing.ttl_ms
         )
         if step.status is Status.OK:
@@ -352,6 +364,19 @@ class Heartbeat:
             self._note("out-of-band", item.text)
         elif item.change is Change.CLOSED:
             self._note("window", item.text)
+        elif item.change is Change.JOINED:
+            self._join()
+
+    def _join(self) -> None:
+        """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
+        pulse = self._pulse
+        facts = {"term": str(pulse.term)}
+        try:
+            ledger.append(self._store(), self._signed("joined", f"{self.name} joins", facts))
+        except StoreError:
+            pulse.resign()  # it tries again when the other heartbeat's beat has advanced once more
+            self._persist()
+            raise
 
     def _persist(self) -> None:
         if self._file is None:
@@ -364,6 +389,7 @@ class Heartbeat:
             revocation=pulse.revocation.raw.decode() if pulse.revocation is not None else None,
             grant=held.grant.raw.decode() if held is not None else None,
             restrictions=[item.raw.decode() for item in held.restrictions] if held else [],
+            beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
         )
         try:
             self._file.write(value)
@@ -394,6 +420,7 @@ class Heartbeat:
             left=None,
             durable=self._durable,
             head=self._head,
+            beat_on=list(self._pulse.beat_on) if self._pulse.beat_on is not None else None,
         )
         raw = seal(receipt, self._signer)
         self._receipts = {item.revocation.identity: (receipt, raw)}
@@ -414,6 +441,14 @@ class Heartbeat:
         )
 
     def _note(self, topic: str, text: str, facts: dict[str, str] | None = None) -> None:
+        record = self._signed(topic, text, facts or {})
+        try:
+            ledger.append(self._store(), record)
+        except StoreError as error:
+            self._say(f"not in the ledger yet: {error.message}")
+            self._keep(record)
+
+    def _signed(self, topic: str, text: str, facts: dict[str, str]) -> bytes:
         note = Note(
             namespace=self._trust.namespace,
             environment=self._trust.environment,
@@ -422,14 +457,9 @@ class Heartbeat:
             by=self.name,
             topic=topic,
             text=text,
-            facts=facts or {},
+            facts=facts,
         )
-        record = seal(note, self._signer)
-        try:
-            ledger.append(self._store(), record)
-        except StoreError as error:
-            self._say(f"not in the ledger yet: {error.message}")
-            self._keep(record)
+        return seal(note, self._signer)
 
     def _keep(self, record: bytes) -> None:
         if self._spool is None:
@@ -472,6 +502,7 @@ _PERSISTED = frozenset(
         Change.SILENCED,
         Change.CLOSED,
         Change.ADOPTED,
+        Change.JOINED,
         Change.RESTRICTED,
     }
 )

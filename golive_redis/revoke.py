@@ -251,7 +251,7 @@ class Revoke:
             later = self._later(stop)
             if later is None:
                 return
-            ending.shown = False
+            ending.shown_on = 0
             wires.say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
 
@@ -260,7 +260,7 @@ class Revoke:
 
         Only after the stop; and ours is blind, so that it covers whatever that one covered.
         """
-        self._forged = self._ending.shown = False
+        self._forged, self._ending.shown_on = False, 0
         store = self._wires.store()
         store.drop_tombstone()
         self._executed(execute(store, item, ""))
@@ -270,7 +270,7 @@ class Revoke:
         self._effect(
             "the key is gone" if stop.grant else "nothing was active; the tombstone stands"
         )
-        ending.executed = ending.shown = True
+        ending.executed, ending.shown_on = True, self._wires.number
         ending.origin = stop.origin or ending.origin
         if stop.audit is Audit.AUDITED:
             ending.in_ledger.add(ending.newest.identity)
@@ -317,7 +317,6 @@ class Revoke:
             called_at=self._ending.called_at,
             now=clock.now_ms(),
             timing=self._timing,
-            same_primary=False,
         )
         return self._report(outcome, LedgerState.FAILED)
 

@@ -47,6 +47,7 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         revocation: The revocation it re-asserts where a store has lost it.
         grant: The newest of `term` that it has verified, or None: it beats on none that is older.
         restrictions: Those in force beside it, which it re-asserts likewise.
+        beat_on: Run ids of the servers on which it may have beaten for `term`; None when unknown.
     """
 
     latch: Latch = Latch()
@@ -54,6 +55,7 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     revocation: str | None = None
     grant: str | None = None
     restrictions: list[str] = []
+    beat_on: list[str] | None = None
 
 
 class StateFile:

@@ -172,6 +172,7 @@ class Stopping:
             left=left,
             durable=self.durable,
             head=None,
+            beat_on=None,
         )
         raw = seal(receipt, self._signer)
         while len(self._receipts) >= REMEMBERED:

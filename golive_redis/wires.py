@@ -28,6 +28,7 @@ class Wires:
     Attributes:
         problems: What went wrong, each once.
         channel: The connection that hears receipts, or None.
+        number: Counts the connections for commands: what one server has shown is not true of another.
     """
 
     def __init__(self, address: Address, keys: Keyspace, say: Callable[[str], None]) -> None:
@@ -35,6 +36,7 @@ class Wires:
         self.say = say
         self.problems: list[str] = []
         self.channel: RedisLink | None = None
+        self.number = 0
         self._address = address
         self._link: RedisLink | None = None
         self._said: set[str] = set()
@@ -45,9 +47,13 @@ class Wires:
         Raises:
             StoreError: Redis cannot be reached.
         """
+        self._open()
+        self.subscribe()
+
+    def _open(self) -> None:
+        self.number += 1
         self._link = self._new_link()
         self._link.open()
-        self.subscribe()
 
     def subscribe(self) -> None:
         """Listen for receipts; without that they can still be read from the store."""
@@ -71,6 +77,8 @@ class Wires:
         """
         if self._link is None:
             self.connect()
+        elif self._link.closed:
+            self._open()
         assert self._link is not None  # noqa: S101  (just connected)
         return Store(self._link, self.keys)
 
@@ -81,6 +89,8 @@ class Wires:
         except StoreRefusedError as error:
             # An answer: the connections are good, and receipts are arriving on one of them.
             self.problem(error.message)
+            if error.code == "READONLY" and self._link is not None:
+                self._link.close()  # a replica by now; what it showed as a primary is over
         except StoreError as error:
             self.problem(error.message)
             self.close()

@@ -37,7 +37,8 @@ CONSTANTS
   Drop         \* the rules that this configuration drops: {} for the protocol as built
 
 VARIABLES
-  copy,     \* per copy: term (0 absent), tomb, beats by heartbeat, fleet, hearts (the rosters),
+  copy,     \* per copy: term (0 absent), tomb, beats by heartbeat, fleet and hearts (the rosters;
+            \* of a heartbeat, which of its processes registered last, 0 for none),
             \* origin (this process took the activation)
   primary,
   beats, follows, faults, \* how much of BEATS, FOLLOWS and FAULTS is used up
@@ -56,16 +57,18 @@ None == -1
 \* S2: a revocation covers every term up to its epoch; epochs are named after terms here.
 Covers(latch, term) == IF Holds("S2 every earlier term") THEN term <= latch ELSE term = latch
 NoPair == [h \in Heartbeats |-> None]
+Nobody == [h \in Heartbeats |-> 0]
 AtFirst(c) == [h \in Heartbeats |-> IF h \in Joined /\ c = 2 THEN None ELSE 0]
 
 Init ==
   /\ copy = [c \in Copies |->
        [term |-> 1, tomb |-> 0, beats |-> AtFirst(c),
-        fleet |-> Up, hearts |-> IF c = 1 THEN Heartbeats ELSE Heartbeats \ Joined, origin |-> c = 1]]
+        fleet |-> Up, hearts |-> [h \in Heartbeats |-> IF h \in Joined /\ c = 2 THEN 0 ELSE 1],
+        origin |-> c = 1]]
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
        [link |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
-        others |-> NoPair, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE, moved |-> FALSE,
+        others |-> NoPair, process |-> 1, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE, moved |-> FALSE,
         gone |-> FALSE,
         kept |-> [latch |-> 0, term |-> 1, rev |-> 0]]]
   /\ worker = [w \in Workers |->
@@ -76,7 +79,7 @@ Init ==
            pair |-> IF up THEN 1 ELSE 0, p |-> IF up THEN 1 ELSE 0, armed |-> up, order |-> 0,
            told |-> 0, drained |-> 0, left |-> FALSE, bad |-> FALSE, heir |-> 0]]
   /\ op = [link |-> 1, rev |-> 0, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
-           hearts |-> {}, fleet |-> {}, again |-> FALSE, clock |-> FALSE, over |-> FALSE, done |-> 0,
+           hearts |-> {}, fleet |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
            by |-> "nothing"]
 
 Fault(kind) == kind \in Kinds /\ faults < FAULTS /\ faults' = faults + 1
@@ -109,7 +112,7 @@ Crash ==
   LET c == primary
   IN /\ Fault("crash")
      /\ copy' = [copy EXCEPT ![c] = [term |-> 0, tomb |-> 0, beats |-> NoPair,
-                                     fleet |-> {}, hearts |-> {}, origin |-> FALSE]]
+                                     fleet |-> {}, hearts |-> Nobody, origin |-> FALSE]]
      /\ worker' = Cut(c)
      /\ hb' = [h \in Heartbeats |-> IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0]
                                     ELSE hb[h]]
@@ -152,7 +155,7 @@ Latched(r, rev) ==
                             !.rev = rev,
                             !.term = IF Covers(rev, @) /\ Holds("S12 revocation latches") THEN 0 ELSE @]
        IN IF r.bad /\ Holds("S9 failed does not count") THEN Kept(new)
-          ELSE [Kept(new) EXCEPT !.said = IF rev = op.rev /\ op.done < rev THEN Max({@, 1}) ELSE @,
+          ELSE [Kept(new) EXCEPT !.said = IF rev = op.rev /\ op.done < rev THEN r.process ELSE @,
                                  !.elsewhere = new.moved /\ op.done < rev]
 
 \* One attend: registers and reads.
@@ -173,7 +176,7 @@ HbRead(h) ==
                           !.term = IF Holds("S12 absence latches") THEN 0 ELSE @]
   IN /\ c # 0 /\ hb[h].out = 0
      /\ hb' = [hb EXCEPT ![h] = Kept(IF at.term = 0 THEN absent ELSE present)]
-     /\ copy' = [copy EXCEPT ![c].hearts = @ \cup {h}]
+     /\ copy' = [copy EXCEPT ![c].hearts[h] = hb[h].process]
      /\ <<hb', copy'>> # <<hb, copy>>
      /\ UNCHANGED <<primary, beats, follows, faults, worker, disk, late, op>>
 
@@ -183,12 +186,12 @@ HbPush(h) ==
   /\ hb' = [hb EXCEPT ![h] = Latched(hb[h], op.rev)]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
-\* Asked once more, now that every heartbeat has answered: who still holds the latch says so.
+\* Started again with its disk, it answers again once the operator repeats the stop.
 HbAgain(h) ==
-  /\ op.again /\ hb[h].said = 1 /\ hb[h].rev >= op.rev
-  /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
+  /\ op.rev # 0 /\ op.done < op.rev /\ hb[h].said # 0 /\ hb[h].said # hb[h].process
+  /\ hb[h].rev >= op.rev
   /\ ~hb[h].bad \/ ~Holds("S9 failed does not count")
-  /\ hb' = [hb EXCEPT ![h].said = 2, ![h].elsewhere = hb[h].moved]
+  /\ hb' = [hb EXCEPT ![h].said = hb[h].process, ![h].elsewhere = @ \/ hb[h].moved]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 \* beat.lua
@@ -223,7 +226,7 @@ HbGiveUp(h) ==
   /\ hb[h].out # 0
   /\ late' = IF Holds("a closed connection delivers nothing") THEN late
              ELSE late \cup {<<hb[h].link, h, hb[h].term, hb[h].out>>}
-  /\ hb' = [hb EXCEPT ![h].out = 0, ![h].link = 0, ![h].moved = TRUE]
+  /\ hb' = [hb EXCEPT ![h].out = 0, ![h].link = 0, ![h].moved = @ \/ ~copy[hb[h].link].origin]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, op>>
 
 LateBeat ==
@@ -240,11 +243,13 @@ Reassert(h) ==
 
 \* Killed and started again, with its disk or with an empty one.
 HbRestart(h, empty) ==
-  LET kept == IF empty \/ ~HeartbeatFiles THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
+  LET lost == empty \/ ~HeartbeatFiles
+      kept == IF lost THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
   IN /\ Fault(IF empty THEN "empty" ELSE "restart")
      /\ hb' = [hb EXCEPT ![h] = [link |-> primary, latch |-> kept.latch, term |-> kept.term,
-          rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair, said |-> hb[h].said,
-          elsewhere |-> hb[h].elsewhere, bad |-> FALSE, moved |-> TRUE, gone |-> hb[h].gone,
+          rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair,
+          process |-> hb[h].process + 1, said |-> hb[h].said, elsewhere |-> hb[h].elsewhere,
+          bad |-> FALSE, moved |-> hb[h].moved \/ lost, gone |-> hb[h].gone,
           kept |-> kept]]
      /\ UNCHANGED <<copy, primary, beats, follows, worker, disk, late, op>>
 
@@ -358,7 +363,7 @@ Revoke ==
   /\ ~Has("delete")
   /\ op.rev < TERMS /\ \E c \in Copies : copy[c].term = op.rev + 1
   /\ op' = [op EXCEPT !.rev = @ + 1, !.link = primary, !.shown = FALSE, !.read = FALSE,
-                      !.after = FALSE, !.hearts = {}, !.fleet = {}, !.again = FALSE,
+                      !.after = FALSE, !.hearts = {}, !.fleet = {},
                       !.clock = FALSE, !.over = FALSE]
   /\ hb' = [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
@@ -385,24 +390,32 @@ OpConnect ==
 ReadRosters ==
   /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
   /\ op.shown \/ ~Holds("S14 workers after the stop")
-  /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.again = FALSE, !.clock = FALSE,
-                      !.hearts = IF Holds("S14 heartbeats of the keyset") THEN Heartbeats
-                                 ELSE copy[op.link].hearts \cup (Remembered \ Joined),
+  /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
+                      !.hearts = {h \in Heartbeats : copy[op.link].hearts[h] # 0}
+                                 \cup (Remembered \ Joined),
                       !.fleet = copy[op.link].fleet]
   /\ op' # op
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
-\* Every heartbeat has latched, and each was heard once more after the last one had: one that lost
-\* its disk after its receipt can have adopted the term only from one that had not latched yet.
-Heard(least) ==
+\* The term has lived on this server only, which took the activation, as far as the heartbeats say.
+Here == copy[op.link].origin
+HereOnly == Here /\ (Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].elsewhere)
+
+\* The heartbeat has latched; the process that says so is the one that registered last. One that was
+\* started since, with an empty disk, may have adopted the term from one that had not latched yet.
+Answered(h) ==
+  /\ hb[h].said # 0
+  /\ Holds("S14 the process that registered last")
+     => copy[op.link].hearts[h] = 0 \/ copy[op.link].hearts[h] = hb[h].said
+
+\* Where the term may have lived on another server, too, every heartbeat of the keyset is asked: this
+\* roster may lack one that joined there.
+HeartsKnown ==
   /\ op.rev # 0 /\ op.done < op.rev /\ op.read
   /\ op.hearts # {} \/ ~Holds("S14 empty roster")
-  /\ (\A h \in op.hearts : hb[h].said >= least) \/ ~Holds("S14 heartbeats first")
-HeartsKnown == Heard(IF Holds("S14 heard again") THEN 2 ELSE 1)
-
-AskAgain ==
-  /\ Holds("S14 heard again") /\ Heard(1) /\ ~op.again /\ op' = [op EXCEPT !.again = TRUE]
-  /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+  /\ (\A h \in op.hearts : Answered(h)) \/ ~Holds("S14 heartbeats first")
+  /\ Holds("S14 heartbeats of the keyset") /\ Holds("S14 heartbeats first")
+     => HereOnly \/ \A h \in Heartbeats : Answered(h)
 
 \* The last heartbeat's receipt: the operator's clock is started. Where a bare DEL ended the term,
 \* nobody asks for receipts; then it is the moment at which the last heartbeat read that it is gone.
@@ -417,7 +430,7 @@ StartClock ==
 
 Finished(by) ==
   [op EXCEPT !.done = op.rev, !.by = by, !.link = 0, !.shown = TRUE, !.read = TRUE, !.after = TRUE,
-             !.hearts = {}, !.fleet = {}, !.again = TRUE, !.clock = TRUE]
+             !.hearts = {}, !.fleet = {}, !.clock = TRUE]
 
 \* beat_ms later no deadline is left that rests on an old `p`. (The model's clock may be started at
 \* any time after the last receipt: the earliest is the one that allows most.)
@@ -448,7 +461,7 @@ CompleteByReceipts ==
   /\ Holds("S14 workers after the stop") => op.after
   /\ IF Holds("S11 each instance") THEN \A w \in op.fleet : Drained(w)
      ELSE \E w \in op.fleet : Drained(w)
-  /\ Holds("S14 same primary") => copy[op.link].origin
+  /\ Holds("S14 same primary") => Here
   /\ Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].elsewhere
   /\ op' = Finished("receipts") /\ hb' = Forgotten
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
@@ -461,7 +474,7 @@ Next ==
   \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
        \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
   \/ PersistLate
-  \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ AskAgain \/ StartClock \/ TimeIsUpAfterDelete
+  \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete
   \/ CompleteByTime \/ CompleteByReceipts
 
 Spec == Init /\ [][Next]_vars

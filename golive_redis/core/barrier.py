@@ -1,12 +1,17 @@
 """The barrier: when a stop may be called COMPLETE (S14).
 
 COMPLETE needs a latched receipt, durable unless durability is not configured, from every heartbeat
-on the roster (or the operator's attestation that it is dead), at least one, and then either
+on the roster (or the operator's attestation that it is dead), at least one. The process that
+registered last must have sent it: one that was started since, and has lost its disk, may beat again
+for a term that another heartbeat had not left yet. Then either
 
-- by receipts: every worker on the roster sent `drained` with nothing left, and the primary is still
-  the one that took the activation; or
+- by receipts: every worker on the roster sent `drained` with nothing left, and the term has lived on
+  one server only: this one, that took the activation; or
 - by time: `(1+rho)*beat_ms + 2*timeout_ms` passed since the last heartbeat receipt, after which no
   newer beat can exist anywhere, so every deadline is over.
+
+Where the term may have lived on another server, too, its roster may name a heartbeat that this one
+does not: then every heartbeat of the keyset has to answer.
 
 Orders left in flight make it STOPPED, not drained. Everything else is NOT CONFIRMED. Instants are ms
 on the operator's own steady clock: no pod's or server's clock decides anything.
@@ -14,7 +19,7 @@ on the operator's own steady clock: no pod's or server's clock decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -101,16 +106,38 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """Who must answer, as read after the revoke executed, merged with the list from activation."""
+    """Who must answer, as read after the revoke executed, merged with the list from activation.
+
+    Attributes:
+        processes: Which process of a heartbeat registered last, where that is known.
+    """
 
     heartbeats: frozenset[str]
     workers: frozenset[Pod]
+    processes: Mapping[str, str] = {}
+
+
+class Here(msgspec.Struct, frozen=True):
+    """What one connection to one server has shown.
+
+    Attributes:
+        server: Run id of the server when it took the activation, otherwise "".
+        stopped: It shows the tombstone, and the roster of workers was read after that.
+        since: When the roster of heartbeats was read, on the operator's clock.
+    """
+
+    server: str = ""
+    stopped: bool = False
+    since: float = float("-inf")
+
+
+NOWHERE = Here()
 
 
 class Collected(msgspec.Struct):
     """Receipts for one stop, by sender and stage; the first arrival of each counts."""
 
-    heartbeats: dict[str, Arrived] = msgspec.field(default_factory=dict)
+    heartbeats: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
     latched: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
     drained: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
 
@@ -118,15 +145,25 @@ class Collected(msgspec.Struct):
         """Take in a verified receipt that arrived at that instant."""
         arrived = Arrived(receipt, at)
         if receipt.heartbeat is not None:
-            known = self.heartbeats.get(receipt.heartbeat)
-            # A restarted heartbeat with a working disk may answer again after one that failed.
+            process = Pod(receipt.heartbeat, receipt.instance)
+            known = self.heartbeats.get(process)
+            # One whose disk works again answers again.
             if known is None or known.receipt.durable is Durable.FAILED:
-                self.heartbeats[receipt.heartbeat] = arrived
+                self.heartbeats[process] = arrived
             return
         pod = Pod(receipt.worker or "", receipt.instance)
         if receipt.stage is Stage.DRAINED:
             self.drained.setdefault(pod, arrived)
         self.latched.setdefault(pod, arrived)
+
+    def of(self, name: str, process: str | None) -> Arrived | None:
+        """Return the answer of a heartbeat: of that process, or of any when it is not known which."""
+        found = [
+            arrived
+            for pod, arrived in self.heartbeats.items()
+            if pod.worker == name and process in {None, pod.instance}
+        ]
+        return min(found, key=lambda a: (a.receipt.durable is Durable.FAILED, a.at), default=None)
 
 
 def judge(
@@ -137,7 +174,8 @@ def judge(
     now: float,
     timing: Timing,
     attested_dead: frozenset[str] = frozenset(),
-    same_primary: bool,
+    keyset: frozenset[str] = frozenset(),
+    here: Here = NOWHERE,
 ) -> Outcome:
     """Say how far a stop is.
 
@@ -148,25 +186,42 @@ def judge(
         now: The present.
         timing: The timers of the fleet.
         attested_dead: Heartbeats that the operator swears are dead.
-        same_primary: The server that took the activation is still the primary, and shows the
-            tombstone. False when unknown.
+        keyset: Every heartbeat of the keyset.
+        here: What the server has shown to which the operator is connected.
 
     Fails closed:
-        An empty roster is never COMPLETE; a receipt with `durable: failed` does not count.
+        An empty roster is never COMPLETE; a receipt with `durable: failed` does not count; what is
+        not known of the server is taken for the worse.
     """
+    answers = {name: collected.of(name, roster.processes.get(name)) for name in roster.heartbeats}
+    on_one = _on_one_server(answers.values(), here)
+    if not on_one:
+        answers |= {name: collected.of(name, None) for name in keyset - roster.heartbeats}
     beats = tuple(
-        _heartbeat_row(name, collected, called_at, name in attested_dead)
-        for name in sorted(roster.heartbeats)
+        _heartbeat_row(name, answers[name], called_at, name in attested_dead)
+        for name in sorted(answers)
     )
-    known = bool(beats) and all(row.answered for row in beats)
+    # Whoever was started after the roster was read is not on it; whoever answered was there before.
+    heard = all(answer is None or answer.at <= here.since for answer in answers.values())
+    known = bool(roster.heartbeats) and heard and all(row.answered for row in beats)
     # From the call on when every heartbeat is attested dead: such a one beat last before that.
-    answers = [row.latched_ms for row in beats if row.latched_ms is not None]
-    off_by = called_at + max(answers, default=0.0) + timing.all_off_ms if known else None
+    latched = [row.latched_ms for row in beats if row.latched_ms is not None]
+    off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     workers = tuple(
         _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
     )
-    result, by = _result(workers, known=known, off_by=off_by, now=now, same_primary=same_primary)
+    drained = here.stopped and on_one
+    result, by = _result(workers, known=known, off_by=off_by, now=now, drained=drained)
     return Outcome(result, by, beats, workers)
+
+
+def _on_one_server(answers: Iterable[Arrived | None], here: Here) -> bool:
+    """Tell whether the term has lived on this server only, as far as its heartbeats say."""
+    return bool(here.server) and all(
+        answer.receipt.beat_on is not None and set(answer.receipt.beat_on) <= {here.server}
+        for answer in answers
+        if answer is not None
+    )
 
 
 def _result(
@@ -175,13 +230,13 @@ def _result(
     known: bool,
     off_by: float | None,
     now: float,
-    same_primary: bool,
+    drained: bool,
 ) -> tuple[Result, By | None]:
     if not known:
         return Result.NOT_CONFIRMED, None
     over = off_by is not None and now >= off_by
-    drained = [row for row in workers if row.left is not None and row.durable is not Durable.FAILED]
-    by_receipts = bool(workers) and len(drained) == len(workers) and same_primary
+    rest = [row for row in workers if row.left is None or row.durable is Durable.FAILED]
+    by_receipts = bool(workers) and not rest and drained
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME
@@ -190,9 +245,8 @@ def _result(
 
 
 def _heartbeat_row(
-    name: str, collected: Collected, called_at: float, attested: bool
+    name: str, arrived: Arrived | None, called_at: float, attested: bool
 ) -> HeartbeatRow:
-    arrived = collected.heartbeats.get(name)
     if arrived is None:
         return HeartbeatRow(name, None, None, attested)
     return HeartbeatRow(name, arrived.at - called_at, arrived.receipt.durable, attested)

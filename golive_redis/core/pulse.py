@@ -14,6 +14,7 @@ Instants are ms on the caller's steady clock, except those called `wall`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -29,6 +30,7 @@ from golive_redis.core.directive import (
 )
 from golive_redis.core.envelope import Verified, decode
 from golive_redis.core.policy import Timing
+from golive_redis.core.receipt import MAX_SERVERS
 from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError
 
@@ -45,6 +47,7 @@ class Change(StrEnum):
     SILENCED = "silenced"  # ttl_ms without a successful beat: persist
     CLOSED = "closed"  # every trading window is closed: persist, note it in the ledger
     ADOPTED = "adopted"  # it now beats for this term: persist before the first beat
+    JOINED = "joined"  # likewise, for a term that runs: note it in the ledger before that, too
     RESTRICTED = "restricted"  # it beats on another set of directives now: persist
     LOST_REVOCATION = "lost-revocation"  # the store lost the tombstone: re-assert it
     LOST_RESTRICTION = "lost-restriction"  # the store lost a restriction: re-assert it
@@ -70,6 +73,7 @@ class Pulse:
         latch: From the state file.
         term: Term it may go on beating for, from the state file; None stays silent.
         state: What it had verified of that term, likewise.
+        beat_on: Run ids of the servers on which it may have beaten, likewise; None when unknown.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Pulse:
         latch: Latch,
         term: int | None,
         state: State | None = None,
+        beat_on: Sequence[str] | None = None,
     ) -> None:
         self.trust = trust
         self.timing = timing
@@ -87,6 +92,7 @@ class Pulse:
         self.latch = latch
         self.term = term
         self.state = state if state is not None and state.term == term else None
+        self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
         self.newest: bytes | None = None
         self.waiting_for = "nothing is active"
@@ -245,7 +251,10 @@ class Pulse:
         self.state = None
         self.waiting_for = ""
         self._beat_at = now
-        return [Happening(Change.ADOPTED, text=f"beating for term {grant.term}")]
+        if happened:
+            self.beat_on = ()
+            return [Happening(Change.ADOPTED, text=f"beating for term {grant.term}")]
+        return [Happening(Change.JOINED, text=f"beating for term {grant.term}, which runs already")]
 
     def _follow(self, stored: State, now: float) -> list[Happening]:
         """Stay on the highest directive verified; name what the store has lost of it."""
@@ -340,6 +349,14 @@ class Pulse:
             set=state.digest,
             n=self._n,
         )
+
+    def beats_on(self, server: str) -> bool:
+        """Note on which server the next beat is sent; True when that must be on disk before it."""
+        if self.beat_on is None or server in self.beat_on:
+            return False
+        known = (*self.beat_on, server)
+        self.beat_on = known if server and len(known) <= MAX_SERVERS else None
+        return True
 
     def beaten(self, now: float) -> None:
         """Note that a beat succeeded."""

@@ -12,6 +12,11 @@ from golive_redis.core.record import Count, Epoch, Identity, Ms, Name, Record, d
 Instance = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits in hex, one per guard or heartbeat process."""
 
+RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")]
+"""What a server process calls itself; another after each restart."""
+
+MAX_SERVERS = 8
+
 
 class Stage(StrEnum):
     """How far a pod is: closed and on record, restricted, or closed with nothing left in flight."""
@@ -43,6 +48,8 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
         in_flight: Orders in flight at the latch.
         left: Orders still in flight when drained (0 is clean), or None before that.
         head: Ledger head the pod has seen, or None.
+        beat_on: Servers on which this heartbeat may have beaten for the term that ends, or for one
+            before; None for a worker, and where a heartbeat does not remember.
     """
 
     KIND: ClassVar[str] = "receipt"
@@ -58,6 +65,7 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     left: Count | None
     durable: Durable
     head: Identity | None
+    beat_on: Annotated[list[RunId], msgspec.Meta(max_length=MAX_SERVERS)] | None
 
     def __post_init__(self) -> None:
         if (self.worker is None) == (self.heartbeat is None):
@@ -66,3 +74,5 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("`left` is told when drained, and only then")
         if self.heartbeat is not None and self.heartbeat != self.by:
             raise ValueError("a heartbeat answers in its own name only")
+        if self.worker is not None and self.beat_on is not None:
+            raise ValueError("a worker beats nowhere")

@@ -95,6 +95,11 @@ _ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
 class Link(Protocol):
     """One connection: ask and read, or send and read separately."""
 
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        ...
+
     def call(self, *args: str | bytes | int) -> Reply:
         """Send a command and return its reply."""
         ...
@@ -133,6 +138,11 @@ class RedisLink:
         self._connection = connection
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
         self._find = find
+
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        return not self._connection.is_connected
 
     def open(self) -> None:
         """Connect and log in now rather than at the first command."""

@@ -193,7 +193,7 @@ class Party:
         **fields: Any,
     ) -> bytes:
         """Sign a worker's answer; give `worker=None, heartbeat=...` for a heartbeat's."""
-        defaults = {
+        defaults: dict[str, Any] = {
             "worker": _names(by)[0],
             "heartbeat": None,
             "instance": "0" * 32,
@@ -205,6 +205,7 @@ class Party:
             "left": 0 if stage == "drained" else None,
             "durable": Durable.YES,
             "head": None,
+            "beat_on": [] if fields.get("heartbeat") else None,
         }
         return seal(Receipt(**self._fields(by, defaults, fields)), *self._signers(by))
 

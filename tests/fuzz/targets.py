@@ -45,6 +45,7 @@ COMMON = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by
 REPORT = Report(
     **COMMON,
     issued_at_ms=START_MS,
+    policy="0" * 64,
     findings=[Finding(check="x", outcome=Outcome.PASS, explain="", facts={"a": "b"})],
 )
 NOTE = Note(**COMMON, issued_at_ms=START_MS, topic="goodbye", text="it leaves", facts={"a": "b"})

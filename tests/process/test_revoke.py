@@ -222,6 +222,33 @@ def test_a_worker_that_registers_after_the_roster_was_read_never_arms(
     assert late.last_permit_ns() == 0
 
 
+def test_what_one_connection_has_shown_is_looked_at_again_on_the_next(
+    fleet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, any_server: EmbeddedServer
+) -> None:
+    """Row 20: another connection may lead to another server, where nothing of it need be true."""
+    live = fleet(any_server)
+    live.go_live("pod-1")
+    live.heartbeats["hb-1"].pause()
+    real, readings = gathering.read_rosters, []
+
+    def read_rosters(store: Any) -> Any:
+        readings.append(live.raw.exists("golive:revoked"))
+        found = real(store)
+        if len(readings) == 1:
+            live.raw.delete("golive:revoked")  # as on a server that has lost the stop
+            for client in live.raw.client_list():
+                if client["name"] == "golive-revoke":
+                    live.raw.client_kill_filter(_id=client["id"])
+            live.heartbeats["hb-1"].resume()
+        return found
+
+    monkeypatch.setattr(gathering, "read_rosters", read_rosters)
+    report = live.revoke()
+    assert readings[0] == 1 and len(readings) > 1
+    assert report.outcome.result == "COMPLETE"
+    assert live.raw.exists("golive:revoked"), "nothing is complete where no tombstone stands"
+
+
 def test_a_roster_read_before_the_stop_is_read_again_after_it(
     fleet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

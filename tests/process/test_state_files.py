@@ -121,6 +121,22 @@ def test_a_heartbeat_that_cannot_remember_the_stop_does_not_count_until_it_can(l
     assert [row.durable for row in second.outcome.heartbeats] == ["yes"]
 
 
+def test_a_heartbeat_that_restarts_while_a_halt_is_lost_beats_on_nothing_less_and_puts_it_back(
+    live: Any, wait_for: Callable[..., None]
+) -> None:
+    """Row 56: it had verified the halt, and the store forgot it while the heartbeat was away."""
+    live.go_live("pod-1")
+    live.halt(symbol="BTC")
+    kept = live.state_dir / "heartbeat-hb-1.0.json"
+    wait_for(lambda: json.loads(kept.read_text())["restrictions"], what="the halt on disk")
+    live.heartbeats["hb-1"].kill()
+    grant = live.config.trust().grant(live.raw.hget("golive:active", "grant"))
+    live.raw.hdel("golive:active", "r:2")
+    live.raw.hset("golive:active", mapping={"epoch": 1, "last": grant.identity, "set": "0"})
+    live.start_heartbeat("hb-1").wait_said("the store lost halt 2; re-asserted", within_ms=10_000)
+    wait_for(lambda: live.raw.hexists("golive:active", "r:2"), what="the halt")
+
+
 def test_a_worker_that_restarts_during_a_stop_is_cold_and_latches(
     live: Any, wait_for: Callable[..., None]
 ) -> None:

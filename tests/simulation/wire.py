@@ -34,6 +34,7 @@ class Conn:
         self.timeout_ms = timeout_ms
         self.server = host.world.route(host)
         self.alive = True
+        self.closed = False
         self.number = 0
         self.inbox: list[bytes] = []
         self.came = fibers.SimEvent()
@@ -43,12 +44,14 @@ class Conn:
         self.alive = False
 
     def reset(self) -> None:
-        """Connect anew, as `RedisLink` does at the command after a failed one."""
+        """Close it after a failed command."""
         self.number += 1
-        self.server = self.node.world.route(self.node)
+        self.closed = True
 
     def open(self) -> None:
-        """`RedisLink.open`: it is open."""
+        """Connect anew where it is closed, as `RedisLink` does at the next command."""
+        if self.closed:
+            self.server, self.closed = self.node.world.route(self.node), False
 
     # -- the operator's channel of receipts ------------------------------------------------------
 
@@ -85,6 +88,7 @@ def ask(conn: Conn, execute: Callable[[Server], Any]) -> Any:
         MaybeAppliedError: No answer came.
     """
     world = conn.node.world
+    conn.open()
     if not conn.alive or world.cut(conn.node.name):
         fibers.sleep(conn.timeout_ms)
         raise StoreUnavailableError("cut off")

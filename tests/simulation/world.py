@@ -287,7 +287,7 @@ class World:
     def new_server(self, data: Data, wall_off_ms: float = 0.0) -> Server:
         """Return a new process that serves as a primary."""
         self.primaries += 1
-        server = Server(f"p{self.primaries}", data, wall_off_ms)
+        server = Server(f"{self.primaries:040x}", data, wall_off_ms)
         server.before = self.copy
         return server
 

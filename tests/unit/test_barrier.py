@@ -9,6 +9,7 @@ import pytest
 from golive_redis.core.barrier import (
     By,
     Collected,
+    Here,
     Outcome,
     Pod,
     Result,
@@ -24,6 +25,8 @@ STOP = PARTY.revocation()
 TIMING = TIMINGS["standard"]
 CALLED = 10_000.0
 ONE, TWO = Pod("pod-1", "1" * 32), Pod("pod-1", "2" * 32)
+SERVER, OTHER = "a" * 40, "b" * 40
+HERE = Here(SERVER, stopped=True, since=float("inf"))
 
 
 def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
@@ -41,8 +44,8 @@ def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
 def judged(collected: Collected, after_ms: float = 100.0, **changes: Any) -> Outcome:
     values: dict[str, Any] = {
         "roster": Roster(frozenset({"hb-1"}), frozenset({ONE, TWO})),
-        "attested_dead": frozenset(),
-        "same_primary": True,
+        "keyset": frozenset({"hb-1"}),
+        "here": HERE,
         **changes,
     }
     return judge(
@@ -151,11 +154,65 @@ def test_a_worker_that_could_not_persist_its_latch_is_not_complete_by_receipts()
     assert (late.result, late.by) == (Result.COMPLETE, By.TIME)
 
 
-def test_receipts_complete_only_while_the_primary_is_the_one_that_activated() -> None:
+@pytest.mark.parametrize(
+    ("here", "beat_on"),
+    [
+        (Here("", stopped=True, since=1e9), []),
+        (Here(SERVER, stopped=False, since=1e9), [SERVER]),
+        (HERE, [SERVER, OTHER]),
+        (HERE, [OTHER]),
+        (HERE, None),
+    ],
+    ids=["another primary", "not shown here", "beaten on two", "beaten elsewhere", "not known"],
+)
+def test_receipts_complete_only_where_the_term_has_lived_on_this_server_alone(
+    here: Here, beat_on: list[str] | None
+) -> None:
     """Row 20: a failover; only time can tell then."""
-    assert judged(EVERYTHING, same_primary=False).result is Result.NOT_CONFIRMED
-    outcome = judged(EVERYTHING, 10 + TIMING.all_off_ms, same_primary=False)
+    collected = heard((10.0, "hb-1", {"beat_on": beat_on}), *LATCHED, *DRAINED)
+    assert judged(collected, here=here).result is Result.NOT_CONFIRMED
+    outcome = judged(collected, 10 + TIMING.all_off_ms, here=here)
     assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    alone = heard((10.0, "hb-1", {"beat_on": [SERVER]}), *LATCHED, *DRAINED)
+    assert judged(alone).by is By.RECEIPTS
+
+
+@pytest.mark.parametrize("beat_on", [[OTHER], None])
+def test_where_the_term_may_have_lived_elsewhere_every_heartbeat_of_the_keyset_is_asked(
+    beat_on: list[str] | None,
+) -> None:
+    """Row 20: one joined on the other server, and the failover lost its roster entry."""
+    both = frozenset({"hb-1", "hb-2"})
+    late = 10 + TIMING.all_off_ms
+    moved = (10.0, "hb-1", {"beat_on": beat_on})
+    outcome = judged(heard(moved, *DRAINED), 1e9, keyset=both)
+    assert outcome.result is Result.NOT_CONFIRMED
+    assert [(row.name, row.answered) for row in outcome.heartbeats] == [
+        ("hb-1", True),
+        ("hb-2", False),
+    ]
+    answered = judged(heard(moved, (5.0, "hb-2", {}), *DRAINED), late, keyset=both)
+    dead = judged(heard(moved, *DRAINED), late, keyset=both, attested_dead=frozenset({"hb-2"}))
+    assert answered.by is dead.by is By.TIME
+    # As long as it has lived here alone, the roster is whole: one that never ran is nobody.
+    assert judged(EVERYTHING, keyset=both).by is By.RECEIPTS
+
+
+def test_only_the_process_that_registered_last_speaks_for_a_heartbeat() -> None:
+    """Row 62: it answered, lost its disk, and was started again while another still beat."""
+    old, new = {"instance": "1" * 32}, {"instance": "2" * 32}
+    roster = Roster(frozenset({"hb-1"}), frozenset({ONE, TWO}), {"hb-1": "2" * 32})
+    before = heard((10.0, "hb-1", old), *LATCHED, *DRAINED)
+    assert judged(before, 1e9, roster=roster).result is Result.NOT_CONFIRMED
+    after = heard((10.0, "hb-1", old), (700.0, "hb-1", new), *LATCHED, *DRAINED)
+    outcome = judged(after, 800.0, roster=roster)
+    assert (outcome.result, outcome.heartbeats[0].latched_ms) == (Result.COMPLETE, 700.0)
+
+
+def test_an_answer_counts_once_the_roster_was_read_after_it() -> None:
+    early = Here(SERVER, stopped=True, since=CALLED + 9.9)
+    assert judged(EVERYTHING, 1e9, here=early).result is Result.NOT_CONFIRMED
+    assert judged(EVERYTHING, here=Here(SERVER, stopped=True, since=CALLED + 10)).settled
 
 
 def test_by_time_counts_from_the_last_heartbeat_and_not_a_ms_less() -> None:

@@ -98,7 +98,7 @@ def test_another_heartbeats_advancing_beat_is_word_enough() -> None:
     assert daemon.reads(GRANT, beats=daemon.other(1)) == []
     assert daemon.reads(GRANT, beats=daemon.other(1)) == []
     assert daemon.beat() is None
-    assert Change.ADOPTED in daemon.reads(GRANT, beats=daemon.other(2))
+    assert Change.JOINED in daemon.reads(GRANT, beats=daemon.other(2))
     assert daemon.beat() is not None
 
 
@@ -181,7 +181,37 @@ def test_a_newer_beat_on_the_next_connection_did_not_advance() -> None:
     daemon.reads(GRANT, beats=daemon.other(1))
     daemon.pulse.reconnected()
     assert daemon.reads(GRANT, beats=daemon.other(2)) == []
-    assert Change.ADOPTED in daemon.reads(GRANT, beats=daemon.other(3))
+    assert Change.JOINED in daemon.reads(GRANT, beats=daemon.other(3))
+
+
+def test_it_remembers_where_it_has_beaten_since_it_saw_the_activation(beating: Daemon) -> None:
+    """S14: only a term that has lived on one server is complete by receipts."""
+    pulse = beating.pulse
+    assert pulse.beat_on == ()
+    assert [pulse.beats_on(server) for server in "aab"] == [True, False, True]
+    assert pulse.beat_on == ("a", "b")
+    beating.pulse.push(STOP)
+    assert pulse.beat_on == ("a", "b")  # for its receipt
+    beating.reads(None)
+    beating.reads(PARTY.grant(8))
+    assert pulse.beat_on == ()
+
+
+def test_one_without_memory_does_not_know_where_it_has_beaten() -> None:
+    daemon = Daemon()
+    daemon.reads(GRANT, beats=daemon.other(1))
+    assert Change.JOINED in daemon.reads(GRANT, beats=daemon.other(2))
+    assert not daemon.pulse.beats_on("a")
+    assert daemon.pulse.beat_on is None
+
+
+@pytest.mark.parametrize("servers", ["", "abcdefghi"])
+def test_a_server_without_a_name_and_too_many_of_them_are_not_known(
+    beating: Daemon, servers: str
+) -> None:
+    for server in servers or [""]:
+        assert beating.pulse.beats_on(server)
+    assert beating.pulse.beat_on is None
 
 
 def test_a_revocation_silences_it_for_good(beating: Daemon) -> None:
