@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +13,8 @@ from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError, StoreUnavailableError
 from golive_redis.operator import Operator
 from golive_redis.store.keyspace import Keyspace
+
+from .refusals import misconf, noreplicas, readonly
 
 MS = clock.NS_PER_MS
 
@@ -50,45 +51,6 @@ def test_out_of_memory_holds_nothing_up(
     live.raw.config_set("maxmemory", 0)
     assert live.revoke().outcome.result == "COMPLETE"
     assert live.records("revocation") == [stone]
-
-
-@contextmanager
-def misconf(server: EmbeddedServer) -> Iterator[None]:
-    """Snapshots fail, for root too: a folder stands where the file should go."""
-    blocker = server.dir / "dump.rdb"
-    blocker.mkdir()
-    with server.client() as client:
-        client.config_set("save", "3600 1")
-        client.bgsave()
-        deadline = time.monotonic() + 10
-        while client.info("persistence")["rdb_last_bgsave_status"] != "err":
-            assert time.monotonic() < deadline, "the snapshot does not fail"
-            time.sleep(0.01)
-        try:
-            yield
-        finally:
-            client.config_set("save", "")
-            blocker.rmdir()
-
-
-@contextmanager
-def noreplicas(server: EmbeddedServer) -> Iterator[None]:
-    with server.client() as client:
-        client.config_set("min-replicas-to-write", 1)
-        try:
-            yield
-        finally:
-            client.config_set("min-replicas-to-write", 0)
-
-
-@contextmanager
-def readonly(server: EmbeddedServer) -> Iterator[None]:
-    with server.client() as client:
-        client.execute_command("REPLICAOF", "127.0.0.1", "1")  # nobody listens there
-        try:
-            yield
-        finally:
-            client.execute_command("REPLICAOF", "NO", "ONE")
 
 
 def test_a_store_that_refuses_every_write_still_passes_the_stop_on(
