@@ -406,7 +406,7 @@ class Revoke:
             roster.heartbeats | (then.heartbeats - self._left) | self._dead,
             roster.workers | then.workers,
         )
-        return judge(
+        outcome = judge(
             roster,
             self._collected(),
             called_at=self.called_at,
@@ -415,6 +415,10 @@ class Revoke:
             attested_dead=self._dead,
             same_primary=self._same_primary and self._shown and self._known_after,
         )
+        if self._known is None:
+            # Our list may lack a heartbeat that joined later: without the roster nobody knows.
+            return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
+        return outcome
 
     def _then(self) -> Roster:
         """Return who was there at the activation that this stop ends, until it is confirmed.
