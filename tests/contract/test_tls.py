@@ -180,8 +180,8 @@ def test_sentinels_are_asked_over_tls_where_the_configuration_says_so(
     authority: Pair, ca_file: str, tls_binary: str, tmp_path: Path, trusted: bool
 ) -> None:
     """Row 47: `store.sentinel.tls`; the primary may still be one without."""
-    cert, key = _issue("sentinel", authority, hosts=("127.0.0.1",)).write(tmp_path, "sentinel")
-    other, _ = _issue("somebody else", None).write(tmp_path, "other")
+    cert, key = issue("sentinel", authority, hosts=("127.0.0.1",)).write(tmp_path, "sentinel")
+    other, _ = issue("somebody else", None).write(tmp_path, "other")
     with ExitStack() as stack:
         primary = stack.enter_context(EmbeddedServer(tls_binary))
         port = free_port()
