@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from golive_redis.embedded import EmbeddedServer
 
 from ..process.processes import Proxy, proxies
 from .record import Record, rows_of
-from .scene import RATE_HZ, Scene
+from .scene import PATIENCE_MS, RATE_HZ, Scene
 
 Stage = Callable[..., AbstractContextManager[Scene]]
 
@@ -23,11 +24,17 @@ Stage = Callable[..., AbstractContextManager[Scene]]
 @pytest.fixture(scope="session")
 def market() -> Iterator[Cast]:
     """The witness venue of the demo, and its control: a trader that asks nobody."""
-    with Cast(Plan(pods=0, rate_per_s=RATE_HZ)) as cast:
+    with Cast(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as cast:
         cast.start_server()  # the control's configuration wants one; nobody uses it
         cast.start_venue()
         cast.start_workers()
         yield cast
+
+
+@pytest.fixture
+def wait_for(wait_for: Callable[..., None]) -> Callable[..., None]:
+    """`wait_for` with the patience that all of the matrix has."""
+    return partial(wait_for, within_ms=int(PATIENCE_MS))
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_roster_of_a_wrong_type(stage: Stage, key: str) -> None:
     """Row 65. Who must answer cannot be read, so nothing is claimed until it can."""
     with stage() as live:
         live.strike(lambda: _spoil(live, key))
-        live.revoke("NOT CONFIRMED")
+        live.revoke("NOT CONFIRMED", wait_ms=live.timers.all_off_ms + 1_000)
         live.raw.delete(f"golive:{key}")
         live.revoke("COMPLETE")
 

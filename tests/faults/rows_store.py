@@ -143,7 +143,7 @@ def test_old_rdb(
         time.sleep(live.timers.lease_ms / 1000)
         assert live.raw.exists("golive:active"), "all this while it stood there"
         live.heartbeats["hb-1"].resume()
-        wait_for(lambda: live.raw.exists("golive:revoked"), within_ms=10_000, what="the tombstone")
+        wait_for(lambda: live.raw.exists("golive:revoked"), what="the tombstone")
 
 
 def _restore_rdb(server: EmbeddedServer) -> None:

@@ -28,6 +28,7 @@ RATE_HZ = 40
 BEFORE = 5  # orders of each worker, before anything is done
 TRANSIT_MS = 250
 AFTER_MS = 400
+PATIENCE_MS = 30_000  # for what has to happen some time: a busy machine is no fault
 
 
 class Bound(NamedTuple):
@@ -79,9 +80,12 @@ class Scene(Fleet):
         options = {"venue": self._market.venue_port, "rate_hz": RATE_HZ, **options}
         return super().start_worker(name, **options)
 
+    def wait_all_armed(self, *, within_ms: float = PATIENCE_MS) -> None:
+        super().wait_all_armed(within_ms=within_ms)
+
     def trade(self) -> None:
         """Return when the venue has orders of every worker."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_MS / 1000
         names = {worker.name for worker in self._guarded()}
         while any(self._accepted().get(name, 0) < BEFORE for name in names):
             assert time.monotonic() < deadline, f"too few orders: {self._accepted()}"
@@ -115,7 +119,10 @@ class Scene(Fleet):
         Returns:
             When the last of them was denied.
         """
-        denied = [worker.wait_denied(after_ns=span.began_ns) for worker in self.workers.values()]
+        denied = [
+            worker.wait_denied(after_ns=span.began_ns, within_ms=PATIENCE_MS)
+            for worker in self.workers.values()
+        ]
         for state in denied:
             late_ms = (state["last_permit_ns"] - span.done_ns) / MS
             assert late_ms <= ms, f"permitted {late_ms:.0f} ms after the event"
@@ -125,7 +132,7 @@ class Scene(Fleet):
         """Revoke, and fail when the report says something else than one of these."""
         began_ns = clock.now_ns()
         self._struck_ns = self._struck_ns or began_ns
-        report = super().revoke("the fault matrix", **options)
+        report = super().revoke("the fault matrix", **{"wait_ms": PATIENCE_MS, **options})
         self.heard(report, *says)
         if report.in_redis_ms is not None:
             effect_ns = began_ns + int(report.in_redis_ms * MS)
