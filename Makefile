@@ -13,7 +13,7 @@ DEV := .venv/.golive-dev
 BENCH := .venv/.golive-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint types bench simulate soak fuzz mutants model model-deep clean FORCE
+.PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
+	@echo "make faults  every fault on real servers, with orders to a witness; six minutes"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
@@ -46,6 +47,9 @@ types: $(DEV)
 
 bench: $(BENCH)
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+faults: $(DEV)
+	@$(BIN)/python -P tests/faults/run.py $(FAULTS_ARGS)
 
 simulate: $(DEV)
 	@$(BIN)/python tests/simulation/run.py

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis import clock
-from golive_redis.core.barrier import Collected, Here, Outcome, Roster, judge
+from golive_redis.core.barrier import Collected, Here, Outcome, Result, Roster, judge
 from golive_redis.core.keyset import Role
 from golive_redis.core.policy import Timing
 from golive_redis.core.trust import Trust
@@ -100,7 +100,7 @@ class Gathering:
             roster.workers | then.workers,
             roster.processes,
         )
-        return judge(
+        outcome = judge(
             roster,
             self.collected(),
             called_at=self._ending.called_at,
@@ -110,6 +110,10 @@ class Gathering:
             keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
             here=self._here,
         )
+        if self.roster is None:
+            # Our list may lack a heartbeat that joined later: without the roster nobody knows.
+            return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
+        return outcome
 
     def _then(self) -> Roster:
         """Return who was there at the activation that this stop ends, until it is confirmed.

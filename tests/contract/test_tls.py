@@ -6,100 +6,23 @@ On the machine's redis-server only: the Valkey in the wheel is built without TLS
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.store.connect import Address, RedisLink
 
-DAY = dt.timedelta(days=1)
-
-
-class Pair(msgspec.Struct, frozen=True):
-    """A certificate and its key."""
-
-    cert: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    def write(self, folder: Path, name: str) -> tuple[str, str]:
-        """Return the paths of certificate and key."""
-        cert, key = folder / f"{name}.crt", folder / f"{name}.key"
-        cert.write_bytes(self.cert.public_bytes(serialization.Encoding.PEM))
-        key.write_bytes(
-            self.key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return str(cert), str(key)
-
-
-def _issue(
-    name: str, by: Pair | None, *, hosts: tuple[str, ...] = (), valid_until: Any = None
-) -> Pair:
-    now = dt.datetime.now(dt.UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by.cert.subject if by else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - 30 * DAY)
-        .not_valid_after(valid_until or now + DAY)
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True, key_cert_sign=by is None, crl_sign=by is None, **usage
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    if by is not None:
-        signer = by.key.public_key()
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer)
-        builder = builder.add_extension(authority, critical=False)
-    if hosts:
-        names = [_general(host) for host in hosts]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return Pair(builder.sign(by.key if by else key, hashes.SHA256()), key)
-
-
-def _general(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+from .certificates import DAY, Pair, issue
 
 
 @pytest.fixture(scope="session")
 def authority() -> Pair:
-    return _issue("the fleet's authority", None)
+    return issue("the fleet's authority", None)
 
 
 @pytest.fixture
@@ -157,7 +80,7 @@ def test_a_server_that_the_authority_vouches_for_serves(
     serve: Callable[..., int], authority: Pair, ca_file: str, host: str
 ) -> None:
     """Row 47."""
-    port = serve(_issue("redis", authority, hosts=("127.0.0.1", "localhost")))
+    port = serve(issue("redis", authority, hosts=("127.0.0.1", "localhost")))
     assert _serves(_link(port, host, ca=ca_file))
 
 
@@ -165,8 +88,8 @@ def test_a_server_of_another_authority_is_refused(
     serve: Callable[..., int], authority: Pair, tmp_path: Path
 ) -> None:
     """Row 47: also without a file, when only the system's authorities are trusted."""
-    other, _ = _issue("somebody else", None).write(tmp_path, "other")
-    port = serve(_issue("redis", authority, hosts=("127.0.0.1",)))
+    other, _ = issue("somebody else", None).write(tmp_path, "other")
+    port = serve(issue("redis", authority, hosts=("127.0.0.1",)))
     for files in ({"ca": other}, {}):
         with pytest.raises(StoreUnavailableError, match="certificate"):
             _serves(_link(port, **files))
@@ -176,7 +99,7 @@ def test_a_certificate_for_another_host_is_refused(
     serve: Callable[..., int], authority: Pair, ca_file: str
 ) -> None:
     """Row 47."""
-    port = serve(_issue("127.0.0.1", authority, hosts=("redis.example", "127.0.0.2")))
+    port = serve(issue("127.0.0.1", authority, hosts=("redis.example", "127.0.0.2")))
     with pytest.raises(StoreUnavailableError, match=r"not valid for '127\.0\.0\.1'"):
         _serves(_link(port, ca=ca_file))
 
@@ -186,7 +109,7 @@ def test_a_certificate_that_has_run_out_is_refused(
 ) -> None:
     """Row 47."""
     yesterday = dt.datetime.now(dt.UTC) - DAY
-    port = serve(_issue("redis", authority, hosts=("127.0.0.1",), valid_until=yesterday))
+    port = serve(issue("redis", authority, hosts=("127.0.0.1",), valid_until=yesterday))
     with pytest.raises(StoreUnavailableError, match="expired"):
         _serves(_link(port, ca=ca_file))
 
@@ -206,8 +129,8 @@ def test_a_server_that_asks_for_a_certificate_is_shown_ours(
     serve: Callable[..., int], authority: Pair, ca_file: str, tmp_path: Path
 ) -> None:
     """Row 47."""
-    port = serve(_issue("redis", authority, hosts=("127.0.0.1",)), clients="yes")
-    cert, key = _issue("pod-7", authority).write(tmp_path, "pod-7")
+    port = serve(issue("redis", authority, hosts=("127.0.0.1",)), clients="yes")
+    cert, key = issue("pod-7", authority).write(tmp_path, "pod-7")
     assert _serves(_link(port, ca=ca_file, cert=cert, key=key))
     with pytest.raises(StoreUnavailableError):
         _serves(_link(port, ca=ca_file))
@@ -217,7 +140,7 @@ def test_a_file_that_is_not_there_is_said(
     serve: Callable[..., int], authority: Pair, tmp_path: Path
 ) -> None:
     """Row 47."""
-    port = serve(_issue("redis", authority, hosts=("127.0.0.1",)))
+    port = serve(issue("redis", authority, hosts=("127.0.0.1",)))
     with pytest.raises(StoreUnavailableError):
         _serves(_link(port, ca=str(tmp_path / "none.pem")))
 
@@ -231,10 +154,10 @@ def test_sentinel_leads_to_a_primary_over_tls(
     trusted: bool,
 ) -> None:
     """Row 47, by `?ssl=true`: the Sentinels themselves are asked in the clear."""
-    pair = _issue("redis", authority, hosts=("127.0.0.1",))
+    pair = issue("redis", authority, hosts=("127.0.0.1",))
     port = serve(pair)
     ca, (cert, key) = authority.write(tmp_path, "ca")[0], pair.write(tmp_path, "sentinel")
-    other, _ = _issue("somebody else", None).write(tmp_path, "other")
+    other, _ = issue("somebody else", None).write(tmp_path, "other")
     options = {
         "sentinel monitor": f"fleet 127.0.0.1 {port} 1",
         "tls-replication": "yes",
@@ -257,8 +180,8 @@ def test_sentinels_are_asked_over_tls_where_the_configuration_says_so(
     authority: Pair, ca_file: str, tls_binary: str, tmp_path: Path, trusted: bool
 ) -> None:
     """Row 47: `store.sentinel.tls`; the primary may still be one without."""
-    cert, key = _issue("sentinel", authority, hosts=("127.0.0.1",)).write(tmp_path, "sentinel")
-    other, _ = _issue("somebody else", None).write(tmp_path, "other")
+    cert, key = issue("sentinel", authority, hosts=("127.0.0.1",)).write(tmp_path, "sentinel")
+    other, _ = issue("somebody else", None).write(tmp_path, "other")
     with ExitStack() as stack:
         primary = stack.enter_context(EmbeddedServer(tls_binary))
         port = free_port()

@@ -20,7 +20,7 @@ from golive_redis import clock
 from golive_redis.embedded import EmbeddedServer, bound_to_parent
 
 PROGRAMS = Path(__file__).parent / "programs"
-START_MS = 15_000  # a busy machine may take seconds to start an interpreter
+START_MS = 60_000  # a machine with many tests may take long to start an interpreter
 
 
 class Span(NamedTuple):
@@ -230,9 +230,11 @@ class Beating(Process):
 class Proxy(Process):
     """A faulty network; see programs/proxy.py."""
 
+    tls = False
+
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.wait_ready()['port']}"
+        return f"redis{'s' if self.tls else ''}://127.0.0.1:{self.wait_ready()['port']}"
 
     def set(self, mode: str, *, delay_ms: float = 0) -> None:
         """Switch a fault on (programs/proxy.py lists them); `pass` switches it off."""
@@ -242,23 +244,28 @@ class Proxy(Process):
         """Let one reply arrive twice at whoever attends next."""
         self.ask("shift")
 
+    def certify(self, cert: str, key: str) -> None:
+        """Show whoever connects from now on this certificate."""
+        self.ask("certify", cert=cert, key=key)
+
     def lead_to(self, server: EmbeddedServer) -> None:
         """Cut everybody, and connect them to another server from now on."""
         self.ask("lead", port=server.port)
 
     def counts(self) -> dict[str, int]:
-        """Return how often it did what: `accepted`, `swallowed`, `refused`, `held`, `shifted`."""
+        """Return how often it did what: `accepted`, `swallowed`, `refused`, `held`, `lost` ..."""
         return dict(self.ask("counts")["counts"])
 
 
 @contextmanager
-def proxies(folder: Path) -> Iterator[Callable[[EmbeddedServer], Proxy]]:
+def proxies(folder: Path) -> Iterator[Callable[..., Proxy]]:
     """Make proxies, and end them all."""
     made: list[Proxy] = []
 
-    def make(server: EmbeddedServer) -> Proxy:
+    def make(server: EmbeddedServer, *certificate: str) -> Proxy:
         log = folder / f"proxy-{len(made)}.stderr"
-        out = Proxy(f"proxy-{len(made)}", "proxy.py", str(server.port), log=log)
+        out = Proxy(f"proxy-{len(made)}", "proxy.py", str(server.port), *certificate, log=log)
+        out.tls = bool(certificate)
         made.append(out)
         out.wait_ready()
         return out

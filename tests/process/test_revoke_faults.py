@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +15,8 @@ from golive_redis.fleet import Receipts
 from golive_redis.operator import Operator
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
+
+from .refusals import misconf, noreplicas, readonly
 
 MS = clock.NS_PER_MS
 
@@ -52,45 +53,6 @@ def test_out_of_memory_holds_nothing_up(
     live.raw.config_set("maxmemory", 0)
     assert live.revoke().outcome.result == "COMPLETE"
     assert live.records("revocation") == [stone]
-
-
-@contextmanager
-def misconf(server: EmbeddedServer) -> Iterator[None]:
-    """Snapshots fail, for root too: a folder stands where the file should go."""
-    blocker = server.dir / "dump.rdb"
-    blocker.mkdir()
-    with server.client() as client:
-        client.config_set("save", "3600 1")
-        client.bgsave()
-        deadline = time.monotonic() + 10
-        while client.info("persistence")["rdb_last_bgsave_status"] != "err":
-            assert time.monotonic() < deadline, "the snapshot does not fail"
-            time.sleep(0.01)
-        try:
-            yield
-        finally:
-            client.config_set("save", "")
-            blocker.rmdir()
-
-
-@contextmanager
-def noreplicas(server: EmbeddedServer) -> Iterator[None]:
-    with server.client() as client:
-        client.config_set("min-replicas-to-write", 1)
-        try:
-            yield
-        finally:
-            client.config_set("min-replicas-to-write", 0)
-
-
-@contextmanager
-def readonly(server: EmbeddedServer) -> Iterator[None]:
-    with server.client() as client:
-        client.execute_command("REPLICAOF", "127.0.0.1", "1")  # nobody listens there
-        try:
-            yield
-        finally:
-            client.execute_command("REPLICAOF", "NO", "ONE")
 
 
 def test_a_store_that_refuses_every_write_still_passes_the_stop_on(
@@ -321,15 +283,16 @@ def test_what_is_read_before_the_stop_has_one_bound() -> None:
 def test_nothing_in_the_store_makes_revoke_raise(
     fleet: Callable[..., Any], one_server: EmbeddedServer
 ) -> None:
-    """Whatever was written there: a number that int() refuses, every other key of a wrong type."""
+    """Row 65 too. A number that int() refuses, and every other key of a wrong type."""
     live = fleet(one_server)
     live.go_live("pod-1")
     live.raw.set("golive:epoch", "9" * 5_000)
     for key in ("beat", "last", "head", "fleet", "heartbeats"):
         live.raw.delete(f"golive:{key}")
         live.raw.rpush(f"golive:{key}", "what?")
-    report = live.revoke(wait_ms=300)
+    report = live.revoke()  # by time it would be over, for those whom this host remembers
     assert report.outcome.result == "NOT CONFIRMED", "the rosters cannot be read"
+    assert report.outcome.heartbeats[0].answered
     assert report.in_redis_ms is not None and live.raw.exists("golive:active") == 0
     assert live.raw.hexists("golive:revoked", "record")
     assert live.workers["pod-1"].check()["reason"] == "revoked"

@@ -121,7 +121,7 @@ def test_a_venv_whose_python_is_gone_is_made_again(make, tmp_path):
 def test_make_alone_changes_nothing_and_lists_its_targets(make, tmp_path):
     done = make()
     assert done.returncode == 0
-    for target in ("demo", "test", "lint", "types", "bench", "clean"):
+    for target in ("demo", "test", "lint", "types", "bench", "faults", "clean"):
         assert f"make {target} " in done.stdout
     assert not (tmp_path / ".venv").exists()
 

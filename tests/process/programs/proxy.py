@@ -1,9 +1,10 @@
 """A TCP proxy in front of a server, as a process of its own, with a fault to switch on.
 
-    python proxy.py SERVER_PORT
+    python proxy.py SERVER_PORT [CERTIFICATE KEY]
 
-Commands are JSON lines on stdin, each answered on stdout. `set` takes a mode and `delay_ms`, which
-holds every reply up:
+With a certificate it speaks TLS to its clients; `certify` shows new ones another. Commands are JSON
+lines on stdin, each answered on stdout. `set` takes a mode and `delay_ms`, which holds every reply
+up:
 
 - `pass`       everything goes through, also what was held back before
 - `blackhole`  nothing goes through in either direction; connections stay open, new ones too
@@ -12,6 +13,7 @@ holds every reply up:
 - `no-push`    whoever subscribes or switches tracking on is cut; reads and writes work
 - `cut`        every connection is closed, new ones at once
 - `dribble`    replies come in three pieces with `delay_ms` before each
+- `lossy`      each tenth reply is held up by `delay_ms`, as by a lost packet that is sent again
 - `hold-beat`  the next beat is held back with its connection until another mode is set
 
 `shift` delivers one reply twice to whoever attends: all later replies are then off by one. `lead`
@@ -23,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 import threading
 from collections import Counter
@@ -80,7 +83,7 @@ class Connection:
             third = len(data) // 3 + 1
             pieces = [data[i : i + third] for i in range(0, len(data), third)]
             for piece in pieces if proxy.mode == "dribble" else [data]:
-                await asyncio.sleep(proxy.delay_s)
+                await asyncio.sleep(proxy.delay_of_reply())
                 self.down.write(piece)
                 await self.down.drain()
             if proxy.shift and self.attends:
@@ -91,13 +94,25 @@ class Connection:
 
 
 class Proxy:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *certificate: str) -> None:
         self.port = port
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self.tls:
+            self.tls.load_cert_chain(*certificate)
         self.mode = "pass"
         self.delay_s = 0.0
         self.shift = False
         self.counts: Counter[str] = Counter()
         self.open: set[Connection] = set()
+
+    def delay_of_reply(self) -> float:
+        if self.mode != "lossy":
+            return self.delay_s
+        self.counts["replies"] += 1
+        if self.counts["replies"] % 10:
+            return 0.0
+        self.counts["lost"] += 1
+        return self.delay_s
 
     async def serve(self, reader: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
         """Join one client with the server until either end closes."""
@@ -134,6 +149,10 @@ class Proxy:
             if mode == "cut":
                 connection.close()
 
+    def do_certify(self, cert: str, key: str) -> None:
+        assert self.tls is not None
+        self.tls.load_cert_chain(cert, key)
+
     def do_shift(self) -> None:
         self.shift = True
 
@@ -163,8 +182,8 @@ def tell(**line: Any) -> None:
 
 
 async def main() -> None:
-    proxy = Proxy(int(sys.argv[1]))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy = Proxy(int(sys.argv[1]), *sys.argv[2:])
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=proxy.tls)
     tell(event="ready", port=server.sockets[0].getsockname()[1])
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 

@@ -4,9 +4,10 @@
 
 OPTIONS is a JSON object: `labels` of the guard and `order_labels`; `rate_hz` of orders; `hold_ms`
 keeps one order in flight at a time for that long; `left` makes an `on_stop` hook that says how many
-orders it could not withdraw, `hook` says how it fails instead: "raise" or "hang". Commands come as
-JSON lines on stdin and are answered on stdout, between the lines that tell each change from
-permitted to denied. All instants are CLOCK_BOOTTIME in ns.
+orders it could not withdraw, `hook` says how it fails instead: "raise" or "hang"; `venue` is the port
+of a paper venue that the orders go to. Commands come as JSON lines on stdin and are answered on
+stdout, between the lines that tell each change from permitted to denied. All instants are
+CLOCK_BOOTTIME in ns.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import signal
 import sys
 import threading
 import time
+from bisect import bisect_left
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ import msgspec
 
 from golive_redis import Denial, Guard, Permit, attending, clock
 from golive_redis.clock import now_ns
+from golive_redis.demo.venue_client import VenueClient, VenueError
 
 
 class Worker:
@@ -39,6 +43,9 @@ class Worker:
         self.stops: list[int] = []
         self.last_permit_ns = 0
         self.permits = 0
+        self.tries_ns: list[int] = []
+        self.name = name
+        self.venue = VenueClient(options["venue"]) if "venue" in options else None
         self.ended = threading.Event()
 
     def on_stop(self) -> int:
@@ -56,8 +63,11 @@ class Worker:
         before: tuple[bool, str] | None = None
         while not self.ended.is_set():
             at_ns = now_ns()  # before the decision: a permit's instant is never told too late
+            self.tries_ns.append(at_ns)
             with self.guard.order(what="BUY BTC", **self.order_labels) as answer:
                 allowed = isinstance(answer, Permit)
+                if isinstance(answer, Permit) and self.venue and answer.valid():
+                    self.send(self.venue, answer)
             if isinstance(answer, Permit):
                 self.last_permit_ns = at_ns
                 self.permits += 1
@@ -72,6 +82,12 @@ class Worker:
                     last_permit_ns=self.last_permit_ns,
                 )
             time.sleep(pause_s)
+
+    def send(self, venue: VenueClient, permit: Permit) -> None:
+        """Send one order; without an answer the venue's journal tells whether it counts."""
+        order = {"worker": self.name, "symbol": "BTC", "side": "BUY", "qty": "1", "price": "1"}
+        with suppress(VenueError):
+            venue.place(**order, fence=permit.fence, until_ms=permit.until_ms)
 
     def hold(self, ms: float) -> bool:
         """Keep one order in flight for that long; False when it was denied."""
@@ -136,6 +152,10 @@ class Worker:
             "stops": self.stops,
             "pid": os.getpid(),
         }
+
+    def do_tries(self, since_ns: int) -> dict[str, Any]:
+        """Say how often it wanted to trade since then, permitted or not."""
+        return {"tries": len(self.tries_ns) - bisect_left(self.tries_ns, since_ns)}
 
     def do_hold(self, ms: float) -> dict[str, Any]:
         threading.Thread(target=self.hold, args=(ms,), daemon=True).start()

@@ -1,0 +1,101 @@
+"""Fixtures of the fault matrix: `stage` puts a fleet on a server, and judges what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golive_redis.demo.cast import Cast
+from golive_redis.demo.plan import Plan
+from golive_redis.embedded import EmbeddedServer
+
+from ..process.processes import Proxy, proxies
+from .record import Record, rows_of
+from .scene import PATIENCE_MS, RATE_HZ, Scene
+
+Stage = Callable[..., AbstractContextManager[Scene]]
+
+
+@pytest.fixture(scope="session")
+def market() -> Iterator[Cast]:
+    """The witness venue of the demo, and its control: a trader that asks nobody."""
+    with Cast(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as cast:
+        cast.start_server()  # the control's configuration wants one; nobody uses it
+        cast.start_venue()
+        cast.start_workers()
+        yield cast
+
+
+@pytest.fixture
+def wait_for(wait_for: Callable[..., None]) -> Callable[..., None]:
+    """`wait_for` with the patience that all of the matrix has."""
+    return partial(wait_for, within_ms=int(PATIENCE_MS))
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """Puts a faulty network in front of a server."""
+    with proxies(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+def stage(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    server_kind: str,
+    make_server: Callable[..., EmbeddedServer],
+    proxy: Callable[..., Proxy],
+    market: Cast,
+) -> Stage:
+    """Puts a live fleet on a server of its own; leaving it is the verdict.
+
+    `stage(server, workers=..., heartbeats=..., behind=..., before=..., **settings)`: `behind` names
+    workers whose network is a proxy, `before` comes before the activation, `settings` go into the
+    configuration.
+    """
+    assert request.function.__doc__, "a row says its number"
+    record = Record(
+        rows=rows_of(request.function.__doc__),
+        case=request.node.originalname.removeprefix("test_").replace("_", "-"),
+        server=server_kind,
+    )
+    if hasattr(request.node, "callspec"):
+        rest = [str(v) for k, v in request.node.callspec.params.items() if k != "server_kind"]
+        record.case = "-".join([record.case, *rest])
+
+    @contextmanager
+    def enter(
+        server: EmbeddedServer | None = None,
+        *,
+        workers: Sequence[str] = ("pod-1", "pod-2"),
+        heartbeats: Sequence[str] = ("hb-1",),
+        behind: Sequence[str] = (),
+        workers_config: dict[str, Any] | None = None,
+        before: Callable[[Scene], object] = lambda _: None,
+        **settings: Any,
+    ) -> Iterator[Scene]:
+        server = server or make_server()
+        networks = {name: proxy(server) for name in behind}
+        live = Scene(server, tmp_path / "fleet", market, networks, record, **settings)
+        try:
+            before(live)
+            more = {"config": workers_config} if workers_config else {}
+            live.go_live(*workers, heartbeats=heartbeats, **more)
+            live.trade()
+            yield live
+            live.judge()
+        except BaseException as error:
+            record.faults.append(str(error).partition("\n")[0] or repr(error))
+            raise
+        finally:
+            live.close()
+            record.keep()
+        assert not record.faults, "\n".join(record.faults)
+
+    return enter
