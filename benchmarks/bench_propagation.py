@@ -55,7 +55,7 @@ class Ear:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        with contextlib.suppress(redis.ConnectionError):  # until the server of this layout ends
+        with contextlib.suppress(redis.RedisError, ValueError):  # until this layout ends
             for message in self._pubsub.listen():
                 if message["type"] == "message":
                     self._heard.append((time.monotonic_ns(), message["data"]))

@@ -191,8 +191,8 @@ class Switch:
             control.restrict(operator, control.RestrictionKind.HALT, reason="bench", labels=labels)
 
     def revoke(self) -> Report:
-        """Turn trading off, with receipts."""
-        return Revoke(self.config, reason="bench").run()
+        """Turn trading off, and wait until everybody has said so: the next round must be allowed."""
+        return Revoke(self.config, reason="bench", wait_ms=60_000).run()
 
 
 @contextmanager

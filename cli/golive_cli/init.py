@@ -104,6 +104,7 @@ def config_text(environment: str, url: str, operator: str, worker: str) -> str:
     return render(
         "go_live.yaml",
         environment=scalar(environment),
+        namespace=scalar("{golive}" if url.startswith("redis+cluster://") else "golive"),
         url=scalar(url),
         operator=scalar(f"keys/{operator}.pem"),
         worker=scalar(f"keys/{worker}.pem"),

@@ -12,6 +12,7 @@ from golive_redis import config as configuration
 from golive_redis.core.keyset import Role
 from golive_redis.embedded import EmbeddedServer
 from golive_redis.guard import Guard
+from golive_redis.store.connect import Address
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,13 @@ def test_names_environment_and_url_are_the_ones_given(golive):
     assert setup.signer("operator", keyset).principal == "no"
     assert setup.signer("heartbeat", keyset, name="1e3").principal == "1e3"
     assert setup.signer("worker", keyset).principal == "null"
+
+
+def test_in_a_cluster_the_keys_of_the_switch_stay_together(golive):
+    assert golive("init", "--redis-url", "redis+cluster://a:6379,b:6379").returncode == 0
+    setup = configuration.load(golive.folder / "config" / "go_live.yaml", environ={})
+    assert setup.policy.namespace == "{golive}"
+    assert Address.of(setup).namespace == "{golive}"
 
 
 def test_a_passphrase_from_the_environment_locks_the_keys(golive):

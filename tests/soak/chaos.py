@@ -21,6 +21,7 @@ from .judge import Ban
 
 MS = 1_000_000
 EVERY_S = (1.0, 3.0)
+PATIENCE_MS = 60_000  # fifty workers may leave a proxy little of a small machine
 REJOIN_S = 5.0  # after the kill of a primary; Sentinel promotes within three
 
 
@@ -126,7 +127,7 @@ class Chaos:
                 if primary is not self._led_to:
                     self._led_to = primary
                     for network, _ in self._networks:
-                        network.lead_to(primary)
+                        network.begin("lead", port=port)
                 return
 
     # -- workers and heartbeats --------------------------------------------------------------------
@@ -196,16 +197,20 @@ class Chaos:
         if not free:
             return False
         network, behind = self._random.choice(free)
-        network.set(self._random.choice(("blackhole", "cut")))
+        self._set(network, self._random.choice(("blackhole", "cut")))
         cut_ns = time.monotonic_ns()
 
         def mend() -> None:
             bound_ns = cut_ns + self._timing.lease_ms * MS
             self.bans.append(Ban("cut off", bound_ns, time.monotonic_ns(), behind))
-            network.set("pass")
+            self._set(network, "pass")
 
         self._after(self._random.uniform(1, 8), mend, network)
         return True
+
+    @staticmethod
+    def _set(network: Proxy, mode: str) -> None:
+        network.ask("set", within_ms=PATIENCE_MS, mode=mode, delay_ms=0)
 
     # -- the servers -------------------------------------------------------------------------------
 

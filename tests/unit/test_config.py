@@ -13,6 +13,7 @@ from golive_redis.config import MAX_FILE_BYTES, load
 from golive_redis.core.keyset import key_id, raw_of
 from golive_redis.core.policy import TIMINGS
 from golive_redis.errors import ConfigError
+from golive_redis.store.connect import Address
 from golive_redis.testing import Party
 
 PARTY = Party()
@@ -202,6 +203,23 @@ def test_a_password_variable_that_is_not_set_is_an_error_and_not_an_empty_passwo
     assert load(path, environ={"GOLIVE_PW": "x"}).password == "x"
     with pytest.raises(ConfigError, match="GOLIVE_PW, which is not set"):
         _ = load(path, environ={}).password
+
+
+def test_the_sentinels_have_a_password_variable_of_their_own(path: Path) -> None:
+    sentinel = "  sentinel: {username: scout, password_env: WATCH, tls: true}\n  url:"
+    path.write_text(GOOD.replace("  url:", sentinel))
+    address = Address.of(load(path, environ={"WATCH": "x"}))
+    assert (address.password, address.sentinel_password) == (None, "x")
+    assert (address.sentinel_username, address.sentinel_tls) == ("scout", True)
+    with pytest.raises(ConfigError, match=r"store\.sentinel\.password_env names WATCH"):
+        Address.of(load(path, environ={}))
+
+
+def test_a_cluster_without_braces_in_the_namespace_is_refused(path: Path) -> None:
+    cluster = {"GOLIVE_REDIS_URL": "redis+cluster://a:6379,b:6379"}
+    with pytest.raises(ConfigError, match="would spread the keys of 'golive'") as caught:
+        Address.of(load(path, environ=cluster))
+    assert 'namespace: "{golive}"' in caught.value.hint
 
 
 def test_a_role_without_a_key_is_refused_with_where_to_name_one(path: Path) -> None:
