@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,8 @@ def rows(
         for rank in (50, 99):
             low, high = (lab.percentile(side, rank) for side in sides)
             row = f"{what}, {count}, to {name}, p{rank}"
-            out.append(lab.Row(row, "ms", low, high, high / low, limit, lab.spread(sides[0])))
+            noise, load = lab.spread(sides[0]), os.getloadavg()[0]
+            out.append(lab.Row(row, "ms", low, high, high / low, limit, noise, load=load))
     return out
 
 
