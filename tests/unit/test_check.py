@@ -25,6 +25,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "command": {"argv": ["true"]},
     "python": {"name": "risk"},
     "fleet": {"value": "workers"},
+    "ledger": {"value": "active_days"},
 }
 
 
