@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import selectors
 import signal
@@ -22,6 +23,7 @@ from golive_redis.core.check import CommandSource
 MAX_COMPLAINT_BYTES = 4096
 # The operator's private key: no program that a check starts needs it.
 _WITHHELD = ("GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ def run(
         stdin.write(given)
         stdin.seek(0)
         process = _start(argv, where.folder, where.environ, stdin)
+    _running.add(process)
     try:
         out, complaint = _printed(process, until_ms)
         code = process.wait(max(0.0, until_ms - clock.now_ms()) / 1000)
@@ -79,6 +82,7 @@ def run(
         raise UnansweredError(f"{argv[0]} did not end in time and was killed") from error
     finally:
         _end(process)
+        _running.discard(process)
     if code < 0:
         raise UnansweredError(f"{argv[0]} was killed by {signal.Signals(-code).name}")
     return Ended(code, out, " ".join(complaint.decode(errors="replace").split()))
@@ -125,12 +129,23 @@ def _printed(process: subprocess.Popen[bytes], until_ms: float) -> tuple[bytes, 
     return printed[process.stdout], printed[process.stderr]
 
 
+@atexit.register
+def _end_all() -> None:
+    # Whoever asked has gone, perhaps by Ctrl-C: the thread that would kill at the deadline ends, too.
+    for process in list(_running):
+        _kill(process)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # Also when it ended by itself: what it left behind in its group ends with it. macOS refuses to
-    # signal a group of which only the unreaped leader is left.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill(process)
     process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # Also when it ended by itself: what it left behind in its group ends with it. macOS refuses to
+    # signal a group of which only the unreaped leader is left.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -156,6 +157,39 @@ def test_what_an_ended_command_leaves_behind_is_ended(asking: Asking) -> None:
     script = "sleep 600 >/dev/null 2>&1 & echo $!"
     pid = asking.value(command=sh(script, stdout=True), equals=0)
     assert gone(int(str(pid)))
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from golive_redis.checks.ask import Surroundings, finding
+from golive_redis.core.check import CommandSource, Question
+from golive_redis.store.connect import Address
+
+def interrupt():
+    while not os.path.exists("child"):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+script = "sleep 600 & echo $! > child.tmp; mv child.tmp child; wait"
+source = CommandSource(argv=["sh", "-c", script])
+where = Surroundings(Path("."), dict(os.environ), Address("redis://127.0.0.1:1"))
+finding("x", [Question(command=source, equals=0, deadline="60s")], where)
+"""
+
+
+def test_an_operator_who_presses_ctrl_c_leaves_no_command_behind(asking: Asking) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", INTERRUPTED],
+        cwd=asking.folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert gone(int((asking.folder / "child").read_text()))
 
 
 # -- python ----------------------------------------------------------------------------------------

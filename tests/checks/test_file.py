@@ -190,3 +190,26 @@ def test_a_file_that_is_rewritten_in_place_while_it_is_read_is_never_judged_half
         over.set()
         writer.join()
     assert min(seen.values()) >= 20, seen
+
+
+def test_a_csv_that_grows_while_it_is_read_is_unknown(asking: Asking) -> None:
+    """Whole lines are added, so nothing in it looks half written; yet its last row is not the last."""
+    path: Path = asking.folder / "trades.csv"
+    path.write_text("day,symbol,pnl\n" + "2026-11-21,ETH,-3\n" * 200_000)
+    over = threading.Event()
+
+    def grow() -> None:
+        with path.open("a") as file:
+            while not over.wait(0.005):
+                file.write("2026-11-22,BTC,1\n")
+                file.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with pytest.raises(UnansweredError, match="changed while it was read"):
+            asking.value(file={"path": "trades.csv", "value": "/-1/pnl"}, equals=1, deadline="60s")
+    finally:
+        over.set()
+        writer.join()
+    assert asking.value(file={"path": "trades.csv", "value": "/-1/pnl"}, equals=1) == "1"

@@ -15,7 +15,7 @@ import pytest
 from golive_redis.checks import ask, runner
 from golive_redis.checks.attempt import MAX_HANGING
 from golive_redis.checks.runner import Check, run
-from golive_redis.core.check import SOURCES, FleetSource, FleetValue
+from golive_redis.core.check import SOURCES
 from golive_redis.core.finding import Finding, Outcome, Report
 
 Asking = Any
@@ -86,10 +86,11 @@ def test_control_characters_do_not_reach_a_terminal(asking: Asking) -> None:
 
 
 def test_what_is_asked_of_nobody_is_unknown(asking: Asking) -> None:
-    source = FleetSource(value=FleetValue.WORKERS)
-    found = asking.finding({"fleet": msgspec.to_builtins(source), "at_least": 1})
-    assert found.outcome is Outcome.UNKNOWN
-    assert set(SOURCES) - ask._MODULES == {"fleet"}
+    for source in ({"fleet": {"value": "workers"}}, {"ledger": {"value": "quiet_days"}}):
+        found = asking.finding({**source, "at_least": 0})
+        assert found.outcome is Outcome.UNKNOWN
+        assert found.explain.startswith("nobody ")
+    assert set(SOURCES) > ask._MODULES
 
 
 SLOW_IMPORT = """

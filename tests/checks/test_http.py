@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
@@ -267,6 +268,21 @@ def test_a_server_that_the_named_authority_vouches_for_is_asked(
     assert asking.value(http={"url": url, "ca": ca, "json": ""}, equals="OK") == "OK"
     (asking.folder / "own.pem").write_bytes(Path(ca).read_bytes())
     assert asking.value(http={"url": url, "ca": "own.pem"}, equals=200) == 200
+
+
+def test_an_authority_that_is_replaced_on_disk_counts_from_then_on(
+    asking: Asking, secure_site: Callable[..., tuple[Site, str]]
+) -> None:
+    """A heartbeat runs for months, and certificates do not."""
+    old, new = secure_site()[1], secure_site(days=31)
+    url = new[0].page("/", "")
+    question = {"http": {"url": url, "ca": "ca.pem"}, "equals": 200}
+    file = asking.folder / "ca.pem"
+    file.write_bytes(Path(old).read_bytes())
+    assert asking.finding(question).outcome is Outcome.UNKNOWN
+    file.write_bytes(Path(new[1]).read_bytes())
+    os.utime(file, (1, 1))  # as of another moment, however quick this was
+    assert asking.finding(question).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("wrong", ["unknown authority", "another host", "expired", "no file"])
