@@ -21,6 +21,7 @@ from golive_redis.activation import Activation
 from golive_redis.core.barrier import Outcome
 from golive_redis.core.directive import GrantKind, RestrictionKind, Revocation
 from golive_redis.core.envelope import Signer, decode
+from golive_redis.core.evidence import Evidence
 from golive_redis.core.finding import Finding
 from golive_redis.core.finding import Outcome as Passed
 from golive_redis.core.policy import Policy
@@ -96,6 +97,9 @@ class SimConfig:
 
     def trust(self) -> Trust:
         return self._person.world.cast.trust
+
+    def evidence(self) -> Evidence:
+        return Evidence()
 
     def signer(self, role: str, keyset: Any) -> Signer:
         return self._person.world.cast.signers[self._person.name]

@@ -191,6 +191,7 @@ class Pair:
             seen = {(pod.name, pod.instance, pod.alive) for pod in read()}
             self.same(role, seen, {(p.name, p.instance, p.alive) for p in model.pods(role, 0.0)})
         self.same("ledger", real.newest_entries(10_000), model.data.ledger[::-1])
+        self.same("entries", [item.envelope for item in real.entries(10_000)], model.data.ledger)
 
 
 def without_life(step: Step) -> Step:

@@ -9,6 +9,7 @@ import fibers
 from model import Server
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.ledger import GENESIS, Entry, extend
 from golive_redis.core.receipt import Receipt
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
 from golive_redis.store.keyspace import Keyspace
@@ -187,6 +188,16 @@ class SimStore:
 
     def newest_entries(self, count: int) -> list[bytes]:
         return self._do(lambda s: s.data.ledger[: -count - 1 : -1])
+
+    def entries(self, limit: int) -> list[Entry]:
+        def execute(server: Server) -> list[Entry]:
+            head, found = GENESIS, []
+            for record in server.data.ledger:
+                head = extend(head, record)
+                found.append(Entry(record, head))
+            return found[-limit:]
+
+        return self._do(execute)
 
     def drop_tombstone(self) -> None:
         def execute(server: Server) -> None:
