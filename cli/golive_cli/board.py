@@ -23,10 +23,12 @@ class Board:
 
     Args:
         out: Where to.
+        title: Of the last line, which counts them.
     """
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, title: str = "PREFLIGHT RESULTS") -> None:
         self._out = out
+        self._title = title
         self._rows: list[list[Piece]] = []
         self._live: Live | None = None
         self._drawn = False
@@ -46,7 +48,7 @@ class Board:
                 self._out.line(*_line(item))
         passed = sum(item.outcome == "pass" for item in findings)
         if findings:
-            self._out.line(f"PREFLIGHT RESULTS: {passed} passed, {len(findings) - passed} failed")
+            self._out.line(f"{self._title}: {passed} passed, {len(findings) - passed} failed")
         return passed == len(findings)
 
     def __enter__(self) -> Board:

@@ -80,17 +80,22 @@ def promote(
         raise UsageError("--reason is missing", hint='golive promote --reason "..."')
     out = Output(as_json=as_json)
     grant = None
-    with Operator(configuration.load(config)) as operator, Board(out) as board:
-        if plan:
-            found = promotion.plan(operator, told=board.told)
-        else:
-            found, grant = promotion.promote(
-                operator,
-                reason=reason,
-                ticket=ticket,
-                keys=[str(path) for path in keys or ()],
-                told=board.told,
-            )
+    with Operator(configuration.load(config)) as operator, Board(out, "CRITERIA") as board:
+        try:
+            if plan:
+                found = promotion.plan(operator, told=board.told)
+            else:
+                found, grant = promotion.promote(
+                    operator,
+                    reason=reason,
+                    ticket=ticket,
+                    keys=[str(path) for path in keys or ()],
+                    told=board.told,
+                )
+        except promotion.CriteriaFailedError as error:
+            board.verdict(error.findings)
+            raise
+        board.verdict(found.findings)
     _show(out, found, grant)
     return Exit.DONE if found.passed else Exit.REFUSED
 
@@ -107,8 +112,6 @@ def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
             sorted(grant.signers) if grant is not None else [],
         )
     )
-    passed = sum(item.outcome == "pass" for item in found.findings)
-    out.line(f"CRITERIA FOR {found.after}: {passed} passed, {len(found.findings) - passed} failed")
     if grant is not None:
         record = grant.record
         out.line(

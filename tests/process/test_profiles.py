@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from golive_cli.exits import Exit
+from golive_cli.main import main
 from golive_redis import config as configuration
 from golive_redis import control, promotion
 from golive_redis.core.directive import Grant, GrantKind, Mode, Profile, RestrictionKind
@@ -225,3 +227,32 @@ def test_the_worker_judges_an_order_by_what_is_in_force(live: Any) -> None:
     assert answer["fits_1"] is True
     assert answer["fits_26"] is False
     assert answer["mode"] == Mode.LIVE
+
+
+def test_the_commands_say_what_they_did(live: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def golive(*words: str) -> tuple[int, str]:
+        code = main([*words, "--config", str(live.path)])
+        return code, "".join(capsys.readouterr())
+
+    code, said = golive("promote", "--plan")
+    assert (code, "CRITERIA: 2 passed, 0 failed" in said) == (Exit.DONE, True)
+    assert "would go from micro to small" in said
+    days(live, 4)
+    code, said = golive("promote", "--plan")
+    assert (code, "CRITERIA: 1 passed, 1 failed" in said, "FAIL" in said) == (
+        Exit.REFUSED,
+        True,
+        True,
+    )
+    code, said = golive("promote", "--reason", "test", "--key", bob(live))
+    assert (code, "error: not promoted to small: small-2: 4" in said) == (Exit.REFUSED, True)
+    days(live, 5)
+    code, said = golive("promote", "--reason", "test", "--key", bob(live))
+    assert code == Exit.DONE
+    assert "PROMOTED to small from micro (term 1, epoch 2), by alice, bob: at most 250 USD" in said
+    code, said = golive("demote", "micro", "--reason", "test")
+    assert code == Exit.DONE
+    assert "DEMOTED to micro all orders (term 1, epoch 3, ledger written); 1 of 1" in said
+    assert "profile micro: at most 25 USD an order, 100 USD a position" in golive("status")[1]
+    assert golive("promote")[0] == Exit.USAGE
+    assert golive("demote", "tiny", "--reason", "test")[0] == Exit.USAGE

@@ -9,7 +9,7 @@ import fibers
 from model import Server
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import Entry
+from golive_redis.core.ledger import GENESIS, Entry, extend
 from golive_redis.core.receipt import Receipt
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
 from golive_redis.store.keyspace import Keyspace
@@ -191,7 +191,14 @@ class SimStore:
         return self._do(lambda s: record in s.data.ledger[-look_back:])
 
     def entries(self, limit: int) -> list[Entry]:
-        return self._do(lambda s: [Entry(raw, "") for raw in s.data.ledger[-limit:]])
+        def execute(server: Server) -> list[Entry]:
+            head, found = GENESIS, []
+            for record in server.data.ledger:
+                head = extend(head, record)
+                found.append(Entry(record, head))
+            return found[-limit:]
+
+        return self._do(execute)
 
     def drop_tombstone(self) -> None:
         def execute(server: Server) -> None:
