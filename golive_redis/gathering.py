@@ -62,7 +62,7 @@ class Gathering:
         self._receipts = Receipts(trust, clock.now_ms)
         self.roster: Roster | None = None
         self._workers_on = 0
-        self._here = Here()
+        self._here, self._here_on = Here(), 0
         self._left: frozenset[str] = frozenset()
 
     def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
@@ -108,12 +108,19 @@ class Gathering:
             timing=self._timing,
             attested_dead=self._dead,
             keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
-            here=self._here,
+            here=self._evidence(),
         )
         if self.roster is None:
             # Our list may lack a heartbeat that joined later: without the roster nobody knows.
             return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
         return outcome
+
+    def _evidence(self) -> Here:
+        """Return what the server has shown to which we are connected now."""
+        if self._here_on != self._wires.number:
+            return Here(since=self._here.since)
+        stopped = self._here.stopped and self._shown()
+        return msgspec.structs.replace(self._here, stopped=stopped)
 
     def _then(self) -> Roster:
         """Return who was there at the activation that this stop ends, until it is confirmed.
@@ -177,7 +184,7 @@ class Gathering:
             return
         origin = server.run_id if server.run_id == self._ending.origin else ""
         stopped = self._shown() and self._workers_on == number
-        self._here = Here(origin, stopped, self._here.since)
+        self._here, self._here_on = Here(origin, stopped, self._here.since), number
 
     def _repeat(self, send: Callable[[], None]) -> None:
         """Publish again and make sure that a primary shows the tombstone."""

@@ -60,12 +60,6 @@ def test_each_specification_has_a_witness_that_it_does_something(configurations)
     assert {item.name for item in configurations if item.kind == "specification"} == seen
 
 
-def test_what_is_not_built_yet_is_in_the_readme(configurations):
-    section = README.split("## Not built yet")[1].split("## ")[0]
-    rows = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    assert sorted(rows) == sorted(item.drops[0] for item in configurations if item.open)
-
-
 def test_the_tests_that_the_readme_names_exist():
     root = MODEL.parents[1] / "tests"
     files = {path.name: path.read_text() for path in root.rglob("test_*.py")}

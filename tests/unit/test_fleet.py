@@ -1,0 +1,69 @@
+"""A heartbeat that has said goodbye is not waited for, until it comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from golive_redis.core.envelope import seal
+from golive_redis.core.ledger import Note
+from golive_redis.fleet import farewells
+from golive_redis.testing import START_MS, Party
+
+PARTY = Party()
+NAMES = frozenset({"hb-1", "hb-2"})
+
+
+def note(topic: str, by: str = "hb-1", at_ms: int = START_MS) -> bytes:
+    record = Note(
+        namespace="golive",
+        environment="test",
+        keyset_version=1,
+        issued_at_ms=at_ms,
+        by=by,
+        topic=topic,
+        text="",
+        facts={},
+    )
+    return seal(record, PARTY.signers[by])
+
+
+class Ledger:
+    """The newest entries of a store's ledger, newest first."""
+
+    def __init__(self, *entries: bytes) -> None:
+        self._entries = entries[::-1]
+
+    def newest_entries(self, count: int) -> list[bytes]:
+        return list(self._entries[:count])
+
+
+@pytest.mark.parametrize(
+    ("entries", "left"),
+    [
+        ((), set()),
+        ((note("goodbye"),), {"hb-1"}),
+        ((note("goodbye"), note("joined")), set()),
+        ((note("joined"), note("goodbye")), {"hb-1"}),
+        ((note("goodbye"), note("joined", "hb-2")), {"hb-1"}),
+        ((note("goodbye"), note("out-of-band")), {"hb-1"}),
+        ((note("goodbye", at_ms=START_MS - 1),), set()),
+        ((note("goodbye", "pod-1"), b"junk"), set()),
+    ],
+    ids=[
+        "silent",
+        "left",
+        "back again",
+        "left after all",
+        "another is back",
+        "other words",
+        "before the term",
+        "no heartbeat",
+    ],
+)
+def test_the_last_word_of_a_heartbeat_says_whether_it_has_left(
+    entries: tuple[bytes, ...], left: set[str]
+) -> None:
+    store: Any = Ledger(*entries)
+    assert farewells(store, PARTY.trust, NAMES, START_MS) == left
