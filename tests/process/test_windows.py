@@ -49,8 +49,10 @@ def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_b
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only the heartbeat knows of windows here: the grant was signed for hours to come."""
-    # A minute of this zone ends in ten seconds; those of every other one may take a minute.
-    closes_s = int(time.time()) + 10
+    live = fleet(own_server)
+    live.start_workers("pod-1", "pod-2")
+    # A minute of this zone ends in 15 s; those of every other one may take a minute.
+    closes_s = int(time.time()) + 15
     offset_s = -closes_s % 60
     zone_file(tmp_path / "zones", offset_s)
     monkeypatch.setenv("PYTHONTZPATH", str(tmp_path / "zones"))
@@ -60,20 +62,18 @@ def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_b
         "from": f"{wall - timedelta(hours=1):%H:%M}",
         "to": f"{wall:%H:%M}",
     }
-    live = fleet(own_server)
     live.start_heartbeat(config={"windows": {"short": window}})
-    live.start_workers("pod-1", "pod-2")
     grant = live.activate().grant
     live.wait_all_armed()
     armed_ns = clock.now_ns()
     assert time.time() < closes_s, "this machine is too slow for the test"
     heartbeat = live.heartbeats["hb-1"]
-    said = heartbeat.wait_said("every trading window is closed", within_ms=15_000)
+    said = heartbeat.wait_said("every trading window is closed", within_ms=30_000)
     assert time.time() >= closes_s
     closed_ns = clock.now_ns() - int((time.time() - closes_s) * 1e9)
     for worker in live.workers.values():
         worker.closed_within(live.timers.beat_ms, Span(armed_ns, closed_ns))
-    assert said["at_ns"] - closed_ns < (live.timers.beat_every_ms + 2_000) * clock.NS_PER_MS
+    assert said["at_ns"] - closed_ns < (live.timers.beat_every_ms + 5_000) * clock.NS_PER_MS
     assert grant.record.not_after_ms > closes_s * 1000 + 3_600_000
     notes = [note for note in live.notes() if note.topic == "window"]
     assert [(note.by, note.text) for note in notes] == [("hb-1", said["text"])]

@@ -71,6 +71,7 @@ def test_each_source_is_known_by_its_name() -> None:
         ({"command": {"argv": ["x"], "stdout": True, "json": ""}}, "stdout or json"),
         ({"python": {"name": "x", "arguments": {"a": [1]}}}, "Expected `"),
         ({"fleet": {"value": "mood"}}, "Invalid enum value"),
+        ({"ledger": {"value": "active_days", "profile": "tiny"}}, "Invalid enum value"),
     ],
     ids=str,
 )
