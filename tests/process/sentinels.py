@@ -116,8 +116,9 @@ class SentinelSet:
     def part(self) -> None:
         """Freeze the replica and cut its link: what the primary takes from now on reaches nobody."""
         primary, replica = self.primary, self.replica
-        replica.pause()
         with primary.client() as client:
+            client.ping()  # connected before anybody is frozen: it must not fail in between
+            replica.pause()
             client.execute_command("CLIENT", "KILL", "TYPE", "replica")
 
     def lose_primary(self) -> EmbeddedServer:
