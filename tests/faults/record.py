@@ -41,7 +41,7 @@ class Record(msgspec.Struct, kw_only=True):
     closed_ms: float | None = None
     last_accept_ms: float | None = None
     bound_ms: float = 0.0
-    states: dict[str, str] = {}
+    states: list[str] = []
     faults: list[str] = []
 
     def keep(self) -> None:

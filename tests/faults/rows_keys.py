@@ -49,7 +49,7 @@ def test_lives_too_long(stage: Stage, ttl: str) -> None:
         live.revoke("COMPLETE")
 
 
-def test_audit_of_a_wrong_type(stage: Stage) -> None:
+def test_wrong_type_of_audit(stage: Stage) -> None:
     """Row 17."""
     with stage() as live:
         live.strike(lambda: _spoil(live, "audit"))
@@ -58,7 +58,7 @@ def test_audit_of_a_wrong_type(stage: Stage) -> None:
         assert report.ledger == "spooled" and len(live.spooled()) == 1
 
 
-def test_audit_lost_before_an_activation(stage: Stage) -> None:
+def test_audit_lost_at_activation(stage: Stage) -> None:
     """Row 19."""
     with stage() as live:
         live.revoke("COMPLETE")
@@ -69,7 +69,7 @@ def test_audit_lost_before_an_activation(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("key", ["active", "revoked"])
-def test_state_of_a_wrong_type(stage: Stage, key: str) -> None:
+def test_wrong_type_of_state(stage: Stage, key: str) -> None:
     """Row 18."""
     with stage() as live:
         live.strike(lambda: _spoil(live, key), off_ms=live.timers.lease_ms)
@@ -77,7 +77,7 @@ def test_state_of_a_wrong_type(stage: Stage, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["beat", "epoch", "last", "head"])
-def test_bookkeeping_of_a_wrong_type(stage: Stage, key: str) -> None:
+def test_wrong_type_of_the_rest(stage: Stage, key: str) -> None:
     """Row 18's neighbours: they hold nothing up."""
     with stage() as live:
         live.strike(lambda: _spoil(live, key))
@@ -85,7 +85,7 @@ def test_bookkeeping_of_a_wrong_type(stage: Stage, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["fleet", "heartbeats"])
-def test_roster_of_a_wrong_type(stage: Stage, key: str) -> None:
+def test_wrong_type_of_roster(stage: Stage, key: str) -> None:
     """Row 65. Who must answer cannot be read, so nothing is claimed until it can."""
     with stage() as live:
         live.strike(lambda: _spoil(live, key))

@@ -184,7 +184,7 @@ def test_failover_loses_a_halt(
         live.revoke("COMPLETE")
 
 
-def test_failover_and_a_heartbeat_without_memory(
+def test_failover_and_no_memory(
     stage: Stage, primary_and_replica: Pair, proxy: Callable[..., Proxy]
 ) -> None:
     """Row 62."""

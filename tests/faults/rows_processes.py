@@ -33,9 +33,7 @@ def test_only_a_sick_heartbeat_left(stage: Stage, wait_for: Callable[..., None])
         live.revoke("NOT CONFIRMED", wait_ms=1_000)
 
 
-def test_heartbeat_asleep_for_longer_than_the_key_lives(
-    stage: Stage, wait_for: Callable[..., None]
-) -> None:
+def test_heartbeat_asleep_beyond_ttl(stage: Stage, wait_for: Callable[..., None]) -> None:
     """Row 11."""
     with stage() as live:
         heartbeat = live.heartbeats["hb-1"]
@@ -78,9 +76,13 @@ def test_worker_restarted_during_the_stop(stage: Stage, wait_for: Callable[..., 
         live.strike(live.workers["pod-1"].kill)
         live.heartbeats["hb-1"].pause()  # which would put the tombstone back
         live.raw.delete("golive:revoked")
-        live.raw.restore("golive:active", live.timers.ttl_ms, active)
         again = live.start_worker("pod-1")
-        wait_for(lambda: again.check()["reason"] == "revoked", what="its remembered latch")
+
+        def denied_by_memory() -> bool:
+            live.raw.restore("golive:active", live.timers.ttl_ms, active, replace=True)
+            return bool(again.check()["reason"] == "revoked")
+
+        wait_for(denied_by_memory, what="all is there that could arm it, but for its memory")
 
 
 def test_worker_killed(stage: Stage) -> None:

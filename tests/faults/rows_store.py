@@ -46,7 +46,8 @@ def test_writes_refused(
     with stage(server) as live, ExitStack() as held:
         broken = REFUSALS[refusal](server)
         live.strike(lambda: held.enter_context(broken), off_ms=live.timers.lease_ms)
-        report = live.revoke("COMPLETE")
+        # It waits to the end: until the tombstone stands, somebody has to say it again.
+        report = live.revoke("COMPLETE", wait_ms=12_000)
         assert report.in_redis_ms is None and report.ledger == "spooled"
 
 

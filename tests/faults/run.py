@@ -39,12 +39,12 @@ def table(records: list[Record]) -> Table:
     """Return one line per row and server."""
     out = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("row", "case", "server", "revoke said"):
-        out.add_column(column)
+        out.add_column(column, no_wrap=True)
     for column in ("closed ms", "last order", "bound", "before", "tried", "control", "late"):
         out.add_column(column, justify="right")
-    out.add_column("guards at the end")
+    out.add_column("guards at the end", no_wrap=True)
     for item in records:
-        states = Counter(item.states.values())
+        states = Counter(item.states)
         out.add_row(
             ", ".join(map(str, item.rows)),
             item.case,
@@ -82,7 +82,7 @@ def summary(records: list[Record]) -> str:
     servers = sorted({item.server for item in records})
     played = Counter(item.case for item in records)
     alone = sum(count < len(servers) for count in played.values())
-    text = f"faults: {len(played)} rows x {len(servers)} servers"
+    text = f"faults: {len(played)} rows x {len(servers)} server{'s' * (len(servers) > 1)}"
     if alone:
         text += f" ({alone} of them on one)"
     text += f", {sum(item.late for item in records)} late"
@@ -99,7 +99,7 @@ def main() -> int:
         print("faults: nothing was played")
         return code or 1
     keep(records)
-    Console(width=180).print(table(records))
+    Console(width=220).print(table(records))
     for item in records:
         for fault in item.faults:
             print(f"{item.case} on {item.server}: {fault}")

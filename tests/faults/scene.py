@@ -175,7 +175,7 @@ class Scene(Fleet):
             if worker.alive:
                 health = worker.health()
                 reason = f" ({health['reason']})" if health["reason"] else ""
-                out.states[worker.name] = health["phase"] + reason
+                out.states.append(health["phase"] + reason)
         self._look_for_late_orders(accepts)
         self._measure(accepts)
         self._look_for_claims(accepts)
