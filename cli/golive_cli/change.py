@@ -157,10 +157,12 @@ def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> No
     if rows:
         out.table(["worker", "instance", "applied"], rows)
     words = " ".join(f"{name}={value}" for name, value in labels.items()) or "all orders"
-    what = f"DEMOTED to {record.profile}" if record.profile else str(record.mode).upper()
+    what, whom = str(record.mode).upper(), f" {words}"
+    if record.profile:  # a profile belongs to the whole fleet
+        what, whom = f"DEMOTED to {record.profile}", ""
     out.line(
         Painted(what, "yellow"),
-        f" {words} (term {record.term}, epoch {record.epoch}, ledger {done.ledger}); "
+        f"{whom} (term {record.term}, epoch {record.epoch}, ledger {done.ledger}); "
         f"{len(done.applied)} of {len(workers)} worker(s) answered",
     )
     if done.silent:

@@ -46,7 +46,7 @@ def ask(question: Question, where: Surroundings) -> Fetched:
     if question.fleet is not None:
         if where.fleet is None:
             raise UnansweredError("nobody knows the workers here")
-        return Fetched(where.fleet.value(question.fleet.value))
+        return Fetched(*where.fleet.look(question.fleet.value))
     if question.ledger is not None:
         if where.history is None:
             raise UnansweredError("nobody reads the ledger here")
@@ -120,7 +120,7 @@ def _answer(question: Question, where: Surroundings) -> _Answer:
     secrets = secrets_of(question.source, where.environ)
     judgement, value = _judged(question, fetched, secrets)
     return _Answer(
-        question.kind,
+        _called(question),
         judgement,
         str(question),
         value,
@@ -139,6 +139,9 @@ def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tup
         if hidden != value:  # before it is cut short: half a secret could not be found any more
             explain = judge(question, hidden, now_ms=now_ms).explain
             found = msgspec.structs.replace(found, explain=explain)
+        if question.fleet is not None and fetched.facts:  # a number alone sends nobody anywhere
+            who = "; ".join(f"{fact}: {text}" for fact, text in fetched.facts.items())
+            found = msgspec.structs.replace(found, explain=f"{found.explain} ({who})")
         return found, shown(hidden)
     decides = min if question.prometheus and question.prometheus.series is Several.ANY else max
     judged = {name: judge(question, value, now_ms=now_ms) for name, value in fetched.series.items()}
@@ -149,7 +152,13 @@ def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tup
 
 def _unanswered(question: Question, where: Surroundings, error: BaseException) -> _Answer:
     text = masked(said_by(error), secrets_of(question.source, where.environ))
-    return _Answer(question.kind, Judgement(Outcome.UNKNOWN, text), str(question))
+    return _Answer(_called(question), Judgement(Outcome.UNKNOWN, text), str(question))
+
+
+def _called(question: Question) -> str:
+    """Say what is asked, where the name of the source alone says nothing."""
+    inner = question.fleet or question.ledger
+    return question.kind if inner is None else f"{question.kind} {inner.value}"
 
 
 def _summed(name: str, answers: Sequence[_Answer], took_ms: float) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from golive_redis.core.check import FleetValue
@@ -11,8 +11,10 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Presence, Store
 
 TIMEOUT_MS = 1_000.0
+MAX_NAMED = 10
 
 Counts = dict[str, tuple[int, int]]
+Seen = tuple[int | Decimal, dict[str, str]]
 
 
 class Fleet:
@@ -31,8 +33,8 @@ class Fleet:
         self._first: frozenset[str] | None = None
         self._before: Counts | None = None
 
-    def value(self, wanted: FleetValue) -> int | Decimal:
-        """Return one of the numbers.
+    def look(self, wanted: FleetValue) -> Seen:
+        """Return one of the numbers, and which workers it is about.
 
         Raises:
             StoreError: Redis cannot be asked; the check is unknown.
@@ -40,17 +42,24 @@ class Fleet:
         alive = self._alive()
         match wanted:
             case FleetValue.WORKERS:
-                return len(alive)
+                return len(alive), {}
             case FleetValue.VERSIONS:
-                return len({item.fields.get("version", "") for item in alive})
+                versions = sorted({_version(item) for item in alive})
+                return len(versions), {
+                    version: _names(item for item in alive if _version(item) == version)
+                    for version in versions
+                }
             case FleetValue.POLICIES:
-                return sum(item.fields.get("policy", "") != self._policy for item in alive)
+                others = [item for item in alive if item.fields.get("policy", "") != self._policy]
+                return len(others), {"another policy": _names(others)} if others else {}
             case FleetValue.CHANGED:
                 return self._changed(alive)
             case FleetValue.REJECTED:
-                return self._rejected(alive)
+                return self._rejected(alive), {}
             case FleetValue.UNPERMITTED:
-                return sum(max(0, _count(item, "sent") - _count(item, "permits")) for item in alive)
+                beyond = {item.instance: _beyond(item) for item in alive if _beyond(item)}
+                who = _names(item for item in alive if item.instance in beyond)
+                return sum(beyond.values()), {"by": who} if beyond else {}
 
     def _alive(self) -> list[Presence]:
         link = self._address.link(timeout_ms=TIMEOUT_MS, name="golive-check")
@@ -60,12 +69,14 @@ class Fleet:
         finally:
             link.close()
 
-    def _changed(self, alive: Sequence[Presence]) -> int:
+    def _changed(self, alive: Sequence[Presence]) -> Seen:
         """Count who came or went since the first look; a restarted worker is the same worker."""
         names = frozenset(item.name for item in alive)
         if self._first is None:
             self._first = names
-        return len(names ^ self._first)
+        moved = {"came": names - self._first, "went": self._first - names}
+        facts = {how: _listed(who) for how, who in moved.items() if who}
+        return len(names ^ self._first), facts
 
     def _rejected(self, alive: Sequence[Presence]) -> Decimal:
         """Return the rejected fraction of what was sent since the last look; 0 when nothing was."""
@@ -78,6 +89,25 @@ class Fleet:
         if sent <= 0:  # a rejection that came after its order was counted is one of nothing
             return Decimal(1 if rejected > 0 else 0)
         return Decimal(rejected) / Decimal(sent)
+
+
+def _version(item: Presence) -> str:
+    return item.fields.get("version", "") or "no version"
+
+
+def _names(items: Iterable[Presence]) -> str:
+    return _listed({item.name for item in items})
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Name the first few: a sentence has to stay one."""
+    listed = sorted(names)
+    more = len(listed) - MAX_NAMED
+    return ", ".join(listed[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _beyond(item: Presence) -> int:
+    return max(0, _count(item, "sent") - _count(item, "permits"))
 
 
 def _count(item: Presence, name: str) -> int:

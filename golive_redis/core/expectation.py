@@ -196,7 +196,9 @@ def shown(value: object) -> str:
 def _equality(wanted: Expectation, value: object) -> Judgement:
     options = wanted.one_of if wanted.one_of is not None else [wanted.equals]
     same = [_same(option, value) for option in options]
-    text = f"{shown(value)}, wanted {' or '.join(shown(option) for option in options)}"
+    # `false` and "false" look the same to people.
+    wishes = dict.fromkeys(shown(option) for option in options)
+    text = f"{shown(value)}, wanted {' or '.join(wishes)}"
     if all(item is None for item in same):
         return _unknown(f"{text}: another type")
     return _verdict(text, good=any(same))

@@ -1,8 +1,8 @@
 """The documents are programs: their `$` lines run for real, and print what the page shows.
 
 A fenced `console` block is a piece of a session: a line that begins with `$ ` is typed into bash,
-what follows is what it prints. A fenced `python` block whose first line is `# NAME.py` is that file
-of the session. All blocks of a page share one shell, one folder and one server.
+what follows is what it prints. A fenced block whose first line is `# NAME.py` or `# NAME.yaml` is that
+file of the session. All blocks of a page share one shell, one folder and one server.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def play(terminal: Terminal, page: Path) -> int:
     """Do what a page says, from its first block to its last; return how many commands ran."""
     count = 0
     for block in blocks(page):
-        named = re.match(r"# (\S+\.py)\n", block.text)
+        named = re.match(r"# (\S+\.(?:py|yaml))\n", block.text)
         if not block.run:
             continue
         if block.language == "console":
@@ -285,6 +285,7 @@ COMMANDS = (
     "golive keys list",
     "golive keys show config/keys/alice.pem",
     "golive preflight",
+    "golive doctor",
     "golive activate --reason test --yes",
     "golive halt symbol=ETHUSDT --reason test",
     "golive reduce --reason test",
@@ -294,6 +295,7 @@ COMMANDS = (
     "golive restore --all --reason test",
     "golive resume symbol=ETHUSDT --reason test",
     "golive extend --minutes 800 --reason test",
+    "golive promote --plan",
     "golive promote --reason test",
     "golive demote micro --reason test",
     "golive revoke --reason test",
@@ -352,6 +354,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
 SESSIONS = {  # page -> whether it starts its own server
     "README.md": True,
     "docs/tutorial/first-fleet.md": True,
+    "docs/OPERATOR_MANUAL.md": False,
+    "docs/GO_LIVE_ROLLBACK.md": False,
     "docs/how-to/operate.md": False,
     "docs/how-to/guard-your-bot.md": False,
     "docs/how-to/troubleshoot.md": False,

@@ -149,9 +149,10 @@ def literals() -> str:
 
 
 def test_the_messages_of_the_troubleshooting_tables_are_real_ones(docs):
-    text, code = docs.read("docs/how-to/troubleshoot.md"), literals()
+    pages = "docs/how-to/troubleshoot.md", "docs/OPERATOR_MANUAL.md"
+    text, code = "\n".join(map(docs.read, pages)), literals()
     tables = re.findall(r"^\| message \|.*\n\|[ -|]*\n((?:\|.*\n)*)", text, re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) == 6
     checked = 0
     for row in "".join(tables).splitlines():
         for message in re.findall(r"`([^`]+)`", row.split("|")[1]):
@@ -167,7 +168,7 @@ def test_the_topics_of_notes_are_those_that_are_written(docs):
         name for name in Note.__struct_fields__ if name in ("topic", "text", "facts")
     ]
     code = "".join(path.read_text() for path in (ROOT / "golive_redis").glob("*.py"))
-    topics = re.findall(r'_(?:note|signed)\(\s*(?:signer, )?"([a-z-]+)"', code)
+    topics = re.findall(r'(?:_(?:note|signed)\(\s*(?:signer, )?|topic=)"([a-z-]+)"', code)
     page = docs.read("docs/reference/records.md")
     for topic in topics:
         assert f"| `{topic}` |" in page

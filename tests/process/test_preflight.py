@@ -136,7 +136,7 @@ def test_a_worker_with_another_policy_fails_the_check(live: Any) -> None:
     with Operator(live.config) as operator:
         found = preflight.run(operator, only=["check_workers"])[0]
     assert found.outcome is Outcome.FAIL
-    assert "1, wanted at_most 0" in found.explain
+    assert found.explain == "2 fleet policies: 1, wanted at_most 0 (another policy: w-1)"
 
 
 def test_the_policy_digest_leaves_out_what_differs_by_host(live: Any) -> None:

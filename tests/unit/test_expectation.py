@@ -196,3 +196,8 @@ def test_judging_never_raises_and_never_passes_what_is_no_value(value: object, a
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_float_is_the_number_that_it_shows(value: float) -> None:
     assert number(value) == Decimal(repr(value))
+
+
+def test_options_that_look_the_same_are_told_once():
+    wanted = Expectation(one_of=[False, "false", "0"])
+    assert judge(wanted, "ACTIVE", now_ms=0).explain == "ACTIVE, wanted false or 0"
