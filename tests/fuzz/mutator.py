@@ -151,7 +151,8 @@ class Mutator:
             case 0:
                 del value[key]
             case 1 if isinstance(value, dict):
-                value[random.choice(("", "x", "by", "epoch", "kind"))] = random.choice(values)
+                added = copy.deepcopy(random.choice(values))  # or the next change is made to all
+                value[random.choice(("", "x", "by", "epoch", "kind"))] = added
             case 1:
                 value.insert(key, copy.deepcopy(random.choice(values)))
             case _:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from golive_redis.core.envelope import seal
-from golive_redis.core.ledger import Note
+from golive_redis.core.ledger import Entry, Note
 from golive_redis.fleet import farewells
 from golive_redis.testing import START_MS, Party
 
@@ -30,13 +30,13 @@ def note(topic: str, by: str = "hb-1", at_ms: int = START_MS) -> bytes:
 
 
 class Ledger:
-    """The newest entries of a store's ledger, newest first."""
+    """A store's ledger."""
 
     def __init__(self, *entries: bytes) -> None:
-        self._entries = entries[::-1]
+        self._entries = [Entry(entry, "") for entry in entries]
 
-    def newest_entries(self, count: int) -> list[bytes]:
-        return list(self._entries[:count])
+    def entries(self, limit: int) -> list[Entry]:
+        return self._entries[-limit:]
 
 
 @pytest.mark.parametrize(
