@@ -137,7 +137,8 @@ def to_complete(count: int, rounds: int) -> list[lab.Row]:
     with lab.switch(timing(count)) as switch:
         port, watch = switch.server.port, Stopwatch(switch)
         ask = [sys.executable, "-c", ASK.format(port=port, key=BARE_KEY, count=count)]
-        revoke = [*command(), "revoke", "--reason", "bench", "--json", "--config", str(switch.path)]
+        options = ["--reason", "bench", "--json", "--wait", "30", "--config", str(switch.path)]
+        revoke = [*command(), "revoke", *options]
         pairs = []
         with (
             fleet("subscribers", count, str(port), "call", "answers"),

@@ -64,8 +64,6 @@ class Attending:
         timing = view.timing
         self._gate = gate
         self._worker = worker
-        self._labels = labels
-        self._policy = policy
         self._view = view
         self._timing = timing
         self._address = address
@@ -96,6 +94,13 @@ class Attending:
         self._answered_at: float | None = None
         self._stops = 0
         self._warned: dict[str, float] = {}
+        self._who: dict[str, str | bytes] = {
+            "labels": json.dumps(labels, sort_keys=True),
+            "version": VERSION,
+            "policy": policy,
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+        }
         self._told: dict[str, str | bytes] = {}
         self._told_at = 0.0
         self._threads = {
@@ -225,15 +230,7 @@ class Attending:
             "durable": self.stopping.durable,
             "directive": self._view.newest or b"",
         }
-        if not self._told:
-            fields |= {
-                "labels": json.dumps(self._labels, sort_keys=True),
-                "version": VERSION,
-                "policy": self._policy,
-                "host": socket.gethostname(),
-                "pid": str(os.getpid()),
-            }
-        return fields
+        return fields | self._who
 
     def _changed_fields(self) -> dict[str, str | bytes]:
         """Return what to write: state changes at once, counts every two seconds, else nothing."""
@@ -244,7 +241,10 @@ class Attending:
             if now - self._told_at < COUNTS_EVERY_MS:
                 return {}
             self._told_at = now
-        return changed
+            return changed
+        # Whole with every change of state: after a pause or a FLUSHALL the presence is gone, and the
+        # changes alone would make one that has no labels and no version.
+        return fields if "state" in changed else changed
 
     # -- pushes ----------------------------------------------------------------------------------
 

@@ -161,3 +161,21 @@ def test_a_server_that_comes_back_with_its_data_goes_on_with_the_term(
     denied = live.workers["pod-1"].closed_within(live.timers.lease_ms, killed)
     own_server.restart()
     live.workers["pod-1"].wait_allowed(after_ns=denied["at_ns"])
+
+
+def test_a_presence_that_was_lost_comes_back_whole(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 65: with its labels and version, which preflight and halts are held against."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+
+    def presence() -> dict[bytes, bytes]:
+        found = [live.raw.hgetall(key) for key in live.raw.keys("golive:worker:*")]
+        return found[0] if found else {}
+
+    before = presence()
+    assert {b"labels", b"version", b"policy"} <= set(before)
+    for command in (["DEL", *live.raw.keys("golive:worker:*")], ["FLUSHALL"]):
+        live.raw.execute_command(*command)
+        wait_for(lambda: set(before) <= set(presence()), what="a whole presence")
