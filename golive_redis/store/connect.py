@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -89,6 +90,7 @@ _HINTS = {
     "CLUSTERDOWN": "the cluster has no primary for our slot now; see CLUSTER INFO on its nodes",
 }
 # Whoever says so is not the primary, or no longer: where it is has to be asked again.
+FOLLOW_S = 2.0  # a thousand guards ask three Sentinels some hundred times a second each
 _ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
 
 
@@ -126,7 +128,8 @@ class RedisLink:
 
     Args:
         connection: Not yet connected.
-        find: Says where the primary is, asked at every connect; None when the address is fixed.
+        finder: Says where the primary is, asked at every connect and now and then; None when the
+            address is fixed.
 
     Raises:
         StoreUnavailableError: Not connected and not connectable; the command did not leave.
@@ -134,10 +137,12 @@ class RedisLink:
         StoreRefusedError: Redis answered with an error.
     """
 
-    def __init__(self, connection: Any, find: locate.Find | None = None) -> None:
+    def __init__(self, connection: Any, finder: locate.Finder | None = None) -> None:
         self._connection = connection
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
-        self._find = find
+        self._finder = finder
+        self._here = ("", 0)
+        self._follow_at = 0.0
 
     @property
     def closed(self) -> bool:
@@ -147,9 +152,23 @@ class RedisLink:
     def open(self) -> None:
         """Connect and log in now rather than at the first command."""
         with _unavailable():
-            if self._find is not None and not self._connection.is_connected:
-                self._connection.host, self._connection.port = self._find()
+            if self._finder is not None:
+                self._follow(self._finder)
             self._connection.connect()
+
+    def _follow(self, finder: locate.Finder) -> None:
+        """Find the primary before connecting; once connected, look now and then if it has moved."""
+        now = time.monotonic()
+        if self._connection.is_connected:
+            if now < self._follow_at:
+                return
+            if finder.moved(self._here):
+                self.close()
+                raise StoreUnavailableError("another server is the primary by now")
+        else:
+            self._here = finder.find()
+            self._connection.host, self._connection.port = self._here
+        self._follow_at = now + FOLLOW_S
 
     def call(self, *args: str | bytes | int) -> Reply:
         """Send a command and return its reply."""
@@ -162,7 +181,7 @@ class RedisLink:
 
     def _leave(self, error: StoreRefusedError) -> None:
         """Close the connection to a server that is not the primary: the next one asks where it is."""
-        if self._find is not None and error.code in _ELSEWHERE:
+        if self._finder is not None and error.code in _ELSEWHERE:
             self.close()
 
     def send(self, *args: str | bytes | int) -> None:
@@ -401,9 +420,9 @@ class Address(msgspec.Struct, frozen=True):
             asking = bounds | _login(self.sentinel_username, self.sentinel_password)
             asking |= self._tls() if self.sentinel_tls else {}
             tls = self.sentinel_tls
-        find = locate.finder(seeds, self.namespace, asking, tls=tls)
+        finder = locate.Finder(seeds, self.namespace, asking, tls=tls)
         kind: Any = SSLConnection if seeds.ssl else Connection
-        return RedisLink(kind(db=seeds.db, **options), find)
+        return RedisLink(kind(db=seeds.db, **options), finder)
 
     def _tls(self) -> dict[str, Any]:
         if not self.ca and not self.cert:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,8 +23,6 @@ from golive_redis.errors import StoreUnavailableError
 SENTINEL = "redis+sentinel"
 CLUSTER = "redis+cluster"
 _PORTS = {SENTINEL: 26379, CLUSTER: 6379}
-
-Find = Callable[[], tuple[str, int]]
 
 
 class Seeds(msgspec.Struct, frozen=True):
@@ -81,8 +80,8 @@ def _node(text: str, default: int) -> tuple[str, int]:
     return host.strip("[]"), int(port or default)
 
 
-def finder(seeds: Seeds, namespace: str, options: Mapping[str, Any], *, tls: bool) -> Find:
-    """Return how to find the primary.
+class Finder:
+    """Finds the primary.
 
     redis-py's own Sentinel client would do for one half; but it keeps an idle socket at a Sentinel
     for every link, of which a thousand guards have thousands.
@@ -93,39 +92,74 @@ def finder(seeds: Seeds, namespace: str, options: Mapping[str, Any], *, tls: boo
         options: Of redis-py's connections to those who are asked: timeouts, login, certificates.
         tls: Whether they are spoken to by TLS.
     """
-    kind: Any = SSLConnection if tls else Connection
-    if seeds.scheme == SENTINEL:
-        question: tuple[str, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", seeds.service)
-        nothing = f"knows no service {seeds.service!r}"
-        read: Callable[[Any], tuple[str, int] | None] = _primary
-    else:
-        slot = _slot(namespace)
-        question = ("CLUSTER", "SLOTS")
-        nothing, read = f"nobody owns slot {slot}", partial(_owner, slot)
 
-    def find() -> tuple[str, int]:
-        problems, hint = [], _HINTS[seeds.scheme]
-        for host, port in random.sample(seeds.nodes, len(seeds.nodes)):
-            asked = kind(host=host, port=port, **options)
+    def __init__(
+        self, seeds: Seeds, namespace: str, options: Mapping[str, Any], *, tls: bool
+    ) -> None:
+        self._seeds = seeds
+        self._options = options
+        self._kind: Any = SSLConnection if tls else Connection
+        if seeds.scheme == SENTINEL:
+            self._question: tuple[str, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", seeds.service)
+            self._nothing = f"knows no service {seeds.service!r}"
+            self._read: Callable[[Any], tuple[str, int] | None] = _primary
+        else:
+            slot = _slot(namespace)
+            self._question = ("CLUSTER", "SLOTS")
+            self._nothing, self._read = f"nobody owns slot {slot}", partial(_owner, slot)
+
+    def find(self) -> tuple[str, int]:
+        """Return host and port of the primary.
+
+        Raises:
+            StoreUnavailableError: Nobody says where it is.
+        """
+        nodes, scheme = self._seeds.nodes, self._seeds.scheme
+        problems, hint = [], _HINTS[scheme]
+        for host, port in random.sample(nodes, len(nodes)):
             try:
-                asked.send_command(*question)
-                found = read(asked.read_response(disconnect_on_error=True))
+                found = self._asked(host, port)
             except (RedisError, OSError) as error:
                 problems.append(f"{host}:{port}: {error}")
                 if isinstance(error, AuthenticationError | NoPermissionError):
-                    hint = _LOGIN_HINTS[seeds.scheme]
+                    hint = _LOGIN_HINTS[scheme]
                 continue
-            finally:
-                asked.disconnect()
             if found is not None:
-                # A node that does not know its own address leaves it out: it is where we asked.
-                return found[0] or host, found[1]
-            problems.append(f"{host}:{port}: {nothing}")
+                return found
+            problems.append(f"{host}:{port}: {self._nothing}")
         raise StoreUnavailableError(
             f"nobody says where the primary is: {'; '.join(problems)}", hint=hint
         )
 
-    return find
+    def moved(self, here: tuple[str, int]) -> bool:
+        """Tell whether most of the Sentinels lead elsewhere by now.
+
+        Sentinel tells a deposed primary that is alive only after some 8 s. Until then it serves
+        whoever is connected, and a stop on the new one reaches nobody there. The nodes of a cluster
+        notice by themselves. One Sentinel that is cut off and knows an old state moves nobody.
+        """
+        if self._seeds.scheme != SENTINEL:
+            return False
+        try:
+            if self.find() == here:
+                return False
+        except StoreUnavailableError:
+            return False
+        elsewhere = 0
+        for host, port in self._seeds.nodes:
+            with suppress(RedisError, OSError):
+                elsewhere += self._asked(host, port) not in {None, here}
+        return 2 * elsewhere > len(self._seeds.nodes)
+
+    def _asked(self, host: str, port: int) -> tuple[str, int] | None:
+        asked = self._kind(host=host, port=port, **self._options)
+        try:
+            asked.send_command(*self._question)
+            found = self._read(asked.read_response(disconnect_on_error=True))
+        finally:
+            asked.disconnect()
+        # A node that does not know its own address leaves it out: it is where we asked.
+        return None if found is None else (found[0] or host, found[1])
 
 
 _HINTS = {

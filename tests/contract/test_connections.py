@@ -11,12 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
 
 from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
+from golive_redis.store import connect as connection_module
 from golive_redis.store.connect import Address, RedisLink, StoreRefusedError, assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Audit, Status, Store
@@ -198,6 +200,30 @@ def test_no_idle_socket_stays_at_a_sentinel(
         assert link.call("PING") == b"PONG"
     with sentinel.client() as client:
         assert not [e for e in client.client_list() if "get-master-addr" in e["cmd"]]
+
+
+def test_a_link_leaves_a_primary_that_most_sentinels_have_deposed(
+    make_server: Callable[..., EmbeddedServer],
+    sentinel_over: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is alive and still takes writes; one Sentinel with another view does not count."""
+    monkeypatch.setattr(connection_module, "FOLLOW_S", 0.0)
+    old, new = make_server(), make_server()
+    sentinels = [sentinel_over(old) for _ in range(3)]
+    link = Address(f"redis+sentinel://{','.join(sentinels)}/fleet").link(timeout_ms=2_000)
+    link.call("SET", "where", "old")
+    for number, where in enumerate(sentinels[:2], 1):
+        with redis.Redis(port=int(where.rpartition(":")[2])) as client:
+            client.sentinel_remove("fleet")
+            client.sentinel_monitor("fleet", "127.0.0.1", new.port, 1)
+        if number == 1:
+            for _ in range(20):
+                assert link.call("GET", "where") == b"old"
+    with pytest.raises(StoreUnavailableError, match="another server is the primary"):
+        _ = [link.call("GET", "where") for _ in range(20)]
+    assert link.closed
+    link.close()
 
 
 # -- it fails, and says how ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from golive_redis import clock
 from golive_redis.activation import Activation
 from golive_redis.errors import StoreError
 from golive_redis.operator import Operator
+from golive_redis.store.connect import FOLLOW_S
 
 from .sentinels import SentinelSet, sentinel_set
 
@@ -89,6 +90,20 @@ def test_a_planned_change_of_roles_is_followed_by_reads_and_pushes(
     span = live.timed_revoke()
     worker.closed_within(live.timers.lease_ms, span)
     assert span.result.outcome.result == "COMPLETE"
+
+
+def test_a_stop_right_after_a_planned_change_of_roles_reaches_the_fleet(
+    live: Any, servers: SentinelSet
+) -> None:
+    """The old primary is alive and is told late: who is connected to it has to leave by itself."""
+    live.go_live("pod-1")
+    servers.wait_in_sync()
+    servers.fail_over()
+    span = live.timed_revoke()
+    follow_ms = FOLLOW_S * 1000 + 2 * live.timers.read_every_ms
+    live.workers["pod-1"].closed_within(live.timers.lease_ms + follow_ms, span)
+    live.heartbeats["hb-1"].wait_said("revoked by alice")
+    assert live.revoke().outcome.result == "COMPLETE"
 
 
 def test_an_outage_longer_than_the_ttl_ends_the_term(

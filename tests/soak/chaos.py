@@ -22,6 +22,7 @@ from .judge import Ban
 MS = 1_000_000
 EVERY_S = (1.0, 3.0)
 PATIENCE_MS = 60_000  # fifty workers may leave a proxy little of a small machine
+DEPOSED_NS = 20 * 1_000_000_000
 REJOIN_S = 5.0  # after the kill of a primary; Sentinel promotes within three
 
 
@@ -39,6 +40,7 @@ class Chaos:
     Attributes:
         counts: Faults by kind.
         bans: What follows from them.
+        events: What happened when, in ns, for whoever has to explain a late order.
         unsettled: Spans in which what a primary acknowledged may have been lost, in ns.
     """
 
@@ -63,6 +65,7 @@ class Chaos:
         self._led_to = servers.nodes[0]
         self.counts: Counter[str] = Counter()
         self.bans: list[Ban] = []
+        self.events: list[tuple[int, str]] = []
         self.unsettled: list[tuple[int, int]] = []
         self._kinds: list[tuple[int, Callable[[], bool]]] = [
             (4, self.freeze_workers),
@@ -92,12 +95,16 @@ class Chaos:
         ((_, fault),) = self._random.choices(self._kinds, weights)
         with suppress(redis.RedisError):  # the server is gone already
             if fault():
+                self._note(fault.__name__)
                 self.counts[fault.__name__] += 1
 
     def finish(self) -> None:
         """End every fault."""
         self._end_due(float("inf"))
         self._follow()
+
+    def _note(self, text: str) -> None:
+        self.events.append((time.monotonic_ns(), text))
 
     def _end_due(self, now: float) -> None:
         due = [item for item in self._later if item[0] <= now]
@@ -126,9 +133,20 @@ class Chaos:
                 (primary,) = (node for node in self._servers.nodes if node.port == port)
                 if primary is not self._led_to:
                     self._led_to = primary
+                    self._promoted(port)
                     for network, _ in self._networks:
                         network.begin("lead", port=port)
                 return
+
+    def _promoted(self, port: int) -> None:
+        """Whoever caused it: a paused or a busy primary is deposed as well as a dead one.
+
+        Sentinel tells a deposed primary that is alive only after some 8 s, and until then it serves
+        everybody who is still connected: there is no common truth so long.
+        """
+        self._note(f"{port} is the primary")
+        now_ns = time.monotonic_ns()
+        self.unsettled.append((now_ns - DEPOSED_NS // 2, now_ns + DEPOSED_NS))
 
     # -- workers and heartbeats --------------------------------------------------------------------
 

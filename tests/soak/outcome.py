@@ -12,7 +12,8 @@ from .people import People, Stop
 
 MS = 1_000_000
 NEVER_NS = 2**62
-SHOWN = 20
+SHOWN = 5
+AROUND_NS = 30 * 1_000_000_000
 
 
 def stop_bans(
@@ -80,6 +81,15 @@ class Outcome(msgspec.Struct):
         found = [text for text, wrong in checks.items() if wrong]
         return found + self.people.defects + self.defects
 
+    def _explained(self) -> Iterator[str]:
+        """Yield what happened around the first late order."""
+        if not self.verdict.late:
+            return
+        late_ns = min(accept.at_ns for _, accept in self.verdict.late)
+        for at_ns, text in sorted(self.chaos.events + self.people.events):
+            if abs(at_ns - late_ns) < AROUND_NS:
+                yield f"  {(at_ns - late_ns) / 1e9:+8.3f} s  {text}"
+
     def lines(self) -> Iterator[str]:
         """Yield what is printed; the summary comes last."""
         for name, counts in (("faults", self.chaos.counts), ("people", self.people.counts)):
@@ -88,6 +98,7 @@ class Outcome(msgspec.Struct):
         yield f"memory: {total:.0f} MiB in all workers, {largest:.0f} in the largest"
         yield from self.fuzzed.splitlines()[-1:]
         yield from (f"LATE: {ban} {accept}" for ban, accept in self.verdict.late[:SHOWN])
+        yield from self._explained()
         yield from (f"PROBLEM: {text}" for text in self.problems())
         verdict = self.verdict
         yield (

@@ -47,6 +47,7 @@ class People:
 
     Attributes:
         stops: Every revocation.
+        events: What was done when, in ns.
         bans: What follows from the halts.
         counts: What was done, and what was refused and why.
         defects: Tracebacks of what is no error of ours.
@@ -58,6 +59,7 @@ class People:
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="people", daemon=True)
         self.stops: list[Stop] = []
+        self.events: list[tuple[int, str]] = []
         self.bans: list[Ban] = []
         self.counts: Counter[str] = Counter()
         self.defects: list[str] = []
@@ -102,7 +104,8 @@ class People:
         """Put a new term in force, over whatever stop could not be confirmed."""
         with Operator(self._config) as operator:
             activation = Activation(operator, reason="soak", over_unconfirmed=True)
-            activation.commit(activation.prepare())
+            grant = activation.commit(activation.prepare())
+        self.events.append((time.monotonic_ns(), f"activate {grant.record.epoch}"))
 
     def _live(self) -> None:
         until = time.monotonic() + self._random.uniform(*LIVE_S)
@@ -134,5 +137,7 @@ class People:
             stop = Stop(report, called_ns, time.monotonic_ns())
             self.stops.append(stop)
             self.counts[f"revoke: {report.outcome.result}"] += 1
+            told = f"revoke {stop.epoch} {report.outcome.result}, executed at {stop.executed_ns}"
+            self.events += [(called_ns, "revoke called"), (stop.done_ns, told)]
             if stop.complete:
                 return
