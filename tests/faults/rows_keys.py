@@ -95,9 +95,9 @@ def test_wrong_type_of_roster(stage: Stage, key: str) -> None:
 
 
 def _spoil(live: Scene, key: str) -> None:
-    """Put a value of a type there that this key never has."""
-    live.raw.delete(f"golive:{key}")
-    live.raw.rpush(f"golive:{key}", "what?")
+    """Put a value of a type there that this key never has, before anybody can write it anew."""
+    live.raw.rpush("spoiled", "what?")
+    live.raw.rename("spoiled", f"golive:{key}")
 
 
 def test_rosters_deleted(stage: Stage, wait_for: Callable[..., None]) -> None:
