@@ -52,6 +52,8 @@ class Books:
                 self._wires.problem(f"AUDIT FAILED: {error.message}")
                 return
             self._ending.in_ledger.add(item.identity)
+            if self._spool is not None:
+                self._spool.drop(item.raw)
 
     def keep(self) -> None:
         """Remember the revocation on this host before anybody waits for anything.

@@ -110,8 +110,8 @@ class Revoke:
         self._number_and_sign()
         self._wires.attempt(self._send)
         books = self._books()
-        books.write_down()
         books.keep()
+        books.write_down()
         gathering = Gathering(
             self._trust, self._timing, self._wires, self._ending, self._memory, self._dead
         )

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 FRESH_MS = 20_000.0
 MISSING_READS = 4
-GRACE_MS = 3_000.0
 SLEWED_MS = 400.0
 SLEW_SEEN_MS = 8_000.0
 WINDOW_SLACK_MS = 15_000.0
@@ -98,7 +97,6 @@ class Life:
     shown_at: dict[int, float] = field(default_factory=dict)
     beat_at: dict[int, float] = field(default_factory=dict)
     highest: dict[tuple[str, int], int] = field(default_factory=dict)
-    older: dict[str, float] = field(default_factory=dict)
     told: Shown | None = None
     applied: dict[str, Verified[Restriction]] = field(default_factory=dict)
     stopped: list[Verified[Revocation]] = field(default_factory=list)
@@ -254,7 +252,6 @@ class Checker:
         knows: set[str] = {
             world.cast.trust.restriction(raw).identity for raw in active.restrictions.values()
         }
-        older: set[str] = set()
         for name, raw in answer.beats.items():
             made = self.beats.get(raw)
             if made is None or made.record.term != term or now - made.at > FRESH_MS:
@@ -262,10 +259,8 @@ class Checker:
             life.beat_at[term] = max(life.beat_at.get(term, NEVER), made.at)
             if made.record.n >= life.highest.get((name, term), 0):
                 life.highest[name, term] = made.record.n
-                (knows if made.record.epoch >= active.epoch else older).update(made.knows)
-        # A beat of before the store's newest directive cannot warn; its maker soon makes a newer one.
-        life.older = {i: life.older.get(i, now) for i in older - knows}
-        knows |= {i for i, since in life.older.items() if now - since > GRACE_MS}
+                if made.record.epoch >= grant.record.epoch:
+                    knows |= made.knows  # one of before the grant cannot warn: its maker's next one does
         warns = frozenset(i for i in knows if in_force(self.limits[i].item, grant))
         return Shown(now, nothing.ends_at, warns)
 
