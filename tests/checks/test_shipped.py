@@ -1,4 +1,4 @@
-"""The checks that ship: config/go_live.yaml itself, its hosts moved to counterparts that a test can break.
+"""The checks that ship: config/go_live.yaml itself, its hosts moved to what a test can break.
 
 Prometheus, PostgreSQL and Redis are the real ones. What an order gateway, a market data feed, a risk
 system and a venue answer is ours to say; Grafana's is a stand-in for its health endpoint, as documented:
