@@ -73,6 +73,7 @@ def test_a_cluster_failover_is_followed_and_the_term_heals(
     """Rows 20 and 58: closed in time while nobody owns the slot, armed again at the new owner."""
     timing = {"failover_ms": 10_000, "ttl_ms": 15_500}
     live = fleet(cluster, namespace=NAMESPACE, timing=timing)
+    live.write_keyset(without=("hb-2", "hb-3"))  # on another primary each of them has to answer
     live.go_live("pod-1", "pod-2")
     span = live.timed(cluster.owner.kill)
     for worker in live.workers.values():

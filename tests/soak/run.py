@@ -56,6 +56,7 @@ class Soak:
         self.random = Random(args.seed)
         self.servers = stack.enter_context(sentinel_set(None))
         self.fleet = Fleet(self.servers, folder / "fleet", timing="standard")
+        self.fleet.write_keyset(without=("hb-3",))  # after a failover all of them have to answer
         stack.callback(self.fleet.close)
         make = stack.enter_context(proxies(folder))
         self.networks = [make(self.servers.nodes[0]) for _ in range(2)]
