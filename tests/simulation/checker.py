@@ -260,7 +260,9 @@ class Checker:
             if made.record.n >= life.highest.get((name, term), 0):
                 life.highest[name, term] = made.record.n
                 if made.record.epoch >= grant.record.epoch:
-                    knows |= made.knows  # one of before the grant cannot warn: its maker's next one does
+                    knows |= (
+                        made.knows
+                    )  # one of before the grant cannot warn: its maker's next one does
         warns = frozenset(i for i in knows if in_force(self.limits[i].item, grant))
         return Shown(now, nothing.ends_at, warns)
 
