@@ -62,7 +62,7 @@ def test_an_activation_from_a_backup_arms_nobody_and_the_stop_comes_back(
     wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
     for worker in (live.workers["pod-1"], again, new):
         assert worker.last_permit_ns() < stopped_ns
-    once_more = live.revoke(dead=frozenset({"hb-2"}))  # it never ran, which only we know
+    once_more = live.revoke(dead=frozenset({"hb-2", "hb-3"}))  # they never ran
     assert (once_more.outcome.result, once_more.epoch) == ("COMPLETE", 2)
     assert len(live.records("revocation")) == 1, "the entry that the backup had lost is back"
 
@@ -94,7 +94,7 @@ def test_a_heartbeat_with_an_empty_disk_stays_silent_after_a_failover_lost_the_s
         assert live.workers["pod-1"].check()["reason"] == "revoked"
         assert lagging.exists("golive:active"), "all this while it stood there"
         assert not [said for said in heartbeat.said() if said.startswith("beating")]
-        report = live.revoke(dead=frozenset({"hb-2"}))
+        report = live.revoke(dead=frozenset({"hb-2", "hb-3"}))
         assert report.outcome.result == "COMPLETE" and report.outcome.by == "time"
         assert all(row.drained_ms is not None for row in report.outcome.workers)
         assert not lagging.exists("golive:active")
@@ -126,13 +126,14 @@ def test_after_flushall_the_next_number_is_above_every_one_that_was_ever_verifie
     wait_for(lambda: live.raw.keys("golive:worker:pod-1:*"), what="presence")
     report = live.revoke(config=stranger)
     assert report.epoch == 7, "a stop numbers in the same way"
-    # Nobody can tell any more who was on the roster: the whole keyset is asked, and hb-2 never ran.
+    # Nobody can tell any more who was on the roster: the whole keyset is asked, and two never ran.
     assert report.outcome.result == "NOT CONFIRMED"
     assert {row.name: row.answered for row in report.outcome.heartbeats} == {
         "hb-1": True,
         "hb-2": False,
+        "hb-3": False,
     }
-    again = live.revoke(config=stranger, dead=frozenset({"hb-2"}))
+    again = live.revoke(config=stranger, dead=frozenset({"hb-2", "hb-3"}))
     assert (again.epoch, again.outcome.result, again.outcome.by) == (7, "COMPLETE", "time")
 
 

@@ -334,7 +334,9 @@ class Server:
             data.revoked = Stone(epoch, record, identity, origin)
             data.epoch, data.last = max(data.epoch, epoch), identity
             self.touched += 1
-        self._forced(record, again=again)
+        # One that found a later tombstone and nothing active has put nothing in force.
+        idle = status is Status.SAME and grant is None
+        self._forced(record, again=again or idle)
         audit, detail = Audit.NONE, ""
         if not again:
             audit, detail = self._audit(record, head, head_after)
