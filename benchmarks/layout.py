@@ -40,7 +40,9 @@ SLOWER = {
 Rounds = list[list[float]]  # one list of delays in ms per round
 
 
-def timing(count: int) -> dict[str, float]:
+def timing(count: int) -> dict[str, float] | str:
+    if count > 100:
+        return "standard"
     return QUICK if count < 100 else SLOWER
 
 

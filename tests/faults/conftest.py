@@ -55,9 +55,9 @@ def stage(
 ) -> Stage:
     """Puts a live fleet on a server of its own; leaving it is the verdict.
 
-    `stage(server, workers=..., heartbeats=..., behind=..., before=..., **settings)`: `behind` names
-    workers whose network is a proxy, `before` comes before the activation, `settings` go into the
-    configuration.
+    `stage(server, workers=..., heartbeats=..., sick=..., behind=..., **settings)`: `sick` names
+    heartbeats whose clock is 31 s off, `behind` workers whose network is a proxy, `settings` go into
+    the configuration.
     """
     assert request.function.__doc__, "a row says its number"
     record = Record(
@@ -77,14 +77,17 @@ def stage(
         heartbeats: Sequence[str] = ("hb-1",),
         behind: Sequence[str] = (),
         workers_config: dict[str, Any] | None = None,
-        before: Callable[[Scene], object] = lambda _: None,
+        sick: Sequence[str] = (),
         **settings: Any,
     ) -> Iterator[Scene]:
         server = server or make_server()
         networks = {name: proxy(server) for name in behind}
         live = Scene(server, tmp_path / "fleet", market, networks, record, **settings)
         try:
-            before(live)
+            # Where a term may have lived on another server, all heartbeats of the keyset must answer.
+            live.write_keyset(without={"hb-1", "hb-2", "hb-3"} - {*heartbeats, *sick})
+            for name in sick:
+                live.start_heartbeat(name, wall_off_ms=31_000)
             more = {"config": workers_config} if workers_config else {}
             live.go_live(*workers, heartbeats=heartbeats, **more)
             live.trade()

@@ -26,7 +26,7 @@ def test_heartbeat_killed(stage: Stage) -> None:
 
 def test_only_a_sick_heartbeat_left(stage: Stage, wait_for: Callable[..., None]) -> None:
     """Row 10: its clock is 31 s off, so its beats keep nobody armed."""
-    with stage(before=lambda live: live.start_heartbeat("hb-2", wall_off_ms=31_000)) as live:
+    with stage(sick=("hb-2",)) as live:
         wait_for(lambda: live.raw.hlen("golive:beat") == 2, what="it beats, too")
         killed = live.strike(live.heartbeats["hb-1"].kill, off_ms=live.timers.beat_ms)
         live.lapses_within(live.timers.beat_ms, killed)
