@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..faults.page import LATER, cases, missing, named
+from ..faults.page import cases, missing
 
 
 def test_every_row_of_the_fault_table_names_tests_that_are_about_it() -> None:
     assert missing(cases().items()) == []
-    assert {number for number, names in named().items() if not names} == LATER
