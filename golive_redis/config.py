@@ -51,11 +51,11 @@ class Config(msgspec.Struct, frozen=True):
     def policy_digest(self) -> str:
         """SHA-256 of the policy as JSON (keys sorted, no spaces) without what differs by host.
 
-        Left out are `store`, `keys` and `state_dir`. A number of ours: where workers and operator
-        differ in it, they do not mean the same switch.
+        Left out are `store`, `keys` and `state_dir`, and `activation_enabled`, which an operator edits
+        while workers run. Where workers and operator differ in it, they do not mean the same switch.
         """
         value = msgspec.to_builtins(self.policy, order="sorted")
-        for name in ("store", "keys", "state_dir"):
+        for name in ("store", "keys", "state_dir", "activation_enabled"):
             del value[name]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -145,6 +145,7 @@ def test_the_policy_digest_leaves_out_what_differs_by_host(live: Any) -> None:
 
     assert digest(state_dir="elsewhere") == live.config.policy_digest
     assert digest(url="redis://other:6379/0") == live.config.policy_digest
+    assert digest(activation_enabled=False) == live.config.policy_digest
     assert digest(window_minutes=700) != live.config.policy_digest
     assert digest(checks={}) != live.config.policy_digest
 
