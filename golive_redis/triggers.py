@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from golive_redis import clock, control, ledger
 from golive_redis.checks import ask, runner
@@ -17,9 +19,9 @@ from golive_redis.checks.fleet import Fleet
 from golive_redis.config import Config
 from golive_redis.core.check import Question
 from golive_redis.core.directive import Mode, RestrictionKind, State, strictest
-from golive_redis.core.envelope import seal
+from golive_redis.core.envelope import Signer, seal
 from golive_redis.core.finding import Finding, Outcome
-from golive_redis.core.keyset import Role
+from golive_redis.core.keyset import Keyset, Role
 from golive_redis.core.ledger import Note
 from golive_redis.core.trigger import Action, Debounce, Trigger
 from golive_redis.errors import ConfigError, GoliveError
@@ -158,29 +160,63 @@ class _Sampler:
         self._warned = found.warning
 
 
+class _Pinned(Config, frozen=True, kw_only=True):
+    """The configuration with keyset and revoker key as they were when the heartbeat started.
+
+    It beats on these; a file that is gone or half written when a trigger fires may not keep it from
+    acting.
+
+    Attributes:
+        keys: The keyset.
+        revoker: What the file under `keys.revoker` held.
+    """
+
+    keys: Keyset
+    revoker: Signer
+
+    def keyset(self) -> Keyset:
+        """Return the keyset of the start."""
+        return self.keys
+
+    def signer_from(self, path: Path, keyset: Keyset) -> Signer:
+        """Return the revoker's key, whichever file is named: it is the only one that acts here."""
+        del path, keyset
+        return self.revoker
+
+
+def _pinned(config: Config) -> _Pinned:
+    file = config.policy.keys.revoker
+    if file is None:
+        raise ConfigError(
+            f"{config.path}: triggers need keys.revoker to act with",
+            hint="`golive keys new NAME --role revoker --add` makes one; name it there",
+        )
+    keyset = config.keyset()
+    revoker = config.signer_from(config.resolve(file), keyset)
+    if revoker.principal not in keyset.principals(Role.REVOKER):
+        raise ConfigError(f"{revoker.principal} is no revoker in the keyset")
+    return _Pinned(
+        config.policy, config.path, config.environ, config.lines, keys=keyset, revoker=revoker
+    )
+
+
 class _Actor:
-    """Restricts and revokes with the heartbeat's revoker key, one trigger at a time."""
+    """Restricts and revokes with the heartbeat's revoker key.
+
+    A stop waits for no other, each of which collects receipts for seconds when a pod is silent; only
+    of those that want the same, one at a time, so that the others find it done.
+    """
 
     def __init__(self, config: Config, heartbeat: str, say: Callable[[str], None]) -> None:
-        if config.policy.keys.revoker is None:
-            raise ConfigError(
-                f"{config.path}: triggers need keys.revoker to act with",
-                hint="`golive keys new NAME --role revoker --add` makes one; name it there",
-            )
-        self._config = config
+        self._config = _pinned(config)
         self._heartbeat = heartbeat
-        self._signer = config.signer("heartbeat", config.keyset(), name=heartbeat)
-        self._key = str(config.resolve(config.policy.keys.revoker))
-        keyset = config.keyset()
-        self._revoker = config.signer_from(config.resolve(config.policy.keys.revoker), keyset)
-        if self._revoker.principal not in keyset.principals(Role.REVOKER):
-            raise ConfigError(f"{self._revoker.principal} is no revoker in the keyset")
+        self._signer = config.signer("heartbeat", self._config.keys, name=heartbeat)
         self.say = say
-        self._lock = threading.Lock()
+        self._locks: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
 
     def act(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Do what the trigger says, unless it is done already; then note the facts."""
-        with self._lock:
+        with self._locks[wanted.then, frozenset(wanted.labels.items())]:
             reason = f"trigger {name}: {found.explain}"
             try:
                 if wanted.then is Action.REVOKE:
@@ -198,7 +234,8 @@ class _Actor:
             if operator.read().snapshot.grant is None:
                 return False
         self.say(f"revoking: {reason}")
-        report = Revoke(self._config, reason=reason, key=self._key, say=self.say).run()
+        key = str(self._config.policy.keys.revoker)
+        report = Revoke(self._config, reason=reason, key=key, say=self.say).run()
         self.say(f"{report.outcome.result}: epoch {report.epoch}")
         return True
 
@@ -210,7 +247,12 @@ class _Actor:
                 return False
             labels = {str(name): value for name, value in wanted.labels.items()}
             done = control.restrict(
-                operator, kind, reason=reason, labels=labels, signer=self._revoker, say=self.say
+                operator,
+                kind,
+                reason=reason,
+                labels=labels,
+                signer=self._config.revoker,
+                say=self.say,
             )
         record = done.restriction.record
         self.say(f"{record.kind} {record.epoch}: {reason}")
@@ -218,22 +260,22 @@ class _Actor:
 
     def _note(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Put the facts into the ledger: the directive carries only a sentence."""
-        with Operator(self._config) as operator:
-            trust = operator.trust
-            note = Note(
-                namespace=trust.namespace,
-                environment=trust.environment,
-                keyset_version=trust.keyset.version,
-                issued_at_ms=clock.wall_ms(),
-                by=self._heartbeat,
-                topic="trigger",
-                text=f"{name} fired ({wanted.then}): {found.explain}"[:500],
-                facts=dict(found.facts),
-            )
-            try:
+        trust = self._config.trust()
+        note = Note(
+            namespace=trust.namespace,
+            environment=trust.environment,
+            keyset_version=trust.keyset.version,
+            issued_at_ms=clock.wall_ms(),
+            by=self._heartbeat,
+            topic="trigger",
+            text=f"{name} fired ({wanted.then}): {found.explain}"[:500],
+            facts=dict(found.facts),
+        )
+        try:
+            with Operator(self._config) as operator:
                 ledger.append(operator.store, seal(note, self._signer))
-            except GoliveError as error:
-                self.say(f"the facts are not in the ledger: {error.message}")
+        except GoliveError as error:
+            self.say(f"the facts are not in the ledger: {error.message}")
 
 
 def _holds(state: State, wanted: Trigger, mode: Mode) -> bool:

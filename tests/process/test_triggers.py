@@ -176,3 +176,46 @@ def test_a_heartbeat_with_triggers_needs_a_revoker_key(
     beating = live.start_heartbeat(wait=False)
     wait_until(lambda: not beating.alive, 10, "it started")
     assert "triggers need keys.revoker" in beating.stderr()
+
+
+def test_a_trigger_acts_on_the_files_of_its_start(
+    watched: Callable[..., Any], service: Service
+) -> None:
+    """A keyset and a key that are gone when it fires keep it from nothing; it signs all the same."""
+    live = watched(**{"for": "1 of 1", "then": "revoke"})
+    live.go_live("w-1")
+    for name in ("keyset.yaml", "rita.pem"):
+        (live.folder / name).rename(live.folder / f"{name}.away")
+    service.answer = {"active": True}
+    wait_until(lambda: not live.workers["w-1"].allowed, 3, "still trading")
+    wait_until(lambda: bool(notes(live, "trigger")), 10, "no note in the ledger")
+    for name in ("keyset.yaml", "rita.pem"):
+        (live.folder / f"{name}.away").rename(live.folder / name)
+    assert live.raw.exists("golive:revoked")
+
+
+def test_a_revocation_waits_for_no_restriction(
+    watched: Callable[..., Any], service: Service
+) -> None:
+    """A silent worker makes each restriction take two seconds; the revocation comes at once."""
+    live = watched(then="revoke")
+    question = live.settings["triggers"]["ess"]["question"]
+    halts = {
+        f"venue-{at}": {
+            "question": question,
+            "every": "200ms",
+            "then": "halted",
+            "labels": {"venue": str(at)},
+        }
+        for at in range(4)
+    }
+    last = {"question": question, "every": "200ms", "for": "3 of 3", "then": "revoke"}
+    live.start_workers("w-1", "w-2")
+    live.start_heartbeat("hb-1", config={"triggers": halts | {"all": last}})
+    live.activate()
+    live.workers["w-1"].wait_allowed()
+    live.workers["w-2"].pause()
+    service.answer = {"active": True}
+    wait_until(lambda: not live.raw.exists("golive:active"), 2, "still active")
+    live.workers["w-2"].resume()
+    wait_until(lambda: len(notes(live, "trigger")) >= 1, 15, "no note in the ledger")
