@@ -53,8 +53,14 @@ class Config(msgspec.Struct, frozen=True):
 
         Left out are `store`, `keys` and `state_dir`, and `activation_enabled`, which an operator edits
         while workers run. Where workers and operator differ in it, they do not mean the same switch.
+
+        Raises:
+            ConfigError: Names in the sections about evidence are no text.
         """
-        value = msgspec.to_builtins(self.policy, order="sorted")
+        try:
+            value = msgspec.to_builtins(self.policy, order="sorted", str_keys=True)
+        except TypeError as error:
+            raise ConfigError(f"{self.path}: every name in it is text: {error}") from error
         for name in ("store", "keys", "state_dir", "activation_enabled"):
             del value[name]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -78,8 +84,11 @@ class Config(msgspec.Struct, frozen=True):
         }
         for field in msgspec.structs.fields(Evidence):
             _, kind = get_args(field.type)
+            section = validate(
+                sections[field.name], dict[str, Any], self.path, self.lines, at=f"$.{field.name}"
+            )
             # One by one first: of several entries msgspec does not say which one is wrong.
-            for name, value in sections[field.name].items():
+            for name, value in section.items():
                 validate(value, kind, self.path, self.lines, at=f"$.{field.name}.{name}")
         found = validate(sections, Evidence, self.path, self.lines)
         if found.windows:

@@ -190,7 +190,7 @@ def test_what_is_no_mapping_is_refused_with_its_line(tmp_path: Path) -> None:
     for value in ("[]", "text", "7"):
         text = GOOD.replace("checks:\n", f"checks: {value}\nother:\n", 1)
         with pytest.raises(ConfigError, match=":9: "):
-            loaded(tmp_path, text[: text.index("other:")])
+            loaded(tmp_path, text[: text.index("other:")]).evidence()
     said = refusal(
         tmp_path,
         GOOD[: GOOD.index("checks:")]
@@ -200,3 +200,22 @@ def test_what_is_no_mapping_is_refused_with_its_line(tmp_path: Path) -> None:
             """),
     )
     assert said.startswith(":10: checks.check_a: Expected")
+
+
+@pytest.mark.parametrize("section", ["checks", "triggers", "windows", "promotions"])
+@pytest.mark.parametrize("wrong", ["", "[]", "none", "{1: {}}", "{1: {}, a: {}}"])
+def test_a_section_that_is_none_keeps_nobody_from_revoking(
+    tmp_path: Path, section: str, wrong: str
+) -> None:
+    """Whoever has commented out all of its entries has such a file, and `golive revoke` loads it."""
+    head = GOOD.partition("checks:")[0]
+    found = loaded(tmp_path, f"{head}{section}: {wrong}\n")
+    with pytest.raises(ConfigError, match=f"go_live.yaml:9: {section}: Expected"):
+        found.evidence()
+
+
+def test_a_name_that_is_no_text_is_a_mistake_in_the_file_for_a_worker_too(tmp_path: Path) -> None:
+    found = loaded(tmp_path, GOOD.replace("checks:", "checks:\n  2: {2026-01-01: 1, a: 1}"))
+    with pytest.raises(ConfigError):
+        found.evidence()
+    assert len(found.policy_digest) == 64
