@@ -109,10 +109,13 @@ class Activation:
         if self._report_file is not None:
             self._report = preflight.accepted(operator, self._report_file)
             self.findings = list(self._report.record.findings)
+            _refuse_older(self._report.record, reading)
             return reading
         self.findings = preflight.run(operator, told=self._told)
         if any(item.outcome is not Outcome.PASS for item in self.findings):
             raise preflight.PreflightFailedError(self.findings)
+        # Now and not when the operator has confirmed: it says when the checks were run.
+        self._report = preflight.signed(operator, self.signers[0], self.findings)
         return reading
 
     def _refuse_active(self, reading: Reading) -> None:
@@ -165,14 +168,17 @@ class Activation:
         Raises:
             ConflictError: Somebody else's directive came first.
             MaybeAppliedError: It is unknown whether it is in force.
-            RefusedError: The store refused it.
+            RefusedError: The store refused it, the windows have closed, or the checks were run
+                longer ago than `preflight_max_age`.
         """
         operator = self._operator
         now = clock.wall_ms()
         # Asked again: the operator may have taken until after the close to confirm.
         closes_ms = windows.require_open(self._windows, now)
         not_after_ms = min(now + self._minutes * 60_000, closes_ms)
-        report = self._report or preflight.signed(operator, self.signers[0], self.findings)
+        report = self._report
+        assert report is not None  # noqa: S101  (made by `prepare`)
+        preflight.require_fresh(operator, report.record)
         ledger.append(operator.store, report.raw)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
         record = Grant(
@@ -228,6 +234,16 @@ class Activation:
                 rest = tuple(item for item in alive if item not in armed)
                 return Activated(grant, tuple(self.findings), tuple(armed), rest)
             clock.pause_ms(POLL_MS)
+
+
+def _refuse_older(report: Report, reading: Reading) -> None:
+    """Refuse a report from before the last stop: it does not know what that one was about."""
+    last = reading.revocation
+    if last is not None and report.issued_at_ms <= last.record.issued_at_ms:
+        raise RefusedError(
+            f"the report is older than the last stop: {described(last)}",
+            hint="run `golive preflight --out FILE` again",
+        )
 
 
 def _allowed_profile(operator: Operator, name: str | None) -> Profile:

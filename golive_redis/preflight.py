@@ -192,6 +192,21 @@ def _report(operator: Operator, signer: Signer, findings: list[Finding]) -> Repo
     )
 
 
+def require_fresh(operator: Operator, report: Report) -> None:
+    """Refuse a report that is older than `preflight_max_age`, or of a clock far ahead.
+
+    Raises:
+        RefusedError: It proves nothing about now.
+    """
+    age_ms = clock.wall_ms() - report.issued_at_ms
+    limit = operator.policy.preflight_max_age
+    if not -FUTURE_MS <= age_ms <= duration_ms(limit):
+        raise RefusedError(
+            f"the report is {age_ms / 1000:.0f} s old; preflight_max_age is {limit}",
+            hint="run `golive preflight --out FILE` again, or the command, where it ran the checks",
+        )
+
+
 def accepted(operator: Operator, raw: bytes) -> Verified[Report]:
     """Return a signed report, if an activation may rest on it.
 
@@ -201,13 +216,7 @@ def accepted(operator: Operator, raw: bytes) -> Verified[Report]:
     """
     report = operator.trust.report(raw)
     record = report.record
-    age_ms = clock.wall_ms() - record.issued_at_ms
-    limit = operator.policy.preflight_max_age
-    if not -FUTURE_MS <= age_ms <= duration_ms(limit):
-        raise RefusedError(
-            f"the report is {age_ms / 1000:.0f} s old; preflight_max_age is {limit}",
-            hint="run `golive preflight --out FILE` again",
-        )
+    require_fresh(operator, record)
     if record.policy != operator.config.policy_digest:
         raise RefusedError(
             f"the report was made under another policy than {operator.config.path}",

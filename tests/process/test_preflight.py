@@ -12,6 +12,7 @@ import pytest
 
 from golive_redis import clock, preflight
 from golive_redis import config as configuration
+from golive_redis.activation import Activation
 from golive_redis.core.envelope import Signer, seal
 from golive_redis.core.finding import Finding, Outcome, Report
 from golive_redis.embedded import EmbeddedServer
@@ -170,3 +171,28 @@ def test_a_mistake_in_the_evidence_stops_an_activation_and_no_revoke(live: Any) 
     assert report.outcome.result == "COMPLETE"
     with pytest.raises(Exception, match="preset is one of"):
         live.activate()
+
+
+def test_no_report_outlives_a_stop(live: Any) -> None:
+    """Whatever somebody stopped for, the report from before does not know about it."""
+    live.start_heartbeat()
+    raw = report_of(live)
+    live.activate(report=raw, wait_s=0)
+    assert live.revoke().outcome.settled
+    with pytest.raises(RefusedError, match="the report is older than the last stop"):
+        live.activate(report=raw, wait_s=0)
+    live.activate(report=report_of(live), wait_s=0)
+
+
+def test_who_confirms_too_late_runs_the_checks_again(
+    live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.start_heartbeat()
+    with Operator(live.config) as operator:
+        activation = Activation(operator, reason="test")
+        reading = activation.prepare()
+        right = clock.wall_ms
+        monkeypatch.setattr(clock, "wall_ms", lambda: right() + 6 * MINUTE)
+        with pytest.raises(RefusedError, match="360 s old; preflight_max_age is 5m"):
+            activation.commit(reading)
+        assert operator.read().state is None
