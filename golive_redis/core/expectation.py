@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sized
 from decimal import Decimal
-from typing import Annotated
+from re import _constants as _opcodes  # type: ignore[attr-defined]  # nothing else reads patterns
+from re import _parser  # type: ignore[attr-defined]
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,9 +22,9 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?\Z", re.ASCII)
 # A time further ahead than this is not new: one of the two clocks is wrong.
 MAX_AHEAD_MS = 30_000
 MAX_MATCHED = 4_096
-# (a+)+ and its like take for ever on text that does not match, and nobody can interrupt `re`: not
-# even the thread that beats would go on. The possessive a++ inside cannot run wild.
-_RUNAWAY = re.compile(r"(?<![*+?}\\])[*+}]\??\)[*+{]")
+# (a+)+, (\w+\s?)+, (a|aa)+ and their like take for ever on text that does not match, and nobody can
+# interrupt `re`: not even the thread that beats would go on. A possessive a++ inside cannot run wild.
+_REPEATS = (_opcodes.MAX_REPEAT, _opcodes.MIN_REPEAT)
 
 Scalar = str | int | float | bool
 Number = int | float | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,30})?\Z")]
@@ -105,13 +107,48 @@ EXPECTATIONS = (
 def _refuse_pattern(pattern: str) -> None:
     try:
         re.compile(pattern)
+        is_runaway = _runs_away(_parser.parse(pattern))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"matches: {error}") from error
-    if _RUNAWAY.search(pattern):
+    if is_runaway:
         raise ValueError(
-            "matches: a repetition that ends a repeated group can take for ever; "
-            "make the inner one possessive: (...++)+"
+            "matches: a repetition or a choice in a repeated group can take for ever; "
+            "make the inner one possessive, (...++)+, or atomic, (?>...|...)+"
         )
+
+
+def _runs_away(parsed: Any, *, repeated: bool = False) -> bool:
+    """Tell whether text can be divided among nested repetitions in more ways than one."""
+    for code, inner in parsed:
+        if code in _REPEATS:
+            least, most, what = inner
+            if (repeated and least != most) or _runs_away(what, repeated=repeated or most > 1):
+                return True
+        elif code is _opcodes.BRANCH:
+            if repeated or any(_runs_away(way) for way in inner[1]):
+                return True
+        elif any(
+            _runs_away(part, repeated=within) for part, within in _parts(code, inner, repeated)
+        ):
+            return True
+    return False
+
+
+def _parts(code: Any, inner: Any, repeated: bool) -> list[tuple[Any, bool]]:
+    """Return what is inside, and whether it can be tried again: what is possessive or atomic is not."""
+    match code:
+        case _opcodes.SUBPATTERN:
+            return [(inner[3], repeated)]
+        case _opcodes.POSSESSIVE_REPEAT:
+            return [(inner[2], False)]
+        case _opcodes.ATOMIC_GROUP:
+            return [(inner, False)]
+        case _opcodes.ASSERT | _opcodes.ASSERT_NOT:
+            return [(inner[1], False)]
+        case _opcodes.GROUPREF_EXISTS:
+            return [(way, repeated) for way in inner[1:] if way is not None]
+        case _:
+            return []
 
 
 def _written(value: object) -> str:

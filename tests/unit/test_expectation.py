@@ -123,6 +123,11 @@ def test_text_that_is_too_long_to_match_is_unknown() -> None:
         ({"matches": "(a+)+b"}, "can take for ever"),
         ({"matches": "(?:[a-z]*?)*"}, "can take for ever"),
         ({"matches": "(a{2,}){3,}"}, "can take for ever"),
+        ({"matches": r"(\w+\s?)+"}, "can take for ever"),
+        ({"matches": "(?:a|aa)+b"}, "can take for ever"),
+        ({"matches": "x?(?:(?:a+b?){2}c)*"}, "can take for ever"),
+        ({"matches": "(x)?(?(1)(a*b*)+|y)"}, "can take for ever"),
+        ({"matches": "y(?=(a+b?)+c)"}, "can take for ever"),
         ({"newer_than": "soon"}, "matching regex"),
         ({"newer_than": 5}, "Expected `str"),
         ({"empty": 1}, "Expected `bool"),
@@ -136,7 +141,18 @@ def test_an_expectation_that_means_nothing_is_refused(parts: dict[str, Any], say
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a++)+b", r"[0-9]+(\.[0-9]++)*", r"(\+)+", "(a|b)+", "(a{2}+)*", "(?:ab?)+c"]
+    "pattern",
+    [
+        "(a++)+b",
+        r"[0-9]+(\.[0-9]++)*",
+        r"(\+)+",
+        "(a|b)+",
+        "(a{2}+)*",
+        "(?:ab?+)+c",
+        "(?>a|aa)+b",
+        "(?:a+b?)++",
+        r"v\d+(\.\d+)?(rc|a|b)?",
+    ],
 )
 def test_a_pattern_that_cannot_run_wild_is_taken(pattern: str) -> None:
     outcome("a" * 4000, matches=pattern)
