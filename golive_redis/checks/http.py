@@ -160,7 +160,8 @@ class _Cut:
     def see(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of the socket; httpcore tells it what happens."""
         if event == "connection.connect_tcp.complete":
-            self._sockets.append(info["return_value"].get_extra_info("socket"))
+            # A double: TLS takes the socket itself over, and that one can be cut no more.
+            self._sockets.append(info["return_value"].get_extra_info("socket").dup())
 
     def _cut(self) -> None:
         self.is_done = True
@@ -173,6 +174,8 @@ class _Cut:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        for item in self._sockets:
+            item.close()
 
 
 def _trusted(source: Any, where: Surroundings) -> ssl.SSLContext:

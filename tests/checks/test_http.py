@@ -270,6 +270,20 @@ def test_a_server_that_the_named_authority_vouches_for_is_asked(
     assert asking.value(http={"url": url, "ca": "own.pem"}, equals=200) == 200
 
 
+def test_an_answer_that_drips_through_tls_is_cut_at_the_deadline(
+    asking: Asking, secure_site: Callable[..., tuple[Site, str]]
+) -> None:
+    site, ca = secure_site()
+    url = site.raw("/drip", b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 1000, pause_s=0.05)
+    source = {"url": url, "ca": ca}
+    found = asking.finding({"http": source, "equals": 200, "deadline": DEADLINE}, name="drip-tls")
+    assert found.outcome is Outcome.UNKNOWN
+    until = time.monotonic() + 5
+    while any("drip-tls" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_an_authority_that_is_replaced_on_disk_counts_from_then_on(
     asking: Asking, secure_site: Callable[..., tuple[Site, str]]
 ) -> None:
