@@ -55,9 +55,12 @@ def ask(question: Question, where: Surroundings) -> Fetched:
     fetched: Fetched = source.fetch(question.source, where, SHARE * question.deadline_ms)
     if question.newer_than is None:
         return fetched
+    value = fetched.value
+    if isinstance(value, str):  # what is no time is said, cut short
+        value = masked(value, secrets_of(question.source, where.environ))
     return msgspec.structs.replace(
         fetched,
-        value=None if fetched.value is None else time_ms(fetched.value),
+        value=None if value is None else time_ms(value),
         series={name: time_ms(value) for name, value in fetched.series.items()},
     )
 

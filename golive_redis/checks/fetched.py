@@ -21,7 +21,9 @@ MASK = "***"
 # it may be one, `true` and `6379` are more likely.
 _MIN_SECRET = 4
 _MIN_GUESSED = 8
-_SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|DSN|_URL", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|DSN|_URL|AUTH|(?:_|\b)PW(?:_|\b)", re.IGNORECASE
+)
 
 
 class UnansweredError(GoliveError):
@@ -96,21 +98,24 @@ def secrets_of(source: Any, environ: Mapping[str, str]) -> list[str]:
             found.add(environ.get(variable, ""))
     for url in [*found, getattr(source, "url", None) or ""]:
         found |= _secrets_in(url)
-    found |= {
-        value
-        for name, value in environ.items()
-        if _SECRET_NAME.search(name) and len(value) >= _MIN_GUESSED
-    }
+    for name, value in environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _MIN_GUESSED:
+            # Not the words behind `?` of any URL: `sslmode=disable` is no secret.
+            found |= {value, *_passwords_in(value)}
     return sorted((item for item in found if len(item) >= _MIN_SECRET), key=len, reverse=True)
 
 
 def _secrets_in(url: str) -> set[str]:
     try:
-        parts = urlsplit(url)
-        password = parts.password
+        query = urlsplit(url).query
     except ValueError:  # such a URL is refused where it is used
         return {url}
-    found = {parts.query, *(value for _, value in parse_qsl(parts.query))}
-    if password:
-        found |= {password, unquote(password)}
-    return found
+    return {query, *(value for _, value in parse_qsl(query)), *_passwords_in(url)}
+
+
+def _passwords_in(url: str) -> set[str]:
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()

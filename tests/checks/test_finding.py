@@ -221,3 +221,12 @@ def test_a_check_ends_after_the_longest_of_its_questions(asking: Asking) -> None
     check = ask.check("x", questions, asking.where)
     assert check.deadline_ms == 3000 + ask.GRACE_MS
     assert runner.run({"x": check}, ["x"])[0].outcome is Outcome.PASS
+
+
+def test_half_a_secret_is_not_said_either(asking: Asking) -> None:
+    """What is no time is quoted, cut short: the secret goes before that."""
+    secret = asking.environ["MY_TOKEN"] = "abcdefghijklmnopqrstuvwxyz0123456789"
+    question = {**prints("0" * 60 + secret), "newer_than": "5s"}
+    found = asking.finding(question)
+    assert found.outcome is Outcome.UNKNOWN
+    assert secret[:8] not in str(found)

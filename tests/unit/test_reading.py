@@ -18,7 +18,7 @@ from golive_redis.checks.fetched import (
     without_login,
 )
 from golive_redis.checks.reading import cell, count_rows, look, parse, parse_yaml, time_ms
-from golive_redis.core.check import HttpSource, RedisSource
+from golive_redis.core.check import CommandSource, HttpSource, RedisSource
 
 # RFC 6901 section 5.
 DOCUMENT = {
@@ -195,3 +195,16 @@ def test_secrets_are_found_where_they_are_and_masked_wherever_they_turn_up() -> 
     assert masked(text, found) == "at https://alice:***@host/?*** with ***"
     found = secrets_of(RedisSource(key="x", url_env="OTHER"), environ)
     assert masked("redis://bob:pass%40word@host: no pass@word", found) == "***: no ***"
+
+
+def test_a_secret_that_no_source_names_is_masked_by_the_name_of_its_variable() -> None:
+    """A program that a check starts has the whole environment, and may complain about any of it."""
+    environ = {
+        "DATABASE_URL": "postgresql://bob:hunter2secret@db/trades?sslmode=disable",
+        "REDIS_AUTH": "tiptop-secret",
+        "STORE_PW": "another-secret",
+        "PWD": "/srv/golive",
+    }
+    found = secrets_of(CommandSource(argv=["check"]), environ)
+    said = "hunter2secret, tiptop-secret and another-secret in /srv/golive, disable"
+    assert masked(said, found) == "***, *** and *** in /srv/golive, disable"
