@@ -13,7 +13,11 @@ MAX_SERIES = 1000
 
 
 def fetch(source: PrometheusSource, where: Surroundings, deadline_ms: float) -> Fetched:
-    """Run the query; no series is no value, several need `series`."""
+    """Run the query; no series is no value, several need `series`.
+
+    A warning is no answer: with it come the series that are left when a store or shard is away, and
+    those that are missing might be the bad ones.
+    """
     reply = exchange(
         source,
         where,
@@ -31,9 +35,9 @@ def fetch(source: PrometheusSource, where: Surroundings, deadline_ms: float) -> 
         series = _series(answer["data"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnansweredError(f"{place} does not answer as Prometheus does") from error
-    facts = {"prometheus": place, "series": str(len(series))}
     if answer.get("warnings"):
-        facts["warnings"] = str(answer["warnings"])
+        raise UnansweredError(f"{place} answered in part: {answer['warnings']}")
+    facts = {"prometheus": place, "series": str(len(series))}
     if not series:
         raise UnansweredError("no series matches the query")
     if len(series) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -117,3 +118,17 @@ def test_a_token_is_sent_to_it(asking: Asking, site: Site) -> None:
     method, path, headers = site.seen[0]
     assert (method, headers["Authorization"]) == ("GET", "Bearer t0ken")
     assert path.startswith("/api/v1/query?query=up&timeout=")
+
+
+def test_an_answer_with_warnings_is_unknown(asking: Asking, site: Site) -> None:
+    """A store behind it was away: what is left out may be what matters."""
+    series = [{"metric": {"job": "one"}, "value": [1, "1.5"]}]
+    answer = {
+        "status": "success",
+        "data": {"resultType": "vector", "result": series},
+        "warnings": ["No StoreAPIs matched for this query"],
+    }
+    site.page("/api/v1/query", json.dumps(answer))
+    found = asking.finding(question(site.url, "drawdown_percent", at_most=5))
+    assert found.outcome is Outcome.UNKNOWN
+    assert "answered in part: ['No StoreAPIs matched" in found.explain
