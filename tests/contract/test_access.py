@@ -215,8 +215,15 @@ def test_a_worker_can_take_all_its_steps(as_user: Callable[[str], Deck], owner: 
     assert owner.store.workers() == []
 
 
-def test_a_heartbeat_can_take_all_its_steps(as_user: Callable[[str], Deck], owner: Deck) -> None:
-    """Rows 46 and 20: it also stops, restricts and re-asserts."""
+def test_a_heartbeat_can_take_all_its_steps(
+    as_user: Callable[[str], Deck],
+    owner: Deck,
+    connect: Callable[..., RedisLink],
+    guarded_server: EmbeddedServer,
+) -> None:
+    """Rows 46 and 20: it also stops, restricts and re-asserts; its triggers collect receipts."""
+    receipts = connect(guarded_server, username="golive-heartbeat", password="golive-heartbeat")
+    receipts.call("SUBSCRIBE", "golive:receipts")
     owner.activate()
     owner.attend()
     heartbeat = owner.over(as_user("heartbeat").store)
@@ -237,6 +244,7 @@ def test_a_heartbeat_can_take_all_its_steps(as_user: Callable[[str], Deck], owne
     assert store.delete_active() == 0
     store.publish("golive:events", b"revocation 3")
     store.publish("golive:receipts", b"latched")
+    assert receipts.receive(2_000)[2] == b"latched"
     store.store_receipt("d1", "hb-1:latched", b"latched")
     assert store.receipts("d1") == [b"latched"]
     assert (store.tombstone(), store.head()) == (b"revocation 3", heartbeat.head)
