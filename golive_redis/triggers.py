@@ -102,7 +102,7 @@ class _Sampler:
         self._heartbeat = heartbeat
         self._actor = actor
         self._debounce = Debounce(wanted)
-        self._grant = ""
+        self._grant, self._term = "", 0
         self._where = self._surroundings()
         self._said = Outcome.PASS
         self._warned = False
@@ -136,10 +136,11 @@ class _Sampler:
             self._grant = ""
             return
         if state.grant.identity != self._grant:
-            # People have decided anew, so what was seen before counts no more.
-            if not self._grant:
+            # People have decided anew, so what was seen before counts no more; what is counted from
+            # the first look at a term begins with the term, also when no sample saw the pause between.
+            if not self._grant or state.term != self._term:
                 self._where = self._surroundings()
-            self._grant = state.grant.identity
+            self._grant, self._term = state.grant.identity, state.term
             self._debounce.restart()
         found = self._sample()
         self._tell(found)

@@ -1,0 +1,41 @@
+"""What a trigger counts from the first look at a term begins with the term."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from golive_redis.config import load
+from golive_redis.core.check import FleetSource, FleetValue, Question
+from golive_redis.core.trigger import TriggerSettings
+from golive_redis.triggers import _Sampler
+
+FILE = """\
+environment: test
+profiles:
+  micro: {currency: USD, max_order_notional: "1", max_position_notional: "1",
+    max_daily_loss: "1", max_orders_per_minute: 1}
+store: {url: "redis://127.0.0.1:1"}
+"""
+
+
+def test_a_new_term_begins_anew_also_when_no_sample_saw_the_pause(tmp_path: Path) -> None:
+    path = tmp_path / "go_live.yaml"
+    path.write_text(FILE)
+    question = Question(fleet=FleetSource(value=FleetValue.CHANGED), at_most=0)
+    wanted = msgspec.convert({"preset": "workers_changed"}, TriggerSettings).trigger()
+    heartbeat: Any = SimpleNamespace(state=None)
+    actor: Any = SimpleNamespace(say=lambda _: None)
+    config = load(path, environ={})
+    sampler = _Sampler("changed", wanted, [question], config, heartbeat, actor)
+    fleets = []
+    for term, grant in [(1, "a"), (1, "b"), (2, "c"), (2, "d")]:
+        heartbeat.state = SimpleNamespace(term=term, grant=SimpleNamespace(identity=grant))
+        sampler._turn()
+        fleets.append(sampler._where.fleet)
+    assert fleets[0] is fleets[1]
+    assert fleets[1] is not fleets[2]
+    assert fleets[2] is fleets[3]
