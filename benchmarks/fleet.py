@@ -31,6 +31,7 @@ def heartbeat(path: str) -> None:
         signer=loaded.signer("heartbeat", trust.keyset),
         address=Address.of(loaded),
         state_dir=None,
+        policy=loaded.policy_digest,
         say=lambda _: None,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())

@@ -58,6 +58,8 @@ class Heartbeat:
         signer: Its key.
         address: Where Redis is.
         state_dir: Where it remembers its latch and term; None remembers nothing.
+        policy: Digest of its policy, for its presence: with other triggers or windows it watches over
+            something else than the operator believes.
         open_until: Given Unix ms, when the trading windows that are open then will have closed; None
             when they are closed.
         say: Told in a sentence what an operator should know.
@@ -80,6 +82,7 @@ class Heartbeat:
         signer: Signer,
         address: Address,
         state_dir: Path | None,
+        policy: str = "",
         open_until: Callable[[int], int | None] = always,
         say: Callable[[str], None] = logger.info,
     ) -> None:
@@ -95,6 +98,7 @@ class Heartbeat:
         self._signer = signer
         self._address = address
         self._say = say
+        self._policy = policy
         self._open_until = open_until
         self._open = (0, 0)  # the stretch in which the windows are known to be open, in Unix ms
         self._keyspace = Keyspace(trust.namespace)
@@ -266,6 +270,7 @@ class Heartbeat:
             "durable": self._durable,
             "directive": pulse.newest or b"",
             "version": VERSION,
+            "policy": self._policy,
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
         }

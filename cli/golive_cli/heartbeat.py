@@ -92,6 +92,7 @@ def _prepare(setup: Config, name: str, voice: Voice) -> Heartbeat:
         signer=setup.signer("heartbeat", trust.keyset, name=name),
         address=where,
         state_dir=setup.state_dir,
+        policy=setup.policy_digest,
         open_until=partial(windows.open_until, hours),
         say=voice.say,
     )

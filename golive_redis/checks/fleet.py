@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from golive_redis.core.check import FleetValue
@@ -50,7 +50,8 @@ class Fleet:
                     for version in versions
                 }
             case FleetValue.POLICIES:
-                others = [item for item in alive if item.fields.get("policy", "") != self._policy]
+                pods = [*alive, *self._alive(Store.heartbeats)]
+                others = [item for item in pods if item.fields.get("policy", "") != self._policy]
                 return len(others), {"another policy": _names(others)} if others else {}
             case FleetValue.CHANGED:
                 return self._changed(alive)
@@ -61,11 +62,13 @@ class Fleet:
                 who = _names(item for item in alive if item.instance in beyond)
                 return sum(beyond.values()), {"by": who} if beyond else {}
 
-    def _alive(self) -> list[Presence]:
+    def _alive(
+        self, roster: Callable[[Store], Sequence[Presence]] = Store.workers
+    ) -> list[Presence]:
         link = self._address.link(timeout_ms=TIMEOUT_MS, name="golive-check")
         try:
             link.open()
-            return [item for item in Store(link, self._keyspace).workers() if item.alive]
+            return [item for item in roster(Store(link, self._keyspace)) if item.alive]
         finally:
             link.close()
 

@@ -215,9 +215,10 @@ class FleetValue(StrEnum):
 class FleetSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A number from the workers' presence in Redis.
 
-    `workers` alive; different `versions`; policies that differ from this one (`policies`); workers
-    that came or went since the first look at this term (`changed`); fraction of the orders sent since
-    the look before that were `rejected`; orders that were sent beyond the permits (`unpermitted`).
+    `workers` alive; different `versions`; workers and heartbeats whose policy differs from this one
+    (`policies`); workers that came or went since the first look at this term (`changed`); fraction
+    of the orders sent since the look before that were `rejected`; orders that were sent beyond the
+    permits (`unpermitted`).
     """
 
     value: FleetValue

@@ -34,7 +34,7 @@ RISK_OK = "OK"
 INACTIVE: list[str | int | float | bool] = [False, "inactive", "INACTIVE", "false", "0"]
 
 
-# All workers run one version, and none has another policy: a fleet that was updated by halves lost
+# All workers run one version, and no pod has another policy: a fleet that was updated by halves lost
 # 460 million dollars in 45 minutes (SEC release 34-70694, Knight Capital, 2012).
 _AGREE = [
     Question(fleet=FleetSource(value=FleetValue.VERSIONS), at_most=1),

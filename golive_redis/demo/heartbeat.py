@@ -27,6 +27,7 @@ def main() -> None:
         signer=setup.signer("heartbeat", trust.keyset),
         address=Address.of(setup),
         state_dir=setup.state_dir,
+        policy=setup.policy_digest,
         say=partial(print, flush=True),
     ).run()
 

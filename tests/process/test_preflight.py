@@ -140,6 +140,14 @@ def test_a_worker_with_another_policy_fails_the_check(live: Any) -> None:
     assert found.explain == "2 fleet policies: 1, wanted at_most 0 (another policy: w-1)"
 
 
+def test_a_heartbeat_with_another_policy_fails_the_check(live: Any) -> None:
+    """One that was not started again since somebody added a trigger watches over nothing."""
+    live.start_heartbeat("hb-1")
+    live.start_heartbeat("hb-2", config={"triggers": {}, "preflight_max_age": "4m"})
+    with pytest.raises(RefusedError, match="another policy: hb-2"):
+        live.activate(wait_s=0)
+
+
 def test_the_policy_digest_leaves_out_what_differs_by_host(live: Any) -> None:
     def digest(**changes: Any) -> str:
         return configuration.load(live.write_config(**changes), environ={}).policy_digest

@@ -59,13 +59,14 @@ def watched(
 ) -> Callable[..., Any]:
     """A fleet whose heartbeat watches the service: `watched(then="revoke", ...)`."""
 
-    def make(**trigger: Any) -> Any:
+    def make(others: dict[str, Any] | None = None, **trigger: Any) -> Any:
         question = {"http": {"url": service.url, "json": "/active"}, "equals": False}
         live = fleet(
             own_server,
             triggers={
                 "ess": {"question": question | {"deadline": "1s"}, "every": "200ms"} | trigger
-            },
+            }
+            | (others or {}),
             keys={
                 "keyset": "keyset.yaml",
                 "operator": "alice.pem",
@@ -198,8 +199,7 @@ def test_a_revocation_waits_for_no_restriction(
     watched: Callable[..., Any], service: Service
 ) -> None:
     """A silent worker makes each restriction take two seconds; the revocation comes at once."""
-    live = watched(then="revoke")
-    question = live.settings["triggers"]["ess"]["question"]
+    question = {"http": {"url": service.url, "json": "/active"}, "equals": False}
     halts = {
         f"venue-{at}": {
             "question": question,
@@ -209,11 +209,9 @@ def test_a_revocation_waits_for_no_restriction(
         }
         for at in range(4)
     }
-    last = {"question": question, "every": "200ms", "for": "3 of 3", "then": "revoke"}
-    live.start_workers("w-1", "w-2")
-    live.start_heartbeat("hb-1", config={"triggers": halts | {"all": last}})
-    live.activate()
-    live.workers["w-1"].wait_allowed()
+    last = {"for": "3 of 3", "then": "revoke"}
+    live = watched(**last, others=halts)
+    live.go_live("w-1", "w-2")
     live.workers["w-2"].pause()
     service.answer = {"active": True}
     wait_until(lambda: not live.raw.exists("golive:active"), 2, "still active")

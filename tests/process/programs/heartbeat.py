@@ -60,6 +60,7 @@ def main() -> None:
         signer=loaded.signer("heartbeat", trust.keyset, name=name),
         address=Address.of(loaded),
         state_dir=loaded.state_dir,
+        policy=loaded.policy_digest,
         open_until=partial(windows.open_until, loaded.evidence().windows),
         say=say,
     )
