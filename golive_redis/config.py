@@ -309,7 +309,10 @@ def _explain(
         word = re.match(r"[a-z_]+(\.[A-Za-z0-9._-]+)?", message)
         where = f"{path}:{_line(f'{at}.{word[0]}' if word else at, lines)}"
         name = at[2:] if at != "$" else ""
-        return ConfigError(f"{where}: {name + ': ' if name else ''}{message}")
+        # YAML reads 08:00 as text, and 22:00 as a number of minutes.
+        quotes = "Expected `str" in message and message.endswith(("got `int`", "got `float`"))
+        hint = "write it in quotes" if quotes else ""
+        return ConfigError(f"{where}: {name + ': ' if name else ''}{message}", hint=hint)
     name = unknown.group(1)
     line = _line(f"{at}.{name}", lines)
     from difflib import get_close_matches  # noqa: PLC0415  (3 ms that only an error pays)

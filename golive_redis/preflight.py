@@ -7,6 +7,7 @@ configured and what nobody could answer is unknown, and unknown counts as failed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 
 import msgspec
@@ -17,7 +18,7 @@ from golive_redis.checks.database import check_database_redis
 from golive_redis.checks.fleet import Fleet
 from golive_redis.checks.keys import check_keys
 from golive_redis.checks.ledger import History
-from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WORKERS
+from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WINDOW, WORKERS
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.evidence import Evidence
 from golive_redis.core.finding import Finding, Outcome, Report
@@ -25,6 +26,7 @@ from golive_redis.core.policy import Policy
 from golive_redis.core.record import duration_ms
 from golive_redis.errors import RecordError, RefusedError
 from golive_redis.operator import Operator
+from golive_redis.windows import require_open
 
 # A report from a clock this far ahead is still of now.
 FUTURE_MS = 30_000
@@ -73,8 +75,9 @@ def required(policy: Policy) -> list[str]:
 
 def known(operator: Operator) -> list[str]:
     """Return the names of all checks: what is required, what is configured, what is built in."""
-    configured = operator.config.evidence().checks
-    return list(dict.fromkeys([*required(operator.policy), DATABASE, *configured]))
+    evidence = operator.config.evidence()
+    built_in = [DATABASE, *([WINDOW] if evidence.windows else [])]
+    return list(dict.fromkeys([*required(operator.policy), *built_in, *evidence.checks]))
 
 
 def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) -> list[Finding]:
@@ -97,11 +100,11 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
     missing = [name for name in only if name not in names]
     if missing:
         raise RefusedError(
-            f"no check is called {missing[0]!r}", hint=f"there are {', '.join(names)}"
+            f"no check is called {missing[0]!r}{_nearest(missing[0], names)}",
+            hint=f"there are {', '.join(names)}",
         )
-    chosen = list(only) or required(operator.policy)
-    found = {name: _check(operator, evidence, name) for name in chosen}
-    checks = {name: check for name, check in found.items() if check is not None}
+    chosen = list(only) or [*required(operator.policy), *([WINDOW] if evidence.windows else [])]
+    checks = {name: _check(operator, evidence, name) for name in chosen}
     return runner.run(checks, chosen, told=told)
 
 
@@ -117,7 +120,7 @@ def surroundings(operator: Operator) -> ask.Surroundings:
     )
 
 
-def _check(operator: Operator, evidence: Evidence, name: str) -> runner.Check | None:
+def _check(operator: Operator, evidence: Evidence, name: str) -> runner.Check:
     """Return what answers a check: what is built in, what is configured, or both."""
     questions = evidence.questions(name, operator.policy)
     parts: list[Callable[[], Finding]] = []
@@ -132,9 +135,28 @@ def _check(operator: Operator, evidence: Evidence, name: str) -> runner.Check | 
         parts.append(
             partial(check_keys, operator.trust.keyset, clock.wall_ms(), _window_ms(operator))
         )
+    if name == WINDOW:
+        parts.append(partial(_window, evidence))
     if not parts:
-        return None
+        nearest = _nearest(name, [*evidence.checks, DATABASE])
+        text = f"no check of that name is configured{nearest}: write it under `checks`"
+        parts.append(lambda: Finding(check=name, outcome=Outcome.UNKNOWN, explain=text))
     return runner.Check(lambda: combined(name, [part() for part in parts]), deadline_ms)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _window(evidence: Evidence) -> Finding:
+    """Tell whether a trading window is open; without windows it always is."""
+    try:
+        require_open(evidence.windows, clock.wall_ms())
+    except RefusedError as error:
+        explain = f"{error.message}; {error.hint}"
+        return Finding(check=WINDOW, outcome=Outcome.FAIL, explain=explain)
+    return Finding(check=WINDOW, outcome=Outcome.PASS, explain="a trading window is open")
 
 
 def _window_ms(operator: Operator) -> int:

@@ -116,7 +116,9 @@ def read(operator: Operator) -> FleetStatus:
     reading = operator.read()
     term = reading.state.term if reading.state is not None else 0
     heartbeats = [_heartbeat(item, term) for item in operator.store.heartbeats()]
-    state = "off" if reading.state is None else str(reading.state.mode)
+    at_ms = clock.wall_ms()
+    over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
+    state = "off" if over or reading.state is None else str(reading.state.mode)
     return FleetStatus(
         environment=operator.trust.environment,
         namespace=operator.trust.namespace,
@@ -127,7 +129,7 @@ def read(operator: Operator) -> FleetStatus:
         workers=[_worker(item, term) for item in operator.store.workers()],
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
-        at_ms=clock.wall_ms(),
+        at_ms=at_ms,
     )
 
 

@@ -218,7 +218,8 @@ class _Actor:
     def act(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Do what the trigger says, unless it is done already; then note the facts."""
         with self._locks[wanted.then, frozenset(wanted.labels.items())]:
-            reason = f"trigger {name}: {found.explain}"
+            unknown = "unknown: " if found.outcome is Outcome.UNKNOWN else ""
+            reason = f"trigger {name}: {unknown}{found.explain}"
             try:
                 if wanted.then is Action.REVOKE:
                     done = self._revoke(reason)

@@ -65,7 +65,10 @@ def _run_checks(
             findings = checking.run(operator, only=chosen, told=board.told)
         if out_file is not None:
             signer = operator.signers(())[0]
-            out_file.write_bytes(checking.signed(operator, signer, findings).raw)
+            try:
+                out_file.write_bytes(checking.signed(operator, signer, findings).raw)
+            except OSError as error:
+                raise ConfigError(f"{out_file}: {error.strerror}") from error
     passed = board.verdict(findings)
     out.result(PreflightResult(passed, finding_results(findings)))
     return Exit.DONE if passed else Exit.REFUSED

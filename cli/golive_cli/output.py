@@ -29,6 +29,8 @@ class Painted(NamedTuple):
 
 
 Piece = str | Painted
+# Descriptors whose reader went away; what shows something for ever ends then.
+gone: set[int] = set()
 
 
 class Output:
@@ -121,6 +123,7 @@ def write(stream: TextIO | None, text: str) -> None:
     except BrokenPipeError:
         # What is still in the buffer goes nowhere, instead of failing again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        gone.add(stream.fileno())
 
 
 def _text(piece: Piece) -> str:

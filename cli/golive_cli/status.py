@@ -9,7 +9,7 @@ import typer
 
 from golive_cli.exits import Exit
 from golive_cli.options import AsJson, ConfigFile
-from golive_cli.output import Output, Painted, Piece
+from golive_cli.output import Output, Painted, Piece, gone
 from golive_cli.profiles import said
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def watch(
     setup = configuration.load(config)
     out = Output(as_json=as_json)
     try:
-        while True:
+        while not gone:
             _look(out, setup, every)
     except KeyboardInterrupt:
         return
@@ -96,7 +96,7 @@ def _look(out: Output, setup: object, every: float) -> None:
 def _follow(out: Output, operator: Operator, every: float) -> None:
     from golive_redis import status as reading
 
-    while True:
+    while not gone:
         found = reading.read(operator)
         out.result(found)
         show(out, found)

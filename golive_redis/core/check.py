@@ -23,6 +23,7 @@ MAX_DEADLINE_MS = 600_000
 DATABASE = "check_database_redis"
 WORKERS = "check_workers"
 KEYS = "check_keys"
+WINDOW = "check_window"
 RISK = "check_risk_system"
 ESS = "check_ess"
 TESTNET = "check_testnet_history"

@@ -204,3 +204,21 @@ def test_who_confirms_too_late_runs_the_checks_again(
         with pytest.raises(RefusedError, match="360 s old; preflight_max_age is 5m"):
             activation.commit(reading)
         assert operator.read().state is None
+
+
+def test_a_name_that_nobody_configured_is_unknown_and_the_nearest_is_told(live: Any) -> None:
+    live.path = live.write_config(required_preflight=["check_ovn"])
+    with Operator(configuration.load(live.path, environ={})) as operator:
+        found = preflight.run(operator)[0]
+    assert found.outcome is Outcome.UNKNOWN
+    assert "did you mean check_own?" in found.explain
+
+
+def test_a_closed_window_fails_the_preflight_and_says_when_the_next_one_opens(live: Any) -> None:
+    tomorrow = time.strftime("%a", time.gmtime(time.time() + 86_400)).lower()
+    window = {"time_zone": "UTC", "weekdays": [tomorrow], "from": "00:00", "to": "23:59"}
+    live.path = live.write_config(windows={"later": window})
+    with Operator(configuration.load(live.path, environ={})) as operator:
+        found = {item.check: item for item in preflight.run(operator)}["check_window"]
+    assert found.outcome is Outcome.FAIL
+    assert "the next one, later, opens on" in found.explain
