@@ -130,12 +130,12 @@ def test_whoever_thinks_it_is_another_environment_or_trusts_others_is_refused(
     live = fleet(any_server)
     others = fleet(any_server)  # the same names and environment, other keys
     stranger = others.start_worker("pod-3", wait=False)
-    beating = live.start_heartbeat("hb-2", config={"environment": "production"})
     live.start_workers("pod-1")
     live.start_heartbeat("hb-1")
     live.activate(wait_s=0)
-    # Not before: an activation is refused while a worker is there that runs on another policy.
+    # Not before: an activation is refused while somebody is there who runs on another policy.
     production = live.start_worker("pod-2", wait=False, config={"environment": "production"})
+    beating = live.start_heartbeat("hb-2", config={"environment": "production"})
     live.workers["pod-1"].wait_allowed()
     beating.wait_said("refused")
     time.sleep(live.timers.beat_ms / 1000)

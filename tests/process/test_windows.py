@@ -51,6 +51,8 @@ def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_b
     """Only the heartbeat knows of windows here: the grant was signed for hours to come."""
     live = fleet(own_server)
     live.start_workers("pod-1", "pod-2")
+    live.start_heartbeat("hb-2")
+    grant = live.activate().grant
     # A minute of this zone ends in 15 s; those of every other one may take a minute.
     closes_s = int(time.time()) + 15
     offset_s = -closes_s % 60
@@ -62,8 +64,10 @@ def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_b
         "from": f"{wall - timedelta(hours=1):%H:%M}",
         "to": f"{wall:%H:%M}",
     }
+    # Not before the activation, which would be refused: this one runs on another policy.
     live.start_heartbeat(config={"windows": {"short": window}})
-    grant = live.activate().grant
+    live.heartbeats["hb-1"].wait_said("beating", within_ms=10_000)
+    live.heartbeats["hb-2"].kill()
     live.wait_all_armed()
     armed_ns = clock.now_ns()
     assert time.time() < closes_s, "this machine is too slow for the test"
