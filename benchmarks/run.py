@@ -90,7 +90,7 @@ def main() -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     machine = {
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} on {platform.machine()}",
         "python": platform.python_version(),
         "stolen": share,
     }
