@@ -15,15 +15,14 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import ask, runner
 from golive_redis.checks.database import check_database_redis
-from golive_redis.checks.fleet import Fleet
 from golive_redis.checks.keys import check_keys
 from golive_redis.checks.ledger import History
 from golive_redis.core.check import DATABASE, ESS, KEYS, RISK, TESTNET, WINDOW, WORKERS
 from golive_redis.core.envelope import Signer, Verified, seal
 from golive_redis.core.evidence import Evidence
-from golive_redis.core.finding import Finding, Outcome, Report
+from golive_redis.core.finding import Finding, Outcome, Report, failed
 from golive_redis.core.policy import Policy
-from golive_redis.core.record import duration_ms
+from golive_redis.core.record import duration_ms, wording
 from golive_redis.errors import RecordError, RefusedError
 from golive_redis.operator import Operator
 from golive_redis.windows import require_open
@@ -44,9 +43,8 @@ class PreflightFailedError(RefusedError):
     reason = "preflight-failed"
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        failed = [item for item in findings if item.outcome is not Outcome.PASS]
         super().__init__(
-            "preflight failed: " + "; ".join(f"{item.check}: {item.explain}" for item in failed),
+            f"preflight failed: {failed(findings)}",
             hint="`golive preflight` runs the checks alone",
         )
         self.findings = tuple(findings)
@@ -56,7 +54,7 @@ def nobody(_: Finding) -> None:
     """Tell nobody."""
 
 
-def required(policy: Policy) -> list[str]:
+def required(policy: Policy, evidence: Evidence) -> list[str]:
     """Return the names of all checks that an activation needs, each once.
 
     Those of the policy come first, then the gates that it demands; that the workers agree and that
@@ -68,6 +66,7 @@ def required(policy: Policy) -> list[str]:
         TESTNET: policy.require_testnet_history,
         WORKERS: True,
         KEYS: True,
+        WINDOW: bool(evidence.windows),
     }
     wanted = [*policy.required_preflight, *(name for name, is_wanted in gates.items() if is_wanted)]
     return list(dict.fromkeys(wanted))
@@ -76,8 +75,7 @@ def required(policy: Policy) -> list[str]:
 def known(operator: Operator) -> list[str]:
     """Return the names of all checks: what is required, what is configured, what is built in."""
     evidence = operator.config.evidence()
-    built_in = [DATABASE, *([WINDOW] if evidence.windows else [])]
-    return list(dict.fromkeys([*required(operator.policy), *built_in, *evidence.checks]))
+    return list(dict.fromkeys([*required(operator.policy, evidence), DATABASE, *evidence.checks]))
 
 
 def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) -> list[Finding]:
@@ -103,21 +101,15 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
             f"no check is called {missing[0]!r}{_nearest(missing[0], names)}",
             hint=f"there are {', '.join(names)}",
         )
-    chosen = list(only) or [*required(operator.policy), *([WINDOW] if evidence.windows else [])]
+    chosen = list(only) or required(operator.policy, evidence)
     checks = {name: _check(operator, evidence, name) for name in chosen}
     return runner.run(checks, chosen, told=told)
 
 
 def surroundings(operator: Operator) -> ask.Surroundings:
-    """Return what a source may look at from here."""
-    config = operator.config
-    return ask.Surroundings(
-        folder=config.path.parent,
-        environ=config.environ,
-        address=operator.address,
-        fleet=Fleet(operator.address, operator.trust.namespace, config.policy_digest),
-        history=History(operator.address, operator.trust),
-    )
+    """Return what a source may look at from here: also the ledger, as this host trusts it."""
+    history = History(operator.address, operator.trust)
+    return msgspec.structs.replace(ask.Surroundings.of(operator.config), history=history)
 
 
 def _check(operator: Operator, evidence: Evidence, name: str) -> runner.Check:
@@ -163,18 +155,15 @@ def _window_ms(operator: Operator) -> int:
     return operator.policy.window_minutes * 60_000
 
 
-_RANK = {Outcome.PASS: 0, Outcome.UNKNOWN: 1, Outcome.FAIL: 2}
-
-
 def combined(name: str, findings: Sequence[Finding]) -> Finding:
     """Return several findings as one: the worst of them, with all facts."""
-    worst = max(findings, key=lambda item: _RANK[item.outcome])
+    worst = max(findings, key=lambda item: item.outcome.severity)
     if len(findings) == 1:
         return worst
     said = [item.explain for item in findings if item.outcome is worst.outcome]
     facts = {key: value for item in findings for key, value in item.facts.items()}
     return msgspec.structs.replace(
-        worst, check=name, explain="; ".join(said)[:500], facts=dict(list(facts.items())[:32])
+        worst, check=name, explain=wording("; ".join(said)), facts=dict(list(facts.items())[:32])
     )
 
 
@@ -244,7 +233,8 @@ def accepted(operator: Operator, raw: bytes) -> Verified[Report]:
             f"the report was made under another policy than {operator.config.path}",
             hint="run `golive preflight --out FILE` with this configuration",
         )
-    lacking = set(required(operator.policy)) - {item.check for item in record.findings}
+    needed = required(operator.policy, operator.config.evidence())
+    lacking = set(needed) - {item.check for item in record.findings}
     if lacking:
         raise RefusedError(
             f"the report lacks {', '.join(sorted(lacking))}",

@@ -15,7 +15,7 @@ from golive_redis.checks import ask, runner
 from golive_redis.control import active, put_successor, quiet, send_spool
 from golive_redis.core.directive import Grant, GrantKind, Profile, smallest
 from golive_redis.core.envelope import Verified
-from golive_redis.core.finding import Finding, Outcome
+from golive_redis.core.finding import Finding, Outcome, failed
 from golive_redis.core.record import wording
 from golive_redis.errors import RefusedError
 from golive_redis.operator import Operator, Reading
@@ -51,10 +51,8 @@ class CriteriaFailedError(RefusedError):
     reason = "criteria-failed"
 
     def __init__(self, plan: Plan) -> None:
-        failed = [item for item in plan.findings if item.outcome is not Outcome.PASS]
         super().__init__(
-            f"not promoted to {plan.after}: "
-            + "; ".join(f"{item.check}: {item.explain}" for item in failed),
+            f"not promoted to {plan.after}: {failed(plan.findings)}",
             hint="`golive promote --plan` shows what is missing",
         )
         self.findings = plan.findings

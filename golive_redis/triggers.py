@@ -15,7 +15,6 @@ from pathlib import Path
 
 from golive_redis import clock, control, ledger
 from golive_redis.checks import ask, runner
-from golive_redis.checks.fleet import Fleet
 from golive_redis.config import Config
 from golive_redis.core.check import Question
 from golive_redis.core.directive import Mode, RestrictionKind, State, strictest
@@ -23,12 +22,12 @@ from golive_redis.core.envelope import Signer, seal
 from golive_redis.core.finding import Finding, Outcome
 from golive_redis.core.keyset import Keyset, Role
 from golive_redis.core.ledger import Note
+from golive_redis.core.record import wording
 from golive_redis.core.trigger import Action, Debounce, Trigger
 from golive_redis.errors import ConfigError, GoliveError
 from golive_redis.heartbeat import Heartbeat
 from golive_redis.operator import Operator
 from golive_redis.revoke import Revoke
-from golive_redis.store.connect import Address
 
 logger = logging.getLogger("golive_redis.triggers")
 
@@ -103,19 +102,9 @@ class _Sampler:
         self._actor = actor
         self._debounce = Debounce(wanted)
         self._grant, self._term = "", 0
-        self._where = self._surroundings()
+        self._where = ask.Surroundings.of(config)
         self._said = Outcome.PASS
         self._warned = False
-
-    def _surroundings(self) -> ask.Surroundings:
-        config, policy = self._config, self._config.policy
-        address = Address.of(config)
-        return ask.Surroundings(
-            folder=config.path.parent,
-            environ=config.environ,
-            address=address,
-            fleet=Fleet(address, policy.namespace, config.policy_digest),
-        )
 
     def run(self, closing: threading.Event) -> None:
         """Sample at a fixed rate until told to stop."""
@@ -139,7 +128,7 @@ class _Sampler:
             # People have decided anew, so what was seen before counts no more; what is counted from
             # the first look at a term begins with the term, also when no sample saw the pause between.
             if not self._grant or state.term != self._term:
-                self._where = self._surroundings()
+                self._where = ask.Surroundings.of(self._config)
             self._grant, self._term = state.grant.identity, state.term
             self._debounce.restart()
         found = self._sample()
@@ -270,7 +259,7 @@ class _Actor:
             issued_at_ms=clock.wall_ms(),
             by=self._heartbeat,
             topic="trigger",
-            text=f"{name} fired ({wanted.then}): {found.explain}"[:500],
+            text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
             facts=dict(found.facts),
         )
         try:

@@ -105,15 +105,12 @@ class _Answer(msgspec.Struct, frozen=True):
     @property
     def severity(self) -> int:
         """What decides over a check: fail before unknown before pass."""
-        return _SEVERITY.index(self.judgement.outcome)
+        return self.judgement.outcome.severity
 
     @property
     def is_notable(self) -> bool:
         """Whether a person should read it although others may decide."""
         return self.judgement.outcome is not Outcome.PASS or self.judgement.warning
-
-
-_SEVERITY = (Outcome.PASS, Outcome.UNKNOWN, Outcome.FAIL)
 
 
 def _answer(question: Question, where: Surroundings) -> _Answer:
@@ -148,7 +145,7 @@ def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tup
         return found, shown(hidden)
     decides = min if question.prometheus and question.prometheus.series is Several.ANY else max
     judged = {name: judge(question, value, now_ms=now_ms) for name, value in fetched.series.items()}
-    name = decides(judged, key=lambda each: _SEVERITY.index(judged[each].outcome))
+    name = decides(judged, key=lambda each: judged[each].outcome.severity)
     explain = masked(f"{judged[name].explain}: {name}", secrets)
     return msgspec.structs.replace(judged[name], explain=explain), shown(fetched.series[name])
 

@@ -12,6 +12,7 @@ import msgspec
 
 from golive_redis.checks.fleet import Fleet
 from golive_redis.checks.ledger import History
+from golive_redis.config import Config
 from golive_redis.errors import GoliveError
 from golive_redis.store.connect import Address
 
@@ -48,6 +49,17 @@ class Surroundings(msgspec.Struct, frozen=True):
     address: Address
     fleet: Fleet | None = None
     history: History | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> Surroundings:
+        """Return what can be asked by whoever has this configuration.
+
+        Raises:
+            ConfigError: The address or the policy's names cannot be used.
+        """
+        address = Address.of(config)
+        fleet = Fleet(address, config.policy.namespace, config.policy_digest)
+        return cls(config.path.parent, config.environ, address, fleet)
 
     def variable(self, name: str) -> str:
         """Return the value of a variable that the configuration names.

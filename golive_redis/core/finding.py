@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -18,6 +19,14 @@ class Outcome(StrEnum):
     PASS = "pass"  # noqa: S105  (a verdict, not a password)
     FAIL = "fail"
     UNKNOWN = "unknown"
+
+    @property
+    def severity(self) -> int:
+        """What decides over several: fail before unknown before pass."""
+        return _SEVERITY.index(self)
+
+
+_SEVERITY = (Outcome.PASS, Outcome.UNKNOWN, Outcome.FAIL)
 
 
 class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,6 +56,13 @@ class Finding(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value: Short = ""
     expected: Short = ""
     warning: bool = False
+
+
+def failed(findings: Iterable[Finding]) -> str:
+    """Say in one sentence what did not pass; empty when everything did."""
+    return "; ".join(
+        f"{item.check}: {item.explain}" for item in findings if item.outcome is not Outcome.PASS
+    )
 
 
 @decodable

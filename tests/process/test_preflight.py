@@ -222,3 +222,24 @@ def test_a_closed_window_fails_the_preflight_and_says_when_the_next_one_opens(li
         found = {item.check: item for item in preflight.run(operator)}["check_window"]
     assert found.outcome is Outcome.FAIL
     assert "the next one, later, opens on" in found.explain
+
+
+def test_status_says_off_once_the_window_of_the_term_is_over(
+    live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.start_heartbeat()
+    grant = live.activate(wait_s=0).grant.record
+    assert live.status().state == "live"
+    monkeypatch.setattr(clock, "wall_ms", lambda: grant.not_after_ms)
+    assert live.status().state == "off"
+    assert live.status().active is not None  # what it was, and until when
+
+
+def test_a_report_from_before_there_were_windows_is_not_enough(live: Any) -> None:
+    raw = report_of(live)
+    window = {"time_zone": "UTC", "from": "00:00", "to": "00:00"}
+    live.path = live.write_config(windows={"always": window})
+    with Operator(configuration.load(live.path, environ={})) as operator:
+        assert "check_window" in preflight.required(operator.policy, operator.config.evidence())
+        with pytest.raises(RefusedError, match="another policy"):
+            preflight.accepted(operator, raw)

@@ -142,6 +142,11 @@ def test_a_service_that_hangs_is_unknown_and_unknown_fires(
     wait_until(lambda: not live.workers["w-1"].allowed, 8, "still trading")
     wait_until(lambda: bool(notes(live, "trigger")), 10, "no note in the ledger")
     assert notes(live, "trigger")[0]["text"].startswith("ess fired (halted): ")
+    state = live.status().active
+    assert [item.reason for item in state.restrictions] == [
+        "trigger ess: unknown: "
+        + notes(live, "trigger")[0]["text"].removeprefix("ess fired (halted): ")
+    ]
     assert live.raw.exists("golive:active")  # halted, not revoked
 
 

@@ -219,3 +219,8 @@ def test_a_name_that_is_no_text_is_a_mistake_in_the_file_for_a_worker_too(tmp_pa
     with pytest.raises(ConfigError):
         found.evidence()
     assert len(found.policy_digest) == 64
+
+
+def test_a_time_that_yaml_took_for_a_number_is_to_be_quoted(tmp_path: Path) -> None:
+    said = refusal(tmp_path, GOOD.replace('to: "17:30"', "to: 17:30"))
+    assert said.endswith("(write it in quotes)")
