@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from golive_redis import clock, control, ledger
@@ -24,7 +25,7 @@ from golive_redis.core.keyset import Keyset, Role
 from golive_redis.core.ledger import Note
 from golive_redis.core.record import wording
 from golive_redis.core.trigger import Action, Debounce, Trigger
-from golive_redis.errors import ConfigError, GoliveError
+from golive_redis.errors import ConfigError, GoliveError, StoreError
 from golive_redis.heartbeat import Heartbeat
 from golive_redis.operator import Operator
 from golive_redis.revoke import Revoke
@@ -210,10 +211,8 @@ class _Actor:
             unknown = "unknown: " if found.outcome is Outcome.UNKNOWN else ""
             reason = f"trigger {name}: {unknown}{found.explain}"
             try:
-                if wanted.then is Action.REVOKE:
-                    done = self._revoke(reason)
-                else:
-                    done = self._restrict(wanted, reason)
+                stops = wanted.then is Action.REVOKE
+                done = self._revoke(reason) if stops else self._restrict(wanted, reason)
             except GoliveError as error:
                 self.say(f"trigger {name} fired and failed, and will again: {error.message}")
                 return
@@ -221,7 +220,8 @@ class _Actor:
                 self._note(name, wanted, found)
 
     def _revoke(self, reason: str) -> bool:
-        with Operator(self._config) as operator:
+        """Revoke; False when another heartbeat came first. What cannot be looked at is revoked."""
+        with suppress(StoreError), Operator(self._config) as operator:
             if operator.read().snapshot.grant is None:
                 return False
         self.say(f"revoking: {reason}")
@@ -231,6 +231,7 @@ class _Actor:
         return True
 
     def _restrict(self, wanted: Trigger, reason: str) -> bool:
+        """Restrict; False when that is in force already."""
         kind, mode = _RESTRICTS[wanted.then]
         with Operator(self._config) as operator:
             state = operator.read().state

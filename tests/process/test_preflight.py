@@ -99,6 +99,8 @@ def test_a_report_that_is_not_good_enough_is_refused(
     elif changes.get("findings") == "failed":
         bad = msgspec.structs.replace(findings[0], outcome=Outcome.UNKNOWN)
         changes = {"findings": [bad, *findings[1:]]}
+    with Operator(live.config) as operator, pytest.raises(RefusedError, match=said):
+        preflight.accepted(operator, report_of(live, **changes))
     live.start_heartbeat()
     with pytest.raises(RefusedError, match=said):
         live.activate(report=report_of(live, **changes))
