@@ -32,7 +32,7 @@ BARE_KEY = "floor:key"
 SPY = f"""
 import sys
 from golive_cli.main import main
-from golive_redis.revoke import Revoke
+from golive_redis.stop.revoke import Revoke
 told = Revoke._effect
 def effect(self, *words):
     told(self, *words)

@@ -24,9 +24,9 @@ from rival import rival, wait_until
 
 from golive_redis import Guard
 from golive_redis.clock import CLOCK, wall_ms
-from golive_redis.core.directive import Label, Mode, Restriction, RestrictionKind
-from golive_redis.core.envelope import seal
-from golive_redis.gate import Gate
+from golive_redis.guard.gate import Gate
+from golive_redis.records.directive import Label, Mode, Restriction, RestrictionKind
+from golive_redis.records.envelope import seal
 
 CALLS = 5_000
 ROUNDS = 101

@@ -12,9 +12,9 @@ from time import thread_time
 
 import lab
 
-from golive_redis.core.envelope import decode, pae
-from golive_redis.core.ledger import GENESIS, Entry, extend, first_break
-from golive_redis.testing import Party
+from golive_redis.records.envelope import decode, pae
+from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
+from golive_redis.testing import Signers
 
 ROUNDS = 31
 RECORDS = 200  # different ones in each batch, so that nothing is remembered
@@ -34,7 +34,7 @@ def timed(batch: Batch) -> Callable[[], float]:
     return measure
 
 
-def signatures(party: Party, raws: list[bytes]) -> Batch:
+def signatures(party: Signers, raws: list[bytes]) -> Batch:
     """Return the floor: the Ed25519 verifications that these records need, and nothing else."""
     work = []
     for raw in raws:
@@ -47,7 +47,7 @@ def signatures(party: Party, raws: list[bytes]) -> Batch:
 
 
 def main() -> None:
-    one, two = Party(), Party(approvals=2)
+    one, two = Signers(), Signers(approvals=2)
     trust, many = one.trust, two.trust
     state = one.state(one.grant())
     numbers = range(1, RECORDS + 1)
@@ -65,7 +65,7 @@ def main() -> None:
         for entry in entries:
             trust.revocation(entry.envelope)
 
-    cases: dict[str, tuple[Party, list[bytes], Batch]] = {
+    cases: dict[str, tuple[Signers, list[bytes], Batch]] = {
         "grant, two signatures": (two, grants, lambda: [many.grant(raw) for raw in grants]),
         "revocation": (one, revocations, lambda: [trust.revocation(raw) for raw in revocations]),
         "beat": (one, beats, lambda: [trust.beat(raw) for raw in beats]),

@@ -19,7 +19,7 @@ from time import CLOCK_MONOTONIC, clock_gettime_ns, monotonic_ns
 
 def heartbeat(path: str) -> None:
     from golive_redis import config
-    from golive_redis.heartbeat import Heartbeat
+    from golive_redis.heartbeat.daemon import Heartbeat
     from golive_redis.store.connect import Address
 
     loaded = config.load(path)

@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from golive_redis import config, control, keys
-from golive_redis.activation import Activation
-from golive_redis.core.keyset import encode_public
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.ending import Report
-from golive_redis.operator import Operator
-from golive_redis.revoke import Revoke
+from golive_redis import config
+from golive_redis.config import keyfile
+from golive_redis.operator import control
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.keyset import encode_public
+from golive_redis.stop.progress import StopReport
+from golive_redis.stop.revoke import Revoke
+from golive_redis.testing.server import EmbeddedServer
 
 HERE = Path(__file__).parent
 ROLES = {"alice": "approver", "hb-1": "heartbeat", "workers": "worker"}
@@ -160,8 +162,8 @@ class Switch:
         self.server, self.path = server, folder / "go_live.yaml"
         principals = {}
         for name, role in ROLES.items():
-            private = keys.generate()
-            keys.write(folder / f"{name}.pem", private)
+            private = keyfile.generate()
+            keyfile.write(folder / f"{name}.pem", private)
             public = [encode_public(private.public_key())]
             principals[name] = {"roles": [role], "keys": public}
         keyset = {"version": 1, "principals": principals}
@@ -190,7 +192,7 @@ class Switch:
         with Operator(self.config) as operator:
             control.restrict(operator, control.RestrictionKind.HALT, reason="bench", labels=labels)
 
-    def revoke(self) -> Report:
+    def revoke(self) -> StopReport:
         """Turn trading off, and wait until everybody has said so: the next round must be allowed."""
         return Revoke(self.config, reason="bench", wait_ms=60_000).run()
 

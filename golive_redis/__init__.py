@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from golive_redis.core.decision import Denial, Intent, Permit, Phase, Reason
-    from golive_redis.core.directive import Mode, Profile
-    from golive_redis.core.limits import Limits
     from golive_redis.errors import ConfigError, GoliveError, NotPermittedError
-    from golive_redis.guard import Guard, Health
+    from golive_redis.guard.guard import Guard, Health
+    from golive_redis.records.directive import Mode, Profile
+    from golive_redis.records.limits import Limits
 
 # Loaded on first use (PEP 562): `golive revoke` is in this package too, and loading the guard would
 # hold up every stop by 20 ms.
@@ -15,15 +15,15 @@ _HOMES = {
     "ConfigError": "errors",
     "Denial": "core.decision",
     "GoliveError": "errors",
-    "Guard": "guard",
-    "Health": "guard",
+    "Guard": "guard.guard",
+    "Health": "guard.guard",
     "Intent": "core.decision",
-    "Limits": "core.limits",
-    "Mode": "core.directive",
+    "Limits": "records.limits",
+    "Mode": "records.directive",
     "NotPermittedError": "errors",
     "Permit": "core.decision",
     "Phase": "core.decision",
-    "Profile": "core.directive",
+    "Profile": "records.directive",
     "Reason": "core.decision",
 }
 

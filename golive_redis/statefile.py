@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from golive_redis.core.answer import Latch
-from golive_redis.core.record import Epoch, Strict, decodable
 from golive_redis.errors import GoliveError
+from golive_redis.records.record import Epoch, Strict, decodable
 
 MAX_SLOTS = 64
 MAX_BYTES = 8 * 1024 * 1024  # of a heartbeat that has several thousand restrictions to remember

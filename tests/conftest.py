@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 OLDEST_REDIS = (7, 0)
 REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"

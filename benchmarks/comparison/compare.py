@@ -30,7 +30,7 @@ from bench_propagation import PAYLOAD, stamped_publish  # noqa: E402
 from layout import SLOWER, Fleet, Rounds, fleet, rows  # noqa: E402
 from rival import Rival, rival  # noqa: E402
 
-from golive_redis.embedded import EmbeddedServer  # noqa: E402
+from golive_redis.testing.server import EmbeddedServer  # noqa: E402
 
 COUNT = 100
 WATCHERS = HERE / "watchers.py"

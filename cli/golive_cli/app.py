@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from golive_cli import activate, change, demo, heartbeat, init, keys, profiles, status
+from golive_cli.commands import activate, change, demo, heartbeat, init, keys, profiles, status
 from golive_cli.exits import Exit, UsageError
 from golive_cli.output import write
 from golive_redis.version import VERSION
@@ -50,7 +50,7 @@ app.command("demo")(demo.demo)
 def _revoke(context: typer.Context) -> int:
     """Stop all trading now, everywhere. Never asks."""
     # Here for help and completion; `main` sends `golive revoke` past Typer.
-    from golive_cli.revoke import run as revoke
+    from golive_cli.commands.revoke import run as revoke
 
     return revoke(context.args)
 

@@ -11,7 +11,7 @@ from golive_cli.output import Output
 from golive_redis.errors import GoliveError
 
 if TYPE_CHECKING:
-    from golive_cli.shapes import FindingResult
+    from golive_cli.results import FindingResult
 
 NOT_CONFIRMED = "; the stop is not confirmed"
 
@@ -52,7 +52,7 @@ def _findings(error: GoliveError) -> Sequence[FindingResult]:
     found = getattr(error, "findings", ())
     if not found:
         return ()
-    from golive_cli.board import finding_results
+    from golive_cli.findings import finding_results
 
     return finding_results(found)
 

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         if words[:1] == ["revoke"]:
             # Collecting garbage while importing costs 7 % of the start, and this process is short.
             gc.disable()
-            from golive_cli.revoke import run as revoke
+            from golive_cli.commands.revoke import run as revoke
 
             return revoke(words[1:])
         from golive_cli.app import run

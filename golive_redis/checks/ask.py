@@ -9,20 +9,14 @@ from importlib import import_module
 import msgspec
 
 from golive_redis import clock
-from golive_redis.checks.attempt import Work, said_by, side_by_side
-from golive_redis.checks.fetched import (
-    Fetched,
-    Surroundings,
-    UnansweredError,
-    masked,
-    secrets_of,
-)
-from golive_redis.checks.reading import time_ms
+from golive_redis.checks.expectation import Judgement, judge, shown
+from golive_redis.checks.parallel import Work, said_by, side_by_side
+from golive_redis.checks.parse import time_ms
+from golive_redis.checks.question import Question, Several
 from golive_redis.checks.runner import Check
-from golive_redis.core.check import Question, Several
-from golive_redis.core.expectation import Judgement, judge, shown
-from golive_redis.core.finding import Finding, Outcome
-from golive_redis.core.record import wording
+from golive_redis.checks.source import Fetched, Surroundings, UnansweredError, masked, secrets_of
+from golive_redis.records.record import wording
+from golive_redis.records.report import Finding, Outcome
 
 __all__ = ["Fetched", "Surroundings", "UnansweredError", "ask", "check", "finding"]
 
@@ -51,7 +45,7 @@ def ask(question: Question, where: Surroundings) -> Fetched:
         if where.history is None:
             raise UnansweredError("nobody reads the ledger here")
         return Fetched(where.history.value(question.ledger))
-    source = import_module(f"golive_redis.checks.{question.kind}")
+    source = import_module(f"golive_redis.checks.sources.{question.kind}")
     fetched: Fetched = source.fetch(question.source, where, SHARE * question.deadline_ms)
     if question.newer_than is None:
         return fetched
@@ -79,7 +73,7 @@ def finding(name: str, questions: Sequence[Question], where: Surroundings) -> Fi
     """
     began_ms = clock.now_ms()
     for kind in {question.kind for question in questions} & _MODULES:
-        import_module(f"golive_redis.checks.{kind}")  # before a deadline runs
+        import_module(f"golive_redis.checks.sources.{kind}")  # before a deadline runs
     works = [
         Work(f"{name}-{at}", partial(_answer, question, where), float(question.deadline_ms))
         for at, question in enumerate(questions, 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from golive_redis.core.finding import Finding, Outcome
-from golive_redis.core.keyset import Keyset
+from golive_redis.records.keyset import Keyset
+from golive_redis.records.report import Finding, Outcome
 
 NAME = "check_keys"
 # A week to replace a key in working hours, besides the term that is about to begin.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from golive_redis import clock
-from golive_redis.checks.attempt import Work, said_by, side_by_side
-from golive_redis.core.finding import Finding, Outcome
-from golive_redis.core.record import wording
+from golive_redis.checks.parallel import Work, said_by, side_by_side
 from golive_redis.errors import ConfigError
+from golive_redis.records.record import wording
+from golive_redis.records.report import Finding, Outcome
 
 DEADLINE_MS = 5_000.0
 

@@ -1,1 +1,7 @@
-"""The rules. No I/O, clock, randomness, logging or threads in here; an import contract checks it."""
+"""The rules: pure state machines over frozen values.
+
+Here belongs whatever decides: what permits an order, when a heartbeat beats, when a stop is complete.
+`now` is an argument. Nothing here opens a socket or a file, reads a clock, draws a random number or
+starts a thread; an import contract checks it. Records are in `records`. Start with `decision`, then
+`view` (a guard), `pulse` (a heartbeat) and `barrier` (a stop).
+"""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from golive_redis.core.record import Ms, Strict
+from golive_redis.records.record import Ms, Strict
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -24,8 +24,8 @@ from enum import StrEnum
 
 import msgspec
 
-from golive_redis.core.policy import Timing
-from golive_redis.core.receipt import Durable, Receipt, Stage
+from golive_redis.config.policy import Timing
+from golive_redis.records.receipt import Durable, Receipt, Stage
 
 
 class Result(StrEnum):

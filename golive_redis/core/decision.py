@@ -16,11 +16,11 @@ from typing import Protocol
 
 import msgspec
 
-from golive_redis.core.amount import Amount, within
-from golive_redis.core.directive import Mode, Profile, Restriction, strictest
-from golive_redis.core.envelope import Verified
-from golive_redis.core.limits import Limits
-from golive_redis.core.record import MAX_INT
+from golive_redis.records.amount import Amount, within
+from golive_redis.records.directive import Mode, Profile, Restriction, strictest
+from golive_redis.records.envelope import Verified
+from golive_redis.records.limits import Limits
+from golive_redis.records.record import MAX_INT
 
 
 class Intent(StrEnum):

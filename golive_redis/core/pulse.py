@@ -19,20 +19,14 @@ from enum import StrEnum
 
 import msgspec
 
+from golive_redis.config.policy import Timing
 from golive_redis.core.answer import Answer, Latch
-from golive_redis.core.beat import ISSUED_TOLERANCE_MS, Beat
-from golive_redis.core.directive import (
-    GrantKind,
-    Restriction,
-    Revocation,
-    State,
-    assemble,
-)
-from golive_redis.core.envelope import Verified, decode
-from golive_redis.core.policy import Timing
-from golive_redis.core.receipt import MAX_SERVERS
-from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
+from golive_redis.records.directive import GrantKind, Restriction, Revocation, State, assemble
+from golive_redis.records.envelope import Verified, decode
+from golive_redis.records.receipt import MAX_SERVERS
+from golive_redis.records.trust import Trust
 
 FRESH_ACTIVATION_MS = 60_000
 REMEMBERED = 256

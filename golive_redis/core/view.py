@@ -1,7 +1,7 @@
 """The guard's state machine: what one worker knows, and what follows from each thing it learns.
 
 Everything that moves a guard between COLD, ARMED, LAPSED and LATCHED lives in this file; clocks,
-sockets, files and threads live in `golive_redis.guard`. The rules are S1 to S10 of DESIGN.md:
+sockets, files and threads live in `golive_redis.guard.guard`. The rules are S1 to S10 of DESIGN.md:
 
 - S1  Permission only from a verified grant, inside its window, above every revocation seen. The
       tombstone in an answer is processed before its grant.
@@ -23,8 +23,8 @@ from enum import StrEnum
 
 import msgspec
 
+from golive_redis.config.policy import Timing
 from golive_redis.core.answer import Answer, Ask, Latch
-from golive_redis.core.beat import ISSUED_TOLERANCE_MS, Beat, Progress, deadline, observe
 from golive_redis.core.decision import (
     Phase,
     Reason,
@@ -33,17 +33,11 @@ from golive_redis.core.decision import (
     closed,
     with_labels,
 )
-from golive_redis.core.directive import (
-    Grant,
-    Restriction,
-    Revocation,
-    State,
-    assemble,
-)
-from golive_redis.core.envelope import Verified, decode, peek
-from golive_redis.core.policy import Timing
-from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat, Progress, deadline, observe
+from golive_redis.records.directive import Grant, Restriction, Revocation, State, assemble
+from golive_redis.records.envelope import Verified, decode, peek
+from golive_redis.records.trust import Trust
 
 _REMEMBERED = 64
 _NS = 1_000_000

@@ -12,8 +12,8 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS, Entry
-from golive_redis.core.record import MAX_INT
+from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.connect import Link, Reply, StoreRefusedError, usable
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace

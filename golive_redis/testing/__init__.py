@@ -1,10 +1,10 @@
-"""A test kit for code that stands on golive-redis: a clock, a party of signers, a rehearsal.
+"""A test kit for code that stands on golive-redis: a clock, signers, a harness.
 
-`Party` signs real records with real keys, and `Rehearsal` drives the guard's real state machine, so
+`Signers` signs real records with real keys, and `Harness` drives the guard's real state machine, so
 what passes here passes for the reasons that hold in production. Nothing in here touches a network.
 
-    party = Party()
-    guard = Rehearsal(party)
+    party = Signers()
+    guard = Harness(party)
     guard.arm(party.grant())
     assert isinstance(guard.decide("open"), Permit)
 """
@@ -12,16 +12,16 @@ what passes here passes for the reasons that hold in production. Nothing in here
 from __future__ import annotations
 
 from golive_redis.testing.clock import START_MS, FakeClock
-from golive_redis.testing.party import EVERYBODY, LIMITS, Party, identity
-from golive_redis.testing.rehearsal import Rehearsal, answer
+from golive_redis.testing.harness import Harness, answer
+from golive_redis.testing.signers import EVERYBODY, LIMITS, Signers, identity
 
 __all__ = [
     "EVERYBODY",
     "LIMITS",
     "START_MS",
     "FakeClock",
-    "Party",
-    "Rehearsal",
+    "Harness",
+    "Signers",
     "answer",
     "identity",
 ]

@@ -28,10 +28,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from golive_redis.checks.ask import Surroundings, ask, finding
-from golive_redis.core.check import Question
-from golive_redis.core.finding import Finding
-from golive_redis.embedded import free_port
+from golive_redis.checks.question import Question
+from golive_redis.records.report import Finding
 from golive_redis.store.connect import Address
+from golive_redis.testing.server import free_port
 
 Page = Callable[[BaseHTTPRequestHandler], None]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks.fetched import UnansweredError
-from golive_redis.core.finding import Outcome
+from golive_redis.checks.source import UnansweredError
+from golive_redis.records.report import Outcome
 
 Asking = Any
 
@@ -163,7 +163,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from golive_redis.checks.ask import Surroundings, finding
-from golive_redis.core.check import CommandSource, Question
+from golive_redis.checks.question import CommandSource, Question
 from golive_redis.store.connect import Address
 
 def interrupt():

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks import file as file_source
-from golive_redis.checks.fetched import UnansweredError
-from golive_redis.checks.reading import cell
-from golive_redis.core.finding import Outcome
+from golive_redis.checks.parse import cell
+from golive_redis.checks.source import UnansweredError
+from golive_redis.checks.sources import file as file_source
+from golive_redis.records.report import Outcome
 
 Asking = Any
 TRADES = "day,symbol,pnl\n2026-11-20,BTC,5\n2026-11-21,ETH,-3\n"

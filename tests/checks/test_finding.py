@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from golive_redis.checks import ask, runner
-from golive_redis.checks.attempt import MAX_HANGING
+from golive_redis.checks.parallel import MAX_HANGING
+from golive_redis.checks.question import SOURCES
 from golive_redis.checks.runner import Check, run
-from golive_redis.core.check import SOURCES
-from golive_redis.core.finding import Finding, Outcome, Report
+from golive_redis.records.report import Finding, Outcome, Report
 
 Asking = Any
 Site = Any
@@ -97,10 +97,10 @@ SLOW_IMPORT = """
 import builtins, sys, time
 from pathlib import Path
 from golive_redis.checks import ask
-from golive_redis.core.check import HttpSource, Question
+from golive_redis.checks.question import HttpSource, Question
 from golive_redis.store.connect import Address
 
-assert not {"httpx", "golive_redis.checks.http"} & set(sys.modules)
+assert not {"httpx", "golive_redis.checks.sources.http"} & set(sys.modules)
 real = __import__
 
 def slow(name, *args, **kwargs):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks.fetched import UnansweredError
-from golive_redis.core.finding import Outcome
+from golive_redis.checks.source import UnansweredError
+from golive_redis.records.report import Outcome
 
 Asking = Any  # conftest's: test modules cannot import it
 Site = Any

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.finding import Outcome
+from golive_redis.records.report import Outcome
 
 Asking = Any
 Site = Any

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks.fetched import UnansweredError
-from golive_redis.core.finding import Outcome
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.checks.source import UnansweredError
+from golive_redis.records.report import Outcome
 from golive_redis.store.connect import Address
+from golive_redis.testing.server import EmbeddedServer
 
 Asking = Any
 

@@ -18,8 +18,8 @@ import pytest
 
 from golive_redis import config as configuration
 from golive_redis.checks import ask
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.store.connect import Address
+from golive_redis.testing.server import EmbeddedServer
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "go_live.yaml"
 TRADES = """

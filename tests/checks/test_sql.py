@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.checks.fetched import UnansweredError
-from golive_redis.core.finding import Outcome
+from golive_redis.checks.source import UnansweredError
+from golive_redis.records.report import Outcome
 
 Asking = Any
 TABLE = """
@@ -216,7 +216,7 @@ import sys
 sys.modules[{missing!r}] = None
 from pathlib import Path
 from golive_redis.checks.ask import Surroundings, finding
-from golive_redis.core.check import Question, SqlSource
+from golive_redis.checks.question import Question, SqlSource
 from golive_redis.store.connect import Address
 source = SqlSource(query="select 1", url="postgresql://127.0.0.1:1/x")
 where = Surroundings(Path("."), {{}}, Address("redis://127.0.0.1:1"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 PROGRAM = [sys.executable, "-P", "-m", "golive_cli.main"]
 

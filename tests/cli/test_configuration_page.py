@@ -10,10 +10,8 @@ import msgspec
 import pytest
 import yaml
 
-from golive_redis import config as configuration
-from golive_redis.core.keyset import parse_keyset
-from golive_redis.core.limits import Limits
-from golive_redis.core.policy import (
+from golive_redis.config import config as configuration
+from golive_redis.config.policy import (
     TIMINGS,
     KeySettings,
     Policy,
@@ -22,6 +20,8 @@ from golive_redis.core.policy import (
     Timing,
     TlsSettings,
 )
+from golive_redis.records.keyset import parse_keyset
+from golive_redis.records.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text()

@@ -7,17 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from golive_cli.demo_story import Story
+from golive_cli.demo import events
+from golive_cli.demo.events import Event, Title
+from golive_cli.demo.result import DemoResult, outage_act, revoke_act
+from golive_cli.demo.story import Story
+from golive_cli.demo.verdict import Figures, Timeline
 from golive_cli.output import Output
 from golive_redis.core.barrier import By, HeartbeatRow, Outcome, Pod, Result, WorkerRow
-from golive_redis.core.finding import Finding
-from golive_redis.core.finding import Outcome as Found
-from golive_redis.core.receipt import Durable
-from golive_redis.demo import events
-from golive_redis.demo.events import Event, Title
-from golive_redis.demo.evidence import Figures, Timeline
-from golive_redis.demo.result import DemoResult, outage_act, revoke_act
-from golive_redis.ending import LedgerState, Report
+from golive_redis.records.receipt import Durable
+from golive_redis.records.report import Finding
+from golive_redis.records.report import Outcome as Found
+from golive_redis.stop.progress import LedgerState, StopReport
 
 CONFIG = Path("/tmp/golive-demo-abcdefgh/config/go_live.yaml")
 FIGURES = Figures(644, 305, 50, 0, 4323.0, {"revoked": 305})
@@ -37,7 +37,7 @@ OUTCOME = Outcome(
         WorkerRow(Pod("pod-2", "b"), None, None, None, None, None, 9.0),
     ),
 )
-REPORT = Report(OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), 0, 0.0)
+REPORT = StopReport(OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), 0, 0.0)
 PLAY: tuple[Event, ...] = (
     events.Curtain(
         server="Valkey 9.1.2",

@@ -17,7 +17,6 @@ from golive_cli import main as program
 from golive_cli.exits import TABLE, Exit, UsageError, code_of
 from golive_cli.failure import report, wants_json
 from golive_redis.core.decision import Denial, Reason
-from golive_redis.embedded import EmbeddedServerError
 from golive_redis.errors import (
     ConfigError,
     ConflictError,
@@ -31,6 +30,7 @@ from golive_redis.errors import (
 )
 from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import StoreRefusedError
+from golive_redis.testing.server import EmbeddedServerError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "exit-codes.md"
 

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from golive_cli.voice import Voice
+from golive_cli.writer import Writer
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -140,7 +140,7 @@ def test_a_line_that_cannot_be_written_does_not_hold_up_who_says_it(wait_for):
         gate.wait(10)
         written.append(text)
 
-    voice = Voice(write)
+    voice = Writer(write)
     voice.say("first")
     assert blocked.wait(10)
     for number in range(3_000):
@@ -163,7 +163,7 @@ def test_a_full_disk_under_the_log_costs_one_line():
             raise OSError("no space left on device")
         written.append(text)
 
-    voice = Voice(write)
+    voice = Writer(write)
     for text in ("one", "lost", "two"):
         voice.say(text)
     voice.close()

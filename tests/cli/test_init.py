@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from golive_cli.init import config_text, login_name
+from golive_cli.commands.init import config_text, login_name
 from golive_redis import config as configuration
-from golive_redis.core.keyset import Role
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.guard import Guard
+from golive_redis.guard.guard import Guard
+from golive_redis.records.keyset import Role
 from golive_redis.store.connect import Address
+from golive_redis.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 

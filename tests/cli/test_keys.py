@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from golive_cli.yamltext import add_principal, scalar
-from golive_redis import keys
-from golive_redis.core.keyset import encode_public
+from golive_redis.config import keyfile
 from golive_redis.errors import ConfigError
+from golive_redis.records.keyset import encode_public
 
-PUBLIC = encode_public(keys.generate().public_key())
+PUBLIC = encode_public(keyfile.generate().public_key())
 
 
 def keyset_file(golive):
@@ -198,7 +198,7 @@ def test_a_principal_is_added_after_the_last_one_and_every_comment_stays():
     ["['ed25519:A']", "['ed25519:A']\n", "\n    - |\n      ed25519:A\n", "\n    - >-\n      k"],
 )
 def test_a_principal_is_added_however_the_file_ends(keys):
-    text = f"version: 1\nprincipals:\n  a:\n    roles: [worker]\n    keys: {keys}"
+    text = f"version: 1\nprincipals:\n  a:\n    roles: [worker]\n    keys: {keyfile}"
     new = yaml.safe_load(add_principal(text, "b", ["worker"], PUBLIC))["principals"]
     assert list(new) == ["a", "b"]
     assert new["a"] == yaml.safe_load(text)["principals"]["a"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 
 def test_a_report_that_cannot_be_written_is_told_as_such(made, shared_server: EmbeddedServer):

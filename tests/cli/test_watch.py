@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 
 def test_it_ends_when_its_reader_goes_away(made, shared_server: EmbeddedServer):

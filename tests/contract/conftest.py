@@ -16,12 +16,12 @@ import pytest
 from fakeredis import FakeRedisConnection, FakeServer
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS, extend
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store import scripts
 from golive_redis.store.connect import Address, RedisLink
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Caller, Status, Step, Stop, Store
+from golive_redis.testing.server import EmbeddedServer
 
 WORKER = Caller("worker", "pod-7", "0" * 32)
 TTL_MS = 24_000

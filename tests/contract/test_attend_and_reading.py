@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS
 from golive_redis.errors import StoreError
+from golive_redis.records.ledger import GENESIS
 from golive_redis.store.connect import StoreRefusedError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Caller, Presence, Status, Store

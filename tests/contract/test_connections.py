@@ -16,12 +16,12 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
 
-from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
 from golive_redis.store import connect as connection_module
 from golive_redis.store.connect import Address, RedisLink, StoreRefusedError, assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Audit, Status, Store
+from golive_redis.testing.server import EmbeddedServer, free_port
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
 PATIENCE_S = 3.0  # far above any timeout below, far below redis-py's 59.5 s

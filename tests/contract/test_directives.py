@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.ledger import GENESIS, Entry, extend, first_break
+from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.store.connect import StoreRefusedError
 from golive_redis.store.store import Audit, Status, Step, Store
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.store.connect import StoreRefusedError
 from golive_redis.store.store import Audit, Caller, Status, Step
+from golive_redis.testing.server import EmbeddedServer
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
 HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)

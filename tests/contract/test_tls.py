@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer, free_port
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.store.connect import Address, RedisLink
+from golive_redis.testing.server import EmbeddedServer, free_port
 
 from .certificates import DAY, Pair, issue
 

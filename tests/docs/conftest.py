@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer, find_binary, free_port
+from golive_redis.testing.server import EmbeddedServer, find_binary, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = "6379"  # as the pages write it

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 import yaml
 
-from golive_redis.checks.fetched import MAX_BYTES
-from golive_redis.checks.file import MAX_CSV_BYTES
-from golive_redis.core import check
-from golive_redis.core.check import SOURCES, Question
-from golive_redis.core.evidence import Questions
-from golive_redis.core.expectation import EXPECTATIONS, MAX_AHEAD_MS, MAX_MATCHED
+from golive_redis.checks import question
+from golive_redis.checks.conditions import Questions
+from golive_redis.checks.expectation import EXPECTATIONS, MAX_AHEAD_MS, MAX_MATCHED
+from golive_redis.checks.question import SOURCES, Question
+from golive_redis.checks.source import MAX_BYTES
+from golive_redis.checks.sources.file import MAX_CSV_BYTES
 
 PAGE = "docs/reference/checks.md"
 
@@ -41,7 +41,7 @@ def test_there_is_an_example_of_each_source_and_each_expectation(questions):
 def test_each_source_has_its_settings_and_its_defaults(docs, source):
     kind = next(
         struct
-        for name, struct in vars(check).items()
+        for name, struct in vars(question).items()
         if name.lower() == f"{source}source" and issubclass(struct, msgspec.Struct)
     )
     rows = docs.table(PAGE, f"`{source}`")
@@ -66,5 +66,5 @@ def test_the_numbers_on_the_page_are_those_of_the_code(docs):
     assert f"over {MAX_AHEAD_MS // 1000} s in the future" in text
     default = next(f.default for f in msgspec.structs.fields(Question) if f.name == "deadline")
     assert f"(`{default}` unless" in text
-    assert (check.MIN_DEADLINE_MS, check.MAX_DEADLINE_MS) == (10, 600_000)
+    assert (question.MIN_DEADLINE_MS, question.MAX_DEADLINE_MS) == (10, 600_000)
     assert "from `10ms` to `10m`" in text

@@ -9,10 +9,10 @@ from typing import Annotated, Union, get_args, get_origin
 import msgspec
 import pytest
 
-from golive_cli import shapes
-from golive_redis import status
-from golive_redis.core.limits import Limits
-from golive_redis.demo import result
+from golive_cli import results
+from golive_cli.demo import result
+from golive_redis.operator import status
+from golive_redis.records.limits import Limits
 
 PAGE = "docs/reference/json.md"
 FAILURE = {"error": {"reason", "message", "hint"}}
@@ -54,7 +54,7 @@ def shown(hint: object) -> str:
 def coded() -> dict[str, list[tuple[str, str]]]:
     """Field and type of every shape, from the code."""
     found = dict(BESIDES)
-    for kind in [*structs(shapes), *structs(status), *structs(result), Limits]:
+    for kind in [*structs(results), *structs(status), *structs(result), Limits]:
         fields = msgspec.structs.fields(kind)
         found[kind.__name__] = [(field.encode_name, shown(field.type)) for field in fields]
     return found

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from golive_redis import config as configuration
-from golive_redis.core.keyset import Role, parse_keyset
-from golive_redis.core.policy import Policy
+from golive_redis.config import config as configuration
+from golive_redis.config.policy import Policy
+from golive_redis.records.keyset import Role, parse_keyset
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

@@ -8,14 +8,14 @@ import json
 
 import msgspec
 
-from golive_redis.core.beat import Beat
-from golive_redis.core.directive import Grant, Restriction, Revocation
-from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, MAX_SIGNATURES, pae
-from golive_redis.core.finding import Finding, Report
-from golive_redis.core.ledger import GENESIS, Note, extend
-from golive_redis.core.limits import Limits
-from golive_redis.core.receipt import Receipt
-from golive_redis.core.record import MAX_INT, Record
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, MAX_SIGNATURES, pae
+from golive_redis.records.ledger import GENESIS, Note, extend
+from golive_redis.records.limits import Limits
+from golive_redis.records.receipt import Receipt
+from golive_redis.records.record import MAX_INT, Record
+from golive_redis.records.report import Finding, Report
 
 PAGE = "docs/reference/records.md"
 KINDS = (Grant, Restriction, Revocation, Beat, Receipt, Report, Note)

@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 import yaml
 
-from golive_cli.init import config_text, schema_text
-from golive_redis import config as configuration
-from golive_redis.schema import schema
+from golive_cli.commands.init import config_text, schema_text
+from golive_cli.schema import schema
+from golive_redis.config import config as configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "config" / "go_live.schema.json"

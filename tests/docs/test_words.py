@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from golive_cli.exits import Exit
+from golive_redis.config.policy import TIMINGS
 from golive_redis.core.barrier import Result
 from golive_redis.core.decision import EXPLAIN, Intent, Phase, Reason
-from golive_redis.core.directive import GrantKind, Label, Mode, Profile, RestrictionKind
-from golive_redis.core.keyset import Role
-from golive_redis.core.ledger import Note
-from golive_redis.core.policy import TIMINGS
-from golive_redis.core.receipt import Durable, Stage
-from golive_redis.guard import Health
+from golive_redis.guard.guard import Health
+from golive_redis.records.directive import GrantKind, Label, Mode, Profile, RestrictionKind
+from golive_redis.records.keyset import Role
+from golive_redis.records.ledger import Note
+from golive_redis.records.receipt import Durable, Stage
 from golive_redis.store.keyspace import PRESENCE_MS
 
 ROOT = Path(__file__).resolve().parents[2]

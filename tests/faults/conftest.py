@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from golive_redis.demo.cast import Cast
-from golive_redis.demo.plan import Plan
-from golive_redis.embedded import EmbeddedServer
+from golive_cli.demo.plan import Plan
+from golive_cli.demo.processes import Processes
+from golive_redis.testing.server import EmbeddedServer
 
 from ..process.processes import Proxy, proxies
 from .record import Record, rows_of
@@ -22,9 +22,9 @@ Stage = Callable[..., AbstractContextManager[Scene]]
 
 
 @pytest.fixture(scope="session")
-def market() -> Iterator[Cast]:
+def market() -> Iterator[Processes]:
     """The witness venue of the demo, and its control: a trader that asks nobody."""
-    with Cast(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as cast:
+    with Processes(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as cast:
         cast.start_server()  # the control's configuration wants one; nobody uses it
         cast.start_venue()
         cast.start_workers()
@@ -51,7 +51,7 @@ def stage(
     server_kind: str,
     make_server: Callable[..., EmbeddedServer],
     proxy: Callable[..., Proxy],
-    market: Cast,
+    market: Processes,
 ) -> Stage:
     """Puts a live fleet on a server of its own; leaving it is the verdict.
 

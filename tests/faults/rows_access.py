@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 from ..contract.certificates import DAY, Pair, issue
 from ..process.processes import Proxy

@@ -11,12 +11,12 @@ from itertools import pairwise
 import pytest
 
 from golive_redis.core.answer import Ask
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import StoreError
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
 from golive_redis.store.store import Caller, Store
+from golive_redis.testing.server import EmbeddedServer
 
 from ..process.processes import Proxy
 from .scene import Scene

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from golive_redis import config as configuration
-from golive_redis.revoke import Report, Revoke
+from golive_redis.stop.progress import StopReport
+from golive_redis.stop.revoke import Revoke
 
 from .scene import PATIENCE_MS, Scene
 
@@ -112,7 +113,7 @@ def test_two_operators(stage: Stage) -> None:
     """Row 51, for stops: from two hosts at the same time."""
     with stage() as live:
         other = configuration.load(live.write_config(state_dir="elsewhere"), environ={})
-        reports: list[Report] = []
+        reports: list[StopReport] = []
         second = threading.Thread(
             target=lambda: reports.append(
                 Revoke(other, reason="the other", wait_ms=PATIENCE_MS).run()

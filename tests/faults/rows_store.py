@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from golive_redis import clock
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 from ..process.refusals import misconf, noreplicas, readonly
 from .scene import Scene

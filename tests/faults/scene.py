@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from golive_cli.demo.processes import CONTROL, Processes
 from golive_redis import clock
-from golive_redis.demo.cast import CONTROL, Cast
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.revoke import Report
+from golive_redis.stop.progress import StopReport
+from golive_redis.testing.server import EmbeddedServer
 
 from ..process.fleet import Fleet
 from ..process.processes import Proxy, Span, Worker
@@ -55,7 +55,7 @@ class Scene(Fleet):
         self,
         server: EmbeddedServer,
         folder: Path,
-        market: Cast,
+        market: Processes,
         networks: dict[str, Proxy],
         record: Record,
         **settings: Any,
@@ -128,7 +128,7 @@ class Scene(Fleet):
             assert late_ms <= ms, f"permitted {late_ms:.0f} ms after the event"
         return max(int(state["at_ns"]) for state in denied)
 
-    def revoke(self, *says: str, **options: Any) -> Report:
+    def revoke(self, *says: str, **options: Any) -> StopReport:
         """Revoke, and fail when the report says something else than one of these."""
         began_ns = clock.now_ns()
         self._struck_ns = self._struck_ns or began_ns
@@ -139,7 +139,7 @@ class Scene(Fleet):
             self.must_be_off(effect_ns, self.timers.lease_ms)
         return report
 
-    def heard(self, report: Report, *says: str) -> None:
+    def heard(self, report: StopReport, *says: str) -> None:
         """Take in a report."""
         said = report.outcome.result.value
         if said == "COMPLETE":

@@ -13,28 +13,28 @@ from typing import Any
 
 import msgspec
 
-from golive_redis import config
+from golive_redis.config import config
 from golive_redis.core.answer import Ask
-from golive_redis.core.beat import Beat
 from golive_redis.core.decision import Permit
-from golive_redis.core.directive import Grant, Restriction, Revocation
-from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, decode
-from golive_redis.core.finding import Finding, Outcome, Report
-from golive_redis.core.ledger import Note
-from golive_redis.core.receipt import Receipt
-from golive_redis.core.record import encode_record, parse_record
 from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.fleet import Receipts
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, decode
+from golive_redis.records.ledger import Note
+from golive_redis.records.receipt import Receipt
+from golive_redis.records.record import encode_record, parse_record
+from golive_redis.records.report import Finding, Outcome, Report
+from golive_redis.stop.inbox import Receipts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
 from golive_redis.store.store import Caller, Store
-from golive_redis.testing import START_MS, Party, Rehearsal, identity
+from golive_redis.testing import START_MS, Harness, Signers, identity
 
 from .mutator import Mutator
 
 EXAMPLES = Path(__file__).parents[2] / "config"
-PARTY = Party(approvals=2)
+PARTY = Signers(approvals=2)
 TRUST = PARTY.trust
 GRANT = PARTY.grant()
 HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
@@ -175,7 +175,7 @@ def answer(mutate: Mutator) -> bool:
 
     It is one beat that it was shown, and never saw one advance.
     """
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     nonce = guard.ask()
     strange = mutate.reply(ATTEND)
     try:

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive_redis import config
+from golive_redis.config import config
 from golive_redis.core.answer import Ask
-from golive_redis.core.beat import Beat
 from golive_redis.core.decision import Permit
-from golive_redis.core.directive import Grant
-from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, decode
-from golive_redis.core.record import parse_record
 from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.fleet import Receipts
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant
+from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, decode
+from golive_redis.records.record import parse_record
+from golive_redis.stop.inbox import Receipts
 from golive_redis.store.store import Store
-from golive_redis.testing import Rehearsal
+from golive_redis.testing import Harness
 
 from .mutator import Mutator
 from .run import Tally
@@ -73,7 +73,7 @@ def test_the_same_seed_makes_the_same_inputs() -> None:
 @given(reply=WIRE)
 def test_a_store_that_answers_anything_at_all_opens_nobody_and_crashes_nobody(reply: Any) -> None:
     """Rows 7, 8 and 38."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     nonce = guard.ask()
     try:
         _, found, _ = Store(Replies(reply), KEYS).attend(Ask(nonce, "", ""), CALLER, {})
@@ -166,7 +166,7 @@ def test_the_worst_of_the_allowed_size_costs_less_than_a_mebibyte(name: str) -> 
 
 def test_an_answer_of_megabytes_is_refused_at_the_cost_of_its_own_size() -> None:
     """Redis has sent it, so it is in memory; nothing is made of it."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     huge = b"x" * (4 * MIB)
     nonce = guard.ask()
     reply = [

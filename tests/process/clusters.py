@@ -13,7 +13,7 @@ import redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
-from golive_redis.embedded import EmbeddedServer, free_port
+from golive_redis.testing.server import EmbeddedServer, free_port
 
 SLOTS = 16_384
 NAMESPACE = "{golive}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 from .fleet import Fleet, fleets, forging
 from .processes import Proxy, proxies

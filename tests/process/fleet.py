@@ -14,20 +14,22 @@ import pytest
 import redis
 import yaml
 
-from golive_redis import clock, control, keys, status
+from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.activation import Activated, Activation
-from golive_redis.core.beat import Beat
-from golive_redis.core.directive import GrantKind, RestrictionKind, assemble
-from golive_redis.core.envelope import decode, peek, seal
-from golive_redis.core.keyset import encode_public
-from golive_redis.core.ledger import Entry, Note, first_break
-from golive_redis.core.policy import Timing
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.ending import Report
-from golive_redis.operator import Operator
-from golive_redis.revoke import Revoke
+from golive_redis.config import keyfile
+from golive_redis.config.policy import Timing
+from golive_redis.operator import control, status
+from golive_redis.operator.activation import Activated, Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import GrantKind, RestrictionKind, assemble
+from golive_redis.records.envelope import decode, peek, seal
+from golive_redis.records.keyset import encode_public
+from golive_redis.records.ledger import Entry, Note, first_break
+from golive_redis.stop.progress import StopReport
+from golive_redis.stop.revoke import Revoke
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.testing.server import EmbeddedServer
 
 from .processes import Beating, Process, Span, Worker
 
@@ -122,8 +124,8 @@ class Fleet:
 
     def add_principal(self, name: str, *roles: str) -> None:
         """Make a key for a principal; `write_keyset` tells the others."""
-        private = keys.generate()
-        keys.write(self.folder / f"{name}.pem", private)
+        private = keyfile.generate()
+        keyfile.write(self.folder / f"{name}.pem", private)
         public = encode_public(private.public_key())
         self.principals[name] = {"roles": list(roles), "keys": [public]}
 
@@ -252,7 +254,7 @@ class Fleet:
         self.activate()
         self.wait_all_armed()
 
-    def revoke(self, reason: str = "test", *, config: Any = None, **options: Any) -> Report:
+    def revoke(self, reason: str = "test", *, config: Any = None, **options: Any) -> StopReport:
         return Revoke(config or self.config, reason=reason, **options).run()
 
     def halt(self, reason: str = "test", **labels: str) -> control.Restricted:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from golive_redis import clock
-from golive_redis.embedded import EmbeddedServer, bound_to_parent
+from golive_redis.testing.server import EmbeddedServer, bound_to_parent
 
 PROGRAMS = Path(__file__).parent / "programs"
 START_MS = 60_000  # a machine with many tests may take long to start an interpreter

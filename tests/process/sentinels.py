@@ -12,7 +12,7 @@ import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 SERVICE = "fleet"
 DOWN_AFTER_MS = 1_000

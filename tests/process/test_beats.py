@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from golive_redis import clock
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 from .fleet import fleets
 from .processes import Span, proxies

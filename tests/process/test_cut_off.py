@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ GOLIVE = [sys.executable, "-P", "-m", "golive_cli.main"]
 # The same play at half the time: every inequality of the timers still holds.
 FASTER = """
 import functools, sys
-from golive_redis.demo import plan
+from golive_cli.demo import plan
 timing = dict(beat_every_ms=500, read_every_ms=250, timeout_ms=125, rho=0.1, lease_ms=1250,
               beat_ms=2750, failover_ms=5000, ttl_ms=12000, drain_ms=2500)
 plan.Plan = functools.partial(plan.Plan, timing=timing, trade_ms=700, after_ms=400)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from golive_redis import embedded
-from golive_redis.embedded import EmbeddedServer, EmbeddedServerError, find_binary, free_port
+from golive_redis.testing import server
+from golive_redis.testing.server import EmbeddedServer, EmbeddedServerError, find_binary, free_port
 
 
 def _alive(pid: int) -> bool:
@@ -163,7 +163,7 @@ def test_a_port_taken_before_the_start_is_replaced_only_when_it_was_not_asked_fo
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         picks = iter([port, port, free_port()])
-        monkeypatch.setattr(embedded, "free_port", lambda: next(picks))
+        monkeypatch.setattr(server, "free_port", lambda: next(picks))
         assert make_server().port != port
         with pytest.raises(EmbeddedServerError, match="Address already in use"):
             make_server(port=port)
@@ -173,8 +173,8 @@ def test_a_port_that_stays_taken_is_given_up(
     make_server: Callable[..., EmbeddedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        picks = [taken.getsockname()[1]] * (embedded.START_ATTEMPTS + 1)
-        monkeypatch.setattr(embedded, "free_port", picks.pop)
+        picks = [taken.getsockname()[1]] * (server.START_ATTEMPTS + 1)
+        monkeypatch.setattr(server, "free_port", picks.pop)
         with pytest.raises(EmbeddedServerError, match="Address already in use"):
             make_server()
     assert len(picks) == 1
@@ -231,7 +231,7 @@ def test_a_server_outlives_the_thread_that_started_it(
 
 PARENT = """
 import sys
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 server = EmbeddedServer(sys.argv[1] or None).start()
 print(server.pid, server.dir, flush=True)
 sys.stdin.read()

@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from golive_redis import clock
-from golive_redis.activation import Activation
 from golive_redis.errors import StoreError
-from golive_redis.operator import Operator
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
 from golive_redis.store.connect import FOLLOW_S
 
 from .sentinels import SentinelSet, sentinel_set

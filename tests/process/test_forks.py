@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 
 def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(

@@ -7,20 +7,21 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, ledger
-from golive_redis.checks.ledger import DAY_MS, History
-from golive_redis.core.check import LedgerSource, LedgerValue
-from golive_redis.core.directive import Profile
-from golive_redis.core.envelope import seal
-from golive_redis.core.ledger import Note
-from golive_redis.embedded import EmbeddedServer
+from golive_redis import clock
+from golive_redis.checks.question import LedgerSource, LedgerValue
+from golive_redis.checks.sources.ledger import DAY_MS, History
+from golive_redis.delivery import append as ledger
 from golive_redis.errors import RecordError
+from golive_redis.records.directive import Profile
+from golive_redis.records.envelope import seal
+from golive_redis.records.ledger import Note
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
-from golive_redis.testing import Party
+from golive_redis.testing import Signers
+from golive_redis.testing.server import EmbeddedServer
 
-PARTY = Party(approvals=2)
+PARTY = Signers(approvals=2)
 Append = Callable[..., None]
 
 

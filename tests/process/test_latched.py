@@ -13,8 +13,8 @@ import pytest
 
 from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError
+from golive_redis.testing.server import EmbeddedServer
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 
 from golive_redis import config as configuration
 from golive_redis.core.decision import Denial
-from golive_redis.core.directive import GrantKind, Profile
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError
-from golive_redis.guard import Guard
-from golive_redis.operator import Operator
+from golive_redis.guard.guard import Guard
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind, Profile
+from golive_redis.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,12 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis import clock, config, control, keys
-from golive_redis.activation import Activation
-from golive_redis.core.beat import Beat
-from golive_redis.core.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
-from golive_redis.core.envelope import Signer, identity_of, peek, seal
-from golive_redis.embedded import EmbeddedServer
+from golive_redis import clock, config
+from golive_redis.config import keyfile
 from golive_redis.errors import (
     ConfigError,
     ConflictError,
@@ -22,8 +18,14 @@ from golive_redis.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from golive_redis.operator import Operator
+from golive_redis.operator import control
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
+from golive_redis.records.envelope import Signer, identity_of, peek, seal
 from golive_redis.statefile import StateFileError
+from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
 
@@ -42,7 +44,7 @@ def config_of(live: Any, name: str) -> Any:
 
 
 def signer_of(live: Any, name: str) -> Signer:
-    return Signer(name, keys.read(live.folder / f"{name}.pem", {}))
+    return Signer(name, keyfile.read(live.folder / f"{name}.pem", {}))
 
 
 def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis import clock, preflight
+from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.activation import Activation
-from golive_redis.core.envelope import Signer, seal
-from golive_redis.core.finding import Finding, Outcome, Report
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RecordError, RefusedError
-from golive_redis.operator import Operator
+from golive_redis.operator import preflight
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.report import Finding, Outcome, Report
+from golive_redis.testing.server import EmbeddedServer
 
 MINUTE = 60_000
 

@@ -11,13 +11,13 @@ import pytest
 from golive_cli.exits import Exit
 from golive_cli.main import main
 from golive_redis import config as configuration
-from golive_redis import control, promotion
-from golive_redis.core.directive import Grant, GrantKind, Mode, Profile, RestrictionKind
-from golive_redis.core.envelope import Verified, peek
-from golive_redis.core.finding import Outcome, Report
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RefusedError
-from golive_redis.operator import Operator
+from golive_redis.operator import control, promotion
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import Grant, GrantKind, Mode, Profile, RestrictionKind
+from golive_redis.records.envelope import Verified, peek
+from golive_redis.records.report import Outcome, Report
+from golive_redis.testing.server import EmbeddedServer
 
 from .fleet import LIMITS
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, gathering
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.ending import Report
+from golive_redis import clock, config
 from golive_redis.errors import RefusedError, StoreError
+from golive_redis.stop import confirmation
+from golive_redis.stop.progress import StopReport
+from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
 
@@ -41,7 +42,7 @@ def wait_registered(live: Any, wait_for: Callable[..., None], workers: int, beat
     wait_for(listed, what="everybody on the rosters")
 
 
-def assert_complete_by_receipts(live: Any, report: Report, called_ns: int, *names: str) -> None:
+def assert_complete_by_receipts(live: Any, report: StopReport, called_ns: int, *names: str) -> None:
     assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
     assert report.in_redis_ms is not None and report.ledger == "written" and not report.problems
     assert [row.name for row in report.outcome.heartbeats] == list(live.heartbeats)
@@ -229,7 +230,7 @@ def test_what_one_connection_has_shown_is_looked_at_again_on_the_next(
     live = fleet(any_server)
     live.go_live("pod-1")
     live.heartbeats["hb-1"].pause()
-    real, readings = gathering.read_rosters, []
+    real, readings = confirmation.read_rosters, []
 
     def read_rosters(store: Any) -> Any:
         readings.append(live.raw.exists("golive:revoked"))
@@ -242,7 +243,7 @@ def test_what_one_connection_has_shown_is_looked_at_again_on_the_next(
             live.heartbeats["hb-1"].resume()
         return found
 
-    monkeypatch.setattr(gathering, "read_rosters", read_rosters)
+    monkeypatch.setattr(confirmation, "read_rosters", read_rosters)
     report = live.revoke()
     assert readings[0] == 1 and len(readings) > 1
     assert report.outcome.result == "COMPLETE"
@@ -258,7 +259,7 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
         live.go_live("pod-1")
         live.raw.config_set("min-replicas-to-write", 1)  # the script is refused at first
         patient = config.load(live.write_config(timing="standard"), environ={})
-        real, readings = gathering.read_rosters, []
+        real, readings = confirmation.read_rosters, []
 
         def read_rosters(store: Any) -> Any:
             readings.append(clock.now_ns())
@@ -270,7 +271,7 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
                 live.start_worker("pod-2")
             return found
 
-        monkeypatch.setattr(gathering, "read_rosters", read_rosters)
+        monkeypatch.setattr(confirmation, "read_rosters", read_rosters)
         report = live.revoke(config=patient)
         assert len(readings) == 3
         assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"

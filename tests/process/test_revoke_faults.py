@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, control, gathering, revoke
-from golive_redis.embedded import EmbeddedServer
+from golive_redis import clock, config
 from golive_redis.errors import RefusedError, StoreUnavailableError
-from golive_redis.fleet import Receipts
-from golive_redis.operator import Operator
+from golive_redis.operator import control
+from golive_redis.operator.session import Operator
+from golive_redis.stop import confirmation, revoke
+from golive_redis.stop.inbox import Receipts
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
+from golive_redis.testing.server import EmbeddedServer
 
 from .refusals import misconf, noreplicas, readonly
 
@@ -100,8 +102,8 @@ def test_an_error_reply_does_not_cost_the_connection_that_hears_the_receipts(
     opened = []
     with noreplicas(one_server):
         run = revoke.Revoke(live.config, reason="test", wait_ms=1_200)
-        connect = run._wires.connect
-        run._wires.connect = lambda: opened.append(connect())
+        connect = run._connections.connect
+        run._connections.connect = lambda: opened.append(connect())
         report = run.run()
     assert len(opened) == 1, "connected once, whatever was refused"
     assert report.outcome.heartbeats[0].latched_ms is not None
@@ -233,7 +235,7 @@ def test_no_part_that_fails_keeps_the_key_alive(
         (Store, "told_directives"),
         (Store, "publish"),
         (Store, "server"),
-        (gathering, "read_rosters"),
+        (confirmation, "read_rosters"),
         (Receipts, "read"),
         (Store, "confirm"),
         (revoke, "execute"),

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, config, gathering, revoke
-from golive_redis.core.directive import Revocation
-from golive_redis.core.envelope import peek
-from golive_redis.embedded import EmbeddedServer
+from golive_redis import clock, config
 from golive_redis.errors import StoreUnavailableError
+from golive_redis.records.directive import Revocation
+from golive_redis.records.envelope import peek
+from golive_redis.stop import confirmation, revoke
 from golive_redis.store.store import Store
+from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
 
@@ -106,7 +107,7 @@ def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
     report = run.run()
     assert tries[:2] == [2, 4]
     assert report.outcome.result == "COMPLETE" and (report.term, report.epoch) == (3, 4)
-    held_up_ms = gathering.REPEAT_MS / 2
+    held_up_ms = confirmation.REPEAT_MS / 2
     assert all(row.latched_ms > held_up_ms for row in report.outcome.heartbeats)
     assert all(row.latched_ms > held_up_ms for row in report.outcome.workers)
     assert live.raw.hget("golive:revoked", "epoch") == b"4"
@@ -161,7 +162,8 @@ def test_a_revoke_that_repeats_itself_leaves_a_later_activation_alone(
 
 KILLED = """
 import os, signal, sys
-from golive_redis import books, config, ledger, revoke
+from golive_redis import config
+from golive_redis.stop import journal, revoke
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -177,11 +179,11 @@ match sys.argv[2]:
             run._head = "f" * 64
             return found
         run._read_directives = read_and_forget_the_head
-        ledger.append_once = die
+        journal.append_once = die
     case "remembered":
-        run._gather = die
+        run._confirm = die
     case "judged":
-        books.Books.confirm = die
+        journal.Journal.confirm = die
 run.run()
 """
 
@@ -226,7 +228,7 @@ def test_impatience_loses_nothing(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(gathering.Gathering, "_listen", impatient)
+            patch.setattr(confirmation.Confirmation, "_listen", impatient)
             with pytest.raises(KeyboardInterrupt):
                 run.run()
         assert len(live.spooled()) == 1

@@ -10,16 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis import clock, config, control, keys, ledger
-from golive_redis.core.directive import Revocation
-from golive_redis.core.envelope import Signer, peek, seal
-from golive_redis.embedded import EmbeddedServer
+from golive_redis import clock, config
+from golive_redis.config import keyfile
+from golive_redis.delivery.append import append_once
+from golive_redis.delivery.spool import Spool
 from golive_redis.errors import RefusedError
-from golive_redis.operator import Operator
-from golive_redis.spool import Spool
+from golive_redis.operator import control
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import Revocation
+from golive_redis.records.envelope import Signer, peek, seal
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
+from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
 
@@ -189,7 +192,7 @@ def test_a_bad_file_in_the_spool_holds_up_neither_the_others_nor_the_heartbeat(
     (folder / "b.dsse.json").mkdir()
     live.add_principal("mallory", "revoker")  # the keyset on disk does not know her
     forged = msgspec.structs.replace(peek(sign_revocation(live, 9), Revocation), by="mallory")
-    signer = Signer("mallory", keys.read(live.folder / "mallory.pem", {}))
+    signer = Signer("mallory", keyfile.read(live.folder / "mallory.pem", {}))
     Spool(live.state_dir).keep(seal(forged, signer))
     good = Spool(live.state_dir).keep(sign_revocation(live, 1))
     heartbeat = live.start_heartbeat()
@@ -222,7 +225,7 @@ def test_what_several_write_at_once_is_in_the_ledger_once(
 
     def write() -> None:
         link = Address.of(live.config).link(timeout_ms=2_000)
-        done.append(ledger.append_once(Store(link, Keyspace("golive")), record))
+        done.append(append_once(Store(link, Keyspace("golive")), record))
         link.close()
 
     threads = [threading.Thread(target=write) for _ in range(4)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.testing.server import EmbeddedServer
 
 FULL = Path("/dev/full")  # every write to it fails with ENOSPC
 

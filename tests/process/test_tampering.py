@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from golive_redis.core.keyset import Role
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import RecordError
+from golive_redis.records.keyset import Role
+from golive_redis.testing.server import EmbeddedServer
 
 # Reads 5 s apart: what closes a guard sooner was pushed. All inequalities hold.
 SELDOM_READ = {

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from golive_redis import clock
-from golive_redis.core.directive import GrantKind
-from golive_redis.core.envelope import decode
-from golive_redis.embedded import EmbeddedServer
-from golive_redis.operator import Operator
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind
+from golive_redis.records.envelope import decode
+from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
 
@@ -161,7 +161,7 @@ def test_people_restore_and_what_still_fails_fires_again(
     time.sleep(0.6)
     assert len(restrictions()) == 1  # in force, so it is not issued again
     first = restrictions()
-    from golive_redis import control  # noqa: PLC0415
+    from golive_redis.operator import control  # noqa: PLC0415
 
     with Operator(live.config) as operator:
         control.loosen(operator, GrantKind.RESTORE, reason="I think it is over", every=True)

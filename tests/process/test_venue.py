@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.demo.prices import PaperOrder, orders
-from golive_redis.demo.venue_client import VenueClient, VenueError
+from golive_cli.demo.prices import PaperOrder, orders
+from golive_redis.testing.venue_client import VenueClient, VenueError
 
 GOOD: dict[str, Any] = {
     "worker": "w-1",
@@ -56,7 +56,7 @@ class Venue:
 @pytest.fixture
 def venue(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[Venue]:
     port_file, journal = tmp_path / "port", tmp_path / "journal"
-    command = [sys.executable, "-m", "golive_redis.demo.venue"]
+    command = [sys.executable, "-m", "golive_redis.testing.venue"]
     process = subprocess.Popen([*command, "--port-file", port_file, "--journal", journal])
     try:
         wait_for(port_file.exists, within_ms=10_000, what="the venue is open")

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock, control
+from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.core.directive import GrantKind
-from golive_redis.embedded import EmbeddedServer
 from golive_redis.errors import ConfigError, RefusedError
-from golive_redis.operator import Operator
+from golive_redis.operator import control
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind
+from golive_redis.testing.server import EmbeddedServer
 
 from .processes import Span
 

@@ -54,18 +54,18 @@ def test_the_import_contracts_hold(copy):
 @pytest.mark.parametrize(
     ("contract", "module", "line"),
     [
-        ("The core performs no I/O", "golive_redis/core/beat.py", "import time"),
-        ("The core performs no I/O", "golive_redis/core/beat.py", "from datetime import UTC"),
-        ("The core performs no I/O", "golive_redis/core/keyset.py", "def f(): import os"),
+        ("The core performs no I/O", "golive_redis/records/beat.py", "import time"),
+        ("The core performs no I/O", "golive_redis/records/beat.py", "from datetime import UTC"),
+        ("The core performs no I/O", "golive_redis/records/keyset.py", "def f(): import os"),
         ("The core performs no I/O", "golive_redis/errors.py", "import logging"),
-        ("Data flows one way", "golive_redis/core/beat.py", "import golive_redis.store"),
-        ("Data flows one way", "golive_redis/store/__init__.py", "import golive_redis.guard"),
-        ("Data flows one way", "golive_redis/errors.py", "import golive_redis.core.beat"),
-        ("Execution workers never", "golive_redis/guard.py", "def f(): import typer"),
-        ("Execution workers never", "golive_redis/guard.py", "import golive_cli.main"),
-        ("Execution workers never", "golive_redis/guard.py", "def f(): import httpx"),
-        ("Execution workers never", "golive_redis/triggers.py", "import sqlalchemy"),
-        ("Only the store,", "golive_redis/guard.py", "from redis.client import Redis"),
+        ("Data flows one way", "golive_redis/records/beat.py", "import golive_redis.store"),
+        ("Data flows one way", "golive_redis/store/__init__.py", "import golive_redis.guard.guard"),
+        ("Data flows one way", "golive_redis/errors.py", "import golive_redis.records.beat"),
+        ("Execution workers never", "golive_redis/guard/guard.py", "def f(): import typer"),
+        ("Execution workers never", "golive_redis/guard/guard.py", "import golive_cli.main"),
+        ("Execution workers never", "golive_redis/guard/guard.py", "def f(): import httpx"),
+        ("Execution workers never", "golive_redis/heartbeat/triggers.py", "import sqlalchemy"),
+        ("Only the store,", "golive_redis/guard/guard.py", "from redis.client import Redis"),
     ],
 )
 def test_a_forbidden_import_is_found(copy, contract, module, line):
@@ -106,11 +106,13 @@ def test_a_worker_does_not_load_the_operators_toolkit(code):
 
 
 def test_a_worker_loads_no_check():
-    assert [name for name in loaded_after("import golive_redis.guard") if ".checks" in name] == []
+    assert [
+        name for name in loaded_after("import golive_redis.guard.guard") if ".checks" in name
+    ] == []
 
 
 @pytest.mark.parametrize("module", ["heartbeat", "triggers", "preflight"])
 def test_who_runs_checks_loads_only_what_their_sources_need(module):
     loaded = loaded_after(f"import golive_redis.{module}")
     assert loaded & {"httpx", "sqlalchemy"} == set()
-    assert "golive_redis.checks.http" not in loaded
+    assert "golive_redis.checks.sources.http" not in loaded

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golive_redis import config
-from golive_redis.core.keyset import parse_keyset
+from golive_redis.config import config
 from golive_redis.errors import ConfigError
-from golive_redis.testing import Party
+from golive_redis.records.keyset import parse_keyset
+from golive_redis.testing import Signers
 
 TAGS = ["!!int ", "!!float ", "!!bool ", "!!set ", "!!timestamp ", "!!binary ", "&a ", "*a", "<<"]
 WORDS = [": ", "- ", "~", "1", ".nan", "2026-01-01", "environment", "null"]
@@ -55,6 +55,6 @@ def test_whatever_a_file_holds_nothing_but_a_config_error_comes_out(file: Path, 
 @given(VALUES)
 def test_whatever_a_keyset_file_holds_nothing_but_a_config_error_comes_out(value: object) -> None:
     """Row 38, 48."""
-    for candidate in (value, {**Party().keyset_file, "principals": value}):
+    for candidate in (value, {**Signers().keyset_file, "principals": value}):
         with pytest.raises(ConfigError):
             parse_keyset(candidate)

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive_redis import clock
-from golive_redis.core.amount import within
-from golive_redis.core.beat import Progress, deadline, observe
 from golive_redis.core.decision import (
     Denial,
     Intent,
@@ -23,11 +21,13 @@ from golive_redis.core.decision import (
     Verdict,
     decide,
 )
-from golive_redis.core.directive import Label, Mode, Profile, Restriction, State, strictest
-from golive_redis.gate import Gate
-from golive_redis.testing import LIMITS, Party
+from golive_redis.guard.gate import Gate
+from golive_redis.records.amount import within
+from golive_redis.records.beat import Progress, deadline, observe
+from golive_redis.records.directive import Label, Mode, Profile, Restriction, State, strictest
+from golive_redis.testing import LIMITS, Signers
 
-PARTY = Party()
+PARTY = Signers()
 MODES, PROFILES = list(Mode), list(Profile)
 LABELS = [Label.VENUE, Label.SYMBOL, Label.DESK]
 VALUES = ["a", "b", "7"]

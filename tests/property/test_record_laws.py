@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golive_redis.core.directive import Revocation
-from golive_redis.core.envelope import decode, peek
-from golive_redis.core.record import MAX_INT, parse_json
 from golive_redis.errors import RecordError
-from golive_redis.testing import Party
+from golive_redis.records.directive import Revocation
+from golive_redis.records.envelope import decode, peek
+from golive_redis.records.record import MAX_INT, parse_json
+from golive_redis.testing import Signers
 
-PARTY = Party(approvals=2)
+PARTY = Signers(approvals=2)
 GRANT = PARTY.grant()
 RECORD = PARTY.trust.grant(GRANT).record
 READERS = [

@@ -23,18 +23,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from golive_redis.config.policy import TIMINGS
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.beat import ISSUED_TOLERANCE_MS
 from golive_redis.core.decision import Permit, Phase
-from golive_redis.core.directive import Mode, Revocation, State, assemble, in_force
-from golive_redis.core.envelope import Verified
-from golive_redis.core.policy import TIMINGS
 from golive_redis.core.view import Happened
 from golive_redis.errors import RecordError
-from golive_redis.testing import Party, Rehearsal, answer, identity
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS
+from golive_redis.records.directive import Mode, Revocation, State, assemble, in_force
+from golive_redis.records.envelope import Verified
+from golive_redis.testing import Harness, Signers, answer, identity
 
-PARTY = Party()
-STRANGERS = Party({"eve": ["approver", "revoker"]})
+PARTY = Signers()
+STRANGERS = Signers({"eve": ["approver", "revoker"]})
 TIMING = TIMINGS["standard"]
 LEASE_MS, BEAT_MS = 0.9 * TIMING.lease_ms, 0.9 * TIMING.beat_ms
 MODES = list(Mode)
@@ -75,7 +75,7 @@ class Told:
 class GuardMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.guard = Rehearsal(PARTY)
+        self.guard = Harness(PARTY)
         self.view, self.clock = self.guard.view, self.guard.clock
         self.store, self.history = Store(), [Store()]
         self.epoch = 0

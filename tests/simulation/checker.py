@@ -25,11 +25,11 @@ from model import Server
 
 from golive_redis.core.answer import Answer
 from golive_redis.core.barrier import Outcome, Result
-from golive_redis.core.beat import Beat
 from golive_redis.core.decision import Denial, Permit
-from golive_redis.core.directive import Grant, Mode, Restriction, Revocation, State, in_force
-from golive_redis.core.envelope import Verified
-from golive_redis.core.receipt import Durable, Receipt, Stage
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Mode, Restriction, Revocation, State, in_force
+from golive_redis.records.envelope import Verified
+from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.store.store import Status, Step
 from golive_redis.store.store import Stop as StopReply
 

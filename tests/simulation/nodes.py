@@ -1,6 +1,6 @@
 """Hosts of the simulation, with clocks of their own, and what runs on them.
 
-A worker is the product's `View`, `decide`, `ClockWatch` and `Stopping` on simulated wires; a heartbeat
+A worker is the product's `View`, `decide`, `ClockWatch` and `Stopping` on simulated connections; a heartbeat
 is the product's whole daemon.
 """
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fibers
-from wire import Conn, SimCourier
+from wire import Conn, SimOutbox
 
 from golive_redis.clock import ClockWatch, Sample
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import Intent, Permit, Phase, Reason, decide
 from golive_redis.core.view import Event, Happened, View
-from golive_redis.heartbeat import Heartbeat
+from golive_redis.guard.stopping import Stopping
+from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.statefile import HeartbeatState, StateFileError, WorkerState
-from golive_redis.stopping import Stopping
 from golive_redis.store.connect import Address
 from golive_redis.store.store import Caller, Status
 
@@ -136,7 +136,7 @@ class SimFile:
 
 
 class SimStopping(Stopping):
-    """The product's, on the disk and the wires of a node."""
+    """The product's, on the disk and the connections of a node."""
 
     def __init__(self, worker: Worker, file: SimFile | None) -> None:
         world = worker.world
@@ -145,7 +145,7 @@ class SimStopping(Stopping):
             world.cast.signers["workers"],
             worker.name,
             worker.instance,
-            SimCourier(worker, world.timing.read_every_ms),  # type: ignore[arg-type]
+            SimOutbox(worker, world.timing.read_every_ms),  # type: ignore[arg-type]
             file,  # type: ignore[arg-type]
             lambda: worker.flying,
             world.timing.drain_ms,
@@ -406,7 +406,7 @@ class Beater(Heartbeat):
             state_dir=Path("state"),
             say=lambda text: host.said(text),
         )
-        self._courier = SimCourier(host, world.timing.read_every_ms)  # type: ignore[assignment]
+        self._outbox = SimOutbox(host, world.timing.read_every_ms)  # type: ignore[assignment]
 
     def _connect(self) -> Any:
         return Conn(fibers.node())

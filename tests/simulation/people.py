@@ -1,7 +1,7 @@
 """Operators: people who run the product's own commands, sometimes both at once, sometimes giving up.
 
 Activating, halting, resuming, revoking and collecting receipts is the code of `control.py`,
-`revoke.py`, `fleet.py`, `ledger.py`, `numbering.py` and the barrier; only the wires are ours.
+`revoke.py`, `fleet.py`, `ledger.py`, `numbering.py` and the barrier; only the connections are ours.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import msgspec
 from nodes import Node
 from wire import Conn
 
-from golive_redis import control
-from golive_redis import ledger as books
-from golive_redis.activation import Activation
+from golive_redis.checks.conditions import Conditions
+from golive_redis.config.policy import Policy
 from golive_redis.core.barrier import Outcome
-from golive_redis.core.directive import GrantKind, RestrictionKind, Revocation
-from golive_redis.core.envelope import Signer, decode
-from golive_redis.core.evidence import Evidence
-from golive_redis.core.finding import Finding
-from golive_redis.core.finding import Outcome as Passed
-from golive_redis.core.policy import Policy
-from golive_redis.core.trust import Trust
+from golive_redis.delivery import append as ledger
+from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import GoliveError, StoreError
-from golive_redis.gathering import Gathering
-from golive_redis.numbering import newest
-from golive_redis.operator import Operator
-from golive_redis.operator_state import Memory
-from golive_redis.revoke import Revoke
+from golive_redis.operator import control
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind, RestrictionKind, Revocation
+from golive_redis.records.envelope import Signer, decode
+from golive_redis.records.epoch import newest
+from golive_redis.records.report import Finding
+from golive_redis.records.report import Outcome as Passed
+from golive_redis.records.trust import Trust
+from golive_redis.stop.confirmation import Confirmation
+from golive_redis.stop.memory import Memory
+from golive_redis.stop.revoke import Revoke
 from golive_redis.store.store import Store
-from golive_redis.tombstone import reassert
 
 if TYPE_CHECKING:
     from world import World
@@ -62,7 +62,7 @@ class SimSpool:
             try:
                 if decode(record).payload_type == Revocation.payload_type():
                     reassert(store, trust, trust.revocation(record))
-                books.append_once(store, record)
+                ledger.append_once(store, record)
             except StoreError:
                 break
             self.drop(record)
@@ -99,8 +99,8 @@ class SimConfig:
     def trust(self) -> Trust:
         return self._person.world.cast.trust
 
-    def evidence(self) -> Evidence:
-        return Evidence()
+    def evidence(self) -> Conditions:
+        return Conditions()
 
     def signer(self, role: str, keyset: Any) -> Signer:
         return self._person.world.cast.signers[self._person.name]
@@ -136,15 +136,15 @@ class SimRevoke(Revoke):
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
         super()._sign(epoch, blind=blind)
-        self._person.world.checker.signed(self._ending.newest)
+        self._person.world.checker.signed(self._progress.newest)
 
     def _send(self) -> None:
         self._person.world.storm(faults.AROUND_STOPS)
         super()._send()
 
-    def _gather(self, gathering: Gathering) -> Outcome:
-        outcome = super()._gather(gathering)
-        self._person.world.checker.judged(self._ending.signed, outcome)
+    def _confirm(self, confirmation: Confirmation) -> Outcome:
+        outcome = super()._confirm(confirmation)
+        self._person.world.checker.judged(self._progress.signed, outcome)
         return outcome
 
 
@@ -253,7 +253,9 @@ class Person(Node):
     def revocations(self) -> list[bytes]:
         """Return what the revoke at work has signed."""
         return (
-            [item.raw for item in self.stopping._ending.signed] if self.stopping is not None else []
+            [item.raw for item in self.stopping._progress.signed]
+            if self.stopping is not None
+            else []
         )
 
     def give_up(self) -> None:

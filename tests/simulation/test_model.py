@@ -12,11 +12,11 @@ from model import Server
 from wire import SimStore
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS, extend
-from golive_redis.embedded import EmbeddedServer
+from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Caller, Snapshot, Step, Store
+from golive_redis.testing.server import EmbeddedServer
 
 TTL_MS = 3_000_000  # so long that nothing expires by itself: virtual time stands still
 STEPS = 250

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from golive_redis.core.envelope import Signer, Verified, identity_of, seal
-from golive_redis.core.keyset import encode_public, parse_keyset
-from golive_redis.core.record import Record
-from golive_redis.core.trust import Trust
 from golive_redis.errors import RecordError
+from golive_redis.records.envelope import Signer, Verified, identity_of, seal
+from golive_redis.records.keyset import encode_public, parse_keyset
+from golive_redis.records.record import Record
+from golive_redis.records.trust import Trust
 
 HEARTBEATS = ("hb-1", "hb-2")
 OPERATORS = ("ann", "bob")

@@ -9,9 +9,9 @@ import fibers
 from model import Server
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.core.ledger import GENESIS, Entry, extend
-from golive_redis.core.receipt import Receipt
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
+from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Caller, Presence, Snapshot, Status, Step, Stop
 from golive_redis.store.store import Server as About
@@ -237,8 +237,8 @@ class SimStore:
         return self._do(lambda s: About(s.run_id, 0))
 
 
-class SimCourier:
-    """`Courier`: a receipt is published, then stored, and sent again until that was answered."""
+class SimOutbox:
+    """`Outbox`: a receipt is published, then stored, and sent again until that was answered."""
 
     def __init__(self, host: Node, retry_ms: float) -> None:
         self._node, self._retry_ms = host, retry_ms

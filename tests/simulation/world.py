@@ -26,20 +26,12 @@ from people import Person, SimAddress, SimSpool, no_checks, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimStore
 
-from golive_redis import (
-    activation,
-    books,
-    control,
-    gathering,
-    heartbeat,
-    operator,
-    preflight,
-    revoke,
-    spool,
-    stopping,
-    wires,
-)
-from golive_redis.core.policy import TIMINGS
+from golive_redis.config.policy import TIMINGS
+from golive_redis.delivery import spool
+from golive_redis.guard import stopping
+from golive_redis.heartbeat import daemon
+from golive_redis.operator import activation, control, preflight, session
+from golive_redis.stop import confirmation, connections, journal, revoke
 
 
 class Loud(logging.Logger):
@@ -53,20 +45,20 @@ LOUD = Loud("golive_redis.simulated")
 # The modules that wait, and what they find in place of the machine they would run on.
 BLOCKING = (
     activation,
-    books,
+    journal,
     control,
-    gathering,
-    heartbeat,
-    operator,
+    confirmation,
+    daemon,
+    session,
     preflight,
     revoke,
     spool,
     stopping,
-    wires,
+    connections,
 )
 SIMULATED: dict[str, Any] = {
     "Address": SimAddress,
-    "Courier": lambda *_: None,
+    "Outbox": lambda *_: None,
     "Memory": remembered,
     "POLL_S": 0.05,
     "Spool": SimSpool,

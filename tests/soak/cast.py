@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from golive_redis.embedded import bound_to_parent
+from golive_redis.testing.server import bound_to_parent
 
 CONTROL = "control"
 RATE_PER_S = 5.0
@@ -78,7 +78,7 @@ class Venue(Child):
     def __init__(self, folder: Path) -> None:
         self.port_file, self.journal = folder / "venue.port", folder / "venue.journal"
         files = ["--port-file", str(self.port_file), "--journal", str(self.journal)]
-        super().__init__("venue", folder, ["golive_redis.demo.venue", *files])
+        super().__init__("venue", folder, ["golive_redis.testing.venue", *files])
 
     def open(self) -> int:
         """Start it, and return its port."""
@@ -99,7 +99,7 @@ def trader(name: str, config: Path, venue: int, number: int) -> Child:
         name,
         folder,
         [
-            *("golive_redis.demo.worker", "--config", str(config), "--name", name),
+            *("golive_cli.demo.worker", "--config", str(config), "--name", name),
             *("--manner", manner, "--venue", str(venue), "--notes", str(folder / f"{name}.notes")),
             *("--rate", str(RATE_PER_S), "--seed", str(number)),
         ],

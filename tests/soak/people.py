@@ -8,14 +8,15 @@ import traceback
 from collections import Counter
 from random import Random
 
-from golive_redis import control
-from golive_redis.activation import Activation
 from golive_redis.config import Config
 from golive_redis.core.barrier import Result
-from golive_redis.core.directive import GrantKind, RestrictionKind
 from golive_redis.errors import GoliveError
-from golive_redis.operator import Operator
-from golive_redis.revoke import Report, Revoke
+from golive_redis.operator import control
+from golive_redis.operator.activation import Activation
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind, RestrictionKind
+from golive_redis.stop.progress import StopReport
+from golive_redis.stop.revoke import Revoke
 
 from .judge import Ban
 
@@ -29,7 +30,7 @@ MS = 1_000_000
 class Stop:
     """One revocation, as the operator saw it."""
 
-    def __init__(self, report: Report, called_ns: int, done_ns: int) -> None:
+    def __init__(self, report: StopReport, called_ns: int, done_ns: int) -> None:
         self.epoch = report.epoch
         self.called_ns = called_ns
         self.done_ns = done_ns

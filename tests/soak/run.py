@@ -22,9 +22,9 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from golive_redis.embedded import bound_to_parent  # noqa: E402
 from golive_redis.errors import StoreError  # noqa: E402
-from golive_redis.operator import Operator  # noqa: E402
+from golive_redis.operator.session import Operator  # noqa: E402
+from golive_redis.testing.server import bound_to_parent  # noqa: E402
 from tests.process.fleet import Fleet  # noqa: E402
 from tests.process.processes import proxies  # noqa: E402
 from tests.process.sentinels import sentinel_set  # noqa: E402

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from golive_redis.config.policy import TIMINGS
 from golive_redis.core.barrier import (
     By,
     Collected,
@@ -17,10 +18,9 @@ from golive_redis.core.barrier import (
     applied,
     judge,
 )
-from golive_redis.core.policy import TIMINGS
-from golive_redis.testing import Party
+from golive_redis.testing import Signers
 
-PARTY = Party()
+PARTY = Signers()
 STOP = PARTY.revocation()
 TIMING = TIMINGS["standard"]
 CALLED = 10_000.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from golive_redis.core.beat import Progress, deadline, observe
 from golive_redis.errors import RecordError
-from golive_redis.testing import Party
+from golive_redis.records.beat import Progress, deadline, observe
+from golive_redis.testing import Signers
 
 HOUR = {
     "wall_sent_ms": 0.0,
@@ -90,4 +90,4 @@ def test_the_nearest_of_four_bounds_is_the_deadline(
 
 def test_a_beat_below_its_term_cannot_be_signed() -> None:
     with pytest.raises((RecordError, ValueError)):
-        Party().beat(term=5, epoch=4)
+        Signers().beat(term=5, epoch=4)

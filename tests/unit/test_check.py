@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis.core.check import SOURCES, Question
+from golive_redis.checks.question import SOURCES, Question
 
 URL = "https://risk.example/state"
 

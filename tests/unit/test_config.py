@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from golive_redis import config, keys
-from golive_redis.config import MAX_FILE_BYTES, load
-from golive_redis.core.keyset import key_id, raw_of
-from golive_redis.core.policy import TIMINGS
+from golive_redis.config import config, keyfile
+from golive_redis.config.config import MAX_FILE_BYTES, load
+from golive_redis.config.policy import TIMINGS
 from golive_redis.errors import ConfigError
+from golive_redis.records.keyset import key_id, raw_of
 from golive_redis.store.connect import Address
-from golive_redis.testing import Party
+from golive_redis.testing import Signers
 
-PARTY = Party()
+PARTY = Signers()
 GOOD = """\
 environment: test
 activation_enabled: true
@@ -43,7 +43,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "go_live.yaml"
     file.write_text(GOOD)
     (tmp_path / "keyset.yaml").write_text(yaml.safe_dump(PARTY.keyset_file))
-    keys.write(tmp_path / "keys" / "alice.pem", PARTY.signers["alice"]._private)
+    keyfile.write(tmp_path / "keys" / "alice.pem", PARTY.signers["alice"]._private)
     return file
 
 
@@ -83,7 +83,7 @@ def test_variables_override_url_and_key(path: Path) -> None:
     rita = PARTY.signers["rita"]._private
     environ = {
         "GOLIVE_REDIS_URL": "redis://elsewhere:1/0",
-        "GOLIVE_KEY": keys.to_pem(rita, "secret").decode(),
+        "GOLIVE_KEY": keyfile.to_pem(rita, "secret").decode(),
         "GOLIVE_KEY_PASSPHRASE": "secret",
     }
     found = load(path, environ=environ)
@@ -241,8 +241,8 @@ def test_a_pod_finds_its_own_key_by_its_name_and_no_other_file(path: Path) -> No
 
 def test_a_key_that_the_keyset_does_not_list_is_refused(path: Path) -> None:
     """Row 54: the key of another environment."""
-    stranger = keys.generate()
-    environ = {"GOLIVE_KEY": keys.to_pem(stranger).decode()}
+    stranger = keyfile.generate()
+    environ = {"GOLIVE_KEY": keyfile.to_pem(stranger).decode()}
     found = load(path, environ=environ)
     with pytest.raises(ConfigError, match="does not list this key") as caught:
         found.signer("operator", found.keyset())

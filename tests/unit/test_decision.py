@@ -8,15 +8,15 @@ from enum import Enum
 import pytest
 
 from golive_redis.core.decision import EXPLAIN, Denial, Intent, Permit, Phase, Reason, closed
-from golive_redis.core.directive import Mode
-from golive_redis.core.record import MAX_INT
-from golive_redis.testing import Party, Rehearsal
+from golive_redis.records.directive import Mode
+from golive_redis.records.record import MAX_INT
+from golive_redis.testing import Harness, Signers
 
-PARTY = Party()
+PARTY = Signers()
 
 
-def guard(*restrictions: bytes, labels: Mapping[str, str] | None = None) -> Rehearsal:
-    rehearsal = Rehearsal(PARTY, labels=labels)
+def guard(*restrictions: bytes, labels: Mapping[str, str] | None = None) -> Harness:
+    rehearsal = Harness(PARTY, labels=labels)
     rehearsal.arm(PARTY.grant(), *restrictions)
     return rehearsal
 
@@ -25,7 +25,7 @@ def halt(**labels: str) -> bytes:
     return PARTY.restriction(labels=labels)
 
 
-def answers(rehearsal: Rehearsal, **labels: str) -> list[str]:
+def answers(rehearsal: Harness, **labels: str) -> list[str]:
     """Reason for each intent, "" for a permit."""
     out = []
     for intent in Intent:

@@ -7,9 +7,8 @@ import json
 import msgspec
 import pytest
 
-from golive_redis.core.barrier import By, HeartbeatRow, Outcome, Pod, Result, WorkerRow
-from golive_redis.core.receipt import Durable
-from golive_redis.demo.evidence import (
+from golive_cli.demo.result import DemoResult, outage_act, revoke_act
+from golive_cli.demo.verdict import (
     Accept,
     Attempt,
     Evidence,
@@ -19,7 +18,8 @@ from golive_redis.demo.evidence import (
     parse_attempts,
     timeline,
 )
-from golive_redis.demo.result import DemoResult, outage_act, revoke_act
+from golive_redis.core.barrier import By, HeartbeatRow, Outcome, Pod, Result, WorkerRow
+from golive_redis.records.receipt import Durable
 
 MS = 1_000_000
 BEGAN, CALLED, BOUND, END = 1_000 * MS, 3_000 * MS, 5_500 * MS, 6_500 * MS

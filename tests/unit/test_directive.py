@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.directive import (
+from golive_redis.errors import RecordError
+from golive_redis.records.directive import (
     Mode,
     Profile,
     Revocation,
@@ -16,10 +17,9 @@ from golive_redis.core.directive import (
     smallest,
     strictest,
 )
-from golive_redis.errors import RecordError
-from golive_redis.testing import LIMITS, START_MS, Party, identity
+from golive_redis.testing import LIMITS, START_MS, Signers, identity
 
-PARTY = Party()
+PARTY = Signers()
 TRUST = PARTY.trust
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.directive import Grant, Restriction, Revocation
-from golive_redis.core.envelope import add_signature, decode, pae, peek, require_role_count
-from golive_redis.core.keyset import Role
 from golive_redis.errors import RecordError
-from golive_redis.testing import Party, identity
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import add_signature, decode, pae, peek, require_role_count
+from golive_redis.records.keyset import Role
+from golive_redis.testing import Signers, identity
 
-PARTY = Party(approvals=2)
+PARTY = Signers(approvals=2)
 GRANT = PARTY.grant()
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -185,7 +185,7 @@ def test_the_same_approver_cannot_add_a_second_signature() -> None:
 
 
 def test_peeking_reads_a_record_that_nobody_we_trust_signed() -> None:
-    stranger = Party({"eve": ["approver", "revoker"]})
+    stranger = Signers({"eve": ["approver", "revoker"]})
     raw = stranger.revocation(7, by="eve")
     assert peek(raw, Revocation).epoch == 7
     with pytest.raises(RecordError, match="payload type"):

@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
+from golive_redis.checks.conditions import Conditions
 from golive_redis.config import Config, load
-from golive_redis.core.evidence import Evidence
 from golive_redis.errors import ConfigError
 
 GOOD = """\
@@ -71,7 +71,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 def test_good_sections_are_read(tmp_path: Path) -> None:
     found = loaded(tmp_path, GOOD).evidence()
-    assert isinstance(found, Evidence)
+    assert isinstance(found, Conditions)
     assert set(found.checks) == {
         "check_health_endpoints",
         "check_risk_system",

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive_redis.core.expectation import MAX_MATCHED, Expectation, judge, number, shown
-from golive_redis.core.finding import Outcome
+from golive_redis.checks.expectation import MAX_MATCHED, Expectation, judge, number, shown
+from golive_redis.records.report import Outcome
 
 NOW_MS = 1_795_000_000_000
 NAN, INF = float("nan"), float("inf")

@@ -10,10 +10,10 @@ import sys
 FIND = """
 import gc, importlib, pkgutil
 import golive_redis
-from golive_redis.core.record import Strict
+from golive_redis.records.record import Strict
 
 for module in pkgutil.walk_packages(golive_redis.__path__, "golive_redis."):
-    if ".demo" not in module.name and ".testing" not in module.name:
+    if ".testing" not in module.name and ".python_child" not in module.name:
         importlib.import_module(module.name)
 
 def below(kind):

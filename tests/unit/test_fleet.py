@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.envelope import seal
-from golive_redis.core.ledger import Entry, Note
-from golive_redis.fleet import farewells
-from golive_redis.testing import START_MS, Party
+from golive_redis.records.envelope import seal
+from golive_redis.records.ledger import Entry, Note
+from golive_redis.stop.inbox import farewells
+from golive_redis.testing import START_MS, Signers
 
-PARTY = Party()
+PARTY = Signers()
 NAMES = frozenset({"hb-1", "hb-2"})
 
 

@@ -11,22 +11,22 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from golive_redis import keys
+from golive_redis.config import keyfile
 from golive_redis.errors import ConfigError
-from golive_redis.testing import Party
+from golive_redis.testing import Signers
 
 PASSPHRASE = {"GOLIVE_KEY_PASSPHRASE": "correct horse"}
 
 
 @pytest.fixture
 def private() -> ed25519.Ed25519PrivateKey:
-    return keys.generate()
+    return keyfile.generate()
 
 
 @pytest.fixture
 def file(tmp_path: Path, private: ed25519.Ed25519PrivateKey) -> Path:
     path = tmp_path / "new" / "folder" / "alice.pem"
-    keys.write(path, private)
+    keyfile.write(path, private)
     return path
 
 
@@ -34,51 +34,51 @@ def file(tmp_path: Path, private: ed25519.Ed25519PrivateKey) -> Path:
 def test_a_key_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        keys.write(tmp_path / "a.pem", keys.generate())
+        keyfile.write(tmp_path / "a.pem", keyfile.generate())
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.pem").stat().st_mode) == 0o600
 
 
 def test_a_key_is_read_back(file: Path, private: ed25519.Ed25519PrivateKey) -> None:
-    assert keys.read(file, {}).private_bytes_raw() == private.private_bytes_raw()
+    assert keyfile.read(file, {}).private_bytes_raw() == private.private_bytes_raw()
 
 
 def test_a_key_is_never_overwritten(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(ConfigError, match="never overwritten"):
-        keys.write(file, keys.generate())
+        keyfile.write(file, keyfile.generate())
     assert file.read_bytes() == before
 
 
 def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.pem").symlink_to(tmp_path / "elsewhere.pem")
     with pytest.raises(ConfigError, match="never overwritten"):
-        keys.write(tmp_path / "a.pem", keys.generate())
+        keyfile.write(tmp_path / "a.pem", keyfile.generate())
     assert not (tmp_path / "elsewhere.pem").exists()
 
 
 def test_a_key_that_cannot_be_written_is_an_error_with_its_path(file: Path) -> None:
     with pytest.raises(ConfigError, match=f"{file}: "):
-        keys.write(file / "below.pem", keys.generate())
+        keyfile.write(file / "below.pem", keyfile.generate())
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o610])
 def test_a_key_file_open_to_others_is_refused_with_the_line_to_type(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(ConfigError, match=f"mode {mode:04o}") as caught:
-        keys.read(file, {})
+        keyfile.read(file, {})
     assert caught.value.hint == f"chmod 600 {file}"
     file.chmod(0o400)
-    keys.read(file, {})
+    keyfile.read(file, {})
 
 
 def test_a_passphrase_is_asked_of_the_environment(tmp_path: Path) -> None:
-    private = keys.generate()
+    private = keyfile.generate()
     path = tmp_path / "locked.pem"
-    keys.write(path, private, "correct horse")
+    keyfile.write(path, private, "correct horse")
     assert b"ENCRYPTED" in path.read_bytes()
-    assert keys.read(path, PASSPHRASE).private_bytes_raw() == private.private_bytes_raw()
+    assert keyfile.read(path, PASSPHRASE).private_bytes_raw() == private.private_bytes_raw()
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,20 @@ def test_a_missing_or_wrong_passphrase_is_said_so(
     tmp_path: Path, environ: dict[str, str], says: str
 ) -> None:
     path = tmp_path / "locked.pem"
-    keys.write(path, keys.generate(), "correct horse")
+    keyfile.write(path, keyfile.generate(), "correct horse")
     with pytest.raises(ConfigError, match=says):
-        keys.read(path, environ)
+        keyfile.read(path, environ)
 
 
 def test_a_passphrase_for_a_key_without_one_is_said_so(file: Path) -> None:
     with pytest.raises(ConfigError, match="has no passphrase") as caught:
-        keys.read(file, PASSPHRASE)
+        keyfile.read(file, PASSPHRASE)
     assert "GOLIVE_KEY_PASSPHRASE" in caught.value.hint
 
 
 def of_unknown_algorithm() -> bytes:
     """An Ed25519 key whose object identifier says 1.3.101.99, which nobody assigned."""
-    der = keys.generate().private_bytes(
+    der = keyfile.generate().private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
@@ -126,7 +126,7 @@ def of_another_algorithm() -> bytes:
 
 def a_public_key() -> bytes:
     return (
-        keys.generate()
+        keyfile.generate()
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
@@ -138,7 +138,7 @@ def a_public_key() -> bytes:
         b"",
         b"\x00\xff" * 100,
         b"-----BEGIN PRIVATE KEY-----\n",
-        keys.to_pem(keys.generate())[:60],
+        keyfile.to_pem(keyfile.generate())[:60],
         a_public_key(),
         of_another_algorithm(),
         of_unknown_algorithm(),
@@ -150,20 +150,20 @@ def test_what_is_no_ed25519_private_key_is_refused(tmp_path: Path, pem: bytes) -
     path.write_bytes(pem)
     path.chmod(0o600)
     with pytest.raises(ConfigError, match=str(path)):
-        keys.read(path, {})
+        keyfile.read(path, {})
 
 
 def test_an_unreadable_key_file_is_an_error_with_its_path(tmp_path: Path, file: Path) -> None:
     for bad in (tmp_path / "absent.pem", file / "below.pem"):
         with pytest.raises(ConfigError, match=f"key file {bad}"):
-            keys.read(bad, {})
+            keyfile.read(bad, {})
     with pytest.raises(ConfigError):
-        keys.read(tmp_path, {})
+        keyfile.read(tmp_path, {})
 
 
 def test_a_signer_has_the_name_by_which_the_keyset_knows_the_key() -> None:
-    party = Party()
-    private = keys.parse_pem(keys.to_pem(party.signers["rita"]._private), None, "x")
-    assert keys.signer(private, party.keyset, "x").principal == "rita"
+    party = Signers()
+    private = keyfile.parse_pem(keyfile.to_pem(party.signers["rita"]._private), None, "x")
+    assert keyfile.signer(private, party.keyset, "x").principal == "rita"
     with pytest.raises(ConfigError, match="does not list this key"):
-        keys.signer(keys.generate(), party.keyset, "x")
+        keyfile.signer(keyfile.generate(), party.keyset, "x")

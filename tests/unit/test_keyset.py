@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from golive_redis.core.keyset import Role, decode_public, encode_public, key_id, parse_keyset
 from golive_redis.errors import ConfigError
-from golive_redis.testing import Party
+from golive_redis.records.keyset import Role, decode_public, encode_public, key_id, parse_keyset
+from golive_redis.testing import Signers
 
-FILE = Party().keyset_file
+FILE = Signers().keyset_file
 ALICE = FILE["principals"]["alice"]["keys"][0]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from golive_redis.core.ledger import GENESIS, Entry, extend, first_break
-from golive_redis.testing import Party
+from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
+from golive_redis.testing import Signers
 
-PARTY = Party()
+PARTY = Signers()
 RAWS = [PARTY.grant(), PARTY.restriction(2), PARTY.restriction(3, "reduce"), PARTY.revocation(4)]
 
 

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from golive_redis.core.decision import Permit
-from golive_redis.core.directive import Mode, Profile
-from golive_redis.core.limits import Limits
-from golive_redis.testing import LIMITS, Party
+from golive_redis.records.directive import Mode, Profile
+from golive_redis.records.limits import Limits
+from golive_redis.testing import LIMITS, Signers
 
-PARTY = Party()
+PARTY = Signers()
 LARGE = msgspec.structs.replace(
     LIMITS,
     max_order_notional="25000",

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis.core.policy import TIMINGS, Policy, Timing
+from golive_redis.config.policy import TIMINGS, Policy, Timing
 from golive_redis.testing import LIMITS
 
 STANDARD = msgspec.structs.asdict(TIMINGS["standard"])

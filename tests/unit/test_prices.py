@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from golive_redis.demo.prices import LOT, TICK, Close, PaperOrder, closes, orders
+from golive_cli.demo.prices import LOT, TICK, Close, PaperOrder, closes, orders
 
 
 def test_the_series_is_the_real_one_that_its_note_describes() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from golive_redis.config.policy import TIMINGS
 from golive_redis.core.answer import Latch
-from golive_redis.core.beat import Beat
-from golive_redis.core.policy import TIMINGS
 from golive_redis.core.pulse import Change, Happening, Pulse
-from golive_redis.testing import START_MS, FakeClock, Party, answer, identity
+from golive_redis.records.beat import Beat
+from golive_redis.testing import START_MS, FakeClock, Signers, answer, identity
 
-PARTY = Party()
+PARTY = Signers()
 TIMING = TIMINGS["standard"]
 GRANT = PARTY.grant(5)
 HALT = PARTY.restriction(6, term=5)
@@ -364,7 +364,7 @@ def test_an_answer_that_cannot_be_read_adopts_nothing(fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", PARTY.revocation(9, by="hb-1"), Party(environment="live").revocation(9), GRANT]
+    "raw", [b"", PARTY.revocation(9, by="hb-1"), Signers(environment="live").revocation(9), GRANT]
 )
 def test_what_is_refused_or_permits_has_no_effect_by_push(beating: Daemon, raw: bytes) -> None:
     """Row 38, 46, 54."""

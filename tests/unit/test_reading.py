@@ -11,14 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golive_redis.checks.fetched import (
-    UnansweredError,
-    masked,
-    secrets_of,
-    without_login,
-)
-from golive_redis.checks.reading import cell, count_rows, look, parse, parse_yaml, time_ms
-from golive_redis.core.check import CommandSource, HttpSource, RedisSource
+from golive_redis.checks.parse import cell, count_rows, look, parse, parse_yaml, time_ms
+from golive_redis.checks.question import CommandSource, HttpSource, RedisSource
+from golive_redis.checks.source import UnansweredError, masked, secrets_of, without_login
 
 # RFC 6901 section 5.
 DOCUMENT = {

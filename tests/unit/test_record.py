@@ -7,12 +7,12 @@ import tracemalloc
 
 import pytest
 
-from golive_redis.core.envelope import MAX_ENVELOPE_BYTES, identity_of, seal
-from golive_redis.core.record import MAX_INT, parse_json
 from golive_redis.errors import RecordError
-from golive_redis.testing import Party
+from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, identity_of, seal
+from golive_redis.records.record import MAX_INT, parse_json
+from golive_redis.testing import Signers
 
-PARTY = Party()
+PARTY = Signers()
 
 UNUSUAL = {
     "nothing": b"",

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from golive_redis.checks.question import FleetSource, FleetValue, Question
+from golive_redis.checks.trigger import TriggerSettings
 from golive_redis.config import load
-from golive_redis.core.check import FleetSource, FleetValue, Question
-from golive_redis.core.trigger import TriggerSettings
-from golive_redis.triggers import _Sampler
+from golive_redis.heartbeat.triggers import _Sampler
 
 FILE = """\
 environment: test

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from golive_redis.skiplog import MAX_LINES_PER_FLUSH, SkipLog
+from golive_redis.guard.skiplog import MAX_LINES_PER_FLUSH, SkipLog
 
 ORDERS, THREADS, FLUSHES = 100_000, 8, 10
 

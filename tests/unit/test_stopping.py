@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from golive_redis.core.answer import Latch
-from golive_redis.core.receipt import Durable
+from golive_redis.guard.stopping import Stopping
+from golive_redis.records.receipt import Durable
 from golive_redis.statefile import StateFile, WorkerState
-from golive_redis.stopping import Stopping
-from golive_redis.testing import Party
+from golive_redis.testing import Signers
 
 
 def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first(
     tmp_path: Path,
 ) -> None:
     """S9: its receipt has said that it is durable."""
-    party = Party()
+    party = Signers()
     unused: Any = None
     file = StateFile(tmp_path, "worker-pod-1")
     stopping = Stopping(

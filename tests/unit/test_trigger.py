@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from golive_redis.core.finding import Outcome
-from golive_redis.core.trigger import PRESETS, Action, Debounce, TriggerSettings
+from golive_redis.checks.trigger import PRESETS, Action, Debounce, TriggerSettings
+from golive_redis.records.report import Outcome
 
 PASS, FAIL, UNKNOWN = Outcome.PASS, Outcome.FAIL, Outcome.UNKNOWN
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from golive_redis.core.envelope import add_signature, seal
-from golive_redis.core.finding import Finding, Outcome, Report
-from golive_redis.core.keyset import Role
-from golive_redis.core.ledger import Note
 from golive_redis.errors import RecordError
-from golive_redis.testing import EVERYBODY, START_MS, Party
+from golive_redis.records.envelope import add_signature, seal
+from golive_redis.records.keyset import Role
+from golive_redis.records.ledger import Note
+from golive_redis.records.report import Finding, Outcome, Report
+from golive_redis.testing import EVERYBODY, START_MS, Signers
 
-PARTY = Party(approvals=2)
+PARTY = Signers(approvals=2)
 HALT = PARTY.restriction()
-STRANGERS = Party({"eve": ["approver", "revoker", "heartbeat", "worker"]})
+STRANGERS = Signers({"eve": ["approver", "revoker", "heartbeat", "worker"]})
 
 
 def break_signature(raw: bytes, position: int) -> bytes:
@@ -77,7 +77,7 @@ def test_a_heartbeat_or_worker_key_cannot_grant_restrict_or_revoke(by: str) -> N
 def test_a_revoker_key_cannot_grant() -> None:
     """Row 55: a revoker key signs permission."""
     with pytest.raises(RecordError):
-        Party().trust.grant(Party().grant(by="rita"))
+        Signers().trust.grant(Signers().grant(by="rita"))
 
 
 def test_the_principal_who_issued_a_record_must_have_signed_it() -> None:
@@ -87,13 +87,13 @@ def test_the_principal_who_issued_a_record_must_have_signed_it() -> None:
         PARTY.trust.revocation(seal(record, PARTY.signers["alice"]))
 
 
-OTHER_ENVIRONMENT = Party(approvals=2, environment="production")
-OTHER_NAMESPACE = Party(approvals=2, namespace="other")
+OTHER_ENVIRONMENT = Signers(approvals=2, environment="production")
+OTHER_NAMESPACE = Signers(approvals=2, namespace="other")
 
 
 @pytest.mark.parametrize("other", [OTHER_ENVIRONMENT, OTHER_NAMESPACE], ids=["env", "namespace"])
 @pytest.mark.parametrize("kind", ["grant", "restriction", "revocation", "beat"])
-def test_a_record_of_another_environment_or_namespace_is_refused(other: Party, kind: str) -> None:
+def test_a_record_of_another_environment_or_namespace_is_refused(other: Signers, kind: str) -> None:
     """Row 54: both are inside every signature, even when the same keys signed."""
     raw = getattr(other, kind)()
     getattr(other.trust, kind)(raw)
@@ -138,13 +138,13 @@ def test_a_worker_key_answers_for_workers_and_a_heartbeat_key_for_itself() -> No
     ],
     ids=["heartbeat for worker", "worker as heartbeat", "revoker", "approver as heartbeat"],
 )
-def test_nobody_answers_for_another_kind_of_pod(make: Callable[[Party], bytes]) -> None:
+def test_nobody_answers_for_another_kind_of_pod(make: Callable[[Signers], bytes]) -> None:
     with pytest.raises(RecordError, match="0 of 1"):
         PARTY.trust.receipt(make(PARTY))
 
 
 def test_a_principal_who_is_worker_and_heartbeat_answers_as_either() -> None:
-    both = Party({**EVERYBODY, "all-in-one": ["worker", "heartbeat"]})
+    both = Signers({**EVERYBODY, "all-in-one": ["worker", "heartbeat"]})
     both.trust.receipt(both.receipt(HALT, by="all-in-one"))
     both.trust.receipt(both.receipt(HALT, by="all-in-one", worker=None, heartbeat="all-in-one"))
 

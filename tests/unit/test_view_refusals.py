@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from golive_redis.core.decision import Phase
-from golive_redis.core.envelope import seal
 from golive_redis.core.view import Event, Happened
-from golive_redis.testing import EVERYBODY, START_MS, Party, Rehearsal, identity
+from golive_redis.records.envelope import seal
+from golive_redis.testing import EVERYBODY, START_MS, Harness, Signers, identity
 
-PARTY = Party()
+PARTY = Signers()
 GRANT = PARTY.grant()
 HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
-STRANGERS = Party({"eve": ["approver", "revoker"]})
+STRANGERS = Signers({"eve": ["approver", "revoker"]})
 
 
 @pytest.fixture
-def armed() -> Rehearsal:
-    guard = Rehearsal(PARTY)
+def armed() -> Harness:
+    guard = Harness(PARTY)
     guard.arm(GRANT)
     return guard
 
@@ -26,7 +26,7 @@ def kinds(events: list[Event]) -> list[Happened]:
     return [event.kind for event in events]
 
 
-def beat(guard: Rehearsal, n: int, name: str = "hb-1", **fields) -> bytes:
+def beat(guard: Harness, n: int, name: str = "hb-1", **fields) -> bytes:
     return PARTY.beat(n, name, **{"issued_at_ms": round(guard.clock.wall), **fields})
 
 
@@ -39,8 +39,8 @@ def forged(raw: bytes) -> bytes:
     [
         STRANGERS.grant(by="eve"),
         PARTY.grant(by="rita"),
-        Party(environment="production").grant(),
-        Party(namespace="other").grant(),
+        Signers(environment="production").grant(),
+        Signers(namespace="other").grant(),
         PARTY.grant(keyset_version=2),
         PARTY.revocation(),
         b"",
@@ -49,7 +49,7 @@ def forged(raw: bytes) -> bytes:
     ],
     ids=["stranger", "revoker", "env", "namespace", "keyset", "type", "empty", "text", "huge"],
 )
-def test_a_grant_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal, grant: bytes) -> None:
+def test_a_grant_that_does_not_verify_closes_with_an_alarm(armed: Harness, grant: bytes) -> None:
     """Row 54, 55, 36, 38: another environment, a revoker's grant, a foreign one, garbage."""
     events = armed.attend(grant, beats={"hb-1": beat(armed, 3)}, last="x")
     assert kinds(events) == [Happened.SECURITY]
@@ -60,14 +60,14 @@ def test_a_grant_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal, gra
 
 
 @pytest.mark.parametrize("key", ["active", "revoked", "beat"])
-def test_a_key_of_the_wrong_type_closes(armed: Rehearsal, key: str) -> None:
+def test_a_key_of_the_wrong_type_closes(armed: Harness, key: str) -> None:
     """Row 18: e.g. a tombstone key of the wrong type."""
     events = armed.attend(GRANT, beats={"hb-1": 3}, corrupt=key)
     assert kinds(events) == [Happened.SECURITY]
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "store-corrupt")
 
 
-def test_a_tombstone_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal) -> None:
+def test_a_tombstone_that_does_not_verify_closes_with_an_alarm(armed: Harness) -> None:
     """Row 18: somebody wrote into the tombstone."""
     events = armed.attend(GRANT, beats={"hb-1": 3}, revoked=STRANGERS.revocation(by="eve"))
     assert kinds(events) == [Happened.SECURITY]
@@ -89,7 +89,7 @@ def test_a_tombstone_that_does_not_verify_closes_with_an_alarm(armed: Rehearsal)
 )
 def test_the_fleet_lives_on_the_healthy_heartbeat_beside_a_sick_one(sick) -> None:
     """Row 10: clock 31 s off, unknown key."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     for n in range(1, 5):
         events = guard.attend(GRANT, beats={"hb-1": n, "hb-2": sick(guard)})
         assert kinds(events) == [Happened.SECURITY]
@@ -99,7 +99,7 @@ def test_the_fleet_lives_on_the_healthy_heartbeat_beside_a_sick_one(sick) -> Non
 
 def test_a_sick_heartbeat_alone_arms_nobody() -> None:
     """Row 10: however much its count advances."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     for n in range(1, 5):
         off = beat(guard, n, issued_at_ms=round(guard.clock.wall) + 31_000)
         guard.attend(GRANT, beats={"hb-1": off})
@@ -107,7 +107,7 @@ def test_a_sick_heartbeat_alone_arms_nobody() -> None:
     assert guard.reason == "not-armed"
 
 
-def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Rehearsal) -> None:
+def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Harness) -> None:
     """Row 10: either may die."""
     for n in range(3, 20):
         armed.clock.advance(500)
@@ -117,7 +117,7 @@ def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Rehearsal) -> Non
 
 def test_replayed_beats_are_refused_with_an_alarm_and_arm_nobody() -> None:
     """Row 36: recorded beats played again, in order, within the tolerance of their age."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     recorded = [beat(guard, n) for n in range(1, 6)]
     for raw in recorded:
         guard.attend(GRANT, beats={"hb-1": raw})
@@ -131,7 +131,7 @@ def test_replayed_beats_are_refused_with_an_alarm_and_arm_nobody() -> None:
     assert guard.reason == "not-armed"
 
 
-def test_counts_are_remembered_while_the_key_is_away(armed: Rehearsal) -> None:
+def test_counts_are_remembered_while_the_key_is_away(armed: Harness) -> None:
     """Row 36: DEL, then an old state and its beats put back."""
     armed.attend(None)
     armed.attend(GRANT, beats={"hb-1": 1})
@@ -140,7 +140,7 @@ def test_counts_are_remembered_while_the_key_is_away(armed: Rehearsal) -> None:
     assert armed.reason == "not-armed"
 
 
-def test_beats_of_another_term_say_nothing(armed: Rehearsal) -> None:
+def test_beats_of_another_term_say_nothing(armed: Harness) -> None:
     """Row 36: beats of yesterday's term."""
     other = PARTY.state(PARTY.grant(5))
     for n in range(3, 20):
@@ -149,7 +149,7 @@ def test_beats_of_another_term_say_nothing(armed: Rehearsal) -> None:
     assert armed.reason == "lapsed"
 
 
-def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Rehearsal) -> None:
+def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Harness) -> None:
     """Row 56, 55: a halt acknowledged and then lost, or dropped by whoever owns the store."""
     ahead = beat(armed, 3, state=PARTY.state(GRANT, HALT))
     events = armed.attend(GRANT, beats={"hb-1": ahead})
@@ -157,7 +157,7 @@ def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Rehearsal) ->
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
 
 
-def test_another_set_of_directives_at_the_same_epoch_closes(armed: Rehearsal) -> None:
+def test_another_set_of_directives_at_the_same_epoch_closes(armed: Harness) -> None:
     """Row 55: one of two restrictions dropped, the newest left in place."""
     later = PARTY.restriction(3, "reduce")
     both = PARTY.state(GRANT, HALT, later)
@@ -170,7 +170,7 @@ def test_another_set_of_directives_at_the_same_epoch_closes(armed: Rehearsal) ->
 
 def test_a_halt_on_top_does_not_hide_that_an_older_one_is_lost() -> None:
     """Row 56: the store is above the epoch of the beats, and still lacks what they vouch for."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     lost, other = PARTY.restriction(2), PARTY.restriction(3, labels={"symbol": "ETH"})
     for n in (1, 2):
         knows = PARTY.beat(n, state=PARTY.state(GRANT, lost))
@@ -179,7 +179,7 @@ def test_a_halt_on_top_does_not_hide_that_an_older_one_is_lost() -> None:
     assert guard.reason == "state-behind"
 
 
-def test_a_beat_from_before_a_grant_waits_for_the_next_one(armed: Rehearsal) -> None:
+def test_a_beat_from_before_a_grant_waits_for_the_next_one(armed: Harness) -> None:
     halt = PARTY.restriction(2)
     before = PARTY.beat(3, state=PARTY.state(GRANT, halt), issued_at_ms=round(armed.clock.wall))
     armed.clock.advance(500)
@@ -187,23 +187,23 @@ def test_a_beat_from_before_a_grant_waits_for_the_next_one(armed: Rehearsal) -> 
     assert armed.reason == ""
 
 
-def test_one_heartbeat_that_knows_more_is_enough_to_close(armed: Rehearsal) -> None:
+def test_one_heartbeat_that_knows_more_is_enough_to_close(armed: Harness) -> None:
     """Row 56: in whatever order the heartbeats are looked at."""
     for ahead, other in (("hb-1", "hb-2"), ("hb-2", "hb-1")):
-        guard = Rehearsal(PARTY)
+        guard = Harness(PARTY)
         guard.arm(GRANT)
         newer = PARTY.beat(9, ahead, state=PARTY.state(GRANT, HALT))
         guard.attend(GRANT, beats={ahead: newer, other: 9})
         assert guard.reason == "state-behind"
 
 
-def test_a_heartbeat_that_has_not_yet_seen_a_halt_does_not_close(armed: Rehearsal) -> None:
+def test_a_heartbeat_that_has_not_yet_seen_a_halt_does_not_close(armed: Harness) -> None:
     armed.clock.advance(500)
     armed.attend(GRANT, HALT, beats={"hb-1": beat(armed, 3, state=PARTY.state(GRANT))})
     assert armed.view.phase is Phase.ARMED
 
 
-def test_the_store_cannot_go_back_to_an_older_grant(armed: Rehearsal) -> None:
+def test_the_store_cannot_go_back_to_an_older_grant(armed: Harness) -> None:
     """Row 36: replay of an old valid grant of the same term."""
     resumed = PARTY.grant(3, term=1)
     armed.attend(resumed, beats={"hb-1": 3})
@@ -212,7 +212,7 @@ def test_the_store_cannot_go_back_to_an_older_grant(armed: Rehearsal) -> None:
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
 
 
-def test_a_new_term_needs_beats_of_its_own(armed: Rehearsal) -> None:
+def test_a_new_term_needs_beats_of_its_own(armed: Harness) -> None:
     armed.clock.advance(500)
     armed.attend(PARTY.grant(5), beats={"hb-1": 3})
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "not-armed")
@@ -222,13 +222,13 @@ def test_a_new_term_needs_beats_of_its_own(armed: Rehearsal) -> None:
 
 
 def test_an_answer_that_leaves_out_what_was_never_given_closes() -> None:
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     events = guard.attend(None, unchanged=True, last="", pttl_ms=24_000)
     assert kinds(events) == [Happened.SECURITY]
     assert guard.reason == "record-refused"
 
 
-def test_an_unchanged_state_counts_only_when_it_is_the_one_we_know(armed: Rehearsal) -> None:
+def test_an_unchanged_state_counts_only_when_it_is_the_one_we_know(armed: Harness) -> None:
     known = identity(GRANT)
     unchanged = {"unchanged": True, "pttl_ms": 24_000}
     armed.clock.advance(500)
@@ -239,7 +239,7 @@ def test_an_unchanged_state_counts_only_when_it_is_the_one_we_know(armed: Rehear
     assert armed.reason == "record-refused"
 
 
-def test_after_a_refusal_everything_is_asked_for_again(armed: Rehearsal) -> None:
+def test_after_a_refusal_everything_is_asked_for_again(armed: Harness) -> None:
     def known() -> str:
         clock = armed.clock
         return armed.view.ask("n", now_ns=clock.now_ns(), wall_ms=clock.wall).known_last
@@ -252,7 +252,7 @@ def test_after_a_refusal_everything_is_asked_for_again(armed: Rehearsal) -> None
 
 def test_a_keyset_with_two_approvers_does_not_arm_on_one() -> None:
     """Row 37: at the guard."""
-    guard = Rehearsal(Party(EVERYBODY, approvals=2))
+    guard = Harness(Signers(EVERYBODY, approvals=2))
     one = PARTY.grant(by="alice", issued_at_ms=START_MS)
     for n in range(3):
         guard.attend(one, beats={"hb-1": beat(guard, n)})

@@ -6,19 +6,19 @@ import msgspec
 import pytest
 
 from golive_redis.core.decision import Phase
-from golive_redis.core.directive import GrantKind, Mode, Profile
 from golive_redis.core.view import Event, Happened
-from golive_redis.testing import LIMITS, Party, Rehearsal, identity
+from golive_redis.records.directive import GrantKind, Mode, Profile
+from golive_redis.testing import LIMITS, Harness, Signers, identity
 
-PARTY = Party()
+PARTY = Signers()
 GRANT = PARTY.grant(1, profile=Profile.LARGE)
 HALT = PARTY.restriction(2)
 REDUCE = PARTY.restriction(2, "reduce")
 
 
 @pytest.fixture
-def armed() -> Rehearsal:
-    guard = Rehearsal(PARTY)
+def armed() -> Harness:
+    guard = Harness(PARTY)
     guard.arm(GRANT)
     return guard
 
@@ -28,7 +28,7 @@ def kinds(events: list[Event]) -> list[Happened]:
 
 
 @pytest.mark.parametrize(("raw", "reason"), [(HALT, "halted"), (REDUCE, "reduce-only")])
-def test_a_pushed_restriction_applies_at_once(armed: Rehearsal, raw: bytes, reason: str) -> None:
+def test_a_pushed_restriction_applies_at_once(armed: Harness, raw: bytes, reason: str) -> None:
     before = armed.view.verdict.deadline_ns
     events = armed.view.push(raw)
     assert kinds(events) == [Happened.RESTRICTED]
@@ -36,7 +36,7 @@ def test_a_pushed_restriction_applies_at_once(armed: Rehearsal, raw: bytes, reas
     assert armed.view.verdict.deadline_ns == before  # a push never extends
 
 
-def test_a_restriction_in_an_answer_applies_and_is_told_once(armed: Rehearsal) -> None:
+def test_a_restriction_in_an_answer_applies_and_is_told_once(armed: Harness) -> None:
     armed.clock.advance(500)
     assert kinds(armed.attend(GRANT, HALT, beats={"hb-1": 3})) == [Happened.RESTRICTED]
     assert armed.reason == "halted"
@@ -45,7 +45,7 @@ def test_a_restriction_in_an_answer_applies_and_is_told_once(armed: Rehearsal) -
     assert armed.view.push(HALT) == []
 
 
-def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Rehearsal) -> None:
+def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Harness) -> None:
     """Row 56 (the rule's part): acknowledged, then lost in a failover."""
     armed.view.push(HALT)
     for n in range(3, 10):
@@ -54,7 +54,7 @@ def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Re
         assert armed.reason == "halted"
 
 
-def test_only_a_newer_grant_that_lets_it_go_lifts_a_restriction(armed: Rehearsal) -> None:
+def test_only_a_newer_grant_that_lets_it_go_lifts_a_restriction(armed: Harness) -> None:
     armed.view.push(HALT)
     keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
     armed.clock.advance(500)
@@ -66,7 +66,7 @@ def test_only_a_newer_grant_that_lets_it_go_lifts_a_restriction(armed: Rehearsal
 
 
 def test_a_newer_grant_of_somebody_who_did_not_know_of_a_halt_does_not_lift_it(
-    armed: Rehearsal,
+    armed: Harness,
 ) -> None:
     """Row 56: a failover lost the halt, and then something else was resumed."""
     armed.view.push(HALT)
@@ -80,7 +80,7 @@ def test_a_newer_grant_of_somebody_who_did_not_know_of_a_halt_does_not_lift_it(
     assert armed.reason == ""
 
 
-def test_that_the_key_is_absent_forgets_no_restriction_of_the_term(armed: Rehearsal) -> None:
+def test_that_the_key_is_absent_forgets_no_restriction_of_the_term(armed: Harness) -> None:
     """Rows 6 and 56: restarted empty, and then old data without the halt comes back."""
     armed.view.push(HALT)
     armed.clock.advance(500)
@@ -94,7 +94,7 @@ def test_that_the_key_is_absent_forgets_no_restriction_of_the_term(armed: Rehear
 
 
 def test_a_halt_that_is_pushed_while_the_key_is_absent_holds_when_it_is_back(
-    armed: Rehearsal,
+    armed: Harness,
 ) -> None:
     armed.clock.advance(500)
     armed.attend(None)
@@ -105,7 +105,7 @@ def test_a_halt_that_is_pushed_while_the_key_is_absent_holds_when_it_is_back(
     assert armed.reason == "halted"
 
 
-def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Rehearsal) -> None:
+def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Harness) -> None:
     """Row 55: dropping somebody's halt."""
     keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
     armed.clock.advance(500)
@@ -114,7 +114,7 @@ def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Rehearsal) ->
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "record-refused")
 
 
-def test_a_pushed_grant_has_no_effect(armed: Rehearsal) -> None:
+def test_a_pushed_grant_has_no_effect(armed: Harness) -> None:
     """S10: permission never comes by push."""
     armed.view.push(HALT)
     before = armed.view.verdict
@@ -126,14 +126,14 @@ def test_a_pushed_grant_has_no_effect(armed: Rehearsal) -> None:
     "raw",
     [
         PARTY.restriction(2, by="hb-1"),
-        Party(environment="production").restriction(2),
-        Party(namespace="other").restriction(2),
+        Signers(environment="production").restriction(2),
+        Signers(namespace="other").restriction(2),
         HALT[:-1],
         b"",
     ],
     ids=["heartbeat", "environment", "namespace", "truncated", "empty"],
 )
-def test_a_refused_push_is_an_alarm_and_changes_nothing(armed: Rehearsal, raw: bytes) -> None:
+def test_a_refused_push_is_an_alarm_and_changes_nothing(armed: Harness, raw: bytes) -> None:
     """Row 38, 54: no partial effect."""
     before = armed.view.verdict
     assert kinds(armed.view.push(raw)) == [Happened.SECURITY]
@@ -151,7 +151,7 @@ def test_a_refused_push_is_an_alarm_and_changes_nothing(armed: Rehearsal, raw: b
 )
 def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
     """Row 55: a revoker key signs a bigger profile; it has no effect."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     cap = PARTY.restriction(3, "demote", profile=Profile.SMALL)
     guard.arm(GRANT, REDUCE, cap)
     guard.view.push(raw)
@@ -161,7 +161,7 @@ def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
     assert guard.reason in {"reduce-only", "halted"}
 
 
-def test_a_pushed_demotion_lowers_profile_and_limits_at_once(armed: Rehearsal) -> None:
+def test_a_pushed_demotion_lowers_profile_and_limits_at_once(armed: Harness) -> None:
     lower = msgspec.structs.replace(LIMITS, max_order_notional="1")
     armed.view.push(PARTY.restriction(2, "demote", limits=lower))
     assert (armed.view.verdict.profile, armed.view.verdict.limits) == (Profile.MICRO, lower)
@@ -172,13 +172,13 @@ def test_a_pushed_demotion_lowers_profile_and_limits_at_once(armed: Rehearsal) -
 
 
 def test_a_push_before_any_state_is_left_to_the_answer() -> None:
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     assert guard.view.push(HALT) == []
     assert guard.reason == "not-activated"
 
 
 def test_a_restriction_pushed_to_a_cold_guard_holds_when_it_arms() -> None:
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     guard.attend(GRANT, beats={"hb-1": 1})
     assert kinds(guard.view.push(HALT)) == [Happened.RESTRICTED]
     assert guard.reason == "not-armed"
@@ -187,14 +187,14 @@ def test_a_restriction_pushed_to_a_cold_guard_holds_when_it_arms() -> None:
     assert (guard.view.phase, guard.reason) == (Phase.ARMED, "halted")
 
 
-def test_a_push_never_opens_a_lapsed_guard(armed: Rehearsal) -> None:
+def test_a_push_never_opens_a_lapsed_guard(armed: Harness) -> None:
     armed.clock.advance(6000)
     armed.view.lapsed(armed.clock.now_ns())
     armed.view.push(PARTY.restriction(2, labels={"symbol": "ETH"}))
     assert armed.reason == "lapsed"
 
 
-def test_a_new_term_begins_without_the_old_ones_restrictions(armed: Rehearsal) -> None:
+def test_a_new_term_begins_without_the_old_ones_restrictions(armed: Harness) -> None:
     armed.view.push(HALT)
     armed.view.push(PARTY.revocation(3))
     armed.view.drained()
@@ -202,7 +202,7 @@ def test_a_new_term_begins_without_the_old_ones_restrictions(armed: Rehearsal) -
     assert armed.reason == ""
 
 
-def test_presence_tells_the_highest_directive_verified(armed: Rehearsal) -> None:
+def test_presence_tells_the_highest_directive_verified(armed: Harness) -> None:
     assert armed.view.newest == GRANT
     armed.view.push(HALT)
     assert armed.view.newest == HALT

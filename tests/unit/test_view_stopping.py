@@ -9,23 +9,23 @@ import pytest
 from golive_redis.core.answer import Latch
 from golive_redis.core.decision import Phase, Reason
 from golive_redis.core.view import Event, Happened
-from golive_redis.testing import START_MS, Party, Rehearsal
+from golive_redis.testing import START_MS, Harness, Signers
 
-PARTY = Party()
+PARTY = Signers()
 GRANT = PARTY.grant(5)
 STOP = PARTY.revocation(6)
-FORGED = Party({"eve": ["revoker"]}).revocation(6, by="eve")
+FORGED = Signers({"eve": ["revoker"]}).revocation(6, by="eve")
 
 
 @pytest.fixture
-def armed() -> Rehearsal:
-    guard = Rehearsal(PARTY)
+def armed() -> Harness:
+    guard = Harness(PARTY)
     guard.arm(GRANT)
     return guard
 
 
 @pytest.fixture
-def latched(armed: Rehearsal) -> Rehearsal:
+def latched(armed: Harness) -> Harness:
     armed.view.push(STOP)
     return armed
 
@@ -34,14 +34,14 @@ def kinds(events: list[Event]) -> list[Happened]:
     return [event.kind for event in events]
 
 
-def keep_beating(guard: Rehearsal, grant: bytes, times: int = 4) -> None:
+def keep_beating(guard: Harness, grant: bytes, times: int = 4) -> None:
     for _ in range(times):
         guard.clock.advance(500)
         guard.attend(grant, beats={"hb-1": 100 + guard.asked})
 
 
 @pytest.mark.parametrize("epoch", [5, 6, 2**53 - 1])
-def test_a_pushed_revocation_latches(armed: Rehearsal, epoch: int) -> None:
+def test_a_pushed_revocation_latches(armed: Harness, epoch: int) -> None:
     """Row 1, 40 (the rule's part): any epoch from the term's upwards."""
     events = armed.view.push(PARTY.revocation(epoch))
     assert kinds(events) == [Happened.STOPPED]
@@ -49,7 +49,7 @@ def test_a_pushed_revocation_latches(armed: Rehearsal, epoch: int) -> None:
     assert armed.view.latch == Latch(epoch=epoch)
 
 
-def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Rehearsal) -> None:
+def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Harness) -> None:
     """Row 63 (the guard's part): yesterday's revocation meets a new term."""
     old = PARTY.revocation(4)
     assert not armed.view.suspect(old)
@@ -58,7 +58,7 @@ def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Rehe
     assert armed.view.latch.epoch == 4
 
 
-def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Rehearsal) -> None:
+def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Harness) -> None:
     blind = PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1)
     assert armed.view.suspect(blind)
     assert kinds(armed.view.push(blind, suspected=True)) == [Happened.STOPPED]
@@ -72,14 +72,14 @@ def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Rehear
 
 def test_a_resume_signed_after_a_blind_revocation_does_not_bring_its_term_back() -> None:
     """The guard has nothing of the term when it learns of the stop: a grant says when it began."""
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     guard.view.push(PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1))
     guard.view.drained()
     keep_beating(guard, PARTY.grant(7, term=5, issued_at_ms=START_MS + 9))
     assert guard.reason == "revoked"
 
 
-def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Rehearsal) -> None:
+def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Harness) -> None:
     """Row 2, 22 (the rule's part): the push was lost; the answer says both."""
     armed.clock.advance(500)
     assert kinds(armed.attend(GRANT, beats={"hb-1": 3}, revoked=STOP)) == [Happened.STOPPED]
@@ -87,14 +87,14 @@ def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Rehearsal) -> No
 
 
 def test_a_tombstone_stops_a_guard_that_never_saw_the_term() -> None:
-    guard = Rehearsal(PARTY)
+    guard = Harness(PARTY)
     assert kinds(guard.attend(None, revoked=STOP)) == [Happened.STOPPED]
     guard.view.drained()
     keep_beating(guard, GRANT)
     assert guard.reason == "revoked"
 
 
-def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Rehearsal) -> None:
+def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Harness) -> None:
     """Row 50 (the guard's part)."""
     assert kinds(latched.view.push(STOP)) == [Happened.REPEATED]
     assert kinds(latched.attend(None, revoked=STOP)) == [Happened.REPEATED]
@@ -119,7 +119,7 @@ def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Re
     ids=["reconnect", "anomaly", "nonce", "corrupt", "absent", "older", "lapse", "suspend"],
 )
 def test_a_latched_guard_stays_latched_whatever_happens(
-    latched: Rehearsal, happens: Callable[[Rehearsal], object]
+    latched: Harness, happens: Callable[[Harness], object]
 ) -> None:
     """Row 58, 20, 22: reconnect, clock anomaly, failover without tombstone, an old backup."""
     latched.view.drained()
@@ -128,7 +128,7 @@ def test_a_latched_guard_stays_latched_whatever_happens(
     assert (latched.view.phase, latched.reason) == (Phase.LATCHED, "revoked")
 
 
-def test_a_new_activation_waits_for_the_drain(latched: Rehearsal) -> None:
+def test_a_new_activation_waits_for_the_drain(latched: Harness) -> None:
     """Row 59: arms only after drained and receipted."""
     new = PARTY.grant(7)
     keep_beating(latched, new)
@@ -143,21 +143,21 @@ def test_a_new_activation_waits_for_the_drain(latched: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("epoch", [1, 5, 6])
-def test_no_activation_at_or_below_the_latch_leaves_it(latched: Rehearsal, epoch: int) -> None:
+def test_no_activation_at_or_below_the_latch_leaves_it(latched: Harness, epoch: int) -> None:
     """Row 36, 58."""
     latched.view.drained()
     keep_beating(latched, PARTY.grant(epoch))
     assert latched.view.phase is Phase.LATCHED
 
 
-def test_an_unverified_activation_does_not_leave_the_latch(latched: Rehearsal) -> None:
+def test_an_unverified_activation_does_not_leave_the_latch(latched: Harness) -> None:
     latched.view.drained()
-    for grant in (PARTY.grant(7, by="rita"), Party(environment="production").grant(7)):
+    for grant in (PARTY.grant(7, by="rita"), Signers(environment="production").grant(7)):
         assert kinds(latched.attend(grant)) == [Happened.SECURITY]
         assert latched.view.phase is Phase.LATCHED
 
 
-def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Rehearsal) -> None:
+def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Harness) -> None:
     later = PARTY.revocation(8)
     latched.view.drained()
     assert kinds(latched.view.push(later)) == [Happened.STOPPED]
@@ -168,7 +168,7 @@ def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Rehear
     assert latched.reason == ""
 
 
-def test_an_older_revocation_never_lowers_the_latch(latched: Rehearsal) -> None:
+def test_an_older_revocation_never_lowers_the_latch(latched: Harness) -> None:
     """Row 58: latches are monotone, also for blind ones."""
     latched.view.push(PARTY.revocation(3, blind=True, issued_at_ms=START_MS + 9))
     latched.view.push(PARTY.revocation(4, blind=True, issued_at_ms=START_MS + 5))
@@ -180,7 +180,7 @@ def test_an_older_revocation_never_lowers_the_latch(latched: Rehearsal) -> None:
 
 def test_a_guard_remembers_a_stop_over_a_restart() -> None:
     """Row 34 (the rule's part): COLD, with what its state file says."""
-    guard = Rehearsal(PARTY, latch=Latch(epoch=6))
+    guard = Harness(PARTY, latch=Latch(epoch=6))
     assert guard.view.phase is Phase.COLD
     keep_beating(guard, GRANT)
     assert guard.reason == "revoked"
@@ -190,19 +190,19 @@ def test_a_guard_remembers_a_stop_over_a_restart() -> None:
 
 def test_yesterdays_activation_raises_an_alarm_when_it_comes_back() -> None:
     """Row 22, 36: an old backup."""
-    guard = Rehearsal(PARTY, latch=Latch(epoch=6))
+    guard = Harness(PARTY, latch=Latch(epoch=6))
     assert kinds(guard.attend(GRANT, beats={"hb-1": 1})) == [Happened.SECURITY]
     assert (guard.view.phase, guard.reason) == (Phase.COLD, "revoked")
 
 
-def test_a_suspected_revocation_closes_before_its_signature_is_checked(armed: Rehearsal) -> None:
+def test_a_suspected_revocation_closes_before_its_signature_is_checked(armed: Harness) -> None:
     """Row 1: what makes the push path fast."""
     assert armed.view.suspect(FORGED)
     assert armed.reason == "revoked"
     assert armed.view.latch == Latch()
 
 
-def test_no_good_answer_opens_between_suspicion_and_judgement(armed: Rehearsal) -> None:
+def test_no_good_answer_opens_between_suspicion_and_judgement(armed: Harness) -> None:
     armed.view.suspect(FORGED)
     keep_beating(armed, GRANT)
     assert armed.reason == "revoked"
@@ -213,7 +213,7 @@ def test_no_good_answer_opens_between_suspicion_and_judgement(armed: Rehearsal) 
     assert armed.reason == ""
 
 
-def test_two_suspicions_need_two_judgements(armed: Rehearsal) -> None:
+def test_two_suspicions_need_two_judgements(armed: Harness) -> None:
     for _ in range(2):
         assert armed.view.suspect(FORGED)
     armed.view.push(FORGED, suspected=True)
@@ -231,19 +231,19 @@ def test_two_suspicions_need_two_judgements(armed: Rehearsal) -> None:
         b"stop",
         PARTY.grant(9),
         PARTY.restriction(9, term=5),
-        Party(environment="production").revocation(9),
-        Party(namespace="other").revocation(9),
+        Signers(environment="production").revocation(9),
+        Signers(namespace="other").revocation(9),
         PARTY.revocation(4),
     ],
     ids=["empty", "text", "grant", "restriction", "environment", "namespace", "older term"],
 )
-def test_what_cannot_concern_this_guard_does_not_close_it(armed: Rehearsal, raw: bytes) -> None:
+def test_what_cannot_concern_this_guard_does_not_close_it(armed: Harness, raw: bytes) -> None:
     """Row 54: another environment's revocation on the same channel."""
     assert not armed.view.suspect(raw)
     assert armed.reason == ""
 
 
-def test_a_killed_guard_says_so_and_still_latches(armed: Rehearsal) -> None:
+def test_a_killed_guard_says_so_and_still_latches(armed: Harness) -> None:
     armed.view.seal(Reason.KILLED)
     assert kinds(armed.view.push(STOP)) == [Happened.STOPPED]
     assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "killed")

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis import windows
-from golive_redis.core.record import MAX_INT
-from golive_redis.core.window import WindowSettings
+from golive_redis.checks import windows
+from golive_redis.checks.window import WindowSettings
+from golive_redis.checks.windows import next_open, open_until, require_open, zone
 from golive_redis.errors import ConfigError, RefusedError
-from golive_redis.windows import next_open, open_until, require_open, zone
+from golive_redis.records.record import MAX_INT
 
 WEEK = ["mon", "tue", "wed", "thu", "fri"]
 
@@ -180,8 +180,8 @@ def test_an_unknown_zone_is_refused_with_what_to_write(name: str, hint: str) -> 
 
 
 def test_a_host_without_time_zones_is_told_what_to_install(monkeypatch: Any) -> None:
-    monkeypatch.setattr("golive_redis.windows.available_timezones", set)
-    monkeypatch.setattr("golive_redis.windows.ZoneInfo", {}.__getitem__)
+    monkeypatch.setattr("golive_redis.checks.windows.available_timezones", set)
+    monkeypatch.setattr("golive_redis.checks.windows.ZoneInfo", {}.__getitem__)
     with pytest.raises(ConfigError) as caught:
         zone("Europe/Berlin")
     assert "install tzdata" in caught.value.hint

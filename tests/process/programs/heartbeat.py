@@ -16,10 +16,11 @@ import threading
 from functools import partial
 from typing import Any
 
-from golive_redis import clock, config, windows
-from golive_redis.heartbeat import Heartbeat
+from golive_redis import clock, config
+from golive_redis.checks import windows
+from golive_redis.heartbeat.daemon import Heartbeat
+from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.store.connect import Address
-from golive_redis.triggers import Triggers
 
 
 def tell(**line: Any) -> None:

@@ -27,9 +27,10 @@ from typing import Any
 
 import msgspec
 
-from golive_redis import Denial, Guard, Permit, attending, clock
+from golive_redis import Denial, Guard, Permit, clock
 from golive_redis.clock import now_ns
-from golive_redis.demo.venue_client import VenueClient, VenueError
+from golive_redis.guard import attending
+from golive_redis.testing.venue_client import VenueClient, VenueError
 
 
 class Worker:

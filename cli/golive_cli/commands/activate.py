@@ -1,0 +1,198 @@
+"""`golive preflight` and `golive activate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golive_cli.exits import Exit
+from golive_cli.findings import FindingTable, finding_results
+from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
+from golive_cli.output import Output, Painted
+from golive_cli.results import ActivateResult, Armed, PreflightResult
+from golive_redis.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from golive_redis.operator.activation import Activated
+
+
+def preflight(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help="This check alone; repeat it for more.",
+            show_default=False,
+        ),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write the signed report here, for `activate --report`.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run the checks that an activation requires, and change nothing."""
+    return _run_checks(only or (), out_file, config, as_json=as_json)
+
+
+def doctor(config: ConfigFile = None, as_json: AsJson = False) -> int:
+    """Run every check there is, also those that no activation requires, and change nothing."""
+    return _run_checks(None, None, config, as_json=as_json)
+
+
+def _run_checks(
+    only: Sequence[str] | None, out_file: Path | None, config: Path | None, *, as_json: bool
+) -> int:
+    from golive_redis import config as configuration
+    from golive_redis.operator import preflight as checking
+    from golive_redis.operator.session import Operator
+
+    out = Output(as_json=as_json)
+    with Operator(configuration.load(config)) as operator:
+        chosen = checking.known(operator) if only is None else only
+        with FindingTable(out) as board:
+            findings = checking.run(operator, only=chosen, told=board.told)
+        if out_file is not None:
+            signer = operator.signers(())[0]
+            try:
+                out_file.write_bytes(checking.signed(operator, signer, findings).raw)
+            except OSError as error:
+                raise ConfigError(f"{out_file}: {error.strerror}") from error
+    passed = board.verdict(findings)
+    out.result(PreflightResult(passed, finding_results(findings)))
+    return Exit.DONE if passed else Exit.REFUSED
+
+
+def activate(
+    reason: Reason,
+    ticket: Ticket = "",
+    profile: Profiled = None,
+    keys: KeyFiles = None,
+    minutes: Annotated[
+        int | None,
+        typer.Option(
+            "--minutes", min=1, max=44_640, help="Length of the window; else the policy's."
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, max=3600, help="Seconds to wait for the fleet to be armed."),
+    ] = 10.0,
+    over_unconfirmed: Annotated[
+        bool,
+        typer.Option("--over-unconfirmed", help="Although the last stop was never confirmed."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Rest on this report of `preflight --out` instead of running the checks.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for the environment's name.")
+    ] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Turn real trading ON for the whole fleet, after checks pass.
+
+    Exits 0 once it is in force, and lists the workers that are not armed yet.
+    """
+    from golive_redis import config as configuration
+    from golive_redis.operator.activation import Activation
+    from golive_redis.operator.session import Operator
+
+    out = Output(as_json=as_json)
+    with Operator(configuration.load(config)) as operator, FindingTable(out) as board:
+        activation = Activation(
+            operator,
+            reason=reason,
+            ticket=ticket,
+            profile=profile,
+            keys=[str(path) for path in keys or ()],
+            minutes=minutes,
+            over_unconfirmed=over_unconfirmed,
+            report=_read(report),
+            told=board.told,
+            say=out.note,
+        )
+        try:
+            reading = activation.prepare()
+        finally:
+            board.verdict(activation.findings)
+        if not yes:
+            _ask(operator.policy.environment)
+        grant = activation.commit(reading)
+        out.note(f"in force: term {grant.record.term}; waiting for the fleet to arm")
+        activated = activation.wait_armed(grant, wait)
+    _show(out, activated)
+    return Exit.DONE
+
+
+def _ask(environment: str) -> None:
+    typed = typer.prompt(f"This trades real money. Type {environment} to go on", err=True)
+    if typed.strip() != environment:
+        raise RefusedError(f"{typed!r} is not {environment!r}; nothing was changed")
+
+
+def _read(report: Path | None) -> bytes | None:
+    if report is None:
+        return None
+    try:
+        return report.read_bytes()[: 64 * 1024]  # far more than an envelope may have
+    except OSError as error:
+        raise ConfigError(f"{report}: {error.strerror}") from error
+
+
+def _show(out: Output, activated: Activated) -> None:
+    grant = activated.grant.record
+    workers = [Armed(item.name, item.instance, True, "") for item in activated.armed]
+    workers += [
+        Armed(item.name, item.instance, False, item.fields.get("reason", ""))
+        for item in activated.not_armed
+    ]
+    out.result(
+        ActivateResult(
+            grant.term,
+            grant.epoch,
+            grant.profile,
+            sorted(activated.grant.signers),
+            grant.not_after_ms,
+            bool(activated.armed) and not activated.not_armed,
+            workers,
+            finding_results(activated.findings),
+        )
+    )
+    rows = [
+        [
+            item.id,
+            item.instance[:6],
+            Painted("armed", "green") if item.armed else "not armed",
+            item.reason,
+        ]
+        for item in workers
+    ]
+    if rows:
+        out.table(["worker", "instance", "state", "why"], rows)
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(grant.not_after_ms / 1000))
+    out.line(
+        Painted("ACTIVE", "green"),
+        f" {grant.environment}: term {grant.term}, profile {grant.profile}, until {until}; "
+        f"{len(activated.armed)} of {len(workers)} worker(s) armed",
+    )
+    if not workers:
+        out.line("No worker is registered yet; each arms by itself when it comes.")

@@ -1,0 +1,61 @@
+"""`golive demo`: a fleet, a witness, and three ways to stop it, on this machine alone."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated
+
+import typer
+
+from golive_cli.exits import Exit
+from golive_cli.options import AsJson
+from golive_cli.output import Output
+
+
+def demo(
+    sabotage: Annotated[
+        bool,
+        typer.Option(
+            "--sabotage", help="Let one worker ignore its guard: the verdict must notice."
+        ),
+    ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Server program; else the Valkey of golive-redis[demo]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Watch six workers trade and be stopped in three ways, with a venue as the witness.
+
+    Everything runs on loopback, in processes of its own, for half a minute; no configuration is
+    read, and nothing is left behind. Ends with 0 only if every act proved its point.
+    """
+    from golive_cli.demo.plan import DemoError, Plan
+    from golive_cli.demo.play import perform
+    from golive_cli.demo.story import Story
+
+    _clear_away_on_signals()
+    out = Output(as_json=as_json)
+    try:
+        result = perform(Plan(server=server, sabotage=sabotage), Story(out).tell)
+    except DemoError as error:
+        for line in error.log.splitlines():
+            out.note(f"log: {line}")
+        raise
+    except KeyboardInterrupt:
+        out.fail("interrupted", "interrupted; every process is stopped, every file removed")
+        return Exit.INTERRUPTED
+    out.result(result)
+    return Exit.DONE if result.ok else Exit.REFUSED
+
+
+def _clear_away_on_signals() -> None:
+    """Let every request to stop do what Ctrl-C does, except one that is ignored, as under nohup."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt

@@ -1,0 +1,171 @@
+"""`golive heartbeat`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golive_cli.options import AsJson, ConfigFile
+from golive_cli.output import Output, clean
+from golive_cli.results import HeartbeatLine
+from golive_redis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from golive_cli.sdnotify import Systemd
+    from golive_cli.writer import Writer
+    from golive_redis.config import Config
+    from golive_redis.heartbeat.daemon import Heartbeat
+
+TICK_S = 0.1
+# Turns that the loop may miss before the watchdog is told nothing: two may go by while Redis is
+# slow to answer, which is no defect of the process.
+MISSED_TURNS = 3
+
+
+def heartbeat(
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Its stable name in the keyset.")
+    ],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the fleet alive: beat for the term in force until SIGTERM.
+
+    Ending it does not revoke: without another heartbeat the fleet is off within beat_ms. With
+    --json each line is an object. Under systemd use Type=notify.
+    """
+    from golive_cli.sdnotify import Systemd
+    from golive_cli.writer import Writer
+    from golive_redis import config as configuration
+    from golive_redis.heartbeat.triggers import Triggers
+
+    setup = configuration.load(config)
+    out = Output(as_json=as_json)
+
+    def write(at_ms: int, text: str) -> None:
+        out.result(HeartbeatLine(at_ms, name, text))
+        out.line(time.strftime("%H:%M:%S ", time.localtime(at_ms / 1000)), text)
+
+    voice = Writer(write)
+    systemd = Systemd(os.environ)
+    try:
+        beating = _prepare(setup, name, voice)
+        triggers = Triggers(setup, beating, voice.say)
+        triggers.start()
+        try:
+            _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
+        finally:
+            triggers.stop()
+    finally:
+        voice.close()
+        systemd.close()
+
+
+def _prepare(setup: Config, name: str, voice: Writer) -> Heartbeat:
+    from golive_redis import clock
+    from golive_redis.checks import windows
+    from golive_redis.heartbeat.daemon import Heartbeat
+    from golive_redis.records.keyset import Role
+    from golive_redis.store.connect import Address
+
+    trust = setup.trust()
+    hours = setup.evidence().windows
+    known = trust.keyset.principals(Role.HEARTBEAT)
+    if name not in known:
+        raise ConfigError(
+            f"{name!r} is not a heartbeat in the keyset",
+            hint=f"it has {', '.join(known)}"
+            if known
+            else "`golive keys new NAME --role heartbeat --add` adds one",
+        )
+    windows.open_until(hours, clock.wall_ms())  # a calendar that cannot be used is said now
+    where = Address.of(setup)
+    beating = Heartbeat(
+        name=name,
+        trust=trust,
+        timing=setup.policy.timers,
+        signer=setup.signer("heartbeat", trust.keyset, name=name),
+        address=where,
+        state_dir=setup.state_dir,
+        policy=setup.policy_digest,
+        open_until=partial(windows.open_until, hours),
+        say=voice.say,
+    )
+    voice.say(f"{name} started: {setup.policy.environment}, {trust.namespace} on {where.shown}")
+    if setup.state_dir is None:
+        voice.say("no state_dir: after a restart it is silent until it sees an activation")
+    return beating
+
+
+class _Foreground:
+    """Runs the heartbeat in a thread, and waits here for signals and for the service manager.
+
+    Not the other way round: a signal handler runs between two steps of this thread, and setting an
+    event there deadlocks when it interrupts a wait on that very event.
+    """
+
+    def __init__(
+        self, beating: Heartbeat, voice: Writer, systemd: Systemd, beat_every_ms: float
+    ) -> None:
+        self._beating = beating
+        self._voice = voice
+        self._systemd = systemd
+        self._patience_ms = MISSED_TURNS * beat_every_ms
+        self._stop_asked = False
+        self._ready = False
+        self._status = ""
+        self._pinged_ms = 0.0
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Return after a clean goodbye, or raise what ended the loop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        thread = threading.Thread(target=self._beat, name="golive-heartbeat", daemon=True)
+        thread.start()
+        told_to_stop = False
+        while thread.is_alive():
+            if self._stop_asked and not told_to_stop:
+                told_to_stop = True
+                self._voice.say("asked to stop")
+                self._systemd.tell("STOPPING=1")
+                self._beating.stop()
+            self._tell_systemd()
+            thread.join(TICK_S)
+        if self._error is not None:
+            raise self._error
+
+    def _ask_to_stop(self, number: int, frame: object) -> None:
+        del number, frame
+        self._stop_asked = True
+
+    def _beat(self) -> None:
+        try:
+            self._beating.run()
+        except BaseException as error:  # noqa: BLE001  (raised again by `run`)
+            self._error = error
+
+    def _tell_systemd(self) -> None:
+        from golive_redis import clock
+
+        systemd = self._systemd
+        if not self._ready and self._beating.ready.is_set():
+            self._ready = True
+            systemd.tell("READY=1")
+        if self._voice.last != self._status:
+            self._status = self._voice.last
+            systemd.tell(f"STATUS={clean(self._status)}")
+        now = clock.now_ms()
+        every = systemd.ping_every_ms
+        if every is None or now - self._pinged_ms < every:
+            return
+        # Not merely because this thread lives: the loop that beats must have turned.
+        if now - self._beating.turned_ms <= max(every, self._patience_ms):
+            self._pinged_ms = now
+            systemd.tell("WATCHDOG=1")

@@ -1,0 +1,220 @@
+"""`golive init`: a working setup in an empty folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from golive_cli.exits import UsageError
+from golive_cli.options import AsJson
+from golive_cli.output import Output
+from golive_cli.results import InitResult, KeyFile
+from golive_redis.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+NAME_OF_SCHEMA = "go_live.schema.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class _Made(NamedTuple):
+    private: Ed25519PrivateKey
+    path: Path
+    described: KeyFile
+
+
+def init(
+    *,
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to set up.")] = Path(),
+    operator: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who approves and revokes; else your login name."),
+    ] = None,
+    heartbeat: Annotated[str, typer.Option(metavar="NAME", help="The first heartbeat.")] = "hb-1",
+    worker: Annotated[
+        str, typer.Option(metavar="NAME", help="The principal that all workers share.")
+    ] = "workers",
+    environment: Annotated[
+        str, typer.Option(metavar="NAME", help="Which environment the switch is for.")
+    ] = "testnet",
+    redis_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where Redis is.")
+    ] = "redis://127.0.0.1:6379/0",
+    as_json: AsJson = False,
+) -> None:
+    """Create configuration, keyset and keys. Overwrites nothing; activation stays disabled.
+
+    The private keys get the passphrase in $GOLIVE_KEY_PASSPHRASE, if there is one.
+    """
+    import os
+
+    from golive_redis.config import keyfile
+
+    operator = operator or login_name()
+    roles = {operator: "approver", heartbeat: "heartbeat", worker: "worker"}
+    _check_names([*roles, environment])
+    if len(roles) < 3:  # noqa: PLR2004  (the three lines above)
+        raise UsageError("operator, heartbeat and worker need three different names")
+    _check_url(redis_url)
+    config = folder / "config"
+    made = [_make(name, role, config / "keys") for name, role in roles.items()]
+    texts = {
+        config / "keyset.yaml": keyset_text([item.described for item in made]),
+        config / NAME_OF_SCHEMA: schema_text(),
+        # Last: whoever finds the configuration finds everything that it names.
+        config / "go_live.yaml": config_text(environment, redis_url, operator, worker),
+    }
+    _refuse_to_overwrite([*reversed(texts), *(item.path for item in made)])
+    ignore = config / "keys" / ".gitignore"
+    if not ignore.exists():
+        texts = {ignore: "# Private keys never belong in a repository.\n*\n", **texts}
+    with _all_or_nothing() as created:
+        for item in made:
+            _make_folder(item.path.parent, created)
+            keyfile.write(item.path, item.private, os.environ.get(keyfile.PASSPHRASE_VARIABLE))
+            created.append(item.path)
+        for path, text in texts.items():
+            with path.open("x", encoding="utf-8") as file:
+                created.append(path)
+                file.write(text)
+    _tell(Output(as_json=as_json), folder, heartbeat, made)
+
+
+def login_name() -> str:
+    """Return the login name as a principal's name, or `operator` where there is none."""
+    import getpass
+
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user: usual in a container
+        login = ""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", login).strip("._-")[:64] or "operator"
+
+
+def config_text(environment: str, url: str, operator: str, worker: str) -> str:
+    """Return the text of go_live.yaml."""
+    from golive_cli.yamltext import render, scalar
+
+    return render(
+        "go_live.yaml",
+        environment=scalar(environment),
+        namespace=scalar("{golive}" if url.startswith("redis+cluster://") else "golive"),
+        url=scalar(url),
+        operator=scalar(f"keys/{operator}.pem"),
+        worker=scalar(f"keys/{worker}.pem"),
+    )
+
+
+def schema_text() -> str:
+    """Return the text of the JSON Schema that editors complete and check the configuration with."""
+    import json
+
+    from golive_cli.schema import schema
+
+    return json.dumps(schema(), indent=1) + "\n"
+
+
+def keyset_text(principals: list[KeyFile], approvers: int = 1) -> str:
+    """Return the text of keyset.yaml."""
+    from golive_cli.yamltext import principal, render
+
+    lines = [
+        line for item in principals for line in principal(item.principal, item.roles, item.public)
+    ]
+    return render("keyset.yaml", approvers=str(approvers), principals="\n".join(lines))
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is not a name",
+                hint="letters, digits, dot, dash and underscore; at most 64, the first is no sign",
+            )
+
+
+def _check_url(url: str) -> None:
+    from urllib.parse import urlsplit
+
+    from golive_redis.store.connect import Address
+
+    Address(url).link(timeout_ms=1)  # connects only when used
+    if urlsplit(url).password:
+        raise UsageError(
+            "the URL holds a password, and the configuration must not",
+            hint="leave it out, and name a variable under store.password_env afterwards",
+        )
+
+
+def _make(name: str, role: str, folder: Path) -> _Made:
+    from golive_redis.config import keyfile
+    from golive_redis.records.keyset import encode_public, key_id, raw_of
+
+    private = keyfile.generate()
+    public, path = private.public_key(), folder / f"{name}.pem"
+    keyid = key_id(raw_of(public))
+    return _Made(private, path, KeyFile(name, [role], str(path), keyid, encode_public(public)))
+
+
+def _refuse_to_overwrite(paths: list[Path]) -> None:
+    import os
+
+    there = [path for path in paths if os.path.lexists(path)]
+    if there:
+        raise RefusedError(
+            f"{there[0]} exists; nothing was written",
+            hint="choose another folder with --dir, or move the old setup away",
+        )
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[list[Path]]:
+    """Yield a list of what was created; all of it goes away again when the block fails."""
+    created: list[Path] = []
+    try:
+        yield created
+    except BaseException as error:
+        for path in reversed(created):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ConfigError(f"{error.filename}: {error.strerror}; nothing was written") from error
+        raise
+
+
+def _make_folder(folder: Path, created: list[Path]) -> None:
+    for path in reversed([folder, *folder.parents]):
+        if not path.is_dir():
+            # Only the folder with the keys is nobody else's business.
+            path.mkdir(mode=0o700 if path == folder else 0o777)
+            created.append(path)
+
+
+def _tell(out: Output, folder: Path, heartbeat: str, made: list[_Made]) -> None:
+    config = folder / "config"
+    out.result(
+        InitResult(
+            config=str(config / "go_live.yaml"),
+            keyset=str(config / "keyset.yaml"),
+            keys=[item.described for item in made],
+        )
+    )
+    out.line(f"Wrote {config / 'go_live.yaml'} and {config / 'keyset.yaml'}, and private keys:")
+    for item in made:
+        out.line(f"  {item.path}  {item.described.principal}, {item.described.roles[0]}")
+    out.line()
+    out.line("Next:")
+    if folder.resolve() != Path.cwd():
+        out.line(f"  cd {folder}")
+    out.line(f"  golive heartbeat --name {heartbeat}")
+    out.line("  edit config/go_live.yaml: activation_enabled: true")
+    out.line('  golive activate --reason "first start"')
+    out.line('  golive revoke --reason "enough"')

@@ -1,0 +1,134 @@
+"""`golive demote` and `golive promote`: down any number of steps with one key, up one with criteria."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golive_cli.commands.change import show_restricted
+from golive_cli.exits import Exit, UsageError
+from golive_cli.findings import FindingTable, finding_results
+from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
+from golive_cli.output import Output, Painted
+from golive_cli.results import PromoteResult
+
+if TYPE_CHECKING:
+    from golive_redis.operator.promotion import Plan
+    from golive_redis.records.directive import Grant
+    from golive_redis.records.envelope import Verified
+    from golive_redis.records.limits import Limits
+
+
+def demote(
+    profile: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="micro, small or medium.", show_default=False)
+    ],
+    reason: Reason,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go down to a smaller capital profile, at once and with one key. Never asks."""
+    from golive_redis import config as configuration
+    from golive_redis.operator import control
+    from golive_redis.operator.session import Operator
+    from golive_redis.records.directive import Profile, RestrictionKind
+
+    if profile not in list(Profile):
+        raise UsageError(f"{profile!r} is no profile", hint=f"they are {', '.join(Profile)}")
+    out = Output(as_json=as_json)
+    with Operator(configuration.load(config)) as operator:
+        done = control.restrict(
+            operator,
+            RestrictionKind.DEMOTE,
+            reason=reason,
+            ticket=ticket,
+            profile=Profile(profile),
+            say=out.note,
+        )
+    show_restricted(out, done, {})
+
+
+def promote(
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason",
+            metavar="TEXT",
+            help="Why; goes into the ledger. Not needed with --plan.",
+            show_default=False,
+        ),
+    ] = "",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what is missing, and change nothing.")
+    ] = False,
+    keys: KeyFiles = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Go up one capital profile, when its criteria pass. Takes the approvers' threshold.
+
+    Holds for the rest of the term; the next activation begins at its own profile again.
+    """
+    from golive_redis import config as configuration
+    from golive_redis.operator import promotion
+    from golive_redis.operator.session import Operator
+
+    if not reason and not plan:
+        raise UsageError("--reason is missing", hint='golive promote --reason "..."')
+    out = Output(as_json=as_json)
+    grant = None
+    with Operator(configuration.load(config)) as operator, FindingTable(out, "CRITERIA") as board:
+        try:
+            if plan:
+                found = promotion.plan(operator, told=board.told)
+            else:
+                found, grant = promotion.promote(
+                    operator,
+                    reason=reason,
+                    ticket=ticket,
+                    keys=[str(path) for path in keys or ()],
+                    told=board.told,
+                )
+        except promotion.CriteriaFailedError as error:
+            board.verdict(error.findings)
+            raise
+        board.verdict(found.findings)
+    _show(out, found, grant)
+    return Exit.DONE if found.passed else Exit.REFUSED
+
+
+def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
+    out.result(
+        PromoteResult(
+            grant is not None,
+            found.before,
+            found.after,
+            found.passed,
+            finding_results(found.findings),
+            grant.record.epoch if grant is not None else None,
+            sorted(grant.signers) if grant is not None else [],
+        )
+    )
+    if grant is not None:
+        record = grant.record
+        out.line(
+            Painted(f"PROMOTED to {record.profile}", "green"),
+            f" from {found.before} (term {record.term}, epoch {record.epoch}), by "
+            f"{', '.join(sorted(grant.signers))}: {said(record.limits)}",
+        )
+    elif found.passed:
+        out.line(f"`golive promote --reason ...` would go from {found.before} to {found.after}")
+
+
+def said(limits: Limits) -> str:
+    """Say limits in a sentence."""
+    money = limits.currency
+    own = "".join(f", {name} {text}" for name, text in limits.extra.items())
+    return (
+        f"at most {limits.max_order_notional} {money} an order, "
+        f"{limits.max_position_notional} {money} a position, {limits.max_daily_loss} {money} "
+        f"lost in a day, {limits.max_orders_per_minute} orders a minute{own}"
+    )

@@ -1,0 +1,204 @@
+"""`golive revoke`: the kill path. Parsed with argparse, because Typer alone takes 10 ms to import.
+
+It never asks. It answers 0 (complete), 2 (usage), 3 (not confirmed), 6 (configuration) or
+7 (stopped, not drained), and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import NoReturn
+
+from golive_cli.exits import Exit, UsageError
+from golive_cli.output import Output, Painted
+from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
+from golive_redis.config import load
+from golive_redis.core.barrier import HeartbeatRow, Result, WorkerRow
+from golive_redis.stop.progress import LedgerState, StopReport
+from golive_redis.stop.revoke import Revoke
+
+CODES = {
+    Result.COMPLETE: Exit.DONE,
+    Result.STOPPED: Exit.NOT_DRAINED,
+    Result.NOT_CONFIRMED: Exit.NOT_CONFIRMED,
+}
+MAX_WAIT_S = 86_400
+COLOURS = {
+    Result.COMPLETE: "green",
+    Result.STOPPED: "yellow",
+    Result.NOT_CONFIRMED: "red",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint="golive revoke --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's options."""
+    out = _Parser(
+        prog="golive revoke",
+        description="Stop all trading now, everywhere, and collect a receipt from every pod. "
+        "Never asks. Running it again finishes a stop that was not confirmed.",
+        allow_abbrev=False,
+    )
+    out.add_argument("--reason", required=True, help="why; goes into the ledger")
+    out.add_argument("--ticket", default="", help="reference for the ledger")
+    out.add_argument(
+        "--heartbeat-dead",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="attest, with your signature, that this heartbeat is dead and stays dead",
+    )
+    out.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to collect receipts (default: beat_ms + 2 s)",
+    )
+    out.add_argument("--key", metavar="FILE", help="sign with this key instead of keys.operator")
+    out.add_argument("--config", metavar="FILE", help="configuration file")
+    out.add_argument("--json", action="store_true", help="print one JSON object")
+    return out
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MAX_WAIT_S:  # NaN too
+        raise ValueError(text)
+    return value
+
+
+def run(argv: list[str]) -> int:
+    """Run the command and return its exit code.
+
+    Raises:
+        UsageError: The options are wrong.
+        ConfigError: Configuration or keyset cannot be used.
+    """
+    options = parser().parse_args(argv)
+    output = Output(as_json=options.json)
+    report = Revoke(
+        load(options.config),
+        reason=options.reason,
+        ticket=options.ticket,
+        dead=frozenset(options.heartbeat_dead),
+        wait_ms=None if options.wait is None else options.wait * 1000,
+        key=options.key,
+        say=output.note,
+    ).run()
+    output.result(as_json(report))
+    if not options.json:
+        show(report, output)
+    return CODES[report.outcome.result]
+
+
+def as_json(report: StopReport) -> RevokeResult:
+    """Return the report in the shape of docs/reference/json.md."""
+    outcome = report.outcome
+    return RevokeResult(
+        outcome.result,
+        outcome.by,
+        report.epoch,
+        report.term,
+        _rounded(report.in_redis_ms),
+        report.ledger,
+        [
+            RevokedHeartbeat(row.name, _rounded(row.latched_ms), row.durable)
+            for row in outcome.heartbeats
+        ],
+        [
+            RevokedWorker(
+                row.pod.worker,
+                row.pod.instance,
+                _rounded(row.latched_ms),
+                row.in_flight,
+                _rounded(row.drained_ms),
+                row.left,
+                row.durable,
+                None if row.off_by is None else report.at(row.off_by),
+            )
+            for row in outcome.workers
+        ],
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def show(report: StopReport, output: Output) -> None:
+    """Print the report for people: a row per pod, then the verdict."""
+    outcome = report.outcome
+    headers = ["pod", "latched", "in flight", "drained", "left", "durable"]
+    rows = [_heartbeat(row, report) for row in outcome.heartbeats]
+    rows += [_worker(row, report) for row in outcome.workers]
+    if rows:
+        output.table(headers, rows)
+    by = f" by {outcome.by}" if outcome.by else ""
+    term = f"term {report.term}, " if report.term else ""
+    verdict = Painted(outcome.result, COLOURS[outcome.result])
+    output.line(verdict, f"{by} ({term}epoch {report.epoch}, ledger {report.ledger})")
+    for line in _advice(report):
+        output.line(line)
+
+
+def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
+    if row.latched_ms is None:
+        said = "attested dead" if row.attested_dead else f"no answer; {_bound(report)}"
+        return [f"heartbeat {row.name}", said, "", "", "", ""]
+    return [f"heartbeat {row.name}", f"{row.latched_ms:.0f} ms", "", "", "", str(row.durable)]
+
+
+def _worker(row: WorkerRow, report: StopReport) -> list[str]:
+    name = f"{row.pod.worker} {row.pod.instance[:6]}"
+    if row.latched_ms is None:
+        off = f"off by {_clock(report.at(row.off_by))} at the latest" if row.off_by else ""
+        said = f"no answer; {off or _bound(report)}"
+        return [name, said, "", "drain unknown", "", ""]
+    drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
+    left = "" if row.left is None else str(row.left)
+    return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
+
+
+def _bound(report: StopReport) -> str:
+    if report.bound_ms is None:
+        return "no bound is known"
+    return f"off by {_clock(report.bound_ms)} at the latest"
+
+
+def _advice(report: StopReport) -> list[str]:
+    outcome = report.outcome
+    lines = []
+    if not report.epoch:
+        lines.append(
+            "Nothing could be signed, so no pod can answer. Mend the key, or name another with "
+            "--key FILE, and run it again."
+        )
+    elif outcome.result is Result.NOT_CONFIRMED:
+        silent = [row.name for row in outcome.heartbeats if not row.answered]
+        if silent:
+            lines.append(
+                f"Silent heartbeat(s): {', '.join(silent)}. If one is certainly dead, run again "
+                f"with --heartbeat-dead NAME; until then {_bound(report)}."
+            )
+        elif not outcome.heartbeats:
+            lines.append(f"No heartbeat is known, so nothing can be confirmed; {_bound(report)}.")
+        lines.append("A worker that cannot reach Redis is off within its lease. Run it again.")
+    if outcome.result is Result.STOPPED:
+        left = sum(row.left or 0 for row in outcome.workers)
+        lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
+    if report.ledger is LedgerState.SPOOLED:
+        lines.append("The ledger entry is spooled; the next command or a heartbeat sends it.")
+    if report.ledger is LedgerState.FAILED:
+        lines.append(
+            "AUDIT FAILED: there is no ledger entry and no spool; write down what you did."
+        )
+    return lines
+
+
+def _clock(unix_ms: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(unix_ms / 1000)) + f".{unix_ms % 1000 // 100}"

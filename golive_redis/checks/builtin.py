@@ -1,0 +1,107 @@
+"""`check_database_redis`: whether this Redis can be trusted with the switch."""
+
+from __future__ import annotations
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.errors import GoliveError, StoreUnavailableError
+from golive_redis.records.report import Finding, Outcome
+from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.keyspace import Keyspace
+
+TIMEOUT_MS = 1_000.0
+MAX_CLOCK_OFF_MS = 5_000.0
+MIN_REDIS = (7, 0)
+MIN_VALKEY = (7, 2)
+
+NAME = "check_database_redis"
+
+
+def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
+    """Look at version, role, durability, eviction policy, clock and login of the server.
+
+    Raises:
+        StoreError: It cannot be asked; the runner makes that `unknown`.
+    """
+    link = address.link(timeout_ms=TIMEOUT_MS, name="golive-preflight")
+    try:
+        link.open()
+        assert_user(link, address.username)
+        before = clock.wall_ms()
+        seconds, micros = (int(part) for part in link.call("TIME"))
+        took_ms = clock.wall_ms() - before
+        off_ms = seconds * 1000 + micros // 1000 - (before + took_ms / 2)
+        info = _info(link.call("INFO").decode())
+        probe = f"{keyspace.namespace}:preflight"
+        link.call("SET", probe, "1", "PX", 1000)
+        writable = link.call("GET", probe) == b"1"
+    finally:
+        link.close()
+    problems = [
+        *_problems(info, off_ms, writable=writable),
+        *_open_default_user(address),
+    ]
+    facts = {
+        "version": _version(info),
+        "role": info.get("role", "?"),
+        "maxmemory_policy": info.get("maxmemory_policy", "?"),
+        "appendonly": info.get("aof_enabled", "?"),
+        "clock_off_ms": f"{off_ms:.0f}",
+        "round_trip_ms": str(took_ms),
+    }
+    return Finding(
+        check=NAME,
+        outcome=Outcome.FAIL if problems else Outcome.PASS,
+        explain="; ".join(problems)[:500] or "durable, noeviction, primary, writable",
+        facts=facts,
+    )
+
+
+def _info(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def _version(info: dict[str, str]) -> str:
+    if "valkey_version" in info:
+        return f"valkey {info['valkey_version']}"
+    return f"redis {info.get('redis_version', '?')}"
+
+
+def _problems(info: dict[str, str], off_ms: float, *, writable: bool) -> list[str]:
+    name, _, number = _version(info).partition(" ")
+    least = MIN_VALKEY if name == "valkey" else MIN_REDIS
+    found = tuple(int(part) for part in number.split(".")[:2] if part.isdigit())
+    checks = {
+        f"version {number} is too old: {name} {least[0]}.{least[1]} or newer": found < least,
+        "this server is a replica: connect to the primary": info.get("role") != "master",
+        f"maxmemory-policy is {info.get('maxmemory_policy')}: it can evict the switch and its "
+        "tombstone; set noeviction": info.get("maxmemory_policy") != "noeviction",
+        "a restart would forget the tombstone: set appendonly yes": info.get("aof_enabled") != "1",
+        "the append-only file cannot be written": info.get("aof_last_write_status", "ok") != "ok",
+        "the server is loading its data": info.get("loading", "0") != "0",
+        f"the server's clock is {off_ms / 1000:.1f} s off this host's": abs(off_ms)
+        > MAX_CLOCK_OFF_MS,
+        "a value that was written could not be read back": not writable,
+    }
+    return [text for text, wrong in checks.items() if wrong]
+
+
+def _open_default_user(address: Address) -> list[str]:
+    """Where we log in as somebody, nobody should get in without logging in."""
+    if address.username is None:
+        return []
+    link = msgspec.structs.replace(address, username=None, password=None).link(
+        timeout_ms=TIMEOUT_MS
+    )
+    try:
+        link.open()
+        link.call("PING")
+    except StoreUnavailableError:
+        return []
+    except GoliveError as error:
+        return [] if "NOAUTH" in error.message or "NOPERM" in error.message else [error.message]
+    finally:
+        link.close()
+    return ["the ACL user `default` still gets in without a password: ACL SETUSER default off"]

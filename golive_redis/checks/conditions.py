@@ -1,0 +1,99 @@
+"""The sections of the configuration about evidence: checks, triggers, windows, promotions.
+
+They are read by those who use them and not by `golive revoke`: a mistake in them stops nobody from
+stopping. Everything else refuses the file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from golive_redis.checks.expectation import EXPECTATIONS
+from golive_redis.checks.question import (
+    ESS,
+    RISK,
+    TESTNET,
+    WORKERS,
+    FleetSource,
+    FleetValue,
+    Question,
+)
+from golive_redis.checks.trigger import TriggerSettings
+from golive_redis.checks.window import WindowSettings
+from golive_redis.config.policy import Policy
+from golive_redis.records.directive import Profile
+from golive_redis.records.record import Name, Strict, decodable
+
+Questions = Question | Annotated[list[Question], msgspec.Meta(min_length=1, max_length=32)]
+
+# What these must be follows from the policy, so that it stands in the file once.
+IMPLIED = (RISK, ESS, TESTNET)
+RISK_OK = "OK"
+INACTIVE: list[str | int | float | bool] = [False, "inactive", "INACTIVE", "false", "0"]
+
+
+# All workers run one version, and no pod has another policy: a fleet that was updated by halves lost
+# 460 million dollars in 45 minutes (SEC release 34-70694, Knight Capital, 2012).
+_AGREE = [
+    Question(fleet=FleetSource(value=FleetValue.VERSIONS), at_most=1),
+    Question(fleet=FleetSource(value=FleetValue.POLICIES), at_most=0),
+]
+
+
+@decodable
+class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What must be true, before and while trading is on.
+
+    Attributes:
+        checks: By name: one question, or several that must all pass.
+        triggers: By name: what the heartbeat watches while a term is in force.
+        windows: By name: when trading may be on; none means always.
+        promotions: By the profile that is reached: what must be true to promote to it.
+    """
+
+    checks: dict[Name, Questions] = {}
+    triggers: dict[Name, TriggerSettings] = {}
+    windows: dict[Name, WindowSettings] = {}
+    promotions: dict[Profile, Annotated[list[Question], msgspec.Meta(min_length=1)]] = {}
+
+    def questions(self, name: str, policy: Policy) -> list[Question]:
+        """Return the questions of a check, complete; none when nobody configured it."""
+        own = [_implied(name, question, policy) for question in self._configured(name)]
+        return [*own, *_AGREE] if name == WORKERS else own
+
+    def _configured(self, name: str) -> list[Question]:
+        found = self.checks.get(name, [])
+        return [found] if isinstance(found, Question) else found
+
+    def __post_init__(self) -> None:
+        for name in self.checks:
+            _stated(f"checks.{name}", self._configured(name), optional=name in IMPLIED)
+        for profile, questions in self.promotions.items():
+            _stated(f"promotions.{profile}", questions)
+        for name, settings in self.triggers.items():
+            trigger = settings.trigger()
+            if trigger.check not in {None, WORKERS, *self.checks}:
+                raise ValueError(
+                    f"triggers.{name}: names the check {trigger.check}, which is not here"
+                )
+            _stated(f"triggers.{name}", [trigger.question] if trigger.question else [])
+        if Profile.MICRO in self.promotions:
+            raise ValueError("promotions.micro: nobody is promoted to the smallest profile")
+
+
+def _stated(where: str, questions: list[Question], *, optional: bool = False) -> None:
+    if not optional and not all(question.stated for question in questions):
+        raise ValueError(f"{where}: what must the value be? one of {', '.join(EXPECTATIONS)}")
+
+
+def _implied(name: str, question: Question, policy: Policy) -> Question:
+    """Return the question with what follows from the policy, where it says nothing itself."""
+    if question.stated:
+        return question
+    if name == RISK:
+        return msgspec.structs.replace(question, equals=policy.require_risk_state or RISK_OK)
+    if name == ESS:
+        return msgspec.structs.replace(question, one_of=INACTIVE)
+    return msgspec.structs.replace(question, at_least=policy.min_testnet_trades)

@@ -1,0 +1,146 @@
+"""Private keys: made, stored as PKCS#8 PEM in files of mode 0600, loaded from a file or a variable."""
+
+from __future__ import annotations
+
+import binascii
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from golive_redis.errors import ConfigError
+from golive_redis.records.envelope import Signer
+from golive_redis.records.keyset import Keyset, key_id, raw_of
+
+PASSPHRASE_VARIABLE = "GOLIVE_KEY_PASSPHRASE"  # noqa: S105  (the name of a variable)
+KEY_VARIABLE = "GOLIVE_KEY"
+
+# An Ed25519 key without a passphrase is these 16 bytes and its own 32. Source: RFC 8410, section 7.
+_PLAIN_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
+_PLAIN_BYTES = len(_PLAIN_PKCS8) + 32
+
+
+def generate() -> Ed25519PrivateKey:
+    """Return a new key from the operating system's randomness."""
+    return Ed25519PrivateKey.generate()
+
+
+def to_pem(private: Ed25519PrivateKey, passphrase: str | None = None) -> bytes:
+    """Return the key as PKCS#8 PEM, encrypted when there is a passphrase."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (see _plain)
+
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+    return private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+
+
+def write(path: Path, private: Ed25519PrivateKey, passphrase: str | None = None) -> None:
+    """Write a key file of mode 0600.
+
+    Raises:
+        ConfigError: The file exists (a key is never overwritten) or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: {error.strerror}") from error
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists; a key is never overwritten") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(to_pem(private, passphrase))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def parse_pem(pem: bytes, passphrase: str | None, where: str) -> Ed25519PrivateKey:
+    """Parse a PKCS#8 PEM.
+
+    Raises:
+        ConfigError: Not PEM, not Ed25519, or the passphrase is missing or wrong.
+    """
+    plain = None if passphrase else _plain(pem)
+    if plain is not None:
+        return plain
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (see _plain)
+
+    try:
+        key = serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where}: {'has no passphrase' if passphrase else 'needs a passphrase'}",
+            hint=f"set {PASSPHRASE_VARIABLE} to the key's passphrase, or unset it if it has none",
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{where}: not a private key in PEM, or the passphrase is wrong",
+            hint="`golive keys new NAME` makes one",
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{where}: not an Ed25519 key")
+    return key
+
+
+def _plain(pem: bytes) -> Ed25519PrivateKey | None:
+    """Read the PEM that `to_pem` writes without a passphrase; None leaves it to the library.
+
+    The library's parser is imported with SSH, RSA and every cipher, and `golive revoke` would wait
+    6 ms for that.
+    """
+    match pem.split():
+        case [b"-----BEGIN", b"PRIVATE", b"KEY-----", body, b"-----END", b"PRIVATE", b"KEY-----"]:
+            try:
+                der = binascii.a2b_base64(body, strict_mode=True)
+            except binascii.Error:
+                return None
+            if len(der) == _PLAIN_BYTES and der.startswith(_PLAIN_PKCS8):
+                return Ed25519PrivateKey.from_private_bytes(der[len(_PLAIN_PKCS8) :])
+        case _:
+            pass
+    return None
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Ed25519PrivateKey:
+    """Read a key file.
+
+    Raises:
+        ConfigError: Unreadable, readable by others, or not an Ed25519 key in PEM.
+    """
+    try:
+        info = path.stat()
+        pem = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"key file {path}: {error.strerror}", hint="`golive keys new NAME` makes one"
+        ) from error
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        raise ConfigError(
+            f"key file {path} is open to others (mode {stat.S_IMODE(info.st_mode):04o})",
+            hint=f"chmod 600 {path}",
+        )
+    return parse_pem(pem, environ.get(PASSPHRASE_VARIABLE), f"key file {path}")
+
+
+def signer(private: Ed25519PrivateKey, keyset: Keyset, where: str) -> Signer:
+    """Return the signer for a private key, under the name the keyset knows it by.
+
+    Raises:
+        ConfigError: The keyset does not list the key.
+    """
+    keyid = key_id(raw_of(private.public_key()))
+    trusted = keyset.keys.get(keyid)
+    if trusted is None:
+        raise ConfigError(
+            f"{where}: the keyset does not list this key ({keyid[:12]}...)",
+            hint="`golive keys show FILE` prints the line to add to the keyset",
+        )
+    return Signer(trusted.principal, private)

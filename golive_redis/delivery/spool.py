@@ -1,0 +1,137 @@
+"""The spool: signed records that Redis would not take yet, kept on disk until it does.
+
+Whoever comes first sends them: the operator's next command, or a heartbeat that shares the
+`state_dir`. A record is on disk under the hash of its bytes, is sent under a lock, and is looked for
+in the ledger before it is appended: exactly once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from golive_redis.delivery.append import append_once
+from golive_redis.delivery.tombstone import reassert
+from golive_redis.errors import RecordError, StoreError
+from golive_redis.records.directive import Revocation
+from golive_redis.records.envelope import decode
+from golive_redis.records.trust import Trust
+from golive_redis.store.store import Store
+
+MAX_FILES = 1_000
+
+
+class Spool:
+    """The spool of a state folder.
+
+    Args:
+        state_dir: The folder from the configuration.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.folder = state_dir / "spool"
+
+    def keep(self, record: bytes) -> Path:
+        """Write a signed record to the spool, durably.
+
+        Raises:
+            OSError: It cannot be kept; the caller has to say so.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{hashlib.sha256(record).hexdigest()}.dsse.json"
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(record)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)  # without it the name may be gone after a loss of power
+        finally:
+            os.close(handle)
+        return path
+
+    def drop(self, record: bytes) -> None:
+        """Take a record out of the spool that has found another way; never raises."""
+        path = self.folder / f"{hashlib.sha256(record).hexdigest()}.dsse.json"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return  # sent once more later, and then found in the ledger
+
+    def waiting(self) -> list[Path]:
+        """Return the records that wait, oldest first; empty when there is no spool."""
+        try:
+            files = [p for p in self.folder.iterdir() if p.name.endswith(".dsse.json")]
+            return sorted(files, key=lambda path: path.stat().st_mtime)[:MAX_FILES]
+        except OSError:
+            return []
+
+    def records(self) -> list[bytes]:
+        """Return the contents of what waits, unverified."""
+        return [path.read_bytes() for path in self.waiting()]
+
+    def send(self, store: Store, trust: Trust, say: Callable[[str], None]) -> int:
+        """Send what waits: stops are re-asserted, then everything is appended to the ledger.
+
+        Args:
+            store: A connected store.
+            trust: A revocation that does not verify is set aside, not sent.
+            say: Told in a sentence what was sent or refused.
+
+        Returns:
+            How many records were sent.
+        """
+        sent = 0
+        with self._locked() as mine:
+            for path in self.waiting() if mine else []:
+                try:
+                    self._send_one(path, store, trust)
+                except RecordError as error:
+                    path.replace(path.with_suffix(".refused"))
+                    say(f"spooled record {path.name} refused: {error.message}")
+                    continue
+                except StoreError as error:
+                    say(f"spool not sent yet: {error.message}")
+                    break
+                except OSError as error:
+                    say(f"spooled record {path.name} left where it is: {error.strerror}")
+                    continue
+                sent += 1
+                say(f"spooled record sent: {path.name}")
+        return sent
+
+    def _send_one(self, path: Path, store: Store, trust: Trust) -> None:
+        record = path.read_bytes()
+        if decode(record).payload_type == Revocation.payload_type():
+            reassert(store, trust, trust.revocation(record))
+        append_once(store, record)
+        path.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        if not self.waiting():
+            yield False
+            return
+        try:
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield False  # another user's folder, or a disk that is gone
+            return
+        try:
+            yield _flocked(handle)
+        finally:
+            os.close(handle)
+
+
+def _flocked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""Putting a signed revocation into the store, and keeping it there. Shared by everyone who stops.
+
+Nothing heavy is imported here: this is the kill path.
+"""
+
+from __future__ import annotations
+
+from golive_redis.errors import RecordError
+from golive_redis.records.directive import Revocation
+from golive_redis.records.envelope import Verified
+from golive_redis.records.keyset import Role
+from golive_redis.records.ledger import extend
+from golive_redis.records.trust import Trust
+from golive_redis.store.store import Status, Stop, Store
+
+
+def is_confirmed(trust: Trust, note: bytes | None, directive: str) -> bool:
+    """Tell whether a revoker has signed that the stop by this revocation is complete.
+
+    Args:
+        trust: Verifies the note.
+        note: What stands beside the tombstone, or None.
+        directive: Identity of the revocation.
+    """
+    if note is None:
+        return False
+    try:
+        record = trust.note(note, Role.REVOKER).record
+    except RecordError:
+        return False
+    return record.topic == "stop-confirmed" and record.facts.get("directive") == directive
+
+
+def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
+    """Run the `revoke` script.
+
+    Args:
+        store: A connected store.
+        item: The revocation.
+        head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
+            not the head, the entry is left to the caller.
+
+    Raises:
+        StoreError: The script was refused or its answer lost.
+    """
+    return store.revoke(
+        epoch=item.record.epoch,
+        record=item.raw,
+        identity=item.identity,
+        head=head,
+        head_after=extend(head, item.raw),
+    )
+
+
+def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
+    """Repeat a revocation: make sure that the tombstone stands and that no covered term is active.
+
+    A later term is left alone, unless a blind revocation covers it by the time of its activation.
+
+    Raises:
+        StoreError: As `Store.revoke`.
+    """
+    stop = store.revoke(
+        epoch=item.record.epoch,
+        record=item.raw,
+        identity=item.identity,
+        head="",
+        head_after="",
+        again=True,
+    )
+    if stop.status is not Status.LATER or stop.grant is None or not item.record.blind:
+        return stop
+    try:
+        grant = trust.grant(stop.grant).record
+    except RecordError:
+        return stop
+    if item.record.covers(grant.term, grant.activated_at_ms):
+        # The head cannot match, so no second ledger entry is written.
+        return store.revoke(
+            epoch=item.record.epoch,
+            record=item.raw,
+            identity=item.identity,
+            head="-",
+            head_after="-",
+        )
+    return stop

@@ -1,0 +1,217 @@
+"""The gate: the order path of a guard, and the memory it answers from.
+
+At the call it reads one clock and memory, takes no lock and does no I/O. Whoever keeps the memory up
+to date (`golive_redis.guard.attending`) replaces the verdict as a whole. Nothing in here raises but
+`require`: a call that cannot be judged is denied.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from time import clock_gettime_ns
+from types import TracebackType
+from typing import Any
+
+from golive_redis.clock import CLOCK, now_ns
+from golive_redis.core.decision import (
+    NOT_CLEAR,
+    Clear,
+    Denial,
+    Permit,
+    Phase,
+    Reason,
+    Verdict,
+    Watch,
+    closed,
+    decide,
+)
+from golive_redis.errors import NotPermittedError
+from golive_redis.guard.skiplog import SkipLog, Tally
+
+
+class Gate:
+    """Decides about orders and counts them.
+
+    Attributes:
+        verdict: What is in force; replaced by `publish`.
+        skips: Skipped orders, counted and logged.
+        permits: Orders that were permitted, counted.
+        outcomes: What became of orders, as their callers say: `sent`, `rejected`.
+        flying: Orders in flight.
+    """
+
+    def __init__(self) -> None:
+        self.verdict: Verdict = closed(Phase.COLD, Reason.NOT_ACTIVATED)
+        self.skips = SkipLog()
+        self.permits = Tally()
+        self.outcomes = Tally()
+        self._open_until = 0
+        self._clear: Clear = NOT_CLEAR
+        self._final: Reason | None = None
+        self._armed = threading.Event()
+        self.flying: set[object] = set()
+
+    # -- the order path --------------------------------------------------------------------------
+
+    def allows(self, intent: str = "open", **labels: str) -> bool:
+        """Tell whether an order may be sent now.
+
+        Args:
+            intent: `open` (adds risk), `reduce` (takes risk off) or `cancel`.
+            **labels: What the order is about (`symbol="BTCUSDT"`), on top of the guard's own.
+
+        Fails closed: False for whatever is unknown. `allows("cancel")` is always True.
+        """
+        now = clock_gettime_ns(CLOCK)
+        if now < self._open_until and intent == "open":
+            return True
+        # With halts in force. One tuple, because another thread may publish between two readings.
+        until, name, own, named, others = self._clear
+        if now < until and intent == "open":
+            value = labels.get(name, own)
+            if (
+                value.__class__ is str
+                and value not in named
+                and (not others or _clear(labels, others))
+            ):
+                return True
+        return self.judge(intent, labels, "", now).__class__ is Permit
+
+    def check(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit | Denial:
+        """Decide about an order, with a reason.
+
+        Args:
+            intent: As in `allows`.
+            what: The order in words, for the log line when it is skipped.
+            **labels: As in `allows`.
+        """
+        return self.judge(intent, labels, what, clock_gettime_ns(CLOCK))
+
+    def require(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit:
+        """Return a permit, or raise.
+
+        Raises:
+            NotPermittedError: The order must not be sent; it carries the denial.
+        """
+        answer = self.judge(intent, labels, what, clock_gettime_ns(CLOCK))
+        if isinstance(answer, Denial):
+            raise NotPermittedError(answer)
+        return answer
+
+    def order(self, intent: str = "open", *, what: str = "", **labels: str) -> Order:
+        """Return a context manager that yields a permit or denial and counts the order in flight.
+
+        The order is in flight from before the decision until the block ends; a stop waits for it.
+        """
+        return Order(self, intent, what, labels)
+
+    def judge(
+        self, intent: str, labels: Mapping[str, Any], what: str, now_ns: int
+    ) -> Permit | Denial:
+        """Decide, and note a skipped order; never raises.
+
+        The instant is the caller's, so that a call reads the clock once on every path.
+        """
+        try:
+            answer = decide(self.verdict, intent, labels, now_ns, self)
+            if answer.__class__ is Denial:
+                self.skips.skipped(what or _described(labels), answer.reason, answer.explain())
+        except Exception:  # noqa: BLE001  (an intent or label that cannot even be compared)
+            self.skips.counts.add(Reason.DEFECT)
+            return Denial(Reason.DEFECT, "open")
+        return answer
+
+    def still(self, permit: Permit) -> bool:
+        """Judge a permit again (see `Permit.valid`): same term, and it would be given now."""
+        verdict = self.verdict
+        if permit.intent == "cancel":
+            return True
+        answer = decide(verdict, permit.intent, permit.labels, clock_gettime_ns(CLOCK), self)
+        return isinstance(answer, Permit) and answer.term == permit.term
+
+    def in_flight(self) -> int:
+        """Return how many orders are in flight."""
+        return len(self.flying)
+
+    def wait_armed(self, timeout: float) -> bool:
+        """Wait until the guard is armed; False when `timeout` seconds were not enough."""
+        return self._armed.wait(timeout) and now_ns() < self.verdict.deadline_ns
+
+    # -- the memory ------------------------------------------------------------------------------
+
+    def publish(self, verdict: Verdict) -> None:
+        """Put a verdict in force; once shut, a gate only takes the reason."""
+        self._open_until = 0  # between the writes a call takes the slow path, which is right
+        self._clear = NOT_CLEAR
+        if self._final is not None:
+            verdict = closed(Phase.COLD, self._final)
+        self.verdict = verdict
+        self._clear = verdict.clear
+        self._open_until = verdict.open_until_ns
+        if verdict.deadline_ns:
+            self._armed.set()
+        else:
+            self._armed.clear()
+
+    def shut(self, reason: Reason) -> None:
+        """Close for good, whatever is published afterwards. Takes no lock: a forked child may call."""
+        self._final = reason
+        self._open_until = 0
+        self._clear = NOT_CLEAR
+        self.verdict = closed(Phase.COLD, reason)
+
+
+class Order:
+    """One order in flight; use as `with guard.order(...) as answer:`."""
+
+    __slots__ = ("_gate", "_intent", "_labels", "_what")
+
+    def __init__(self, gate: Gate, intent: str, what: str, labels: Mapping[str, str]) -> None:
+        self._gate = gate
+        self._intent = intent
+        self._what = what
+        self._labels = labels
+
+    def sent(self) -> None:
+        """Count the order as handed to the venue.
+
+        More orders sent than permitted, or many rejected, can end the term: docs/reference/triggers.md.
+        """
+        self._gate.outcomes.add("sent")
+
+    def rejected(self) -> None:
+        """Count the order as rejected by the venue."""
+        self._gate.outcomes.add("rejected")
+
+    def __enter__(self) -> Permit | Denial:
+        gate = self._gate
+        # In flight before the decision: a stop that comes in between then waits for it.
+        gate.flying.add(self)
+        answer = gate.judge(self._intent, self._labels, self._what, clock_gettime_ns(CLOCK))
+        if isinstance(answer, Denial):
+            gate.flying.discard(self)
+        else:
+            gate.permits.add("permit")
+        return answer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gate.flying.discard(self)
+
+
+def _clear(labels: Mapping[str, Any], watches: tuple[Watch, ...]) -> bool:
+    """Tell whether an order states those labels with values that no restriction names."""
+    for name, own, named in watches:
+        value = labels.get(name, own)
+        if value.__class__ is not str or value in named:
+            return False
+    return True
+
+
+def _described(labels: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in labels.items()) or "order"

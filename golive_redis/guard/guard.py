@@ -1,0 +1,278 @@
+"""The guard: the object a worker asks before each order.
+
+    with Guard.open("config/go_live.yaml", worker="pod-7", labels={"venue": "paper"}) as guard:
+        with guard.order(what="BUY BTCUSDT qty=0.001", symbol="BTCUSDT") as answer:
+            match answer:
+                case Permit(fence=fence) if answer.valid():
+                    gateway.send(order, fence=fence)
+                case Denial(reason=reason):
+                    ...
+
+At the call it reads one clock and memory, takes no lock and does no I/O. Two threads keep the memory
+up to date: one attends (asks Redis at a fixed rate), one listens for pushes. Every failure of theirs
+closes the guard; none reaches the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from golive_redis import config as configuration
+from golive_redis.clock import now_ns
+from golive_redis.config.policy import Timing
+from golive_redis.core.decision import (
+    Phase,
+    Reason,
+)
+from golive_redis.core.view import View
+from golive_redis.errors import ConfigError, RecordError
+from golive_redis.guard.attending import Attending
+from golive_redis.guard.gate import Gate
+from golive_redis.guard.stopping import Hook
+from golive_redis.records.directive import Label, Mode, Profile
+from golive_redis.records.envelope import Signer
+from golive_redis.records.limits import Limits
+from golive_redis.records.record import Name, Strict, convert
+from golive_redis.records.trust import Trust
+from golive_redis.statefile import MAX_SLOTS, StateFile, StateFileError, WorkerState
+from golive_redis.store.connect import Address
+
+_Labels = dict[Label, str]
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+class Health(Strict, frozen=True, kw_only=True):
+    """How a guard is, for readiness probes and people. Reading it never changes anything.
+
+    Attributes:
+        armed: True when an order could be permitted right now.
+        reason: Why not, or None.
+        deadline_in_ms: How long it stays armed without another word; 0 when closed.
+        answer_age_ms: Age of the last good answer, or None.
+        threads: Which of the guard's threads are alive.
+        durable: Whether a stop would survive a restart: `yes`, `none`, or `failed`.
+    """
+
+    worker: str
+    instance: str
+    phase: Phase
+    armed: bool
+    reason: Reason | None
+    deadline_in_ms: float
+    term: int
+    epoch: int
+    mode: Mode
+    profile: Profile | None
+    answer_age_ms: float | None
+    pushed: bool
+    threads: dict[str, bool]
+    in_flight: int
+    permits: int
+    skipped: dict[str, int]
+    security_events: int
+    push_gaps: int
+    durable: str
+    last_error: str | None
+
+
+class Guard(Gate):
+    """Asked before each order; see `Guard.open`.
+
+    The order path is `Gate`'s: `allows`, `check`, `require`, `order`.
+
+    Fails closed: in every state but ARMED all intents but `cancel` are denied, and ARMED ends by
+    itself when its deadline is over, whatever the threads do. `require` is the only method that
+    raises, and only `NotPermittedError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        labels: Mapping[str, str] | None,
+        trust: Trust,
+        timing: Timing,
+        signer: Signer,
+        address: Address,
+        state_dir: Path | None = None,
+        policy: str = "",
+    ) -> None:
+        super().__init__()
+        self._closed = False
+        self._pid = os.getpid()
+        self.worker = worker
+        self.instance = secrets.token_hex(16)
+        self.labels = _checked_labels(worker, labels)
+        state_file, latch, problem = _state(state_dir, worker)
+        view = View(trust, timing, self.labels, latch)
+        self._attending = Attending(
+            gate=self,
+            worker=worker,
+            instance=self.instance,
+            labels=self.labels,
+            policy=policy,
+            view=view,
+            signer=signer,
+            address=address,
+            state_file=state_file,
+            problem=problem,
+        )
+        _guards.add(self)
+        self._attending.start()
+
+    @classmethod
+    def open(
+        cls,
+        config: str | Path | configuration.Config | None = None,
+        *,
+        worker: str,
+        labels: Mapping[str, str] | None = None,
+    ) -> Guard:
+        """Open a guard. It starts closed and arms by itself once the fleet is live.
+
+        Args:
+            config: Path of the configuration, or a loaded one; None looks in the usual places.
+            worker: Id of this worker; two processes may share one, each is its own roster entry.
+            labels: What holds for every order of this worker, by the names of the glossary.
+
+        Raises:
+            ConfigError: The configuration, a key or a label cannot be used. Redis being away is no
+                error: the guard stays closed and goes on trying.
+        """
+        if not isinstance(config, configuration.Config):
+            config = configuration.load(config)
+        trust = config.trust()
+        return cls(
+            worker=worker,
+            labels=labels,
+            trust=trust,
+            timing=config.policy.timers,
+            signer=config.signer("worker", trust.keyset, name=worker),
+            address=Address.of(config),
+            state_dir=config.state_dir,
+            policy=config.policy_digest,
+        )
+
+    @property
+    def profile(self) -> Profile | None:
+        """The capital profile in force, or None when nothing is."""
+        return self.verdict.profile
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the profile in force allows, or None when nothing is."""
+        return self.verdict.limits
+
+    def on_stop(self, hook: Hook) -> Hook:
+        """Call `hook` in a thread of its own whenever this guard is stopped.
+
+        It may return how many orders are left working. Usable as a decorator.
+        """
+        self._attending.stopping.hooks.append(hook)
+        return hook
+
+    def kill(self, reason: str) -> None:
+        """Stop this guard, locally and for good; hooks run and orders in flight are waited for."""
+        self._attending.kill(reason)
+
+    def health(self) -> Health:
+        """Return how the guard is."""
+        verdict, attending = self.verdict, self._attending
+        left_ns = max(0, verdict.deadline_ns - now_ns())
+        late = verdict.deadline_ns > 0 and not left_ns
+        reason = Reason.LAPSED if late else verdict.reason
+        return Health(
+            worker=self.worker,
+            instance=self.instance,
+            phase=Phase.LAPSED if late else verdict.phase,
+            armed=left_ns > 0,
+            reason=None if left_ns else reason,
+            deadline_in_ms=left_ns / 1e6,
+            term=verdict.term,
+            epoch=verdict.epoch,
+            mode=verdict.index.base,
+            profile=verdict.profile,
+            answer_age_ms=attending.answer_age_ms(),
+            pushed=attending.pushed,
+            threads=attending.threads(),
+            in_flight=self.in_flight(),
+            permits=self.permits.total().get("permit", 0),
+            skipped=self.skips.counts.total(),
+            security_events=attending.security_events,
+            push_gaps=attending.push_gaps,
+            durable=attending.stopping.durable,
+            last_error=attending.last_error,
+        )
+
+    def close(self) -> None:
+        """Close for good: deny, tell the fleet goodbye, end the threads. Safe to call again."""
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        self.shut(Reason.CLOSED)
+        self._attending.close()
+        self.skips.flush()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def forked(self) -> None:
+        """In the child: closed for life, and without the parent's sockets and locks."""
+        self._armed = threading.Event()  # the parent's may be locked for ever in here
+        self.shut(Reason.FORKED)
+        self._attending.abandon()
+
+
+def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:
+    try:
+        convert(worker, Name)
+        known = convert(dict(labels or {}), _Labels)
+    except RecordError as error:
+        raise ConfigError(
+            f"worker {worker!r} with labels {dict(labels or {})!r}: {error.message}",
+            hint=f"labels are {', '.join(Label)}; ids are letters, digits, dot, dash, underscore",
+        ) from error
+    if known.get(Label.WORKER, worker) != worker:
+        raise ConfigError("the label `worker` is the worker's own id")
+    return {**{str(name): value for name, value in known.items()}, "worker": worker}
+
+
+def _state(folder: Path | None, worker: str) -> tuple[StateFile | None, Any, StateFileError | None]:
+    """Claim and read the state file; a problem is returned, for the guard must still answer stops."""
+    if folder is None:
+        return None, None, None
+    file = None
+    try:
+        file = StateFile(folder, f"worker-{worker}", slots=MAX_SLOTS)
+        states = file.read_all(WorkerState)
+        newest = max(states, key=lambda state: state.latch.epoch, default=WorkerState())
+        blind = max((state.latch.blind_before_ms for state in states), default=0)
+        latch = type(newest.latch)(epoch=newest.latch.epoch, blind_before_ms=blind)
+        # Written once at the start: a disk that cannot keep a stop is found out before trading.
+        file.write(WorkerState(latch=latch, revocation=newest.revocation))
+    except StateFileError as error:
+        return file, None, error
+    return file, latch, None
+
+
+def _in_child() -> None:
+    for guard in list(_guards):
+        guard.forked()
+
+
+os.register_at_fork(after_in_child=_in_child)

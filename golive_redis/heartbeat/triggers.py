@@ -1,0 +1,283 @@
+"""Triggers: the checks that a heartbeat repeats while a term is in force, and what follows.
+
+Each trigger samples in a thread of its own, so that one that hangs delays no other. Whatever goes
+wrong in a sample is an unknown one. What fires is signed with the heartbeat's revoker key: it can
+halt, reduce and revoke, and never loosen; people do that, with `golive restore` or an activation.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from golive_redis import clock
+from golive_redis.checks import ask, runner
+from golive_redis.checks.question import Question
+from golive_redis.checks.trigger import Action, Debounce, Trigger
+from golive_redis.config import Config
+from golive_redis.delivery.append import append
+from golive_redis.errors import ConfigError, GoliveError, StoreError
+from golive_redis.heartbeat.daemon import Heartbeat
+from golive_redis.operator import control
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import Mode, RestrictionKind, State, strictest
+from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.keyset import Keyset, Role
+from golive_redis.records.ledger import Note
+from golive_redis.records.record import wording
+from golive_redis.records.report import Finding, Outcome
+from golive_redis.stop.revoke import Revoke
+
+logger = logging.getLogger("golive_redis.triggers")
+
+_RESTRICTS = {
+    Action.REDUCE_ONLY: (RestrictionKind.REDUCE, Mode.REDUCE_ONLY),
+    Action.HALTED: (RestrictionKind.HALT, Mode.HALTED),
+}
+
+
+class Triggers:
+    """All triggers of one heartbeat.
+
+    Args:
+        config: The configuration.
+        heartbeat: Whose terms they watch over; only while it beats is anything sampled.
+        say: Told in a sentence what an operator should know.
+
+    Raises:
+        ConfigError: The sections cannot be used, or no revoker key is there to act with. Fails
+            closed: the heartbeat does not start without what is to watch over it.
+    """
+
+    def __init__(self, config: Config, heartbeat: Heartbeat, say: Callable[[str], None]) -> None:
+        evidence = config.evidence()
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        if not evidence.triggers:
+            return
+        actor = _Actor(config, heartbeat.name, say)
+        for name, settings in evidence.triggers.items():
+            wanted = settings.trigger()
+            questions = [wanted.question] if wanted.question else []
+            if wanted.check is not None:
+                questions = evidence.questions(wanted.check, config.policy)
+            trigger = _Sampler(name, wanted, questions, config, heartbeat, actor)
+            self._threads.append(
+                threading.Thread(
+                    target=trigger.run,
+                    args=(self._closing,),
+                    name=f"golive-trigger-{name}",
+                    daemon=True,
+                )
+            )
+
+    def start(self) -> None:
+        """Begin to sample."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Sample no more; what is under way ends by itself."""
+        self._closing.set()
+
+
+class _Sampler:
+    """One trigger: samples, counts, and has the actor act."""
+
+    def __init__(
+        self,
+        name: str,
+        wanted: Trigger,
+        questions: Sequence[Question],
+        config: Config,
+        heartbeat: Heartbeat,
+        actor: _Actor,
+    ) -> None:
+        self._name = name
+        self._wanted = wanted
+        self._questions = questions
+        self._config = config
+        self._heartbeat = heartbeat
+        self._actor = actor
+        self._debounce = Debounce(wanted)
+        self._grant, self._term = "", 0
+        self._where = ask.Surroundings.of(config)
+        self._said = Outcome.PASS
+        self._warned = False
+
+    def run(self, closing: threading.Event) -> None:
+        """Sample at a fixed rate until told to stop."""
+        every_ms = self._wanted.every_ms
+        due = clock.now_ms()
+        while not closing.wait(max(0.0, due - clock.now_ms()) / 1000):
+            # Never two samples close together: `2 of 3` means something only at a steady rate.
+            due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
+            try:
+                self._turn()
+            except Exception as error:  # a trigger that stopped sampling would watch over nothing
+                logger.exception("trigger %s", self._name)
+                self._actor.say(f"trigger {self._name}: {error}")
+
+    def _turn(self) -> None:
+        state = self._heartbeat.state
+        if state is None:
+            self._grant = ""
+            return
+        if state.grant.identity != self._grant:
+            # People have decided anew, so what was seen before counts no more; what is counted from
+            # the first look at a term begins with the term, also when no sample saw the pause between.
+            if not self._grant or state.term != self._term:
+                self._where = ask.Surroundings.of(self._config)
+            self._grant, self._term = state.grant.identity, state.term
+            self._debounce.restart()
+        found = self._sample()
+        self._tell(found)
+        if self._debounce.sample(found.outcome):
+            self._actor.act(self._name, self._wanted, found)
+
+    def _sample(self) -> Finding:
+        name = self._name
+        return runner.run({name: ask.check(name, self._questions, self._where)}, [name])[0]
+
+    def _tell(self, found: Finding) -> None:
+        """Say what changed: each new outcome once, and a warning once until it is over."""
+        if found.outcome is not self._said:
+            self._said = found.outcome
+            self._actor.say(f"trigger {self._name}: {found.outcome}: {found.explain}")
+        elif found.warning and not self._warned:
+            self._actor.say(f"trigger {self._name}: warning: {found.explain}")
+        self._warned = found.warning
+
+
+class _Pinned(Config, frozen=True, kw_only=True):
+    """The configuration with keyset and revoker key as they were when the heartbeat started.
+
+    It beats on these; a file that is gone or half written when a trigger fires may not keep it from
+    acting.
+
+    Attributes:
+        keys: The keyset.
+        revoker: What the file under `keys.revoker` held.
+    """
+
+    keys: Keyset
+    revoker: Signer
+
+    def keyset(self) -> Keyset:
+        """Return the keyset of the start."""
+        return self.keys
+
+    def signer_from(self, path: Path, keyset: Keyset) -> Signer:
+        """Return the revoker's key, whichever file is named: it is the only one that acts here."""
+        del path, keyset
+        return self.revoker
+
+
+def _pinned(config: Config) -> _Pinned:
+    file = config.policy.keys.revoker
+    if file is None:
+        raise ConfigError(
+            f"{config.path}: triggers need keys.revoker to act with",
+            hint="`golive keys new NAME --role revoker --add` makes one; name it there",
+        )
+    keyset = config.keyset()
+    revoker = config.signer_from(config.resolve(file), keyset)
+    if revoker.principal not in keyset.principals(Role.REVOKER):
+        raise ConfigError(f"{revoker.principal} is no revoker in the keyset")
+    return _Pinned(
+        config.policy, config.path, config.environ, config.lines, keys=keyset, revoker=revoker
+    )
+
+
+class _Actor:
+    """Restricts and revokes with the heartbeat's revoker key.
+
+    A stop waits for no other, each of which collects receipts for seconds when a pod is silent; only
+    of those that want the same, one at a time, so that the others find it done.
+    """
+
+    def __init__(self, config: Config, heartbeat: str, say: Callable[[str], None]) -> None:
+        self._config = _pinned(config)
+        self._heartbeat = heartbeat
+        self._signer = config.signer("heartbeat", self._config.keys, name=heartbeat)
+        self.say = say
+        self._locks: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
+
+    def act(self, name: str, wanted: Trigger, found: Finding) -> None:
+        """Do what the trigger says, unless it is done already; then note the facts."""
+        with self._locks[wanted.then, frozenset(wanted.labels.items())]:
+            unknown = "unknown: " if found.outcome is Outcome.UNKNOWN else ""
+            reason = f"trigger {name}: {unknown}{found.explain}"
+            try:
+                stops = wanted.then is Action.REVOKE
+                done = self._revoke(reason) if stops else self._restrict(wanted, reason)
+            except GoliveError as error:
+                self.say(f"trigger {name} fired and failed, and will again: {error.message}")
+                return
+            if done:
+                self._note(name, wanted, found)
+
+    def _revoke(self, reason: str) -> bool:
+        """Revoke; False when another heartbeat came first. What cannot be looked at is revoked."""
+        with suppress(StoreError), Operator(self._config) as operator:
+            if operator.read().snapshot.grant is None:
+                return False
+        self.say(f"revoking: {reason}")
+        key = str(self._config.policy.keys.revoker)
+        report = Revoke(self._config, reason=reason, key=key, say=self.say).run()
+        self.say(f"{report.outcome.result}: epoch {report.epoch}")
+        return True
+
+    def _restrict(self, wanted: Trigger, reason: str) -> bool:
+        """Restrict; False when that is in force already."""
+        kind, mode = _RESTRICTS[wanted.then]
+        with Operator(self._config) as operator:
+            state = operator.read().state
+            if state is None or _holds(state, wanted, mode):
+                return False
+            labels = {str(name): value for name, value in wanted.labels.items()}
+            done = control.restrict(
+                operator,
+                kind,
+                reason=reason,
+                labels=labels,
+                signer=self._config.revoker,
+                say=self.say,
+            )
+        record = done.restriction.record
+        self.say(f"{record.kind} {record.epoch}: {reason}")
+        return True
+
+    def _note(self, name: str, wanted: Trigger, found: Finding) -> None:
+        """Put the facts into the ledger: the directive carries only a sentence."""
+        trust = self._config.trust()
+        note = Note(
+            namespace=trust.namespace,
+            environment=trust.environment,
+            keyset_version=trust.keyset.version,
+            issued_at_ms=clock.wall_ms(),
+            by=self._heartbeat,
+            topic="trigger",
+            text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
+            facts=dict(found.facts),
+        )
+        try:
+            with Operator(self._config) as operator:
+                append(operator.store, seal(note, self._signer))
+        except GoliveError as error:
+            self.say(f"the facts are not in the ledger: {error.message}")
+
+
+def _holds(state: State, wanted: Trigger, mode: Mode) -> bool:
+    """Tell whether what the trigger wants is in force: for these labels, or for more orders."""
+    labels = dict(wanted.labels).items()
+    return any(
+        item.record.mode is not None
+        and strictest((item.record.mode, mode)) is item.record.mode
+        and dict(item.record.labels).items() <= labels
+        for item in state.restrictions
+    )

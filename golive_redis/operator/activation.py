@@ -1,0 +1,265 @@
+"""Activation: everything that can refuse one, the signature, and the wait until the fleet is armed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.checks import windows
+from golive_redis.delivery.append import append
+from golive_redis.delivery.tombstone import is_confirmed
+from golive_redis.errors import (
+    RefusedError,
+)
+from golive_redis.operator import preflight
+from golive_redis.operator.control import CLOSES_FIRST, Say, put_grant, quiet, send_spool
+from golive_redis.operator.session import Operator, Reading, described
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS
+from golive_redis.records.directive import Grant, GrantKind, Mode, Profile
+from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.epoch import next_epoch
+from golive_redis.records.record import wording
+from golive_redis.records.report import Finding, Outcome, Report
+from golive_redis.stop.inbox import read_rosters
+from golive_redis.store.store import Presence
+
+POLL_MS = 100.0
+
+
+class Activated(msgspec.Struct, frozen=True):
+    """An activation in force, and who is armed."""
+
+    grant: Verified[Grant]
+    findings: tuple[Finding, ...]
+    armed: tuple[Presence, ...]
+    not_armed: tuple[Presence, ...]
+
+
+# -- activate ------------------------------------------------------------------------------------
+
+
+class Activation:
+    """One activation: `prepare` decides whether it may be, `commit` puts it in force.
+
+    Args:
+        operator: At work.
+        reason: For the record.
+        ticket: For the record.
+        profile: Capital profile; None takes the policy's default.
+        keys: Further key files, up to the threshold.
+        minutes: Length of the window; None takes the policy's.
+        over_unconfirmed: Activate although the last stop was never confirmed.
+        report: A signed report to rest on, instead of running the checks now.
+        told: Told of each finding as it comes.
+        say: Told in a sentence what happens.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        *,
+        reason: str,
+        ticket: str = "",
+        profile: str | None = None,
+        keys: Sequence[str] = (),
+        minutes: int | None = None,
+        over_unconfirmed: bool = False,
+        report: bytes | None = None,
+        told: preflight.Told = preflight.nobody,
+        say: Say = quiet,
+    ) -> None:
+        self._operator = operator
+        self._reason = wording(reason)
+        self._ticket = wording(ticket)
+        self._profile = _allowed_profile(operator, profile)
+        self._keys = keys
+        self._minutes = minutes or operator.policy.window_minutes
+        self._over_unconfirmed = over_unconfirmed
+        self._report_file = report
+        self._report: Verified[Report] | None = None
+        self._told = told
+        self._say = say
+        self._windows = operator.config.evidence().windows
+        self.findings: list[Finding] = []
+        self.signers: list[Signer] = []
+
+    def prepare(self) -> Reading:
+        """Check everything that can refuse an activation, cheapest first.
+
+        Raises:
+            RefusedError: With what to do about it.
+        """
+        operator = self._operator
+        if not operator.policy.activation_enabled:
+            raise RefusedError(
+                f"activation_enabled is false in {operator.config.path}",
+                hint="set it to true there, when this environment is meant to trade",
+            )
+        windows.require_open(self._windows, clock.wall_ms())
+        self.signers = operator.approvers(self._keys)
+        send_spool(operator, self._say)
+        reading = operator.read()
+        self._refuse_active(reading)
+        self._refuse_unconfirmed(reading)
+        self._refuse_without_heartbeat()
+        if self._report_file is not None:
+            self._report = preflight.accepted(operator, self._report_file)
+            self.findings = list(self._report.record.findings)
+            _refuse_older(self._report.record, reading)
+            return reading
+        self.findings = preflight.run(operator, told=self._told)
+        if any(item.outcome is not Outcome.PASS for item in self.findings):
+            raise preflight.PreflightFailedError(self.findings)
+        # Now and not when the operator has confirmed: it says when the checks were run.
+        self._report = preflight.signed(operator, self.signers[0], self.findings)
+        return reading
+
+    def _refuse_active(self, reading: Reading) -> None:
+        if reading.refused:
+            raise RefusedError(
+                "; ".join(reading.refused),
+                hint="`golive revoke` repairs the store; then find out who wrote there",
+            )
+        if reading.state is not None:
+            raise RefusedError(
+                f"already active: {described(reading.state.grant)}",
+                hint="`golive status` shows it; `golive revoke` ends it",
+            )
+
+    def _refuse_unconfirmed(self, reading: Reading) -> None:
+        operator = self._operator
+        if operator.memory.newest.unsigned_at_ms and not self._over_unconfirmed:
+            raise RefusedError(
+                "the last stop from this host could not be signed, so nobody confirmed it",
+                hint="run `golive revoke` with a usable key, or add --over-unconfirmed",
+            )
+        unconfirmed = operator.memory.newest.unconfirmed
+        item = reading.revocation
+        if item is None and unconfirmed is not None:
+            item = operator.trust.revocation(unconfirmed.encode())
+        if item is None or self._over_unconfirmed or confirmed(operator, reading, item.identity):
+            return
+        raise RefusedError(
+            f"the last stop was never confirmed: {described(item)}",
+            hint="run `golive revoke` again until it says COMPLETE, or add --over-unconfirmed",
+        )
+
+    def _refuse_without_heartbeat(self) -> None:
+        heartbeats = self._operator.store.heartbeats()
+        if not heartbeats:
+            raise RefusedError(
+                "no heartbeat is registered, so nothing could stay armed",
+                hint="start one: golive heartbeat --name NAME",
+            )
+        if not any(item.alive for item in heartbeats):
+            names = ", ".join(item.name for item in heartbeats)
+            raise RefusedError(
+                f"no heartbeat is alive: {names} fell silent without a goodbye",
+                hint="start it again, or take it off with `golive revoke --heartbeat-dead NAME`",
+            )
+
+    def commit(self, reading: Reading) -> Verified[Grant]:
+        """Sign the grant and put it in force together with its ledger entry.
+
+        Raises:
+            ConflictError: Somebody else's directive came first.
+            MaybeAppliedError: It is unknown whether it is in force.
+            RefusedError: The store refused it, the windows have closed, or the checks were run
+                longer ago than `preflight_max_age`.
+        """
+        operator = self._operator
+        now = clock.wall_ms()
+        # Asked again: the operator may have taken until after the close to confirm.
+        closes_ms = windows.require_open(self._windows, now)
+        not_after_ms = min(now + self._minutes * 60_000, closes_ms)
+        report = self._report
+        assert report is not None  # noqa: S101  (made by `prepare`)
+        preflight.require_fresh(operator, report.record)
+        append(operator.store, report.raw)
+        epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
+        record = Grant(
+            namespace=operator.trust.namespace,
+            environment=operator.trust.environment,
+            keyset_version=operator.trust.keyset.version,
+            issued_at_ms=now,
+            by=self.signers[0].principal,
+            kind=GrantKind.ACTIVATE,
+            epoch=epoch,
+            term=epoch,
+            mode=Mode.LIVE,
+            profile=self._profile,
+            limits=operator.policy.profiles[self._profile],
+            activated_at_ms=now,
+            # A worker whose clock is a little behind may not find the window closed.
+            not_before_ms=now - ISSUED_TOLERANCE_MS,
+            not_after_ms=not_after_ms,
+            max_ttl_ms=operator.timing.max_ttl_ms,
+            keeps=[],
+            drops=[],
+            drops_up_to=0,
+            reason=self._reason,
+            ticket=self._ticket,
+            report=report.identity,
+            policy=operator.config.policy_digest,
+            prev=reading.snapshot.last or None,
+        )
+        grant = operator.trust.grant(seal(record, *self.signers))
+        if not_after_ms == closes_ms:
+            self._say(CLOSES_FIRST)
+        rosters = read_rosters(operator.store)
+        put_grant(operator, grant, origin=operator.store.server().run_id)
+        operator.remember(
+            grant,
+            term=epoch,
+            activated_at_ms=now,
+            not_after_ms=record.not_after_ms,
+            workers=[(pod.worker, pod.instance) for pod in sorted(rosters.workers)],
+            heartbeats=sorted(rosters.heartbeats),
+            unconfirmed=None,
+            unsigned_at_ms=0,
+        )
+        return grant
+
+    def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
+        """Wait until every worker alive is armed for this grant, at most `wait_s` seconds."""
+        until = clock.now_ms() + wait_s * 1000
+        while True:
+            alive = [item for item in self._operator.store.workers() if item.alive]
+            armed = [item for item in alive if _armed_for(item, grant.record.term)]
+            if (alive and len(armed) == len(alive)) or clock.now_ms() >= until:
+                rest = tuple(item for item in alive if item not in armed)
+                return Activated(grant, tuple(self.findings), tuple(armed), rest)
+            clock.pause_ms(POLL_MS)
+
+
+def _refuse_older(report: Report, reading: Reading) -> None:
+    """Refuse a report from before the last stop: it does not know what that one was about."""
+    last = reading.revocation
+    if last is not None and report.issued_at_ms <= last.record.issued_at_ms:
+        raise RefusedError(
+            f"the report is older than the last stop: {described(last)}",
+            hint="run `golive preflight --out FILE` again",
+        )
+
+
+def _allowed_profile(operator: Operator, name: str | None) -> Profile:
+    policy = operator.policy
+    wanted = name or policy.default_profile
+    if wanted not in policy.allowed_profiles:
+        allowed = ", ".join(policy.allowed_profiles)
+        raise RefusedError(
+            f"profile {wanted!r} is not in allowed_profiles ({allowed})",
+            hint=f"allow it in {operator.config.path}, or take --profile {policy.default_profile}",
+        )
+    return Profile(wanted)
+
+
+def _armed_for(item: Presence, term: int) -> bool:
+    return item.fields.get("state") == "armed" and item.fields.get("term") == str(term)
+
+
+def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
+    """Tell whether a revoker has signed that this stop is complete."""
+    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)

@@ -1,0 +1,173 @@
+"""What every operator's command starts with: configuration, trust, a connected store, a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.config import Config
+from golive_redis.errors import ConfigError, RecordError, RefusedError
+from golive_redis.records.directive import Grant, Restriction, Revocation, State, assemble
+from golive_redis.records.envelope import Signer, Verified
+from golive_redis.records.epoch import Directive, newest, verify_directive
+from golive_redis.records.keyset import Role
+from golive_redis.stop.memory import Memory
+from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Snapshot, Store
+
+TIMEOUT_MS = 2_000.0
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The switch as read and verified.
+
+    Attributes:
+        snapshot: As read.
+        state: The term in force, or None when nothing is active or what is does not verify.
+        revocation: The tombstone, or None.
+        newest: The directive with the highest epoch anywhere in sight.
+        refused: What did not verify, in sentences.
+    """
+
+    snapshot: Snapshot
+    state: State | None
+    revocation: Verified[Revocation] | None
+    newest: Directive | None
+    refused: tuple[str, ...]
+
+
+class Operator:
+    """An operator at work; use as a context manager.
+
+    Raises:
+        StoreUnavailableError: Redis cannot be reached.
+        ConfigError: The keyset cannot be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.policy = config.policy
+        self.timing = config.policy.timers
+        self.trust = config.trust()
+        self.keyspace = Keyspace(self.trust.namespace)
+        self.address = Address.of(config)
+        self.memory, self._forgetful = _remembered(config)
+        self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
+        self.store = Store(self.link, self.keyspace)
+
+    def __enter__(self) -> Operator:
+        try:
+            self.link.open()
+            assert_user(self.link, self.address.username)
+        except BaseException:
+            self.memory.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.link.close()
+        self.memory.close()
+
+    def read(self) -> Reading:
+        """Read and verify everything about the switch."""
+        snapshot = self.store.snapshot()
+        refused: list[str] = []
+        state = revocation = None
+        if snapshot.grant is not None:
+            try:
+                state = self._state(snapshot)
+            except RecordError as error:
+                refused.append(f"the active record is refused: {error.message}")
+        if snapshot.revoked is not None:
+            try:
+                revocation = self.trust.revocation(snapshot.revoked)
+            except RecordError as error:
+                refused.append(f"the tombstone is refused: {error.message}")
+        raws = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
+        raws += [*snapshot.restrictions.values(), *self.store.told_directives()]
+        found = newest([*raws, *self.memory.directives()], self.trust)
+        refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
+        return Reading(snapshot, state, revocation, found, tuple(refused))
+
+    def _state(self, snapshot: Snapshot) -> State:
+        assert snapshot.grant is not None  # noqa: S101  (checked by the only caller)
+        return assemble(
+            self.trust.grant(snapshot.grant),
+            [self.trust.restriction(raw) for raw in snapshot.restrictions.values()],
+        )
+
+    def signers(self, extra: Sequence[str]) -> list[Signer]:
+        """Return the operator's signer and those of further key files, each principal once."""
+        keyset = self.trust.keyset
+        signers = [self.config.signer("operator", keyset)]
+        signers += [self.config.signer_from(Path(path), keyset) for path in extra]
+        return list({signer.principal: signer for signer in signers}.values())
+
+    def approvers(self, extra: Sequence[str]) -> list[Signer]:
+        """Return enough approvers to sign a grant.
+
+        Raises:
+            RefusedError: The threshold is not met; it names who could still sign.
+            ConfigError: This host's memory cannot be used. A restriction does not wait for that.
+        """
+        if self._forgetful is not None:
+            raise self._forgetful
+        keyset = self.trust.keyset
+        able = keyset.principals(Role.APPROVER)
+        signers = [signer for signer in self.signers(extra) if signer.principal in able]
+        have = [signer.principal for signer in signers]
+        needed = keyset.threshold(Role.APPROVER)
+        if len(have) < needed:
+            missing = [name for name in able if name not in have]
+            raise RefusedError(
+                f"{needed} approver signature(s) needed, {len(have)} given "
+                f"({', '.join(have) or 'none'}); missing: {needed - len(have)} of "
+                f"{', '.join(missing) or 'nobody'}",
+                hint="add their keys with --key FILE, once for each",
+            )
+        return signers
+
+    def remember(self, directive: Directive, **changes: object) -> None:
+        """Keep the newest directive on this host."""
+        self.memory.save(clock.wall_ms(), directive=directive.raw.decode(), **changes)
+
+    def who(self, identity: str) -> str:
+        """Say in words which directive has that identity, if it can still be read."""
+        for raw in self._candidates():
+            try:
+                item = verify_directive(raw, self.trust)
+            except RecordError:
+                continue
+            if item.identity == identity:
+                return described(item)
+        return "another directive"
+
+    def _candidates(self) -> list[bytes]:
+        snapshot = self.store.snapshot()
+        raws = [*snapshot.restrictions.values(), snapshot.grant, snapshot.revoked]
+        return [raw for raw in raws if raw is not None]
+
+
+def _remembered(config: Config) -> tuple[Memory, ConfigError | None]:
+    try:
+        return Memory(config.state_dir), None
+    except ConfigError as error:
+        return Memory(None), error
+
+
+def described(item: Directive) -> str:
+    """Say in words what a directive is: kind, epoch, who, why."""
+    record = item.record
+    kind = record.kind if isinstance(record, Grant | Restriction) else "revocation"
+    signers = ", ".join(sorted(item.signers))
+    return f"{kind} {record.epoch} by {signers} ({record.reason})"

@@ -1,0 +1,59 @@
+"""The ledger: the audit stream as a hash chain of signed records.
+
+The head after an entry is SHA-256 over the head before it and the SHA-256 of the entry's envelope
+bytes, under a domain tag, so that neither an entry nor its place can change without every later
+head changing (the construction of RFC 9162 section 2.1, as a list instead of a tree).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from golive_redis.records.record import Record, Text, decodable
+
+GENESIS = "0" * 64
+_DOMAIN = b"golive-ledger-v1\n"
+
+
+@decodable
+class Note(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A fact for the ledger that is not a directive, e.g. that the key was removed out of band."""
+
+    KIND: ClassVar[str] = "note"
+
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{1,40}\Z")]
+    text: Text
+    facts: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(max_length=64)],
+            Annotated[str, msgspec.Meta(max_length=512)],
+        ],
+        msgspec.Meta(max_length=32),
+    ]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry: the envelope as stored and the head the writer claims after it."""
+
+    envelope: bytes
+    head: str
+
+
+def extend(head: str, envelope: bytes) -> str:
+    """Return the head after appending `envelope` to a ledger whose head is `head`."""
+    body = hashlib.sha256(envelope).hexdigest()
+    return hashlib.sha256(_DOMAIN + head.encode() + b"\n" + body.encode()).hexdigest()
+
+
+def first_break(entries: Iterable[Entry], *, start: str = GENESIS) -> int | None:
+    """Return the index of the first entry whose head does not follow, or None when all do."""
+    head = start
+    for index, entry in enumerate(entries):
+        head = extend(head, entry.envelope)
+        if head != entry.head:
+            return index
+    return None

@@ -1,0 +1,220 @@
+"""What shows that a stop is complete: receipts as they arrive, rosters, and the server they came from.
+
+The barrier judges; here its evidence is gathered, and the stop is repeated until it is in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.config.policy import Timing
+from golive_redis.core.barrier import Collected, Here, Outcome, Result, Roster, judge
+from golive_redis.delivery.tombstone import reassert
+from golive_redis.errors import StoreError
+from golive_redis.records.keyset import Role
+from golive_redis.records.trust import Trust
+from golive_redis.stop.connections import Connections
+from golive_redis.stop.inbox import Receipts, farewells, read_heartbeats, read_rosters
+from golive_redis.stop.memory import Memory
+from golive_redis.stop.progress import StopProgress
+from golive_redis.store.store import Status
+
+REPEAT_MS = 1_000.0
+POLL_MS = 250.0
+MAX_DRAINED = 10_000
+WAIT_MS = 50
+
+
+class Confirmation:
+    """Gathers for one stop.
+
+    Args:
+        trust: Verifies receipts.
+        timing: The timers of the fleet.
+        connections: The connections.
+        progress: The stop.
+        memory: Who was there at the activation.
+        dead: Heartbeats that the operator attests to be dead.
+
+    Attributes:
+        roster: Who was on the rosters, or None before they could be read.
+    """
+
+    def __init__(
+        self,
+        trust: Trust,
+        timing: Timing,
+        connections: Connections,
+        progress: StopProgress,
+        memory: Memory,
+        dead: frozenset[str],
+    ) -> None:
+        self._trust = trust
+        self._timing = timing
+        self._connections = connections
+        self._progress = progress
+        self._memory = memory
+        self._dead = dead
+        self._receipts = Receipts(trust, clock.now_ms)
+        self.roster: Roster | None = None
+        self._workers_on = 0
+        self._here, self._here_on = Here(), 0
+        self._left: frozenset[str] = frozenset()
+
+    def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
+        """Gather until it is complete, or until that instant.
+
+        Args:
+            wait_until: On the steady clock.
+            send: Sends the stop; called in place of a repetition while no server has executed it.
+        """
+        repeat_at = clock.now_ms() + REPEAT_MS
+        self._connections.attempt(self._look)
+        while True:
+            outcome = self._judge()
+            if self._heard_since():
+                self._connections.attempt(self._read_heartbeats)
+                outcome = self._judge()
+            now = clock.now_ms()
+            if (outcome.settled and self._shown()) or now >= wait_until:
+                return outcome
+            if now >= repeat_at:
+                repeat_at = now + REPEAT_MS
+                self._connections.attempt(lambda: self._repeat(send))
+                self._connections.attempt(self._look)
+            self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
+
+    def _shown(self) -> bool:
+        """Tell whether the server that we are connected to shows the tombstone."""
+        return 0 < self._progress.shown_on == self._connections.number
+
+    def _judge(self) -> Outcome:
+        roster = self.roster or Roster(frozenset(), frozenset())
+        then = self._then()
+        roster = Roster(
+            roster.heartbeats | (then.heartbeats - self._left) | self._dead,
+            roster.workers | then.workers,
+            roster.processes,
+        )
+        outcome = judge(
+            roster,
+            self.collected(),
+            called_at=self._progress.called_at,
+            now=clock.now_ms(),
+            timing=self._timing,
+            attested_dead=self._dead,
+            keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
+            here=self._evidence(),
+        )
+        if self.roster is None:
+            # Our list may lack a heartbeat that joined later: without the roster nobody knows.
+            return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
+        return outcome
+
+    def _evidence(self) -> Here:
+        """Return what the server has shown to which we are connected now."""
+        if self._here_on != self._connections.number:
+            return Here(since=self._here.since)
+        stopped = self._here.stopped and self._shown()
+        return msgspec.structs.replace(self._here, stopped=stopped)
+
+    def _then(self) -> Roster:
+        """Return who was there at the activation that this stop ends, until it is confirmed.
+
+        Also when the stop is repeated and nothing is active any more: whoever was taken off the
+        roster meanwhile is still waited for.
+        """
+        state = self._memory.newest
+        if self._progress.confirmed or not 0 < state.term <= self._progress.newest.record.epoch:
+            return Roster(frozenset(), frozenset())
+        return state.roster()
+
+    def collected(self) -> Collected:
+        """Return the receipts for whatever was signed and ends the term."""
+        # A revocation that was signed before a later term was met does not end that term, so an
+        # answer to it says nothing.
+        ended = self._progress.grant
+        return self._receipts.collected(
+            [
+                item.identity
+                for item in self._progress.signed
+                if ended is None or item.record.covers(ended.term, ended.activated_at_ms)
+            ]
+        )
+
+    def _heard_since(self) -> bool:
+        """Tell whether a heartbeat has answered since the roster of heartbeats was read."""
+        answers = self.collected().heartbeats.values()
+        return self.roster is not None and any(a.at > self._here.since for a in answers)
+
+    def _read_heartbeats(self) -> None:
+        assert self.roster is not None  # noqa: S101  (checked by the only caller)
+        since = clock.now_ms()
+        processes = read_heartbeats(self._connections.store())
+        names = self.roster.heartbeats | frozenset(processes)
+        self.roster = Roster(names, self.roster.workers, {**self.roster.processes, **processes})
+        self._here = msgspec.structs.replace(self._here, since=since)
+
+    def _look(self) -> None:
+        """Read rosters, stored receipts, and who the server is; all of it on one connection."""
+        self._here = msgspec.structs.replace(self._here, server="", stopped=False)
+        store, number = self._connections.store(), self._connections.number
+        since = clock.now_ms()
+        if self.roster is None or self._workers_on != number:
+            # Whoever registers after the stop executed cannot have seen "active" on that primary.
+            after = self._shown()
+            self.roster = read_rosters(store)
+            self._workers_on = number if after else 0
+            self._here = msgspec.structs.replace(self._here, since=since)
+        gone = self._then().heartbeats - self.roster.heartbeats
+        began = self._memory.newest.activated_at_ms
+        self._left = farewells(store, self._trust, gone, began)
+        for item in self._progress.signed:
+            self._receipts.read(store, item.identity)
+        server = store.server()
+        if server.replicas and self._shown():
+            # Evidence for the operator, never success: a failover may still lose what they have.
+            have = store.replicated(server.replicas, WAIT_MS)
+            self._connections.say_once(f"{have} of {server.replicas} replica(s) have the tombstone")
+        if store.link.closed or self._connections.number != number:
+            return
+        origin = server.run_id if server.run_id == self._progress.origin else ""
+        stopped = self._shown() and self._workers_on == number
+        self._here, self._here_on = Here(origin, stopped, self._here.since), number
+
+    def _repeat(self, send: Callable[[], None]) -> None:
+        """Publish again and make sure that a primary shows the tombstone."""
+        progress, connections = self._progress, self._connections
+        store, item = connections.store(), progress.newest
+        if connections.channel is None:
+            connections.subscribe()
+        if not progress.executed:
+            send()
+            return
+        connections.attempt(lambda: store.publish(connections.keys.events, item.raw))
+        progress.shown_on = 0
+        stop = reassert(connections.store(), self._trust, item)
+        progress.origin = progress.origin or stop.origin
+        if stop.status is not Status.LATER:
+            progress.shown_on = connections.number
+        else:
+            connections.problem("a later activation is in force; this stop leaves it alone")
+
+    def _listen(self, timeout_ms: float) -> None:
+        channel = self._connections.channel
+        if channel is None:
+            time.sleep(max(0.0, timeout_ms) / 1000)
+            return
+        try:
+            more = self._receipts.listen(channel, max(1.0, timeout_ms))
+            for _ in range(MAX_DRAINED):  # a fleet answers at once: judge after all of it
+                if not more:
+                    break
+                more = self._receipts.listen(channel, 0.0)
+        except StoreError as error:
+            self._connections.problem(error.message)
+            self._connections.close()

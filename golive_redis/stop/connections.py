@@ -1,0 +1,115 @@
+"""The connections of a stop, one for commands and one that hears receipts, and what goes wrong on them.
+
+A failure is a sentence for the operator and never an exception: no part of a stop that comes later
+may hold up one that comes earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from golive_redis.errors import StoreError
+from golive_redis.store.connect import Address, RedisLink, StoreRefusedError
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Store
+
+CONNECT_TIMEOUT_MS = 1_000.0
+TIMEOUT_MS = 250.0
+
+
+class Connections:
+    """Connects when somebody needs it, and again after a failure.
+
+    Args:
+        address: Where Redis is.
+        keys: Names of the keys and channels.
+        say: Told in a sentence what happens as it happens.
+
+    Attributes:
+        problems: What went wrong, each once.
+        channel: The connection that hears receipts, or None.
+        number: Counts the connections for commands: what one server has shown is not true of another.
+    """
+
+    def __init__(self, address: Address, keys: Keyspace, say: Callable[[str], None]) -> None:
+        self.keys = keys
+        self.say = say
+        self.problems: list[str] = []
+        self.channel: RedisLink | None = None
+        self.number = 0
+        self._address = address
+        self._link: RedisLink | None = None
+        self._said: set[str] = set()
+
+    def connect(self) -> None:
+        """Open both.
+
+        Raises:
+            StoreError: Redis cannot be reached.
+        """
+        self._open()
+        self.subscribe()
+
+    def _open(self) -> None:
+        self.number += 1
+        self._link = self._new_link()
+        self._link.open()
+
+    def subscribe(self) -> None:
+        """Listen for receipts; without that they can still be read from the store."""
+        try:
+            channel = self._new_link()
+            channel.send("SUBSCRIBE", self.keys.receipts)
+            self.channel = channel
+        except StoreError as error:
+            self.problem(f"cannot listen for receipts: {error.message}")
+
+    def _new_link(self) -> RedisLink:
+        return self._address.link(
+            timeout_ms=TIMEOUT_MS, connect_timeout_ms=CONNECT_TIMEOUT_MS, name="golive-revoke"
+        )
+
+    def store(self) -> Store:
+        """Return the store.
+
+        Raises:
+            StoreError: Redis cannot be reached.
+        """
+        if self._link is None:
+            self.connect()
+        elif self._link.closed:
+            self._open()
+        assert self._link is not None  # noqa: S101  (just connected)
+        return Store(self._link, self.keys)
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Take a step that may fail."""
+        try:
+            step()
+        except StoreRefusedError as error:
+            # An answer: the connections are good, and receipts are arriving on one of them.
+            self.problem(error.message)
+            if error.code == "READONLY" and self._link is not None:
+                self._link.close()  # a replica by now; what it showed as a primary is over
+        except StoreError as error:
+            self.problem(error.message)
+            self.close()
+
+    def say_once(self, text: str) -> None:
+        """Say it, unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
+    def problem(self, text: str) -> None:
+        """Note what went wrong, and say it when it is new."""
+        if text not in self.problems:
+            self.problems.append(text)
+            self.say(text)
+
+    def close(self) -> None:
+        """Close both; the next step connects anew."""
+        for link in (self._link, self.channel):
+            if link is not None:
+                link.close()
+        self._link = self.channel = None

@@ -1,0 +1,170 @@
+"""The journal of a stop: its ledger entries, the spool, what this host remembers, and "complete".
+
+All of it comes after the stop, and is imported then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from golive_redis import clock
+from golive_redis.core.barrier import By, Outcome, Result
+from golive_redis.delivery.append import append, append_once
+from golive_redis.delivery.spool import Spool
+from golive_redis.errors import ConfigError, StoreError
+from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.ledger import Note
+from golive_redis.records.trust import Trust
+from golive_redis.stop.confirmation import Confirmation
+from golive_redis.stop.connections import Connections
+from golive_redis.stop.inbox import strike_silent
+from golive_redis.stop.memory import Memory
+from golive_redis.stop.progress import LedgerState, StopProgress
+
+NEAR = 64
+
+
+class Journal:
+    """Keeps the journal of one stop.
+
+    Args:
+        trust: Namespace, environment and keyset version for the notes.
+        connections: The connections.
+        progress: The stop.
+        memory: Of this host.
+        state_dir: Where the spool is, or None.
+    """
+
+    def __init__(
+        self,
+        trust: Trust,
+        connections: Connections,
+        progress: StopProgress,
+        memory: Memory,
+        state_dir: Path | None,
+    ) -> None:
+        self._trust = trust
+        self._connections = connections
+        self._progress = progress
+        self._memory = memory
+        self._spool = Spool(state_dir) if state_dir is not None else None
+
+    def write_down(self) -> None:
+        """Append what the script left out, because others had moved the ledger's head."""
+        for item in self._progress.moved:
+            try:
+                append_once(self._connections.store(), item.raw)
+            except StoreError as error:
+                self._connections.problem(f"AUDIT FAILED: {error.message}")
+                return
+            self._progress.in_ledger.add(item.identity)
+            if self._spool is not None:
+                self._spool.drop(item.raw)
+
+    def keep(self) -> None:
+        """Remember the revocation on this host before anybody waits for anything.
+
+        What is not in the ledger goes to the spool now: whoever runs this may lose patience.
+        """
+        raw = self._progress.newest.raw.decode()
+        try:
+            self._memory.save(clock.wall_ms(), directive=raw, unconfirmed=raw)
+        except ConfigError as error:
+            self._connections.problem(error.message)
+        try:
+            for item in self._progress.signed:
+                if item.identity not in self._progress.in_ledger:
+                    self._to_spool(item.raw)
+        except OSError:
+            return  # told at the end, should it still matter then
+
+    def close(self) -> LedgerState:
+        """See that every revocation is in the ledger, or on its way there."""
+        states = {
+            self._book(item.raw)
+            for item in self._progress.signed
+            if item.identity not in self._progress.in_ledger or self._lost_since(item.raw)
+        }
+        for state in (LedgerState.FAILED, LedgerState.SPOOLED):
+            if state in states:
+                return state
+        return LedgerState.WRITTEN
+
+    def _lost_since(self, raw: bytes) -> bool:
+        """Tell whether the ledger may lack an entry that was written: a failover can lose it alone."""
+        try:
+            return not self._connections.store().recorded(raw, NEAR)
+        except StoreError:
+            return True  # it is not known: the spool sends it once more, and looks for it first
+
+    def _book(self, raw: bytes) -> LedgerState:
+        try:
+            append_once(self._connections.store(), raw)
+        except StoreError as error:
+            self._connections.problem(f"AUDIT FAILED: {error.message}")
+            return self._spooled(raw)
+        if self._spool is not None:
+            self._spool.drop(raw)
+        return LedgerState.WRITTEN
+
+    def _spooled(self, raw: bytes) -> LedgerState:
+        try:
+            path = self._to_spool(raw)
+        except OSError as error:
+            self._connections.problem(f"not spooled either: {error}")
+            return LedgerState.FAILED
+        self._connections.problem(f"kept for later in {path}")
+        return LedgerState.SPOOLED
+
+    def _to_spool(self, raw: bytes) -> Path:
+        if self._spool is None:
+            raise OSError("no state_dir is configured")
+        return self._spool.keep(raw)
+
+    def confirm(
+        self, signer: Signer, outcome: Outcome, confirmation: Confirmation, dead: frozenset[str]
+    ) -> None:
+        """Write into the store and the ledger that the stop is known to be complete.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        store, item = self._connections.store(), self._progress.newest
+        for name in sorted(dead):
+            text = f"{signer.principal} attests that heartbeat {name} is dead"
+            append(store, self._note(signer, "heartbeat-dead", text, {"heartbeat": name}))
+            store.link.call("HDEL", self._connections.keys.heartbeats, name)
+        facts = {"directive": item.identity, "by": outcome.by or By.TIME, "result": outcome.result}
+        raw = self._note(signer, "stop-confirmed", f"revocation {item.record.epoch}", facts)
+        store.confirm(item.identity, raw)
+        if confirmation.roster is not None and outcome.result is Result.COMPLETE:
+            answered = set(confirmation.collected().drained)
+            strike_silent(store, confirmation.roster, answered)
+        append(store, raw)
+
+    def _note(self, signer: Signer, topic: str, text: str, facts: dict[str, str]) -> bytes:
+        note = Note(
+            namespace=self._trust.namespace,
+            environment=self._trust.environment,
+            keyset_version=self._trust.keyset.version,
+            issued_at_ms=clock.wall_ms(),
+            by=signer.principal,
+            topic=topic,
+            text=text,
+            facts=facts,
+        )
+        return seal(note, signer)
+
+    def forget(self) -> None:
+        """Remember that the stop is complete: nobody has to be waited for any more."""
+        try:
+            self._memory.save(
+                clock.wall_ms(),
+                unconfirmed=None,
+                unsigned_at_ms=0,
+                term=0,
+                workers=[],
+                heartbeats=[],
+            )
+        except ConfigError as error:
+            self._connections.problem(error.message)

@@ -1,0 +1,96 @@
+"""A stop as far as it has come, and what is said of it in the end. Values only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from golive_redis.core.barrier import Outcome
+from golive_redis.records.directive import Grant, Revocation
+from golive_redis.records.envelope import Verified
+
+
+class LedgerState(StrEnum):
+    """What became of the ledger entry."""
+
+    WRITTEN = "written"
+    SPOOLED = "spooled"
+    FAILED = "failed"
+
+
+class StopReport(msgspec.Struct, frozen=True):
+    """What a revoke can say.
+
+    Attributes:
+        outcome: The judgement, with a row per pod.
+        epoch: Of the revocation; 0 when no key could sign one.
+        term: The term that was ended; 0 when nothing verifiable was active.
+        in_redis_ms: From the call to the effect in Redis; None when there was none.
+        bound_ms: Unix ms after which nobody trades even if a heartbeat stays silent (`not_after`);
+            None when unknown.
+        problems: What went wrong on the way, in sentences.
+        wall_ms: Unix ms of the call, to show instants.
+    """
+
+    outcome: Outcome
+    epoch: int
+    term: int
+    in_redis_ms: float | None
+    ledger: LedgerState
+    bound_ms: int | None
+    problems: tuple[str, ...]
+    wall_ms: int
+    called_at: float
+
+    def at(self, instant: float) -> int:
+        """Return an instant of the steady clock as Unix ms."""
+        return int(self.wall_ms + instant - self.called_at)
+
+
+class StopProgress(msgspec.Struct):
+    """What one run of a stop has signed and met so far.
+
+    Attributes:
+        called_at: When it was called, on the steady clock.
+        wall_ms: The same in Unix ms.
+        signed: The revocations, in the order in which they had to be signed.
+        sent: Identities of those that a server may have executed.
+        in_ledger: Identities of those whose ledger entry is written.
+        moved: Those that the script left to the caller, for others had moved the ledger's head.
+        grant: The newest grant that was met and verifies.
+        term: Its term; 0 when there is none.
+        not_after_ms: The latest end of a window that was met, Unix ms.
+        in_redis_ms: From the call to the effect in Redis; None before that.
+        origin: Run id of the primary that took the activation, as the store says.
+        executed: The script has run somewhere.
+        shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
+        confirmed: It was taken over from an earlier run that ended complete.
+    """
+
+    called_at: float
+    wall_ms: int
+    signed: list[Verified[Revocation]] = []
+    sent: set[str] = set()
+    in_ledger: set[str] = set()
+    moved: list[Verified[Revocation]] = []
+    grant: Grant | None = None
+    term: int = 0
+    not_after_ms: int | None = None
+    in_redis_ms: float | None = None
+    origin: str | None = None
+    executed: bool = False
+    shown_on: int = 0
+    confirmed: bool = False
+
+    @property
+    def newest(self) -> Verified[Revocation]:
+        """The revocation that counts: the one that was signed last."""
+        return self.signed[-1]
+
+    def met(self, grant: Grant) -> None:
+        """Note a verified grant that was in force."""
+        if self.grant is None or grant.term >= self.grant.term:
+            self.grant = grant
+        self.term = max(self.term, grant.term)
+        self.not_after_ms = max(self.not_after_ms or 0, grant.not_after_ms)
