@@ -20,7 +20,6 @@ from time import CLOCK_MONOTONIC, clock_gettime_ns, monotonic_ns
 def heartbeat(path: str) -> None:
     from golive_redis import config
     from golive_redis.heartbeat.daemon import Heartbeat
-    from golive_redis.store.connect import Address
 
     loaded = config.load(path)
     trust = loaded.trust()
@@ -29,7 +28,7 @@ def heartbeat(path: str) -> None:
         trust=trust,
         timing=loaded.policy.timers,
         signer=loaded.signer("heartbeat", trust.keyset),
-        address=Address.of(loaded),
+        address=loaded.address(),
         state_dir=None,
         policy=loaded.policy_digest,
         say=lambda _: None,

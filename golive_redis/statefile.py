@@ -13,9 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from golive_redis.core.answer import Latch
 from golive_redis.errors import GoliveError
-from golive_redis.records.record import Epoch, Strict, decodable
+from golive_redis.records.record import Strict
 
 MAX_SLOTS = 64
 MAX_BYTES = 8 * 1024 * 1024  # of a heartbeat that has several thousand restrictions to remember
@@ -27,35 +26,6 @@ class StateFileError(GoliveError):
     """A configured state file cannot be read or written. Fails closed: its owner does not arm."""
 
     reason = "state-file"
-
-
-@decodable
-class WorkerState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a guard remembers: its latch, and the revocation behind it for whoever must number on."""
-
-    latch: Latch = Latch()
-    revocation: str | None = None
-
-
-@decodable
-class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a heartbeat remembers.
-
-    Attributes:
-        latch: No term it covers gets another beat.
-        term: Term for which it may go on beating after a restart (S13), or None.
-        revocation: The revocation it re-asserts where a store has lost it.
-        grant: The newest of `term` that it has verified, or None: it beats on none that is older.
-        restrictions: Those in force beside it, which it re-asserts likewise.
-        beat_on: Run ids of the servers on which it may have beaten for `term`; None when unknown.
-    """
-
-    latch: Latch = Latch()
-    term: Epoch | None = None
-    revocation: str | None = None
-    grant: str | None = None
-    restrictions: list[str] = []
-    beat_on: list[str] | None = None
 
 
 class StateFile:

@@ -6,10 +6,11 @@ stopping. Everything else refuses the file.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import msgspec
 
+from golive_redis.checks import windows
 from golive_redis.checks.expectation import EXPECTATIONS
 from golive_redis.checks.question import (
     ESS,
@@ -22,7 +23,10 @@ from golive_redis.checks.question import (
 )
 from golive_redis.checks.trigger import TriggerSettings
 from golive_redis.checks.window import WindowSettings
+from golive_redis.config import Config
 from golive_redis.config.policy import Policy
+from golive_redis.config.yamlfile import line_of, validate
+from golive_redis.errors import ConfigError
 from golive_redis.records.directive import Profile
 from golive_redis.records.record import Name, Strict, decodable
 
@@ -58,6 +62,32 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     windows: dict[Name, WindowSettings] = {}
     promotions: dict[Profile, Annotated[list[Question], msgspec.Meta(min_length=1)]] = {}
 
+    @classmethod
+    def of(cls, config: Config) -> Conditions:
+        """Return the sections about checks, triggers, windows and promotions of a configuration.
+
+        Raises:
+            ConfigError: With the line. Fails closed: whoever needs them does not go on.
+        """
+        policy, path, lines = config.policy, config.path, config.lines
+        sections = {
+            "checks": policy.checks,
+            "triggers": policy.triggers,
+            "windows": policy.windows,
+            "promotions": policy.promotions,
+        }
+        for field in msgspec.structs.fields(cls):
+            _, kind = get_args(field.type)
+            section = validate(
+                sections[field.name], dict[str, Any], path, lines, at=f"$.{field.name}"
+            )
+            # One by one first: of several entries msgspec does not say which one is wrong.
+            for name, value in section.items():
+                validate(value, kind, path, lines, at=f"$.{field.name}.{name}")
+        conditions = validate(sections, cls, path, lines)
+        _check_zones(conditions, config)
+        return conditions
+
     def questions(self, name: str, policy: Policy) -> list[Question]:
         """Return the questions of a check, complete; none when nobody configured it."""
         own = [_implied(name, question, policy) for question in self._configured(name)]
@@ -81,6 +111,18 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
             _stated(f"triggers.{name}", [trigger.question] if trigger.question else [])
         if Profile.MICRO in self.promotions:
             raise ValueError("promotions.micro: nobody is promoted to the smallest profile")
+
+
+def _check_zones(conditions: Conditions, config: Config) -> None:
+    for name, window in conditions.windows.items():
+        if window.time_zone is None:
+            continue
+        try:
+            windows.zone(window.time_zone)
+        except ConfigError as error:
+            line = line_of(f"$.windows.{name}.time_zone", config.lines)
+            message = f"{config.path}:{line}: windows.{name}: {error.message}"
+            raise ConfigError(message, hint=error.hint) from error
 
 
 def _stated(where: str, questions: list[Question], *, optional: bool = False) -> None:

@@ -57,7 +57,7 @@ class Surroundings(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: The address or the policy's names cannot be used.
         """
-        address = Address.of(config)
+        address = config.address()
         fleet = Fleet(address, config.policy.namespace, config.policy_digest)
         return cls(config.path.parent, config.environ, address, fleet)
 

@@ -12,31 +12,25 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
-import yaml
 
 from golive_redis.config import keyfile
 from golive_redis.config.policy import Policy
+from golive_redis.config.yamlfile import located, read_yaml, validate
 from golive_redis.errors import ConfigError
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, parse_keyset
 from golive_redis.records.trust import Trust
-
-if TYPE_CHECKING:
-    from golive_redis.checks.conditions import Conditions
+from golive_redis.store import locate
+from golive_redis.store.connect import Address
+from golive_redis.store.keyspace import Keyspace
 
 DEFAULT_PATH = Path("config/go_live.yaml")
-MAX_FILE_BYTES = 1024 * 1024
-MAX_NODES = 50_000
 NAME_FIELD = "{name}"
 
 # A principal's name as the keyset allows it; above all it cannot leave the folder of the keys.
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-_T = TypeVar("_T")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -65,48 +59,6 @@ class Config(msgspec.Struct, frozen=True):
             del value[name]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def evidence(self) -> Conditions:
-        """Return the sections about checks, triggers, windows and promotions.
-
-        Raises:
-            ConfigError: With the line. Fails closed: whoever needs them does not go on.
-        """
-        # Here and not above: `golive revoke` needs none of it and does not wait for it.
-        from golive_redis.checks.conditions import Conditions  # noqa: PLC0415
-
-        policy = self.policy
-        sections = {
-            "checks": policy.checks,
-            "triggers": policy.triggers,
-            "windows": policy.windows,
-            "promotions": policy.promotions,
-        }
-        for field in msgspec.structs.fields(Conditions):
-            _, kind = get_args(field.type)
-            section = validate(
-                sections[field.name], dict[str, Any], self.path, self.lines, at=f"$.{field.name}"
-            )
-            # One by one first: of several entries msgspec does not say which one is wrong.
-            for name, value in section.items():
-                validate(value, kind, self.path, self.lines, at=f"$.{field.name}.{name}")
-        found = validate(sections, Conditions, self.path, self.lines)
-        if found.windows:
-            self._check_zones(found)
-        return found
-
-    def _check_zones(self, evidence: Conditions) -> None:
-        from golive_redis.checks import windows  # noqa: PLC0415  (as above)
-
-        for name, window in evidence.windows.items():
-            if window.time_zone is None:
-                continue
-            try:
-                windows.zone(window.time_zone)
-            except ConfigError as error:
-                line = _line(f"$.windows.{name}.time_zone", self.lines)
-                message = f"{self.path}:{line}: windows.{name}: {error.message}"
-                raise ConfigError(message, hint=error.hint) from error
 
     @property
     def url(self) -> str:
@@ -152,6 +104,34 @@ class Config(msgspec.Struct, frozen=True):
         # state folder that cannot be used must close a guard, not crash its worker.
         return Path(os.path.realpath(self.path.parent / Path(name).expanduser()))
 
+    def address(self) -> Address:
+        """Return where the store is, with the login from the environment.
+
+        Raises:
+            ConfigError: A password is missing, or the namespace does not fit a cluster.
+        """
+        store, namespace = self.policy.store, self.policy.namespace
+        files = {
+            name: str(self.resolve(value))
+            for name in ("ca", "cert", "key")
+            if (value := getattr(store.tls, name, None)) is not None
+        }
+        if locate.is_cluster(self.url) and not Keyspace(namespace).one_slot:
+            raise ConfigError(
+                f"{self.path}: a Redis Cluster would spread the keys of {namespace!r} over its nodes",
+                hint=f'write the namespace with braces: namespace: "{{{namespace}}}"',
+            )
+        return Address(
+            self.url,
+            store.username,
+            self.password,
+            **files,
+            namespace=namespace,
+            sentinel_username=store.sentinel.username,
+            sentinel_password=self.sentinel_password,
+            sentinel_tls=store.sentinel.tls,
+        )
+
     def keyset(self) -> Keyset:
         """Load the pinned keyset.
 
@@ -163,7 +143,7 @@ class Config(msgspec.Struct, frozen=True):
         try:
             return parse_keyset(value)
         except ConfigError as error:
-            raise _located(error, path, lines) from error
+            raise located(error, path, lines) from error
 
     def trust(self) -> Trust:
         """Return the keyset bound to this namespace and environment."""
@@ -221,132 +201,3 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
     found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
     value, lines = read_yaml(found)
     return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ), lines)
-
-
-def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
-    """Read a YAML file strictly: one document, no duplicate keys.
-
-    Returns:
-        The value, and the line of each node by its path (`$.store.url`).
-
-    Raises:
-        ConfigError: Unreadable, empty, too large, not YAML, or a duplicate key.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        hint = "`golive init` makes one" if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: over {MAX_FILE_BYTES} bytes")
-    loader = None
-    try:
-        loader = _Loader(raw)
-        node = loader.get_single_node()
-        if node is None:
-            raise ConfigError(f"{path}: empty", hint="`golive init` makes one")
-        lines: dict[str, int] = {}
-        _index(node, "$", lines, path)
-        return loader.construct_document(node), lines
-    # PyYAML answers a wrongly tagged scalar (`!!int ""`, `!!bool x`) with whatever it ran into.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not YAML: {problem}") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:
-    if at in lines:
-        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {at[2:]} is given twice")
-    if len(lines) >= MAX_NODES:  # a few lines of nested aliases unfold into billions of nodes
-        raise ConfigError(f"{path}:{node.start_mark.line + 1}: over {MAX_NODES} values")
-    lines[at] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _index(value, f"{at}.{key.value}", lines, path)
-            lines[f"{at}.{key.value}"] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            _index(value, f"{at}[{number}]", lines, path)
-
-
-def validate(
-    value: Any, kind: type[_T], path: Path, lines: Mapping[str, int], *, at: str = "$"
-) -> _T:
-    """Turn a YAML value into `kind`.
-
-    Args:
-        value: As parsed.
-        kind: What it must be.
-        path: Of the file.
-        lines: Line of each node by its path.
-        at: Path of the value.
-
-    Raises:
-        ConfigError: With the line, and the nearest known name for an unknown key.
-    """
-    try:
-        return msgspec.convert(value, kind, strict=True)
-    except msgspec.ValidationError as error:
-        raise _explain(error, kind, path, lines, at) from error
-
-
-def _explain(
-    error: Exception, kind: type, path: Path, lines: Mapping[str, int], base: str
-) -> ConfigError:
-    message, _, inner = str(error).partition(" - at `")
-    # msgspec writes "`$.a.b`", or for a key of an object "`key` in `$.a`".
-    at = base + inner.removeprefix("key` in `").rstrip("`").removeprefix("$")
-    unknown = re.search(r"unknown field `(.*)`", message)
-    if unknown is None:
-        # A rule over several settings names the one to change first: `timing is one of ...`, or
-        # `checks.NAME: ...`.
-        word = re.match(r"[a-z_]+(\.[A-Za-z0-9._-]+)?", message)
-        where = f"{path}:{_line(f'{at}.{word[0]}' if word else at, lines)}"
-        name = at[2:] if at != "$" else ""
-        # YAML reads 08:00 as text, and 22:00 as a number of minutes.
-        quotes = "Expected `str" in message and message.endswith(("got `int`", "got `float`"))
-        hint = "write it in quotes" if quotes else ""
-        return ConfigError(f"{where}: {name + ': ' if name else ''}{message}", hint=hint)
-    name = unknown.group(1)
-    line = _line(f"{at}.{name}", lines)
-    from difflib import get_close_matches  # noqa: PLC0415  (3 ms that only an error pays)
-
-    close = get_close_matches(name, _field_names(kind), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "remove it"
-    return ConfigError(f"{path}:{line}: unknown key {name!r}", hint=hint)
-
-
-def _line(at: str, lines: Mapping[str, int]) -> int:
-    """Return the line of a node, or of the nearest one around it that can be told.
-
-    msgspec writes a key of a dict as `[...]`: where several keys fit, nobody can tell which.
-    """
-    while at != "$":
-        pattern = re.escape(at).replace(re.escape("[...]"), r"\.[^.\[]+")
-        fits = [line for node, line in lines.items() if re.fullmatch(pattern, node)]
-        if len(fits) == 1:
-            return fits[0]
-        at = at[: max(at.rfind("."), at.rfind("["))] or "$"
-    return lines.get("$", 1)
-
-
-def _field_names(kind: Any) -> list[str]:
-    """Return the names of all fields of a type, also of those inside its lists, dicts and unions."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        fields = msgspec.structs.fields(kind)
-        return [field.encode_name for field in fields] + [
-            name for field in fields for name in _field_names(field.type)
-        ]
-    return [name for inner in getattr(kind, "__args__", ()) for name in _field_names(inner)]
-
-
-def _located(error: ConfigError, path: Path, lines: Mapping[str, int]) -> ConfigError:
-    at = error.message.rpartition(" - at `")[2].rstrip("`")
-    where = f"{path}:{_line(at, lines)}" if at.startswith("$") else str(path)
-    return ConfigError(f"{where}: {error.message}", hint=error.hint)

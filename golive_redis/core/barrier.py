@@ -24,7 +24,7 @@ from enum import StrEnum
 
 import msgspec
 
-from golive_redis.config.policy import Timing
+from golive_redis.core.timing import Timing
 from golive_redis.records.receipt import Durable, Receipt, Stage
 
 

@@ -19,8 +19,8 @@ from enum import StrEnum
 
 import msgspec
 
-from golive_redis.config.policy import Timing
 from golive_redis.core.answer import Answer, Latch
+from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
 from golive_redis.records.directive import GrantKind, Restriction, Revocation, State, assemble

@@ -23,7 +23,6 @@ from enum import StrEnum
 
 import msgspec
 
-from golive_redis.config.policy import Timing
 from golive_redis.core.answer import Answer, Ask, Latch
 from golive_redis.core.decision import (
     Phase,
@@ -33,6 +32,7 @@ from golive_redis.core.decision import (
     closed,
     with_labels,
 )
+from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat, Progress, deadline, observe
 from golive_redis.records.directive import Grant, Restriction, Revocation, State, assemble

@@ -22,17 +22,17 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from golive_redis import config as configuration
 from golive_redis.clock import now_ns
-from golive_redis.config.policy import Timing
 from golive_redis.core.decision import (
     Phase,
     Reason,
 )
+from golive_redis.core.timing import Timing
 from golive_redis.core.view import View
 from golive_redis.errors import ConfigError, RecordError
+from golive_redis.guard import memory
 from golive_redis.guard.attending import Attending
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.stopping import Hook
@@ -41,7 +41,6 @@ from golive_redis.records.envelope import Signer
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import Name, Strict, convert
 from golive_redis.records.trust import Trust
-from golive_redis.statefile import MAX_SLOTS, StateFile, StateFileError, WorkerState
 from golive_redis.store.connect import Address
 
 _Labels = dict[Label, str]
@@ -110,7 +109,7 @@ class Guard(Gate):
         self.worker = worker
         self.instance = secrets.token_hex(16)
         self.labels = _checked_labels(worker, labels)
-        state_file, latch, problem = _state(state_dir, worker)
+        state_file, latch, problem = memory.claim(state_dir, worker)
         view = View(trust, timing, self.labels, latch)
         self._attending = Attending(
             gate=self,
@@ -155,7 +154,7 @@ class Guard(Gate):
             trust=trust,
             timing=config.policy.timers,
             signer=config.signer("worker", trust.keyset, name=worker),
-            address=Address.of(config),
+            address=config.address(),
             state_dir=config.state_dir,
             policy=config.policy_digest,
         )
@@ -250,24 +249,6 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
     if known.get(Label.WORKER, worker) != worker:
         raise ConfigError("the label `worker` is the worker's own id")
     return {**{str(name): value for name, value in known.items()}, "worker": worker}
-
-
-def _state(folder: Path | None, worker: str) -> tuple[StateFile | None, Any, StateFileError | None]:
-    """Claim and read the state file; a problem is returned, for the guard must still answer stops."""
-    if folder is None:
-        return None, None, None
-    file = None
-    try:
-        file = StateFile(folder, f"worker-{worker}", slots=MAX_SLOTS)
-        states = file.read_all(WorkerState)
-        newest = max(states, key=lambda state: state.latch.epoch, default=WorkerState())
-        blind = max((state.latch.blind_before_ms for state in states), default=0)
-        latch = type(newest.latch)(epoch=newest.latch.epoch, blind_before_ms=blind)
-        # Written once at the start: a disk that cannot keep a stop is found out before trading.
-        file.write(WorkerState(latch=latch, revocation=newest.revocation))
-    except StateFileError as error:
-        return file, None, error
-    return file, latch, None
 
 
 def _in_child() -> None:

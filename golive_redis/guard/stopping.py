@@ -14,11 +14,12 @@ from collections.abc import Callable
 from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.outbox import Outbox
+from golive_redis.guard.memory import WorkerState
 from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.trust import Trust
-from golive_redis.statefile import StateFile, StateFileError, WorkerState
+from golive_redis.statefile import StateFile, StateFileError
 
 Hook = Callable[[], int | None]
 

@@ -17,21 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from golive_redis import clock
-from golive_redis.config.policy import Timing
 from golive_redis.core.answer import Ask
 from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.core.timing import Timing
 from golive_redis.delivery.append import append
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
+from golive_redis.heartbeat.memory import HeartbeatState
 from golive_redis.records.directive import Restriction, State, assemble
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
-from golive_redis.statefile import HeartbeatState, StateFile, StateFileError
+from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address, Link, assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from golive_redis import clock
 from golive_redis.checks import ask, runner
+from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import Question
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
@@ -54,7 +55,7 @@ class Triggers:
     """
 
     def __init__(self, config: Config, heartbeat: Heartbeat, say: Callable[[str], None]) -> None:
-        evidence = config.evidence()
+        evidence = Conditions.of(config)
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         if not evidence.triggers:

@@ -8,6 +8,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.checks import windows
+from golive_redis.checks.conditions import Conditions
 from golive_redis.delivery.append import append
 from golive_redis.delivery.tombstone import is_confirmed
 from golive_redis.errors import (
@@ -81,7 +82,7 @@ class Activation:
         self._report: Verified[Report] | None = None
         self._told = told
         self._say = say
-        self._windows = operator.config.evidence().windows
+        self._windows = Conditions.of(operator.config).windows
         self.findings: list[Finding] = []
         self.signers: list[Signer] = []
 

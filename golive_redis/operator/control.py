@@ -14,6 +14,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.checks import windows
+from golive_redis.checks.conditions import Conditions
 from golive_redis.core.barrier import Arrived, Pod
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.spool import Spool
@@ -228,7 +229,7 @@ def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:
             "the window would end earlier than it does now",
             hint="`golive revoke` ends it; a longer --minutes extends it",
         )
-    closes = windows.require_open(operator.config.evidence().windows, now)
+    closes = windows.require_open(Conditions.of(operator.config).windows, now)
     if closes <= before.not_after_ms:
         raise RefusedError(
             "the term lasts until the trading windows close already: no grant goes past that",

@@ -74,7 +74,7 @@ def required(policy: Policy, evidence: Conditions) -> list[str]:
 
 def known(operator: Operator) -> list[str]:
     """Return the names of all checks: what is required, what is configured, what is built in."""
-    evidence = operator.config.evidence()
+    evidence = Conditions.of(operator.config)
     return list(dict.fromkeys([*required(operator.policy, evidence), DATABASE, *evidence.checks]))
 
 
@@ -93,7 +93,7 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
         ConfigError: The sections about evidence cannot be used.
         RefusedError: `only` names a check that does not exist.
     """
-    evidence = operator.config.evidence()
+    evidence = Conditions.of(operator.config)
     names = known(operator)
     missing = [name for name in only if name not in names]
     if missing:
@@ -233,7 +233,7 @@ def accepted(operator: Operator, raw: bytes) -> Verified[Report]:
             f"the report was made under another policy than {operator.config.path}",
             hint="run `golive preflight --out FILE` with this configuration",
         )
-    needed = required(operator.policy, operator.config.evidence())
+    needed = required(operator.policy, Conditions.of(operator.config))
     lacking = set(needed) - {item.check for item in record.findings}
     if lacking:
         raise RefusedError(

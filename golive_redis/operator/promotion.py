@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from golive_redis.checks import ask, runner
+from golive_redis.checks.conditions import Conditions
 from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError
 from golive_redis.operator import preflight
@@ -73,7 +74,7 @@ def plan(operator: Operator, *, told: preflight.Told = preflight.nobody) -> Plan
     reading = operator.read()
     before = active(reading).profile
     after = _next(operator, before)
-    questions = operator.config.evidence().promotions.get(after)
+    questions = Conditions.of(operator.config).promotions.get(after)
     if not questions:
         # Not "nothing is asked": whoever wrote no criteria has not thought about this step.
         raise RefusedError(

@@ -16,7 +16,7 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
 from golive_redis.stop.memory import Memory
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Snapshot, Store
 
@@ -55,7 +55,7 @@ class Operator:
         self.timing = config.policy.timers
         self.trust = config.trust()
         self.keyspace = Keyspace(self.trust.namespace)
-        self.address = Address.of(config)
+        self.address = config.address()
         self.memory, self._forgetful = _remembered(config)
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
         self.store = Store(self.link, self.keyspace)

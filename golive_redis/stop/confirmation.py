@@ -11,8 +11,8 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis import clock
-from golive_redis.config.policy import Timing
 from golive_redis.core.barrier import Collected, Here, Outcome, Result, Roster, judge
+from golive_redis.core.timing import Timing
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import StoreError
 from golive_redis.records.keyset import Role

@@ -35,7 +35,6 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from golive_redis.config import Config
 from golive_redis.errors import (
     ConfigError,
     MaybeAppliedError,
@@ -43,7 +42,6 @@ from golive_redis.errors import (
     StoreUnavailableError,
 )
 from golive_redis.store import locate
-from golive_redis.store.keyspace import Keyspace
 
 Reply = Any
 
@@ -344,35 +342,6 @@ class Address(msgspec.Struct, frozen=True):
     sentinel_username: str | None = None
     sentinel_password: str | None = None
     sentinel_tls: bool = False
-
-    @classmethod
-    def of(cls, config: Config) -> Address:
-        """Return where the store of a configuration is, with the login from the environment.
-
-        Raises:
-            ConfigError: A password is missing, or the namespace does not fit a cluster.
-        """
-        store, namespace = config.policy.store, config.policy.namespace
-        files = {
-            name: str(config.resolve(value))
-            for name in ("ca", "cert", "key")
-            if (value := getattr(store.tls, name, None)) is not None
-        }
-        if config.url.startswith(f"{locate.CLUSTER}://") and not Keyspace(namespace).one_slot:
-            raise ConfigError(
-                f"{config.path}: a Redis Cluster would spread the keys of {namespace!r} over its nodes",
-                hint=f'write the namespace with braces: namespace: "{{{namespace}}}"',
-            )
-        return cls(
-            config.url,
-            store.username,
-            config.password,
-            **files,
-            namespace=namespace,
-            sentinel_username=store.sentinel.username,
-            sentinel_password=config.sentinel_password,
-            sentinel_tls=store.sentinel.tls,
-        )
 
     def link(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"

@@ -45,6 +45,11 @@ class Seeds(msgspec.Struct, frozen=True):
     login: Mapping[str, str]
 
 
+def is_cluster(url: str) -> bool:
+    """Tell whether a URL names a Redis Cluster."""
+    return url.startswith(f"{CLUSTER}://")
+
+
 def is_located(url: str) -> bool:
     """Tell whether somebody has to be asked where the primary is."""
     return url.startswith(tuple(f"{scheme}://" for scheme in _PORTS))

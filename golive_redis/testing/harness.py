@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from golive_redis.config.policy import TIMINGS, Timing
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import Denial, Permit, Phase, decide
+from golive_redis.core.timing import TIMINGS, Timing
 from golive_redis.core.view import Event, View
 from golive_redis.testing.clock import FakeClock
 from golive_redis.testing.signers import Signers, identity

@@ -18,6 +18,7 @@ import pytest
 
 from golive_redis import config as configuration
 from golive_redis.checks import ask
+from golive_redis.checks.conditions import Conditions
 from golive_redis.store.connect import Address
 from golive_redis.testing.server import EmbeddedServer
 
@@ -66,7 +67,7 @@ class Firm:
             self.path, environ={"RISK_TOKEN": "t0ken-of-risk", "TRADES_DSN": self.postgres.url}
         )
         where = ask.Surroundings(self.path.parent, setup.environ, Address(self.server.url), None)
-        found = ask.finding(name, setup.evidence().questions(name, setup.policy), where)
+        found = ask.finding(name, Conditions.of(setup).questions(name, setup.policy), where)
         return str(found.outcome), found.explain
 
 
@@ -92,7 +93,7 @@ def firm(
     return made
 
 
-NAMES = sorted(configuration.load(SHIPPED, environ={}).evidence().checks)
+NAMES = sorted(Conditions.of(configuration.load(SHIPPED, environ={})).checks)
 
 
 @pytest.mark.parametrize("name", NAMES)

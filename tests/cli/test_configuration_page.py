@@ -10,16 +10,15 @@ import msgspec
 import pytest
 import yaml
 
-from golive_redis.config import config as configuration
+from golive_redis.config import yamlfile
 from golive_redis.config.policy import (
-    TIMINGS,
     KeySettings,
     Policy,
     SentinelSettings,
     StoreSettings,
-    Timing,
     TlsSettings,
 )
+from golive_redis.core.timing import TIMINGS, Timing
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.limits import Limits
 
@@ -98,4 +97,4 @@ def test_the_examples_on_the_page_are_valid(block, tmp_path):
     else:
         base = yaml.safe_load((ROOT / "config" / "go_live.yaml").read_text())
         lines: dict[str, int] = {}
-        configuration.validate({**base, **value}, Policy, tmp_path, lines)
+        yamlfile.validate({**base, **value}, Policy, tmp_path, lines)

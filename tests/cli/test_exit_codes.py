@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import golive_cli
 import golive_redis
 from golive_cli import main as program
 from golive_cli.exits import TABLE, Exit, UsageError, code_of
@@ -73,9 +74,10 @@ def test_for_revoke_an_unreachable_store_a_defect_and_ctrl_c_mean_not_confirmed(
 
 
 def errors() -> set[type[GoliveError]]:
-    for module in pkgutil.walk_packages(golive_redis.__path__, "golive_redis."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    for package in (golive_redis, golive_cli):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     found: set[type[GoliveError]] = {UsageError}
     todo = [GoliveError]
     while todo:

@@ -11,7 +11,6 @@ from golive_cli.commands.init import config_text, login_name
 from golive_redis import config as configuration
 from golive_redis.guard.guard import Guard
 from golive_redis.records.keyset import Role
-from golive_redis.store.connect import Address
 from golive_redis.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +84,7 @@ def test_in_a_cluster_the_keys_of_the_switch_stay_together(golive):
     assert golive("init", "--redis-url", "redis+cluster://a:6379,b:6379").returncode == 0
     setup = configuration.load(golive.folder / "config" / "go_live.yaml", environ={})
     assert setup.policy.namespace == "{golive}"
-    assert Address.of(setup).namespace == "{golive}"
+    assert setup.address().namespace == "{golive}"
 
 
 def test_a_passphrase_from_the_environment_locks_the_keys(golive):

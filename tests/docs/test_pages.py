@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from golive_redis.config import config as configuration
+from golive_redis.config import yamlfile
 from golive_redis.config.policy import Policy
 from golive_redis.records.keyset import Role, parse_keyset
 
@@ -127,6 +127,6 @@ def test_yaml_in_the_documents_is_configuration_that_loads(docs, tmp_path):
             if "principals" in value:
                 parse_keyset(value)
             else:
-                configuration.validate({**base, **value}, Policy, tmp_path, {})
+                yamlfile.validate({**base, **value}, Policy, tmp_path, {})
             count += 1
     assert count >= 3

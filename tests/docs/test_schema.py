@@ -15,6 +15,7 @@ import yaml
 
 from golive_cli.commands.init import config_text, schema_text
 from golive_cli.schema import schema
+from golive_redis.checks.conditions import Conditions
 from golive_redis.config import config as configuration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def test_each_example_of_evidence_on_a_page_loads_and_fits(name, text, tmp_path)
     base = config_text("production", "redis://127.0.0.1:6379/0", "alice", "workers")
     path = tmp_path / "go_live.yaml"
     path.write_text(f"{base}\n{text}")
-    configuration.load(path, environ={}).evidence()
+    Conditions.of(configuration.load(path, environ={}))
     judge(yaml.safe_load(path.read_text()))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from golive_cli.exits import Exit
-from golive_redis.config.policy import TIMINGS
 from golive_redis.core.barrier import Result
 from golive_redis.core.decision import EXPLAIN, Intent, Phase, Reason
+from golive_redis.core.timing import TIMINGS
 from golive_redis.guard.guard import Health
 from golive_redis.records.directive import GrantKind, Label, Mode, Profile, RestrictionKind
 from golive_redis.records.keyset import Role
@@ -167,7 +167,7 @@ def test_the_topics_of_notes_are_those_that_are_written(docs):
     assert [row[0].strip("`") for row in rows] == [
         name for name in Note.__struct_fields__ if name in ("topic", "text", "facts")
     ]
-    code = "".join(path.read_text() for path in (ROOT / "golive_redis").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "golive_redis").rglob("*.py"))
     topics = re.findall(r'(?:_(?:note|signed)\(\s*(?:signer, )?|topic=)"([a-z-]+)"', code)
     page = docs.read("docs/reference/records.md")
     for topic in topics:

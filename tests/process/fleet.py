@@ -17,7 +17,7 @@ import yaml
 from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.config import keyfile
-from golive_redis.config.policy import Timing
+from golive_redis.core.timing import Timing
 from golive_redis.operator import control, status
 from golive_redis.operator.activation import Activated, Activation
 from golive_redis.operator.session import Operator

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from golive_redis import config as configuration
+from golive_redis.checks.conditions import Conditions
 from golive_redis.core.decision import Denial
 from golive_redis.errors import RefusedError
 from golive_redis.guard.guard import Guard
@@ -111,7 +112,7 @@ def test_execution_allows_it_when_present(live: Any) -> None:
 
 def test_config_structure() -> None:
     shipped = configuration.load(ROOT / "config" / "go_live.yaml", environ={})
-    policy, evidence = shipped.policy, shipped.evidence()
+    policy, evidence = shipped.policy, Conditions.of(shipped)
     assert policy.activation_enabled is False
     assert policy.environment
     known = {*evidence.checks, "check_database_redis"}

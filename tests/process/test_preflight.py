@@ -12,6 +12,7 @@ import pytest
 
 from golive_redis import clock
 from golive_redis import config as configuration
+from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import RecordError, RefusedError
 from golive_redis.operator import preflight
 from golive_redis.operator.activation import Activation
@@ -243,6 +244,6 @@ def test_a_report_from_before_there_were_windows_is_not_enough(live: Any) -> Non
     window = {"time_zone": "UTC", "from": "00:00", "to": "00:00"}
     live.path = live.write_config(windows={"always": window})
     with Operator(configuration.load(live.path, environ={})) as operator:
-        assert "check_window" in preflight.required(operator.policy, operator.config.evidence())
+        assert "check_window" in preflight.required(operator.policy, Conditions.of(operator.config))
         with pytest.raises(RefusedError, match="another policy"):
             preflight.accepted(operator, raw)

@@ -19,7 +19,6 @@ from golive_redis.operator import control
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, peek, seal
-from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
@@ -224,7 +223,7 @@ def test_what_several_write_at_once_is_in_the_ledger_once(
     monkeypatch.setattr(Store, "recorded", recorded)
 
     def write() -> None:
-        link = Address.of(live.config).link(timeout_ms=2_000)
+        link = live.config.address().link(timeout_ms=2_000)
         done.append(append_once(Store(link, Keyspace("golive")), record))
         link.close()
 

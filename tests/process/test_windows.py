@@ -13,6 +13,7 @@ import pytest
 
 from golive_redis import clock
 from golive_redis import config as configuration
+from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.operator import control
 from golive_redis.operator.session import Operator
@@ -166,5 +167,5 @@ def test_the_line_of_an_unknown_zone_is_told(tmp_path: Path) -> None:
         "windows:\n  day:\n    from: '09:00'\n    to: '17:00'\n    time_zone: Europe/Berln\n"
     )
     with pytest.raises(ConfigError, match=r"go_live.yaml:7: windows\.day: unknown time") as caught:
-        configuration.load(path, environ={}).evidence()
+        Conditions.of(configuration.load(path, environ={}))
     assert caught.value.hint == "did you mean Europe/Berlin?"

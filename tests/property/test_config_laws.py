@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golive_redis.config import config
+from golive_redis.config import config, yamlfile
 from golive_redis.errors import ConfigError
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.testing import Signers
@@ -35,10 +35,10 @@ VALUES = st.recursive(
 )
 def file(request: pytest.FixtureRequest):
     """A file to write to, read by the C parser and by the Python one."""
-    before, config._Loader = config._Loader, request.param
+    before, yamlfile._Loader = yamlfile._Loader, request.param
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "go_live.yaml"
-    config._Loader = before
+    yamlfile._Loader = before
 
 
 @given(raw=st.binary(max_size=60) | TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -23,9 +23,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from golive_redis.config.policy import TIMINGS
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.core.decision import Permit, Phase
+from golive_redis.core.timing import TIMINGS
 from golive_redis.core.view import Happened
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS

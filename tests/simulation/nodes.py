@@ -17,9 +17,11 @@ from golive_redis.clock import ClockWatch, Sample
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import Intent, Permit, Phase, Reason, decide
 from golive_redis.core.view import Event, Happened, View
+from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping
 from golive_redis.heartbeat.daemon import Heartbeat
-from golive_redis.statefile import HeartbeatState, StateFileError, WorkerState
+from golive_redis.heartbeat.memory import HeartbeatState
+from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import Address
 from golive_redis.store.store import Caller, Status
 

@@ -7,7 +7,7 @@ Activating, halting, resuming, revoking and collecting receipts is the code of `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import faults
 import fibers
@@ -15,7 +15,6 @@ import msgspec
 from nodes import Node
 from wire import Conn
 
-from golive_redis.checks.conditions import Conditions
 from golive_redis.config.policy import Policy
 from golive_redis.core.barrier import Outcome
 from golive_redis.delivery import append as ledger
@@ -72,10 +71,6 @@ class SimSpool:
 class SimAddress:
     """`Address` of the one simulated store."""
 
-    @classmethod
-    def of(cls, config: SimConfig) -> SimAddress:
-        return cls()
-
     def link(self, *, timeout_ms: float, **_: Any) -> Conn:
         return Conn(fibers.node(), timeout_ms)
 
@@ -90,6 +85,7 @@ class SimConfig:
 
     path = "go_live.yaml"
     policy_digest = "0" * 64
+    lines: ClassVar[dict[str, int]] = {}
 
     def __init__(self, person: Person) -> None:
         self._person = person
@@ -99,8 +95,8 @@ class SimConfig:
     def trust(self) -> Trust:
         return self._person.world.cast.trust
 
-    def evidence(self) -> Conditions:
-        return Conditions()
+    def address(self) -> SimAddress:
+        return SimAddress()
 
     def signer(self, role: str, keyset: Any) -> Signer:
         return self._person.world.cast.signers[self._person.name]

@@ -22,11 +22,11 @@ import fibers
 from checker import Checker
 from model import Data, Server
 from nodes import HeartbeatHost, Node, SimFile, Worker
-from people import Person, SimAddress, SimSpool, no_checks, remembered
+from people import Person, SimSpool, no_checks, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimStore
 
-from golive_redis.config.policy import TIMINGS
+from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import spool
 from golive_redis.guard import stopping
 from golive_redis.heartbeat import daemon
@@ -57,7 +57,6 @@ BLOCKING = (
     connections,
 )
 SIMULATED: dict[str, Any] = {
-    "Address": SimAddress,
     "Outbox": lambda *_: None,
     "Memory": remembered,
     "POLL_S": 0.05,

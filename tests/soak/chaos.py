@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from golive_redis.config.policy import Timing
+from golive_redis.core.timing import Timing
 from tests.process.fleet import Fleet
 from tests.process.processes import Proxy
 from tests.process.sentinels import SERVICE, SentinelSet

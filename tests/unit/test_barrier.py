@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from golive_redis.config.policy import TIMINGS
 from golive_redis.core.barrier import (
     By,
     Collected,
@@ -18,6 +17,7 @@ from golive_redis.core.barrier import (
     applied,
     judge,
 )
+from golive_redis.core.timing import TIMINGS
 from golive_redis.testing import Signers
 
 PARTY = Signers()

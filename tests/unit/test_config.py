@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from golive_redis.config import config, keyfile
-from golive_redis.config.config import MAX_FILE_BYTES, load
-from golive_redis.config.policy import TIMINGS
+from golive_redis.config import keyfile, yamlfile
+from golive_redis.config.config import load
+from golive_redis.config.yamlfile import MAX_FILE_BYTES
+from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import ConfigError
 from golive_redis.records.keyset import key_id, raw_of
-from golive_redis.store.connect import Address
 from golive_redis.testing import Signers
 
 PARTY = Signers()
@@ -39,7 +39,7 @@ LOADERS = [getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader]
 @pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
 def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A good configuration, read by the C parser and by the Python one."""
-    monkeypatch.setattr(config, "_Loader", request.param)
+    monkeypatch.setattr(yamlfile, "_Loader", request.param)
     file = tmp_path / "go_live.yaml"
     file.write_text(GOOD)
     (tmp_path / "keyset.yaml").write_text(yaml.safe_dump(PARTY.keyset_file))
@@ -208,17 +208,17 @@ def test_a_password_variable_that_is_not_set_is_an_error_and_not_an_empty_passwo
 def test_the_sentinels_have_a_password_variable_of_their_own(path: Path) -> None:
     sentinel = "  sentinel: {username: scout, password_env: WATCH, tls: true}\n  url:"
     path.write_text(GOOD.replace("  url:", sentinel))
-    address = Address.of(load(path, environ={"WATCH": "x"}))
+    address = load(path, environ={"WATCH": "x"}).address()
     assert (address.password, address.sentinel_password) == (None, "x")
     assert (address.sentinel_username, address.sentinel_tls) == ("scout", True)
     with pytest.raises(ConfigError, match=r"store\.sentinel\.password_env names WATCH"):
-        Address.of(load(path, environ={}))
+        load(path, environ={}).address()
 
 
 def test_a_cluster_without_braces_in_the_namespace_is_refused(path: Path) -> None:
     cluster = {"GOLIVE_REDIS_URL": "redis+cluster://a:6379,b:6379"}
     with pytest.raises(ConfigError, match="would spread the keys of 'golive'") as caught:
-        Address.of(load(path, environ=cluster))
+        load(path, environ=cluster).address()
     assert 'namespace: "{golive}"' in caught.value.hint
 
 

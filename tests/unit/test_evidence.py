@@ -61,7 +61,7 @@ def loaded(tmp_path: Path, text: str) -> Config:
 
 def refusal(tmp_path: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        loaded(tmp_path, text).evidence()
+        Conditions.of(loaded(tmp_path, text))
     name = str(tmp_path / "go_live.yaml")
     assert caught.value.message.startswith(name)
     return caught.value.message.removeprefix(name) + (
@@ -70,7 +70,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 
 def test_good_sections_are_read(tmp_path: Path) -> None:
-    found = loaded(tmp_path, GOOD).evidence()
+    found = Conditions.of(loaded(tmp_path, GOOD))
     assert isinstance(found, Conditions)
     assert set(found.checks) == {
         "check_health_endpoints",
@@ -82,7 +82,7 @@ def test_good_sections_are_read(tmp_path: Path) -> None:
 
 
 def test_no_sections_are_no_mistake(tmp_path: Path) -> None:
-    found = loaded(tmp_path, GOOD[: GOOD.index("checks:")]).evidence()
+    found = Conditions.of(loaded(tmp_path, GOOD[: GOOD.index("checks:")]))
     assert found.checks == found.triggers == found.windows == found.promotions == {}
 
 
@@ -190,7 +190,7 @@ def test_what_is_no_mapping_is_refused_with_its_line(tmp_path: Path) -> None:
     for value in ("[]", "text", "7"):
         text = GOOD.replace("checks:\n", f"checks: {value}\nother:\n", 1)
         with pytest.raises(ConfigError, match=":9: "):
-            loaded(tmp_path, text[: text.index("other:")]).evidence()
+            Conditions.of(loaded(tmp_path, text[: text.index("other:")]))
     said = refusal(
         tmp_path,
         GOOD[: GOOD.index("checks:")]
@@ -211,13 +211,13 @@ def test_a_section_that_is_none_keeps_nobody_from_revoking(
     head = GOOD.partition("checks:")[0]
     found = loaded(tmp_path, f"{head}{section}: {wrong}\n")
     with pytest.raises(ConfigError, match=f"go_live.yaml:9: {section}: Expected"):
-        found.evidence()
+        Conditions.of(found)
 
 
 def test_a_name_that_is_no_text_is_a_mistake_in_the_file_for_a_worker_too(tmp_path: Path) -> None:
     found = loaded(tmp_path, GOOD.replace("checks:", "checks:\n  2: {2026-01-01: 1, a: 1}"))
     with pytest.raises(ConfigError):
-        found.evidence()
+        Conditions.of(found)
     assert len(found.policy_digest) == 64
 
 

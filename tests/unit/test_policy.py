@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis.config.policy import TIMINGS, Policy, Timing
+from golive_redis.config.policy import Policy
+from golive_redis.core.timing import TIMINGS, Timing
 from golive_redis.testing import LIMITS
 
 STANDARD = msgspec.structs.asdict(TIMINGS["standard"])

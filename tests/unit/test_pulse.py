@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from golive_redis.config.policy import TIMINGS
 from golive_redis.core.answer import Latch
 from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.core.timing import TIMINGS
 from golive_redis.records.beat import Beat
 from golive_redis.testing import START_MS, FakeClock, Signers, answer, identity
 

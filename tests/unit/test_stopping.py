@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from golive_redis.core.answer import Latch
+from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping
 from golive_redis.records.receipt import Durable
-from golive_redis.statefile import StateFile, WorkerState
+from golive_redis.statefile import StateFile
 from golive_redis.testing import Signers
 
 

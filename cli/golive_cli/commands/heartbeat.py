@@ -14,6 +14,7 @@ import typer
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, clean
 from golive_cli.results import HeartbeatLine
+from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,10 +73,9 @@ def _prepare(setup: Config, name: str, voice: Writer) -> Heartbeat:
     from golive_redis.checks import windows
     from golive_redis.heartbeat.daemon import Heartbeat
     from golive_redis.records.keyset import Role
-    from golive_redis.store.connect import Address
 
     trust = setup.trust()
-    hours = setup.evidence().windows
+    hours = Conditions.of(setup).windows
     known = trust.keyset.principals(Role.HEARTBEAT)
     if name not in known:
         raise ConfigError(
@@ -85,7 +85,7 @@ def _prepare(setup: Config, name: str, voice: Writer) -> Heartbeat:
             else "`golive keys new NAME --role heartbeat --add` adds one",
         )
     windows.open_until(hours, clock.wall_ms())  # a calendar that cannot be used is said now
-    where = Address.of(setup)
+    where = setup.address()
     beating = Heartbeat(
         name=name,
         trust=trust,

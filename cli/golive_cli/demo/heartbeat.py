@@ -10,7 +10,6 @@ from pathlib import Path
 from golive_cli.demo.setup import HEARTBEAT
 from golive_redis import config
 from golive_redis.heartbeat.daemon import Heartbeat
-from golive_redis.store.connect import Address
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
         trust=trust,
         timing=setup.policy.timers,
         signer=setup.signer("heartbeat", trust.keyset),
-        address=Address.of(setup),
+        address=setup.address(),
         state_dir=setup.state_dir,
         policy=setup.policy_digest,
         say=partial(print, flush=True),

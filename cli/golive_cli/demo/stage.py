@@ -11,7 +11,7 @@ from golive_cli.demo.processes import CONTROL, Processes
 from golive_cli.demo.verdict import MIN_ACCEPTED_BEFORE, MIN_ATTEMPTS_AFTER, Evidence
 from golive_redis import config
 from golive_redis.config import Config
-from golive_redis.config.policy import Timing
+from golive_redis.core.timing import Timing
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from golive_redis import clock, config
 from golive_redis.checks import windows
+from golive_redis.checks.conditions import Conditions
 from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.heartbeat.triggers import Triggers
-from golive_redis.store.connect import Address
 
 
 def tell(**line: Any) -> None:
@@ -59,10 +59,10 @@ def main() -> None:
         trust=trust,
         timing=loaded.policy.timers,
         signer=loaded.signer("heartbeat", trust.keyset, name=name),
-        address=Address.of(loaded),
+        address=loaded.address(),
         state_dir=loaded.state_dir,
         policy=loaded.policy_digest,
-        open_until=partial(windows.open_until, loaded.evidence().windows),
+        open_until=partial(windows.open_until, Conditions.of(loaded).windows),
         say=say,
     )
     triggers = Triggers(loaded, heartbeat, say)
