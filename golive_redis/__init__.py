@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from golive_redis.core.decision import Denial, Intent, Permit, Phase, Reason
+    from golive_redis.core.permit import Denial, Intent, Permit, Phase, Reason
     from golive_redis.errors import ConfigError, GoliveError, NotPermittedError
     from golive_redis.guard.guard import Guard, Health
     from golive_redis.records.directive import Mode, Profile
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 # hold up every stop by 20 ms.
 _HOMES = {
     "ConfigError": "errors",
-    "Denial": "core.decision",
+    "Denial": "core.permit",
     "GoliveError": "errors",
     "Guard": "guard.guard",
     "Health": "guard.guard",
-    "Intent": "core.decision",
+    "Intent": "core.permit",
     "Limits": "records.limits",
     "Mode": "records.directive",
     "NotPermittedError": "errors",
-    "Permit": "core.decision",
-    "Phase": "core.decision",
+    "Permit": "core.permit",
+    "Phase": "core.permit",
     "Profile": "records.directive",
-    "Reason": "core.decision",
+    "Reason": "core.permit",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 
 class Explains(Protocol):
-    """A denial, as far as an error needs to know it (`golive_redis.core.decision.Denial`)."""
+    """A denial, as far as an error needs to know it (`golive_redis.core.permit.Denial`)."""
 
     @property
     def reason(self) -> str:

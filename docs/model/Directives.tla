@@ -9,7 +9,7 @@
    concerns every order, so a guard that holds one halt less trades more.
 
    As built: core/view.py (_stored_state, _judge, _applied, _take_beats,
-   _pushed_restriction), core/pulse.py (_read, _follow, next_beat), core/directive.py
+   _pushed_restriction), core/pulse.py (_read, _follow, next_beat), core/state.py
    (in_force, assemble), store/lua/grant.lua, restrict.lua, attend.lua, control.py
    (loosen, _put_restriction).
 
@@ -244,7 +244,7 @@ Judged ==
      ELSE [took EXCEPT !.fresh = isFresh, !.armed = isFresh,
              !.trusts = IF isFresh THEN UNION {request.beats[h].verified : h \in vouching} ELSE @]
 
-\* A grant whose `keeps` are not all there makes no state (core.directive.assemble).
+\* A grant whose `keeps` are not all there makes no state (core.state.assemble).
 Whole == made[request.state.grant].keeps \subseteq request.state.held
 
 Receive ==

@@ -11,7 +11,7 @@
    Beats are known by their order only: after each step the counts are renumbered
    without gaps, which keeps the state space finite for runs of any length.
 
-   As built: core/view.py (reconnected, _take_beats, _arm, _cold), core/beat.py
+   As built: core/view.py (reconnected, _take_beats, _arm, _cold), core/freshness.py
    (observe, deadline), core/pulse.py (overdue, answer).
 
    Left out, because leaving it out allows more: the lease and the PTTL (Lease.tla; the
@@ -123,7 +123,7 @@ Cold ==
   /\ shown' = None /\ shownAge' = Stale /\ freshAge' = Stale /\ armed' = FALSE
   /\ UNCHANGED seen
 
-\* core.beat.observe, then _arm.
+\* core.freshness.observe, then _arm.
 Observe ==
   LET first == seen = None \/ shown = None
       advanced == ~first /\ request.n # shown

@@ -5,7 +5,7 @@
    Every time is relative: ages that saturate, lives that count down. So the state
    space is finite and what TLC finds holds for runs of any length.
 
-   As built: golive_redis/core/view.py (answer, _judge, _arm), core/beat.py
+   As built: golive_redis/core/view.py (answer, _judge, _arm), core/freshness.py
    (deadline), core/decision.py (the clock is compared at the call),
    store/lua/attend.lua, beat.lua, revoke.lua.
 
@@ -123,7 +123,7 @@ OffByOne ==
   /\ request.step = "executed" /\ request' = [request EXCEPT !.age = 0, !.mine = FALSE]
   /\ UNCHANGED <<key, tomb, revAge, cutAge, window, latched, deadline, order, bad>>
 
-\* S5, as `core.beat.deadline` computes it; the beat's term is Freshness.tla's business.
+\* S5, as `core.freshness.deadline` computes it; the beat's term is Freshness.tla's business.
 \* (1 - rho) of a life, measured by a clock that runs slow by rho, is at most that life:
 \* without the factor it is a tick more.
 Slow(life) == IF Holds("S5 slow clock") THEN life ELSE life + 1

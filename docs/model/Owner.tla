@@ -6,7 +6,8 @@
    cannot do is sign, so every record shown is genuine; its age is known here by its
    issued_at_ms, and a higher count never has an earlier one.
 
-   As built: core/view.py (_take_beats), core/beat.py (observe, ISSUED_TOLERANCE_MS).
+   As built: core/view.py (_take_beats), core/freshness.py (observe),
+   records/beat.py (ISSUED_TOLERANCE_MS).
    Assumed: the worker's wall clock is right; what it is wrong by adds to the bound. *)
 EXTENDS Integers
 

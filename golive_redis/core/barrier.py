@@ -25,7 +25,10 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.timing import Timing
+from golive_redis.errors import RecordError
+from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable, Receipt, Stage
+from golive_redis.records.trust import Trust
 
 
 class Result(StrEnum):
@@ -271,3 +274,20 @@ def _worker_row(
 def applied(roster: Roster, receipts: Mapping[Pod, Arrived]) -> tuple[Pod, ...]:
     """Return the workers that have not yet said that a restriction is in force there."""
     return tuple(sorted(roster.workers - set(receipts)))
+
+
+def is_confirmed(trust: Trust, note: bytes | None, directive: str) -> bool:
+    """Tell whether a revoker has signed that the stop by this revocation is complete.
+
+    Args:
+        trust: Verifies the note.
+        note: What stands beside the tombstone, or None.
+        directive: Identity of the revocation.
+    """
+    if note is None:
+        return False
+    try:
+        record = trust.note(note, Role.REVOKER).record
+    except RecordError:
+        return False
+    return record.topic == "stop-confirmed" and record.facts.get("directive") == directive

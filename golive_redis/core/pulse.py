@@ -20,10 +20,11 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.answer import Answer, Latch
+from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
-from golive_redis.records.directive import GrantKind, Restriction, Revocation, State, assemble
+from golive_redis.records.directive import GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode
 from golive_redis.records.receipt import MAX_SERVERS
 from golive_redis.records.trust import Trust

@@ -10,7 +10,7 @@ sockets, files and threads live in `golive_redis.guard.guard`. The rules are S1 
       absent forgets none: old data may follow.
 - S4  An answer whose epoch is below a verified beat's, or that showed another set at the beat's epoch,
       is no answer: something was lost. A grant that is newer than the beat waits for the next beat.
-- S5  Freshness is observed: see `core.beat`.
+- S5  Freshness is observed: see `core.freshness`.
 - S6  An invalid TTL closes; an invalid beat is no beat.
 - S8  Late answers and answers to another question are not answers.
 - S10 A push only closes or restricts. It never permits.
@@ -24,18 +24,15 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.answer import Answer, Ask, Latch
-from golive_redis.core.decision import (
-    Phase,
-    Reason,
-    RestrictionIndex,
-    Verdict,
-    closed,
-    with_labels,
-)
+from golive_redis.core.decision import Verdict, closed
+from golive_redis.core.freshness import Progress, deadline, observe
+from golive_redis.core.permit import Phase, Reason
+from golive_redis.core.restrictions import RestrictionIndex, with_labels
+from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
-from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat, Progress, deadline, observe
-from golive_redis.records.directive import Grant, Restriction, Revocation, State, assemble
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode, peek
 from golive_redis.records.trust import Trust
 

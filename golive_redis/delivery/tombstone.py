@@ -8,27 +8,9 @@ from __future__ import annotations
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
-from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import extend
 from golive_redis.records.trust import Trust
 from golive_redis.store.store import Status, Stop, Store
-
-
-def is_confirmed(trust: Trust, note: bytes | None, directive: str) -> bool:
-    """Tell whether a revoker has signed that the stop by this revocation is complete.
-
-    Args:
-        trust: Verifies the note.
-        note: What stands beside the tombstone, or None.
-        directive: Identity of the revocation.
-    """
-    if note is None:
-        return False
-    try:
-        record = trust.note(note, Role.REVOKER).record
-    except RecordError:
-        return False
-    return record.topic == "stop-confirmed" and record.facts.get("directive") == directive
 
 
 def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from golive_redis import clock
-from golive_redis.core.decision import Reason, Verdict
+from golive_redis.core.decision import Verdict
+from golive_redis.core.permit import Reason
 from golive_redis.core.view import Event, Happened, View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.errors import StoreError

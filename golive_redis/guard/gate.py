@@ -14,18 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from golive_redis.clock import CLOCK, now_ns
-from golive_redis.core.decision import (
-    NOT_CLEAR,
-    Clear,
-    Denial,
-    Permit,
-    Phase,
-    Reason,
-    Verdict,
-    Watch,
-    closed,
-    decide,
-)
+from golive_redis.core.decision import NOT_CLEAR, Clear, Verdict, closed, decide
+from golive_redis.core.permit import Denial, Permit, Phase, Reason
+from golive_redis.core.restrictions import Watch
 from golive_redis.errors import NotPermittedError
 from golive_redis.guard.skiplog import SkipLog, Tally
 

@@ -25,10 +25,7 @@ from types import TracebackType
 
 from golive_redis import config as configuration
 from golive_redis.clock import now_ns
-from golive_redis.core.decision import (
-    Phase,
-    Reason,
-)
+from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.timing import Timing
 from golive_redis.core.view import View
 from golive_redis.errors import ConfigError, RecordError

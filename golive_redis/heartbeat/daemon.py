@@ -19,6 +19,7 @@ from pathlib import Path
 from golive_redis import clock
 from golive_redis.core.answer import Ask
 from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.append import append
 from golive_redis.delivery.outbox import Outbox
@@ -26,7 +27,7 @@ from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatState
-from golive_redis.records.directive import Restriction, State, assemble
+from golive_redis.records.directive import Restriction
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Receipt, Stage

@@ -20,12 +20,13 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import Question
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
+from golive_redis.core.state import State
 from golive_redis.delivery.append import append
 from golive_redis.errors import ConfigError, GoliveError, StoreError
 from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.operator import control
 from golive_redis.operator.session import Operator
-from golive_redis.records.directive import Mode, RestrictionKind, State, strictest
+from golive_redis.records.directive import Mode, RestrictionKind, strictest
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.ledger import Note

@@ -9,8 +9,8 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.barrier import is_confirmed
 from golive_redis.delivery.append import append
-from golive_redis.delivery.tombstone import is_confirmed
 from golive_redis.errors import (
     RefusedError,
 )

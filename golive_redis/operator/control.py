@@ -16,6 +16,7 @@ from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.core.barrier import Arrived, Pod
+from golive_redis.core.state import State, let_go
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import (
@@ -36,8 +37,6 @@ from golive_redis.records.directive import (
     Profile,
     Restriction,
     RestrictionKind,
-    State,
-    let_go,
     smallest,
 )
 from golive_redis.records.envelope import Signer, Verified, seal

@@ -10,8 +10,9 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
+from golive_redis.core.state import State, assemble
 from golive_redis.errors import ConfigError, RecordError, RefusedError
-from golive_redis.records.directive import Grant, Restriction, Revocation, State, assemble
+from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role

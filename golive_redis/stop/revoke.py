@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import Collected, Outcome, Roster, judge
-from golive_redis.delivery.tombstone import execute, is_confirmed
+from golive_redis.core.barrier import Collected, Outcome, Roster, is_confirmed, judge
+from golive_redis.delivery.tombstone import execute
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal

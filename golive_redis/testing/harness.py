@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from golive_redis.core.answer import Answer, Latch
-from golive_redis.core.decision import Denial, Permit, Phase, decide
+from golive_redis.core.decision import decide
+from golive_redis.core.permit import Denial, Permit, Phase
 from golive_redis.core.timing import TIMINGS, Timing
 from golive_redis.core.view import Event, View
 from golive_redis.testing.clock import FakeClock

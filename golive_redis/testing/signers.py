@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from golive_redis.core.state import State, assemble
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import (
     Grant,
@@ -17,8 +18,6 @@ from golive_redis.records.directive import (
     Restriction,
     RestrictionKind,
     Revocation,
-    State,
-    assemble,
 )
 from golive_redis.records.envelope import Signer, decode, seal
 from golive_redis.records.keyset import Keyset, encode_public, parse_keyset

@@ -10,7 +10,7 @@ import pytest
 
 from golive_cli.exits import Exit
 from golive_redis.core.barrier import Result
-from golive_redis.core.decision import EXPLAIN, Intent, Phase, Reason
+from golive_redis.core.permit import EXPLAIN, Intent, Phase, Reason
 from golive_redis.core.timing import TIMINGS
 from golive_redis.guard.guard import Health
 from golive_redis.records.directive import GrantKind, Label, Mode, Profile, RestrictionKind

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from golive_redis.config import config
 from golive_redis.core.answer import Ask
-from golive_redis.core.decision import Permit
+from golive_redis.core.permit import Permit
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant

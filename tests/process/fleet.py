@@ -17,12 +17,13 @@ import yaml
 from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.config import keyfile
+from golive_redis.core.state import assemble
 from golive_redis.core.timing import Timing
 from golive_redis.operator import control, status
 from golive_redis.operator.activation import Activated, Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import GrantKind, RestrictionKind, assemble
+from golive_redis.records.directive import GrantKind, RestrictionKind
 from golive_redis.records.envelope import decode, peek, seal
 from golive_redis.records.keyset import encode_public
 from golive_redis.records.ledger import Entry, Note, first_break

@@ -16,7 +16,7 @@ import pytest
 
 from golive_redis import config as configuration
 from golive_redis.checks.conditions import Conditions
-from golive_redis.core.decision import Denial
+from golive_redis.core.permit import Denial
 from golive_redis.errors import RefusedError
 from golive_redis.guard.guard import Guard
 from golive_redis.operator.session import Operator

@@ -11,20 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive_redis import clock
-from golive_redis.core.decision import (
-    Denial,
-    Intent,
-    Permit,
-    Phase,
-    Reason,
-    RestrictionIndex,
-    Verdict,
-    decide,
-)
+from golive_redis.core.decision import Verdict, decide
+from golive_redis.core.freshness import Progress, deadline, observe
+from golive_redis.core.permit import Denial, Intent, Permit, Phase, Reason
+from golive_redis.core.restrictions import RestrictionIndex
+from golive_redis.core.state import State
 from golive_redis.guard.gate import Gate
 from golive_redis.records.amount import within
-from golive_redis.records.beat import Progress, deadline, observe
-from golive_redis.records.directive import Label, Mode, Profile, Restriction, State, strictest
+from golive_redis.records.directive import Label, Mode, Profile, Restriction, strictest
 from golive_redis.testing import LIMITS, Signers
 
 PARTY = Signers()

@@ -25,9 +25,10 @@ from model import Server
 
 from golive_redis.core.answer import Answer
 from golive_redis.core.barrier import Outcome, Result
-from golive_redis.core.decision import Denial, Permit
+from golive_redis.core.permit import Denial, Permit
+from golive_redis.core.state import State, in_force
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Grant, Mode, Restriction, Revocation, State, in_force
+from golive_redis.records.directive import Grant, Mode, Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.store.store import Status, Step

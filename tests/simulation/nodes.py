@@ -15,7 +15,8 @@ from wire import Conn, SimOutbox
 
 from golive_redis.clock import ClockWatch, Sample
 from golive_redis.core.answer import Answer, Latch
-from golive_redis.core.decision import Intent, Permit, Phase, Reason, decide
+from golive_redis.core.decision import decide
+from golive_redis.core.permit import Intent, Permit, Phase, Reason
 from golive_redis.core.view import Event, Happened, View
 from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping

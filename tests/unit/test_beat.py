@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from golive_redis.core.freshness import Progress, deadline, observe
 from golive_redis.errors import RecordError
-from golive_redis.records.beat import Progress, deadline, observe
 from golive_redis.testing import Signers
 
 HOUR = {

@@ -7,7 +7,8 @@ from enum import Enum
 
 import pytest
 
-from golive_redis.core.decision import EXPLAIN, Denial, Intent, Permit, Phase, Reason, closed
+from golive_redis.core.decision import closed
+from golive_redis.core.permit import EXPLAIN, Denial, Intent, Permit, Phase, Reason
 from golive_redis.records.directive import Mode
 from golive_redis.records.record import MAX_INT
 from golive_redis.testing import Harness, Signers

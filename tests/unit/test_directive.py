@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
+from golive_redis.core.state import assemble, in_force, let_go
 from golive_redis.errors import RecordError
-from golive_redis.records.directive import (
-    Mode,
-    Profile,
-    Revocation,
-    assemble,
-    in_force,
-    let_go,
-    smallest,
-    strictest,
-)
+from golive_redis.records.directive import Mode, Profile, Revocation, smallest, strictest
 from golive_redis.testing import LIMITS, START_MS, Signers, identity
 
 PARTY = Signers()

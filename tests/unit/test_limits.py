@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive_redis.core.decision import Permit
+from golive_redis.core.permit import Permit
 from golive_redis.records.directive import Mode, Profile
 from golive_redis.records.limits import Limits
 from golive_redis.testing import LIMITS, Signers

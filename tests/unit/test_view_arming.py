@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from golive_redis.core.decision import Phase, Reason
+from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.view import Happened
 from golive_redis.testing import START_MS, Harness, Signers, answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from golive_redis.core.decision import Phase
+from golive_redis.core.permit import Phase
 from golive_redis.core.view import Event, Happened
 from golive_redis.records.envelope import seal
 from golive_redis.testing import EVERYBODY, START_MS, Harness, Signers, identity
