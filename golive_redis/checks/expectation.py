@@ -9,24 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sized
 from decimal import Decimal
-from re import _constants as _opcodes  # type: ignore[attr-defined]  # nothing else reads patterns
-from re import _parser  # type: ignore[attr-defined]
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
+from golive_redis.checks import pattern
 from golive_redis.records.record import Duration, Strict, duration_ms
 from golive_redis.records.report import Outcome
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?\Z", re.ASCII)
 # A time further ahead than this is not new: one of the two clocks is wrong.
 MAX_AHEAD_MS = 30_000
-MAX_MATCHED = 4_096
-# (a+)+, (\w+\s?)+, (a|aa)+ and their like take for ever on text that does not match, and nobody can
-# interrupt `re`: not even the thread that beats would go on. A possessive a++ inside cannot run wild.
-_REPEATS = (_opcodes.MAX_REPEAT, _opcodes.MIN_REPEAT)
 
 Scalar = str | int | float | bool
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Number = int | float | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,30})?\Z")]
 
 
@@ -39,7 +35,10 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
         at_least: A number, this or more.
         at_most: A number, this or less.
         between: A number, within both ends.
-        matches: Text of at most 4096 characters that this regular expression matches as a whole.
+        starts_with: Text that begins with this.
+        ends_with: Text that ends with this.
+        contains: Text in which this stands somewhere.
+        matches: Text of at most 4096 characters that this regular expression (RE2) matches as a whole.
         newer_than: A time, at most this long ago.
         empty: Nothing in it (true), or something (false): text, a list or an object.
         warn_at: A number on the good side of the limit that is worth a warning.
@@ -50,7 +49,10 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
     at_least: Number | None = None
     at_most: Number | None = None
     between: tuple[Number, Number] | None = None
-    matches: Annotated[str, msgspec.Meta(min_length=1, max_length=512)] | None = None
+    starts_with: Words | None = None
+    ends_with: Words | None = None
+    contains: Words | None = None
+    matches: Words | None = None
     newer_than: Duration | None = None
     empty: bool | None = None
     warn_at: Number | None = None
@@ -72,7 +74,7 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
         if self.between is not None and _decimal(self.between[0]) > _decimal(self.between[1]):
             raise ValueError("between: the lower end comes first")
         if self.matches is not None:
-            _refuse_pattern(self.matches)
+            pattern.compiled(self.matches)
         self._refuse_warning()
 
     def _refuse_warning(self) -> None:
@@ -98,57 +100,14 @@ EXPECTATIONS = (
     "at_least",
     "at_most",
     "between",
+    "starts_with",
+    "ends_with",
+    "contains",
     "matches",
     "newer_than",
     "empty",
 )
-
-
-def _refuse_pattern(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-        is_runaway = _runs_away(_parser.parse(pattern))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"matches: {error}") from error
-    if is_runaway:
-        raise ValueError(
-            "matches: a repetition or a choice in a repeated group can take for ever; "
-            "make the inner one possessive, (...++)+, or atomic, (?>...|...)+"
-        )
-
-
-def _runs_away(parsed: Any, *, repeated: bool = False) -> bool:
-    """Tell whether text can be divided among nested repetitions in more ways than one."""
-    for code, inner in parsed:
-        if code in _REPEATS:
-            least, most, what = inner
-            if (repeated and least != most) or _runs_away(what, repeated=repeated or most > 1):
-                return True
-        elif code is _opcodes.BRANCH:
-            if repeated or any(_runs_away(way) for way in inner[1]):
-                return True
-        elif any(
-            _runs_away(part, repeated=within) for part, within in _parts(code, inner, repeated)
-        ):
-            return True
-    return False
-
-
-def _parts(code: Any, inner: Any, repeated: bool) -> list[tuple[Any, bool]]:
-    """Return what is inside, and whether it can be tried again: what is possessive or atomic is not."""
-    match code:
-        case _opcodes.SUBPATTERN:
-            return [(inner[3], repeated)]
-        case _opcodes.POSSESSIVE_REPEAT:
-            return [(inner[2], False)]
-        case _opcodes.ATOMIC_GROUP:
-            return [(inner, False)]
-        case _opcodes.ASSERT | _opcodes.ASSERT_NOT:
-            return [(inner[1], False)]
-        case _opcodes.GROUPREF_EXISTS:
-            return [(way, repeated) for way in inner[1:] if way is not None]
-        case _:
-            return []
+_TEXTS = frozenset({"starts_with", "ends_with", "contains", "matches"})
 
 
 def _written(value: object) -> str:
@@ -202,8 +161,8 @@ def judge(wanted: Expectation, value: object, *, now_ms: int) -> Judgement:
         return _unknown("there is no value")
     if wanted.equals is not None or wanted.one_of is not None:
         return _equality(wanted, value)
-    if wanted.matches is not None:
-        return _matching(wanted.matches, value)
+    if _TEXTS & set(wanted.stated):
+        return _text(wanted, value)
     if wanted.newer_than is not None:
         return _recency(wanted.newer_than, value, now_ms)
     if wanted.empty is not None:
@@ -251,13 +210,20 @@ def _same(option: object, value: object) -> bool | None:
     return None if found is None else found == _decimal(option)
 
 
-def _matching(pattern: str, value: object) -> Judgement:
+def _text(wanted: Expectation, value: object) -> Judgement:
     if not isinstance(value, str):
         return _unknown(f"{shown(value)} is no text")
-    if len(value) > MAX_MATCHED:
-        return _unknown(f"{len(value)} characters are too many to match")
-    good = re.fullmatch(pattern, value) is not None
-    return _verdict(f"{shown(value)}, wanted to match {pattern}", good=good)
+    if wanted.starts_with is not None:
+        good: bool | None = value.startswith(wanted.starts_with)
+    elif wanted.ends_with is not None:
+        good = value.endswith(wanted.ends_with)
+    elif wanted.contains is not None:
+        good = wanted.contains in value
+    else:
+        good = pattern.whole(wanted.matches or "", value)
+    if good is None:
+        return _unknown(f"a text of {len(value)} characters cannot be matched")
+    return _verdict(f"{shown(value)}, wanted {wanted}", good=good)
 
 
 def _recency(newer_than: str, value: object, now_ms: int) -> Judgement:

@@ -72,6 +72,7 @@ def test_the_metadata_names_licence_versions_and_extras(wheel):
         "demo",
         "sql",
         "calendars",
+        "patterns",
         "all",
         "dev",
         "bench",
