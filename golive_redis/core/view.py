@@ -1,7 +1,43 @@
 """The guard's state machine: what one worker knows, and what follows from each thing it learns.
 
-Everything that moves a guard between COLD, ARMED, LAPSED and LATCHED lives in this file; clocks,
-sockets, files and threads live in `golive_redis.guard.guard`. The rules are S1 to S10 of DESIGN.md:
+Everything that moves a guard between its phases lives here; clocks, sockets, files and threads live in
+`golive_redis.guard`. What each phase becomes (`tests/unit/test_view_table.py` drives every cell):
+
+| event                                            | cold    | armed   | lapsed  | latched | drained |
+| ------------------------------------------------ | ------- | ------- | ------- | ------- | ------- |
+| good answer, a beat has advanced                 | armed   | armed   | armed   | latched | drained |
+| good answer, last advance under `beat_ms` ago    | -       | armed   | armed   | latched | drained |
+| good answer, last advance `beat_ms` ago          | -       | lapsed  | lapsed  | latched | drained |
+| good answer, no beat was seen to advance         | cold    | -       | -       | latched | drained |
+| good answer, a later term                        | cold    | cold    | cold    | latched | cold    |
+| answer: the key is absent                        | cold    | cold    | cold    | latched | drained |
+| answer: a key has a wrong type                   | cold    | cold    | cold    | latched | drained |
+| answer: a record is refused                      | cold    | cold    | cold    | latched | drained |
+| answer: the TTL is invalid                       | cold    | cold    | cold    | latched | drained |
+| answer: outside the window of its grant          | cold    | cold    | cold    | latched | drained |
+| answer: less than a beat vouches for             | cold    | cold    | cold    | latched | drained |
+| answer: an older grant of the term               | cold    | cold    | cold    | latched | drained |
+| answer: a term that was revoked                  | cold    | cold    | cold    | latched | drained |
+| answer to another question                       | cold    | cold    | cold    | latched | drained |
+| answer after `timeout_ms`                        | cold    | armed   | lapsed  | latched | drained |
+| tombstone in an answer, of this term             | latched | latched | latched | latched | latched |
+| pushed revocation of this term                   | latched | latched | latched | latched | latched |
+| pushed revocation of an older term               | cold    | armed   | lapsed  | latched | latched |
+| the same revocation again                        | -       | -       | -       | latched | drained |
+| pushed revocation, not verified yet              | cold    | armed*  | lapsed  | latched | drained |
+| pushed revocation that is refused                | cold    | armed*  | lapsed  | latched | drained |
+| pushed restriction                               | cold    | armed   | lapsed  | latched | drained |
+| pushed grant                                     | cold    | armed   | lapsed  | latched | drained |
+| the connection is replaced                       | cold    | armed   | lapsed  | latched | drained |
+| the deadline is over                             | cold    | lapsed  | lapsed  | latched | drained |
+| the clocks disagree                              | cold    | cold    | cold    | latched | drained |
+| a defect                                         | cold    | cold    | cold    | latched | drained |
+| the stop is drained                              | cold    | armed   | lapsed  | drained | drained |
+| sealed                                           | cold    | cold    | cold    | latched | drained |
+
+`drained` is LATCHED once its stop was persisted, drained and receipted; `-` cannot happen. Orders are
+permitted in `armed` alone: in `armed*` the guard is closed until the next good answer. It begins cold.
+LATCHED is left by a verified activation above the latch, after the drain, and by nothing else.
 
 - S1  Permission only from a verified grant, inside its window, above every revocation seen. The
       tombstone in an answer is processed before its grant.
