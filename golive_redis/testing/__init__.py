@@ -1,7 +1,9 @@
-"""A test kit for code that stands on golive-redis: a clock, signers, a harness.
+"""A test kit for code that stands on golive-redis: a clock, signers, a harness, a server, a venue.
 
-`Signers` signs real records with real keys, and `Harness` drives the guard's real state machine, so
-what passes here passes for the reasons that hold in production. Nothing in here touches a network.
+Here belongs what authors of bots need for their tests, too; what only our own tests need does not.
+`Signers` signs real records with real keys, and `Harness` drives the guard's real state
+machine, so what passes here passes for the reasons that hold in production. These two touch no
+network; `server` starts a real Redis server, and `venue` takes orders. Start with `harness`.
 
     party = Signers()
     guard = Harness(party)
