@@ -4,7 +4,7 @@
    back, and when the server's clock says what it likes?
 
    Two copies that anybody may talk to at any time, and that may overwrite each other
-   at any time, are every failover, split and restore of DESIGN.md at once. Whoever is
+   at any time, are every failover, split and restore at once. Whoever is
    connected to a copy while it is overwritten loses the connection: attending is a
    write, so a replica refuses it.
 

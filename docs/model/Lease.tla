@@ -118,7 +118,7 @@ GiveUp ==
   /\ request.step # "none" /\ request' = Silent
   /\ UNCHANGED <<key, tomb, revAge, cutAge, window, latched, deadline, order, bad>>
 
-\* Replies off by one: the next question finds the answer to this one (FAILURES row 8).
+\* Replies off by one: the next question finds the answer to this one (row 8 of docs/explanation/faults.md).
 OffByOne ==
   /\ request.step = "executed" /\ request' = [request EXCEPT !.age = 0, !.mine = FALSE]
   /\ UNCHANGED <<key, tomb, revAge, cutAge, window, latched, deadline, order, bad>>
@@ -161,7 +161,7 @@ Send ==
   /\ order = NoOrder /\ deadline > 0 /\ order' = deadline
   /\ UNCHANGED <<key, tomb, revAge, cutAge, window, request, latched, deadline, bad>>
 
-\* The acceptor compares the permit's `until` with its own clock: DESIGN.md section 1.
+\* The acceptor compares the permit's `until` with its own clock.
 Accept ==
   /\ order # NoOrder /\ (order > 0 \/ ~Holds("fence")) /\ order' = NoOrder
   /\ bad' = bad

@@ -91,7 +91,7 @@ Spec == Init /\ [][Next]_vars
 
 Permits == armed /\ freshAge < Stale
 
-\* DESIGN.md section 1: against the owner of Redis the bound is the tolerance longer.
+\* S6 allows that tolerance: against the owner of Redis the bound is the tolerance longer.
 OwnerBound == Permits => lastAge < TOLERANCE + BEAT
 
 \* Witness: the owner does reach the last tick of that bound.

@@ -15,7 +15,7 @@ _Millis = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
 class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The timers (DESIGN.md section 8); all in ms, validated together.
+    """The timers (docs/explanation/protocol.md#timers); all in ms, validated together.
 
     Attributes:
         beat_every_ms: Pause between two beats of a heartbeat.

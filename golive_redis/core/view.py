@@ -39,6 +39,8 @@ Everything that moves a guard between its phases lives here; clocks, sockets, fi
 permitted in `armed` alone: in `armed*` the guard is closed until the next good answer. It begins cold.
 LATCHED is left by a verified activation above the latch, after the drain, and by nothing else.
 
+The rules that it keeps, each with its reason in docs/explanation/protocol.md#the-guard:
+
 - S1  Permission only from a verified grant, inside its window, above every revocation seen. The
       tombstone in an answer is processed before its grant.
 - S2  A revocation covers every term up to its epoch; a blind one also what was issued before it.

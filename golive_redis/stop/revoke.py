@@ -1,4 +1,4 @@
-"""Revoke: off everywhere at once, with receipts (DESIGN.md section 7).
+"""Revoke: off everywhere at once, with receipts (docs/explanation/protocol.md#the-stop).
 
 Order: subscribe to receipts; number and sign; PUBLISH, which works even when writes are refused; the
 script; then gather, repeating each second until a primary shows the tombstone and the receipts are

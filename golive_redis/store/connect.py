@@ -1,8 +1,8 @@
 """Connections: one socket, one question at a time, no hidden retries, every wait bounded.
 
 redis-py's defaults are unfit here: eleven attempts of 5 s each, and a retried write that is applied
-twice (DESIGN.md section 9). So its connection objects are used one at a time, without a pool and
-without retries, and its exceptions become ours in this file only.
+twice (docs/explanation/protocol.md#redis-as-it-is). So its connection objects are used one at a time,
+without a pool and without retries, and its exceptions become ours in this file only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names of the keys and channels of a namespace (DESIGN.md section 5)."""
+"""Names of the keys and channels of a namespace (docs/reference/redis-keys.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grant, restrict, revoke, beat and append do what DESIGN.md section 5 says, on every backend."""
+"""Grant, restrict, revoke, beat and append do what docs/explanation/protocol.md#scripts says."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """A fleet that trades at the witness venue, what is done to it, and the verdict.
 
 Every guarded worker has a bound: the latest instant at which it may still have permitted an order.
-It follows from the protocol (DESIGN.md section 8) and the timers are those of `standard`: 2,500 ms
-after whatever took the good answers away, 5,500 ms after the last beat. The workers' own instants
-are held to the bound as it is; the venue's get `TRANSIT_MS` on top, because an order that was
-permitted in time still has to travel.
+It follows from the timers of `standard` (docs/explanation/protocol.md#timers): 2,500 ms after
+whatever took the good answers away, 5,500 ms after the last beat. The workers' own instants are held
+to the bound as it is; the venue's get `TRANSIT_MS` on top, because an order that was permitted in
+time still has to travel.
 """
 
 from __future__ import annotations

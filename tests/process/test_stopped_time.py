@@ -23,7 +23,7 @@ def live(fleet: Callable[..., Any], any_server: EmbeddedServer) -> Any:
 
 
 class Acceptor:
-    """A gateway that checks what a permit carries, as DESIGN.md asks of one."""
+    """A gateway that checks what a permit carries, as the protocol asks of one."""
 
     def __init__(self) -> None:
         self.fence = 0

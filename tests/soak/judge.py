@@ -4,7 +4,7 @@ Pure functions. All instants are CLOCK_MONOTONIC in ns. A ban says that from one
 orders of some kind cannot be accepted; each follows from one bound of the protocol and from an event
 that the soak itself brought about.
 
-The venue accepts everything and stamps it. The witness is the acceptor that DESIGN.md asks for, who
+The venue accepts everything and stamps it. The witness is the acceptor that the protocol asks for, who
 checks a permit's `until_ms`: a worker that is frozen between its check and the send holds an order in
 its hand that no switch can take back, and only the acceptor can refuse (row 30). Those are counted.
 """
