@@ -23,15 +23,10 @@ from golive_redis.core.permit import (
     Reason,
     Revalidates,
 )
-from golive_redis.core.restrictions import RestrictionIndex, Watch
+from golive_redis.core.restrictions import RestrictionIndex
 from golive_redis.records.directive import Mode, Profile
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import MAX_INT
-
-Clear = tuple[int, str, str | None, frozenset[str], tuple[Watch, ...]]
-"""A deadline (0: never), the first watch, and the other ones: flat, for the order path unpacks it."""
-
-NOT_CLEAR: Clear = (0, "", None, frozenset(), ())
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -58,14 +53,6 @@ class Verdict(msgspec.Struct, frozen=True):
         """Deadline of an `open` order whatever its labels; 0 when the labels must be looked at."""
         plain = self.index.base is Mode.LIVE and not self.index.watches
         return self.deadline_ns if plain else 0
-
-    @property
-    def clear(self) -> Clear:
-        """When, and by which labels, an `open` order is clear of all restrictions with labels."""
-        watches = self.index.watches
-        if self.index.base is not Mode.LIVE or not watches:
-            return NOT_CLEAR
-        return (self.deadline_ns, *watches[0], watches[1:])
 
 
 def closed(phase: Phase, reason: Reason, *, term: int = 0, epoch: int = 0) -> Verdict:

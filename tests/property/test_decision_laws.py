@@ -259,7 +259,7 @@ def test_the_laws_of_a_decision(verdict, intent, order, now) -> None:
 
 
 @given(VERDICTS, st.lists(ORDERS, min_size=1, max_size=4), INTENTS, st.booleans())
-def test_the_short_cuts_of_the_gate_agree_with_the_decision(verdict, orders, intent, late) -> None:
+def test_the_gate_agrees_with_the_decision(verdict, orders, intent, late) -> None:
     now = clock.now_ns()
     deadline_ns = 0 if verdict.deadline_ns == 0 else now + (-1 if late else 3_600 * 10**9)
     verdict = msgspec.structs.replace(verdict, deadline_ns=deadline_ns)
@@ -269,5 +269,6 @@ def test_the_short_cuts_of_the_gate_agree_with_the_decision(verdict, orders, int
         for asked in ("open", intent):
             expected = isinstance(decide(verdict, asked, order, now, NOBODY), Permit)
             assert gate.allows(asked, **order) is expected
+            assert isinstance(gate.check(asked, **order), Permit) is expected
     gate.shut(Reason.KILLED)
     assert not any(gate.allows(**order) for order in orders)
