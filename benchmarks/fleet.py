@@ -18,21 +18,9 @@ from time import CLOCK_MONOTONIC, clock_gettime_ns, monotonic_ns
 
 
 def heartbeat(path: str) -> None:
-    from golive_redis import config
     from golive_redis.heartbeat.daemon import Heartbeat
 
-    loaded = config.load(path)
-    trust = loaded.trust()
-    daemon = Heartbeat(
-        name="hb-1",
-        trust=trust,
-        timing=loaded.policy.timers,
-        signer=loaded.signer("heartbeat", trust.keyset),
-        address=loaded.address(),
-        state_dir=None,
-        policy=loaded.policy_digest,
-        say=lambda _: None,
-    )
+    daemon = Heartbeat.open(path, name="hb-1", say=lambda _: None)
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
     threading.Thread(target=lambda: (daemon.ready.wait(), print("ready", flush=True))).start()
     daemon.run()

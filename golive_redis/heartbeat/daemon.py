@@ -14,9 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from golive_redis import clock
+from golive_redis import config as configuration
+from golive_redis.checks import windows
+from golive_redis.checks.conditions import Conditions
 from golive_redis.core.answer import Ask
 from golive_redis.core.pulse import Change, Happening, Pulse
 from golive_redis.core.state import State, assemble
@@ -27,8 +31,10 @@ from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatState
+from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.records.directive import Restriction
 from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.record import MAX_INT
@@ -52,7 +58,7 @@ def always(_: int) -> int:
 
 
 class Heartbeat:
-    """One heartbeat; `run` returns after `stop`.
+    """One heartbeat; `run` returns after `stop`. `Heartbeat.open` makes one from a configuration.
 
     Args:
         name: Its stable name, a principal with the role `heartbeat`.
@@ -65,6 +71,7 @@ class Heartbeat:
             something else than the operator believes.
         open_until: Given Unix ms, when the trading windows that are open then will have closed; None
             when they are closed.
+        triggers: What watches over its terms while it runs; None watches nothing.
         say: Told in a sentence what an operator should know.
 
     Attributes:
@@ -87,6 +94,7 @@ class Heartbeat:
         state_dir: Path | None,
         policy: str = "",
         open_until: Callable[[int], int | None] = always,
+        triggers: Triggers | None = None,
         say: Callable[[str], None] = logger.info,
     ) -> None:
         if signer.principal != name:
@@ -103,6 +111,7 @@ class Heartbeat:
         self._say = say
         self._policy = policy
         self._open_until = open_until
+        self._triggers = triggers
         self._open = (0, 0)  # the stretch in which the windows are known to be open, in Unix ms
         self._keyspace = Keyspace(trust.namespace)
         self._caller = Caller("heartbeat", name, self.instance)
@@ -123,6 +132,56 @@ class Heartbeat:
         self._last_waiting = ""
         self.ready = threading.Event()
         self.turned_ms = clock.now_ms()
+
+    @classmethod
+    def open(
+        cls,
+        config: str | Path | configuration.Config | None = None,
+        *,
+        name: str,
+        say: Callable[[str], None] = logger.info,
+    ) -> Heartbeat:
+        """Return the heartbeat of that name, with the windows and triggers of a configuration.
+
+        Args:
+            config: Path of the configuration, or a loaded one; None looks in the usual places.
+            name: Its stable name, a principal with the role `heartbeat`.
+            say: Told in a sentence what an operator should know.
+
+        Raises:
+            ConfigError: The configuration, a key, a trigger or a calendar cannot be used, or a live
+                process has the name. Redis being away is no error. Fails closed: no heartbeat
+                starts without what is to watch over it.
+            StateFileError: The state file cannot be read.
+        """
+        if not isinstance(config, configuration.Config):
+            config = configuration.load(config)
+        trust = config.trust()
+        known = trust.keyset.principals(Role.HEARTBEAT)
+        if name not in known:
+            raise ConfigError(
+                f"{name!r} is not a heartbeat in the keyset",
+                hint=f"it has {', '.join(known)}"
+                if known
+                else "`golive keys new NAME --role heartbeat --add` adds one",
+            )
+        open_until = partial(windows.open_until, Conditions.of(config).windows)
+        open_until(clock.wall_ms())  # a calendar that cannot be used is found out now
+        # Before the state file is claimed: what is refused in here leaves nothing behind.
+        signer = config.signer("heartbeat", trust.keyset, name=name)
+        triggers = Triggers(config, name, say)
+        return cls(
+            name=name,
+            trust=trust,
+            timing=config.policy.timers,
+            signer=signer,
+            address=config.address(),
+            state_dir=config.state_dir,
+            policy=config.policy_digest,
+            open_until=open_until,
+            triggers=triggers,
+            say=say,
+        )
 
     def _remembered(self) -> Pulse:
         states = self._file.read_all(HeartbeatState) if self._file else []
@@ -152,7 +211,16 @@ class Heartbeat:
     # -- the loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Beat until `stop`, then say goodbye."""
+        """Beat until `stop`, then say goodbye; the triggers sample meanwhile."""
+        if self._triggers is not None:
+            self._triggers.start(lambda: self.state)
+        try:
+            self._run()
+        finally:
+            if self._triggers is not None:
+                self._triggers.stop()
+
+    def _run(self) -> None:
         self._persist()
         listener = threading.Thread(target=self._listen, name="golive-push", daemon=True)
         listener.start()

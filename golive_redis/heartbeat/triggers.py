@@ -23,7 +23,6 @@ from golive_redis.config import Config
 from golive_redis.core.state import State
 from golive_redis.delivery.append import append
 from golive_redis.errors import ConfigError, GoliveError, StoreError
-from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.operator import control
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Mode, RestrictionKind, strictest
@@ -47,7 +46,7 @@ class Triggers:
 
     Args:
         config: The configuration.
-        heartbeat: Whose terms they watch over; only while it beats is anything sampled.
+        name: Name of the heartbeat, which signs the facts of what fired.
         say: Told in a sentence what an operator should know.
 
     Raises:
@@ -55,32 +54,34 @@ class Triggers:
             closed: the heartbeat does not start without what is to watch over it.
     """
 
-    def __init__(self, config: Config, heartbeat: Heartbeat, say: Callable[[str], None]) -> None:
-        evidence = Conditions.of(config)
-        self._threads: list[threading.Thread] = []
+    def __init__(self, config: Config, name: str, say: Callable[[str], None]) -> None:
+        conditions = Conditions.of(config)
+        self._samplers: dict[str, _Sampler] = {}
         self._closing = threading.Event()
-        if not evidence.triggers:
+        if not conditions.triggers:
             return
-        actor = _Actor(config, heartbeat.name, say)
-        for name, settings in evidence.triggers.items():
+        actor = _Actor(config, name, say)
+        for trigger, settings in conditions.triggers.items():
             wanted = settings.trigger()
             questions = [wanted.question] if wanted.question else []
             if wanted.check is not None:
-                questions = evidence.questions(wanted.check, config.policy)
-            trigger = _Sampler(name, wanted, questions, config, heartbeat, actor)
-            self._threads.append(
-                threading.Thread(
-                    target=trigger.run,
-                    args=(self._closing,),
-                    name=f"golive-trigger-{name}",
-                    daemon=True,
-                )
-            )
+                questions = conditions.questions(wanted.check, config.policy)
+            self._samplers[trigger] = _Sampler(trigger, wanted, questions, config, actor)
 
-    def start(self) -> None:
-        """Begin to sample."""
-        for thread in self._threads:
-            thread.start()
+    def start(self, state: Callable[[], State | None]) -> None:
+        """Begin to sample, each trigger in a thread of its own.
+
+        Args:
+            state: Returns the term that the heartbeat beats for, or None while it is silent; only
+                while it beats is anything sampled.
+        """
+        for trigger, sampler in self._samplers.items():
+            threading.Thread(
+                target=sampler.run,
+                args=(self._closing, state),
+                name=f"golive-trigger-{trigger}",
+                daemon=True,
+            ).start()
 
     def stop(self) -> None:
         """Sample no more; what is under way ends by itself."""
@@ -96,14 +97,12 @@ class _Sampler:
         wanted: Trigger,
         questions: Sequence[Question],
         config: Config,
-        heartbeat: Heartbeat,
         actor: _Actor,
     ) -> None:
         self._name = name
         self._wanted = wanted
         self._questions = questions
         self._config = config
-        self._heartbeat = heartbeat
         self._actor = actor
         self._debounce = Debounce(wanted)
         self._grant, self._term = "", 0
@@ -111,7 +110,7 @@ class _Sampler:
         self._said = Outcome.PASS
         self._warned = False
 
-    def run(self, closing: threading.Event) -> None:
+    def run(self, closing: threading.Event, state: Callable[[], State | None]) -> None:
         """Sample at a fixed rate until told to stop."""
         every_ms = self._wanted.every_ms
         due = clock.now_ms()
@@ -119,13 +118,12 @@ class _Sampler:
             # Never two samples close together: `2 of 3` means something only at a steady rate.
             due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
             try:
-                self._turn()
+                self._turn(state())
             except Exception as error:  # a trigger that stopped sampling would watch over nothing
                 logger.exception("trigger %s", self._name)
                 self._actor.say(f"trigger {self._name}: {error}")
 
-    def _turn(self) -> None:
-        state = self._heartbeat.state
+    def _turn(self, state: State | None) -> None:
         if state is None:
             self._grant = ""
             return

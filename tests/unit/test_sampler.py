@@ -27,14 +27,13 @@ def test_a_new_term_begins_anew_also_when_no_sample_saw_the_pause(tmp_path: Path
     path.write_text(FILE)
     question = Question(fleet=FleetSource(value=FleetValue.CHANGED), at_most=0)
     wanted = msgspec.convert({"preset": "workers_changed"}, TriggerSettings).trigger()
-    heartbeat: Any = SimpleNamespace(state=None)
     actor: Any = SimpleNamespace(say=lambda _: None)
     config = load(path, environ={})
-    sampler = _Sampler("changed", wanted, [question], config, heartbeat, actor)
+    sampler = _Sampler("changed", wanted, [question], config, actor)
     fleets = []
     for term, grant in [(1, "a"), (1, "b"), (2, "c"), (2, "d")]:
-        heartbeat.state = SimpleNamespace(term=term, grant=SimpleNamespace(identity=grant))
-        sampler._turn()
+        state: Any = SimpleNamespace(term=term, grant=SimpleNamespace(identity=grant))
+        sampler._turn(state)
         fleets.append(sampler._where.fleet)
     assert fleets[0] is fleets[1]
     assert fleets[1] is not fleets[2]

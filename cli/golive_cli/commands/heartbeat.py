@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +13,6 @@ import typer
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, clean
 from golive_cli.results import HeartbeatLine
-from golive_redis.checks.conditions import Conditions
-from golive_redis.errors import ConfigError
 
 if TYPE_CHECKING:
     from golive_cli.sdnotify import Systemd
@@ -44,7 +41,6 @@ def heartbeat(
     from golive_cli.sdnotify import Systemd
     from golive_cli.writer import Writer
     from golive_redis import config as configuration
-    from golive_redis.heartbeat.triggers import Triggers
 
     setup = configuration.load(config)
     out = Output(as_json=as_json)
@@ -57,47 +53,18 @@ def heartbeat(
     systemd = Systemd(os.environ)
     try:
         beating = _prepare(setup, name, voice)
-        triggers = Triggers(setup, beating, voice.say)
-        triggers.start()
-        try:
-            _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
-        finally:
-            triggers.stop()
+        _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
     finally:
         voice.close()
         systemd.close()
 
 
 def _prepare(setup: Config, name: str, voice: Writer) -> Heartbeat:
-    from golive_redis import clock
-    from golive_redis.checks import windows
     from golive_redis.heartbeat.daemon import Heartbeat
-    from golive_redis.records.keyset import Role
 
-    trust = setup.trust()
-    hours = Conditions.of(setup).windows
-    known = trust.keyset.principals(Role.HEARTBEAT)
-    if name not in known:
-        raise ConfigError(
-            f"{name!r} is not a heartbeat in the keyset",
-            hint=f"it has {', '.join(known)}"
-            if known
-            else "`golive keys new NAME --role heartbeat --add` adds one",
-        )
-    windows.open_until(hours, clock.wall_ms())  # a calendar that cannot be used is said now
-    where = setup.address()
-    beating = Heartbeat(
-        name=name,
-        trust=trust,
-        timing=setup.policy.timers,
-        signer=setup.signer("heartbeat", trust.keyset, name=name),
-        address=where,
-        state_dir=setup.state_dir,
-        policy=setup.policy_digest,
-        open_until=partial(windows.open_until, hours),
-        say=voice.say,
-    )
-    voice.say(f"{name} started: {setup.policy.environment}, {trust.namespace} on {where.shown}")
+    beating = Heartbeat.open(setup, name=name, say=voice.say)
+    where = f"{setup.policy.namespace} on {setup.address().shown}"
+    voice.say(f"{name} started: {setup.policy.environment}, {where}")
     if setup.state_dir is None:
         voice.say("no state_dir: after a restart it is silent until it sees an activation")
     return beating

@@ -18,17 +18,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     setup = config.load(parser.parse_args().config)
     logging.basicConfig(format="%(levelname)s %(message)s")
-    trust = setup.trust()
-    Heartbeat(
-        name=HEARTBEAT,
-        trust=trust,
-        timing=setup.policy.timers,
-        signer=setup.signer("heartbeat", trust.keyset),
-        address=setup.address(),
-        state_dir=setup.state_dir,
-        policy=setup.policy_digest,
-        say=partial(print, flush=True),
-    ).run()
+    Heartbeat.open(setup, name=HEARTBEAT, say=partial(print, flush=True)).run()
 
 
 if __name__ == "__main__":

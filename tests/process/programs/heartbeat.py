@@ -13,14 +13,10 @@ import os
 import signal
 import sys
 import threading
-from functools import partial
 from typing import Any
 
 from golive_redis import clock, config
-from golive_redis.checks import windows
-from golive_redis.checks.conditions import Conditions
 from golive_redis.heartbeat.daemon import Heartbeat
-from golive_redis.heartbeat.triggers import Triggers
 
 
 def tell(**line: Any) -> None:
@@ -49,31 +45,17 @@ def main() -> None:
     if "wall_off_ms" in options:
         right, off_ms = clock.wall_ms, options["wall_off_ms"]
         clock.wall_ms = lambda: right() + off_ms
-    trust = loaded.trust()
 
     def say(text: str) -> None:
         tell(event="say", at_ns=clock.now_ns(), text=text)
 
-    heartbeat = Heartbeat(
-        name=name,
-        trust=trust,
-        timing=loaded.policy.timers,
-        signer=loaded.signer("heartbeat", trust.keyset, name=name),
-        address=loaded.address(),
-        state_dir=loaded.state_dir,
-        policy=loaded.policy_digest,
-        open_until=partial(windows.open_until, Conditions.of(loaded).windows),
-        say=say,
-    )
-    triggers = Triggers(loaded, heartbeat, say)
-    triggers.start()
+    heartbeat = Heartbeat.open(loaded, name=name, say=say)
     signal.signal(signal.SIGTERM, lambda *_: heartbeat.stop())
     threading.Thread(target=obey, args=(heartbeat,), daemon=True).start()
     threading.Thread(
         target=lambda: heartbeat.ready.wait() and tell(event="ready", pid=os.getpid()), daemon=True
     ).start()
     heartbeat.run()
-    triggers.stop()
 
 
 if __name__ == "__main__":
