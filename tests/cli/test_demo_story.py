@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from golive_cli.demo import events
-from golive_cli.demo.events import Event, Title
+from golive_cli.demo.events import Act, Event
 from golive_cli.demo.result import DemoResult, outage_act, revoke_act
 from golive_cli.demo.story import Story
 from golive_cli.demo.verdict import Figures, Timeline
@@ -38,8 +38,8 @@ OUTCOME = Outcome(
     ),
 )
 REPORT = StopReport(OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), 0, 0.0)
-PLAY: tuple[Event, ...] = (
-    events.Curtain(
+EVENTS: tuple[Event, ...] = (
+    events.FleetStarted(
         server="Valkey 9.1.2",
         server_port=29955,
         venue_port=34749,
@@ -51,44 +51,44 @@ PLAY: tuple[Event, ...] = (
         saboteur="pod-2",
     ),
     events.DefaultOff(1234, 1234, 0, 125, {"not-activated": 1234}),
-    events.ActBegins(Title.REVOKE),
-    events.Gated(CONFIG, f"activation_enabled is false in {CONFIG}"),
+    events.ActStarted(Act.REVOKE),
+    events.ActivationRefused(CONFIG, f"activation_enabled is false in {CONFIG}"),
     events.Edited(CONFIG, "activation_enabled: false", "activation_enabled: true"),
     events.Activated(1, "alice", (PASS,), 6, 1953.5),
     events.Traded(644),
     events.Revoked(REPORT, 61.4),
     events.Judged(revoke_act(OUTCOME, FIGURES), FIGURES, PICTURE, ()),
-    events.ActBegins(Title.HEARTBEAT_KILLED),
-    events.Killed(Title.HEARTBEAT_KILLED, 4194304, 5500),
+    events.ActStarted(Act.HEARTBEAT_KILLED),
+    events.Killed(Act.HEARTBEAT_KILLED, 4194304, 5500),
     events.Repaired(REPORT, "hb-1", 4194305),
-    events.ActBegins(Title.SERVER_FROZEN),
-    events.Killed(Title.SERVER_FROZEN, 4194303, 2500),
+    events.ActStarted(Act.SERVER_FROZEN),
+    events.Killed(Act.SERVER_FROZEN, 4194303, 2500),
     events.Judged(
         outage_act("server-frozen", 2500, FIGURES),
         msgspec.structs.replace(FIGURES, accepted_after=12),
         PICTURE,
         ("pod-4 was not denied 40 of 50 times afterwards",),
     ),
-    events.Over(DemoResult([], ok=False), 27678.9),
+    events.Finished(DemoResult([], ok=False), 27678.9),
 )
 
 
-def told(capsys: pytest.CaptureFixture[str], *play: Event, as_json: bool = False):
+def told(capsys: pytest.CaptureFixture[str], *happened: Event, as_json: bool = False):
     story = Story(Output(as_json=as_json))
-    for event in play:
+    for event in happened:
         story.tell(event)
     return capsys.readouterr()
 
 
 def test_every_line_fits_eighty_columns_without_colours_where_none_belong(capsys):
-    out = told(capsys, *PLAY).out
+    out = told(capsys, *EVENTS).out
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
     assert out.isascii()
 
 
 def test_the_figures_are_told_on_one_line_each(capsys):
-    lines = told(capsys, *PLAY).out.splitlines()
+    lines = told(capsys, *EVENTS).out.splitlines()
     assert (
         "default off      1234 orders tried, 1234 denied (not-activated); control traded" in lines
     )
@@ -110,7 +110,7 @@ def test_the_receipts_are_a_table_and_a_missing_one_is_a_dash(capsys):
 
 
 def test_the_picture_marks_the_kill_and_the_bound(capsys):
-    lines = told(capsys, PLAY[-2]).out.splitlines()
+    lines = told(capsys, EVENTS[-2]).out.splitlines()
     pods = next(line for line in lines if line.startswith("pods"))
     control = next(line for line in lines if line.startswith("control"))
     marks = next(line for line in lines if "bound" in line and "^" in line)
@@ -133,13 +133,13 @@ def test_a_bound_close_to_the_call_does_not_run_into_its_caption(capsys, columns
 
 
 def test_a_fault_is_told_and_the_verdict_says_so(capsys):
-    out = told(capsys, *PLAY[-2:]).out
+    out = told(capsys, *EVENTS[-2:]).out
     assert "fault            pod-4 was not denied 40 of 50 times afterwards\n" in out
     assert "verdict          NOT PROVED\n" in out
     assert out.endswith("NOT OK  28 s; every process is stopped, every file removed\n")
 
 
 def test_with_json_only_faults_are_told_and_not_on_stdout(capsys):
-    streams = told(capsys, *PLAY, as_json=True)
+    streams = told(capsys, *EVENTS, as_json=True)
     assert streams.out == ""
     assert streams.err == "pod-4 was not denied 40 of 50 times afterwards\n"

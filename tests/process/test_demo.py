@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 GOLIVE = [sys.executable, "-P", "-m", "golive_cli.main"]
-# The same play at half the time: every inequality of the timers still holds.
+# The same demo at half the time: every inequality of the timers still holds.
 FASTER = """
 import functools, sys
 from golive_cli.demo import plan
@@ -49,7 +49,7 @@ OUTAGE = [
 ]
 
 
-class Stage:
+class Shell:
     """Runs demos whose temporary files all go to one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -85,8 +85,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path)
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
 
 
 def wait_for_line(process: subprocess.Popen[str], words: str) -> str:
@@ -101,10 +101,10 @@ def wait_for_line(process: subprocess.Popen[str], words: str) -> str:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_the_demo_proves_three_stops_in_time_and_leaves_nothing(stage: Stage) -> None:
+def test_the_demo_proves_three_stops_in_time_and_leaves_nothing(shell: Shell) -> None:
     began = time.monotonic()
     # Somebody's real settings are in this shell; a demo that used them would trade with them.
-    done = stage.run(
+    done = shell.run(
         *GOLIVE,
         "demo",
         "--json",
@@ -135,8 +135,8 @@ def test_the_demo_proves_three_stops_in_time_and_leaves_nothing(stage: Stage) ->
     _assert_proved(revoke, "accepted_after_complete")
     _assert_proved(killed, "accepted_after_bound")
     _assert_proved(frozen, "accepted_after_bound")
-    assert stage.processes() == {}
-    assert list(stage.folder.iterdir()) == []
+    assert shell.processes() == {}
+    assert list(shell.folder.iterdir()) == []
 
 
 def _assert_proved(act: dict[str, Any], late: str) -> None:
@@ -148,8 +148,8 @@ def _assert_proved(act: dict[str, Any], late: str) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_worker_that_ignores_its_guard_makes_the_demo_fail(stage: Stage) -> None:
-    done = stage.run(sys.executable, "-P", "-c", FASTER, "demo", "--json", "--sabotage")
+def test_a_worker_that_ignores_its_guard_makes_the_demo_fail(shell: Shell) -> None:
+    done = shell.run(sys.executable, "-P", "-c", FASTER, "demo", "--json", "--sabotage")
     assert done.returncode == 1, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["ok"] is False
@@ -162,55 +162,55 @@ def test_a_worker_that_ignores_its_guard_makes_the_demo_fail(stage: Stage) -> No
         assert act["all_off_ms"] > act["bound_ms"]
     assert done.stderr.count("pod-4 was not denied") == 3
     assert "pod-1" not in done.stderr
-    assert stage.processes() == {}
+    assert shell.processes() == {}
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(stage: Stage, number: signal.Signals) -> None:
-    with stage.start() as process:
+def test_an_interrupted_demo_leaves_nothing(shell: Shell, number: signal.Signals) -> None:
+    with shell.start() as process:
         wait_for_line(process, "+ activation_enabled")
-        assert len(stage.processes()) >= 9
+        assert len(shell.processes()) >= 9
         process.send_signal(number)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors == "error: interrupted; every process is stopped, every file removed\n"
-    assert stage.processes() == {}
-    assert list(stage.folder.iterdir()) == []
+    assert shell.processes() == {}
+    assert list(shell.folder.iterdir()) == []
 
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing binds a child to its parent")
 def test_a_killed_demo_takes_its_processes_with_it(
-    stage: Stage, wait_for: Callable[..., None]
+    shell: Shell, wait_for: Callable[..., None]
 ) -> None:
-    with stage.start() as process:
+    with shell.start() as process:
         wait_for_line(process, "default off")
         process.kill()
-    wait_for(lambda: not stage.processes(), what="all processes are gone")
+    wait_for(lambda: not shell.processes(), what="all processes are gone")
 
 
 @pytest.mark.process
-def test_a_process_that_dies_is_named_with_the_end_of_its_log(stage: Stage) -> None:
-    with stage.start() as process:
+def test_a_process_that_dies_is_named_with_the_end_of_its_log(shell: Shell) -> None:
+    with shell.start() as process:
         wait_for_line(process, "pods armed after")
-        (pid,) = [pid for pid, args in stage.processes().items() if "--name=pod-3" in args]
+        (pid,) = [pid for pid, args in shell.processes().items() if "--name=pod-3" in args]
         os.kill(pid, signal.SIGKILL)
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "error: pod-3 ended unexpectedly, code -9\n" in errors
     assert "log: WARNING [ORDER_SKIPPED] " in errors
     assert "verdict" not in output
-    assert list(stage.folder.iterdir()) == []
+    assert list(shell.folder.iterdir()) == []
 
 
 @pytest.mark.process
-def test_a_server_that_does_not_start_is_told_with_its_log(stage: Stage) -> None:
-    false_server = stage.folder / "server"
+def test_a_server_that_does_not_start_is_told_with_its_log(shell: Shell) -> None:
+    false_server = shell.folder / "server"
     false_server.write_text("#!/bin/sh\necho no licence for today\nexit 3\n")
     false_server.chmod(0o755)
-    done = stage.run(*GOLIVE, "demo", "--server", str(false_server))
+    done = shell.run(*GOLIVE, "demo", "--server", str(false_server))
     assert (done.returncode, done.stdout) == (1, "")
     assert "log: no licence for today\n" in done.stderr
     assert "error: server ended at once with code 3\n" in done.stderr
-    assert list(stage.folder.iterdir()) == [false_server]
+    assert list(shell.folder.iterdir()) == [false_server]

@@ -30,14 +30,14 @@ def demo(
     Everything runs on loopback, in processes of its own, for half a minute; no configuration is
     read, and nothing is left behind. Ends with 0 only if every act proved its point.
     """
+    from golive_cli.demo import acts
     from golive_cli.demo.plan import DemoError, Plan
-    from golive_cli.demo.play import perform
     from golive_cli.demo.story import Story
 
     _clear_away_on_signals()
     out = Output(as_json=as_json)
     try:
-        result = perform(Plan(server=server, sabotage=sabotage), Story(out).tell)
+        result = acts.run(Plan(server=server, sabotage=sabotage), Story(out).tell)
     except DemoError as error:
         for line in error.log.splitlines():
             out.note(f"log: {line}")

@@ -1,5 +1,5 @@
-"""What `golive demo` plays: a real server, a heartbeat, six workers and a paper venue.
+"""What `golive demo` runs: a real server, a heartbeat, six workers and a paper venue.
 
 Here belongs what only that command needs. The venue is in `golive_redis.testing`, for tests and
-authors of bots use it, too. Start with `play`.
+authors of bots use it, too. Start with `acts`.
 """

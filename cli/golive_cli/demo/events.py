@@ -1,4 +1,4 @@
-"""What happens on the demo's stage, told to whoever presents it; the words are the presenter's."""
+"""What happens in the demo, as values; how it is worded is the story's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from golive_redis.records.report import Finding
 from golive_redis.stop.progress import StopReport
 
 
-class Curtain(msgspec.Struct, frozen=True):
+class FleetStarted(msgspec.Struct, frozen=True):
     """All processes run."""
 
     server: str
@@ -38,7 +38,7 @@ class DefaultOff(msgspec.Struct, frozen=True):
     reasons: Mapping[str, int]
 
 
-class Title(StrEnum):
+class Act(StrEnum):
     """The acts, by their names in the result."""
 
     REVOKE = "revoke"
@@ -46,13 +46,13 @@ class Title(StrEnum):
     SERVER_FROZEN = "server-frozen"
 
 
-class ActBegins(msgspec.Struct, frozen=True):
+class ActStarted(msgspec.Struct, frozen=True):
     """An act begins."""
 
-    title: Title
+    act: Act
 
 
-class Gated(msgspec.Struct, frozen=True):
+class ActivationRefused(msgspec.Struct, frozen=True):
     """An activation was refused because the configuration says so."""
 
     config: Path
@@ -93,7 +93,7 @@ class Revoked(msgspec.Struct, frozen=True):
 class Killed(msgspec.Struct, frozen=True):
     """A part of the machinery was taken away."""
 
-    title: Title
+    act: Act
     pid: int
     bound_ms: int
 
@@ -115,7 +115,7 @@ class Repaired(msgspec.Struct, frozen=True):
     pid: int
 
 
-class Over(msgspec.Struct, frozen=True):
+class Finished(msgspec.Struct, frozen=True):
     """The demo is over; everything is stopped and removed."""
 
     result: DemoResult
@@ -123,10 +123,10 @@ class Over(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Curtain
+    FleetStarted
     | DefaultOff
-    | ActBegins
-    | Gated
+    | ActStarted
+    | ActivationRefused
     | Edited
     | Activated
     | Traded
@@ -134,6 +134,6 @@ Event = (
     | Killed
     | Judged
     | Repaired
-    | Over
+    | Finished
 )
 Tell = Callable[[Event], None]

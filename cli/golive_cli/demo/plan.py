@@ -1,4 +1,4 @@
-"""How the demo is played, and the error for when it cannot be."""
+"""How the demo is run, and the error for when it cannot be."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from golive_redis.errors import GoliveError
 
 
 class DemoError(GoliveError):
-    """The demo could not be played; nothing of it is left running.
+    """The demo could not be run; nothing of it is left running.
 
     Attributes:
-        log: The end of the log of whoever is to blame.
+        log: The end of the log of the process at fault.
     """
 
     reason: ClassVar[str] = "demo"
@@ -24,7 +24,7 @@ class DemoError(GoliveError):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How the demo is played.
+    """How the demo is run.
 
     Attributes:
         server: Server program; None takes the Valkey of the wheel.

@@ -103,8 +103,8 @@ class Processes:
 
     def start_heartbeat(self) -> int:
         """Start the heartbeat, anew after it was killed, and return its process id."""
-        args = ["--config", str(self.config)]
-        return self._start(setup.HEARTBEAT, "golive_cli.demo.heartbeat", args)
+        args = ["heartbeat", "--name", setup.HEARTBEAT, "--config", str(self.config)]
+        return self._start(setup.HEARTBEAT, "golive_cli.main", args)
 
     def start_workers(self) -> None:
         """Start the guarded workers and the control."""
@@ -225,8 +225,15 @@ class Processes:
 
 
 def _environment() -> dict[str, str]:
-    """Leave our own variables out: a GOLIVE_REDIS_URL in this shell is somebody's real one."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GOLIVE_")}
+    """Leave our own variables out: a GOLIVE_REDIS_URL in this shell is somebody's real one.
+
+    Those of a service manager, too: it would take the heartbeat's READY for that of the demo.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GOLIVE_") and name != "NOTIFY_SOCKET"
+    }
 
 
 @contextmanager

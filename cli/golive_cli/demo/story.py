@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from golive_cli.demo import events
-from golive_cli.demo.events import Event, Title
+from golive_cli.demo.events import Act, Event
 from golive_cli.demo.result import RevokeAct
 from golive_cli.demo.verdict import Timeline
 from golive_cli.output import Output, Painted, Piece
@@ -16,14 +16,14 @@ WIDTH = 80
 LABEL = 17
 
 _TITLES = {
-    Title.REVOKE: "Act 1: revoke",
-    Title.HEARTBEAT_KILLED: "Act 2: kill -9 the heartbeat",
-    Title.SERVER_FROZEN: "Act 3: freeze the server (SIGSTOP)",
+    Act.REVOKE: "Act 1: revoke",
+    Act.HEARTBEAT_KILLED: "Act 2: kill -9 the heartbeat",
+    Act.SERVER_FROZEN: "Act 3: freeze the server (SIGSTOP)",
 }
 _CALLS = {
-    Title.REVOKE: "golive revoke",
-    Title.HEARTBEAT_KILLED: "kill -9",
-    Title.SERVER_FROZEN: "kill -STOP",
+    Act.REVOKE: "golive revoke",
+    Act.HEARTBEAT_KILLED: "kill -9",
+    Act.SERVER_FROZEN: "kill -STOP",
 }
 
 
@@ -36,18 +36,18 @@ class Story:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._title = Title.REVOKE
+        self._act = Act.REVOKE
 
     def tell(self, event: Event) -> None:
         """Tell one event."""
         match event:
-            case events.Curtain():
-                self._curtain(event)
+            case events.FleetStarted():
+                self._fleet_started(event)
             case events.DefaultOff():
                 self._default_off(event)
-            case events.ActBegins():
-                self._begin(event)
-            case events.Gated() | events.Edited():
+            case events.ActStarted():
+                self._act_started(event)
+            case events.ActivationRefused() | events.Edited():
                 self._gate(event)
             case events.Activated():
                 self._activated(event)
@@ -61,12 +61,12 @@ class Story:
                 self._judged(event)
             case events.Repaired():
                 self._repaired(event)
-            case events.Over():
-                self._over(event)
+            case events.Finished():
+                self._finished(event)
 
     # -- before ------------------------------------------------------------------------------------
 
-    def _curtain(self, event: events.Curtain) -> None:
+    def _fleet_started(self, event: events.FleetStarted) -> None:
         pods = f"{event.pods[0]} to {event.pods[-1]}"
         self._say("server", f"{event.server} on 127.0.0.1:{event.server_port}")
         self._say("heartbeat", f"{event.heartbeat}, a signed beat every {_s(event.beat_every_ms)}")
@@ -85,15 +85,15 @@ class Story:
 
     # -- the acts ----------------------------------------------------------------------------------
 
-    def _begin(self, event: events.ActBegins) -> None:
-        self._title = event.title
-        title = f"-- {_TITLES[event.title]} "
+    def _act_started(self, event: events.ActStarted) -> None:
+        self._act = event.act
+        title = f"-- {_TITLES[event.act]} "
         self._out.line()
         self._out.line(Painted(title.ljust(WIDTH, "-"), "bold"))
 
-    def _gate(self, event: events.Gated | events.Edited) -> None:
+    def _gate(self, event: events.ActivationRefused | events.Edited) -> None:
         name = event.config.name
-        if isinstance(event, events.Gated):
+        if isinstance(event, events.ActivationRefused):
             refusal = event.message.replace(str(event.config), name)
             self._say("golive activate", f"refused: {refusal}")
         else:
@@ -101,7 +101,7 @@ class Story:
             self._say("", f"+ {event.after}", colour="green")
 
     def _activated(self, event: events.Activated) -> None:
-        if self._title is Title.REVOKE:  # the others would only repeat it
+        if self._act is Act.REVOKE:  # the others would only repeat it
             for found in event.findings:
                 version = found.facts.get("version", found.check)
                 self._say("preflight", f"{found.outcome}, {version}: {found.explain}")
@@ -127,9 +127,9 @@ class Story:
             self._out.line()
 
     def _killed(self, event: events.Killed) -> None:
-        whom = "the server" if event.title is Title.SERVER_FROZEN else "the heartbeat"
+        whom = "the server" if event.act is Act.SERVER_FROZEN else "the heartbeat"
         bound = f"everything must be off within {_s(event.bound_ms)}"
-        self._say(_CALLS[event.title], f"{whom}, pid {event.pid}: {bound}")
+        self._say(_CALLS[event.act], f"{whom}, pid {event.pid}: {bound}")
 
     def _judged(self, event: events.Judged) -> None:
         act, counted = event.act, event.figures
@@ -144,7 +144,7 @@ class Story:
         control = f"control traded {counted.control_accepted_after}"
         self._say("afterwards", f"{counted.attempts_after} orders tried, {denied}; {control}")
         self._out.line()
-        for line in _picture(event.timeline, _CALLS[Title(act.name)]):
+        for line in _picture(event.timeline, _CALLS[Act(act.name)]):
             self._out.line(*line)
         self._out.line()
         for fault in event.faults:
@@ -156,7 +156,7 @@ class Story:
         text = f"{outcome.result} by {outcome.by}; {event.heartbeat} restarted"
         self._say("golive revoke", f"--heartbeat-dead {event.heartbeat}: {text}")
 
-    def _over(self, event: events.Over) -> None:
+    def _finished(self, event: events.Finished) -> None:
         ok = event.result.ok
         self._out.line()
         self._out.line(
