@@ -49,7 +49,7 @@ bench: $(BENCH)
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 faults: $(DEV)
-	@$(BIN)/python -P tests/faults/run.py $(FAULTS_ARGS)
+	@PYTHONPATH=tests $(BIN)/python -P -m faults.run $(FAULTS_ARGS)
 
 simulate: $(DEV)
 	@$(BIN)/python tests/simulation/run.py
@@ -58,10 +58,10 @@ soak-simulation: $(DEV)
 	@$(BIN)/python tests/simulation/run.py --soak
 
 soak: $(DEV)
-	@$(BIN)/python -P tests/soak/run.py $(SOAK_ARGS)
+	@PYTHONPATH=tests $(BIN)/python -P -m soak.run $(SOAK_ARGS)
 
 fuzz: $(DEV)
-	@$(BIN)/python -P tests/fuzz/run.py $(FUZZ_ARGS)
+	@PYTHONPATH=tests $(BIN)/python -P -m fuzz.run $(FUZZ_ARGS)
 
 mutants: $(DEV)
 	@$(BIN)/python tests/mutants/run.py

@@ -23,6 +23,8 @@ import pytest
 
 from golive_redis.testing.server import EmbeddedServer
 
+pytest.register_assert_rewrite("kit")
+
 OLDEST_REDIS = (7, 0)
 REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 import pytest
 
 from golive_redis.testing.server import EmbeddedServer
+from kit import zygote
+from kit.zygote import Forked
 
-PROGRAM = [sys.executable, "-P", "-m", "golive_cli.main"]
+PROGRAM = "golive_cli.main:main"
 
 
 class Golive:
@@ -31,14 +32,13 @@ class Golive:
         self, *words: str | Path, cwd: Path | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; keywords are environment variables."""
-        return subprocess.run(
-            [*PROGRAM, *map(str, words)],
+        return zygote.run(
+            PROGRAM,
+            *words,
             cwd=cwd or self.folder,
             env={**self.environ, **environ},
-            capture_output=True,
             text=True,
             timeout=60,
-            check=False,
         )
 
     def json(self, *words: str | Path, code: int = 0, **environ: str) -> Any:
@@ -48,10 +48,11 @@ class Golive:
         assert done.stdout.count("\n") == 1
         return json.loads(done.stdout)
 
-    def start(self, *words: str | Path, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path, **environ: str) -> Forked:
         """Start a command and return its process."""
-        return subprocess.Popen(
-            [*PROGRAM, *map(str, words)],
+        return zygote.start(
+            PROGRAM,
+            *words,
             cwd=self.folder,
             env={**self.environ, **environ},
             stdout=subprocess.PIPE,
@@ -89,11 +90,11 @@ def server(_server: EmbeddedServer) -> EmbeddedServer:
 
 
 @pytest.fixture
-def beating(made: Golive, server: EmbeddedServer) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def beating(made: Golive, server: EmbeddedServer) -> Iterator[Callable[..., Forked]]:
     """Starts `golive heartbeat` and waits until it has read once."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[Forked] = []
 
-    def start(name: str = "hb-1", *words: str, **environ: str) -> subprocess.Popen[str]:
+    def start(name: str = "hb-1", *words: str, **environ: str) -> Forked:
         environ.setdefault("GOLIVE_REDIS_URL", server.url)
         process = made.start("heartbeat", "--name", name, *words, **environ)
         processes.append(process)

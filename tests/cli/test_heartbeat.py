@@ -6,16 +6,16 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
 import pytest
 
 from golive_cli.writer import Writer
+from kit.zygote import Forked
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: Forked) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=20)
     return process.returncode, out, err
 

@@ -13,8 +13,8 @@ import pytest
 from golive_cli.demo.plan import Plan
 from golive_cli.demo.processes import Processes
 from golive_redis.testing.server import EmbeddedServer
+from kit.processes import Proxy, proxies
 
-from ..process.processes import Proxy, proxies
 from .record import Record, rows_of
 from .scene import PATIENCE_MS, RATE_HZ, Scene
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from golive_redis.testing.server import EmbeddedServer
+from kit.processes import Proxy
 
 from ..contract.certificates import DAY, Pair, issue
-from ..process.processes import Proxy
 from .record import ROOT
 from .scene import Scene
 

@@ -17,8 +17,8 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
 from golive_redis.store.store import Caller, Store
 from golive_redis.testing.server import EmbeddedServer
+from kit.processes import Proxy
 
-from ..process.processes import Proxy
 from .scene import Scene
 
 Stage = Callable[..., AbstractContextManager[Scene]]

@@ -15,8 +15,8 @@ import redis
 
 from golive_redis import clock
 from golive_redis.testing.server import EmbeddedServer
+from kit.refusals import misconf, noreplicas, readonly
 
-from ..process.refusals import misconf, noreplicas, readonly
 from .scene import Scene
 
 Stage = Callable[..., AbstractContextManager[Scene]]

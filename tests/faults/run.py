@@ -1,6 +1,6 @@
 """Play the fault matrix: every row on both servers, then one table and one verdict.
 
-    python tests/faults/run.py [arguments of pytest]
+    python -m faults.run [arguments of pytest]
 
 The records go to build/faults/faults.json, by row of docs/explanation/faults.md. With arguments
 (`-k out_of_memory`) only a part is played, and the page is not compared with it.
@@ -19,10 +19,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from tests.faults.page import unproved
-from tests.faults.record import FOLDER, ROOT, Record, read_all
+from .page import unproved
+from .record import FOLDER, ROOT, Record, read_all
 
 AT_ONCE = 6  # mostly they wait
 

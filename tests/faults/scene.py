@@ -18,9 +18,9 @@ from golive_cli.demo.processes import CONTROL, Processes
 from golive_redis import clock
 from golive_redis.stop.progress import StopReport
 from golive_redis.testing.server import EmbeddedServer
+from kit.fleet import Fleet
+from kit.processes import Proxy, Span, Worker
 
-from ..process.fleet import Fleet
-from ..process.processes import Proxy, Span, Worker
 from .record import Record
 
 MS = clock.NS_PER_MS

@@ -1,6 +1,6 @@
 """`make fuzz`: a million strange inputs for every parser at the edge.
 
-    python tests/fuzz/run.py [--inputs N] [--seed S]
+    python -m fuzz.run [--inputs N] [--seed S]
 
 The same seed makes the same inputs. Ends with one line, and with 1 when a parser raised anything but
 our errors, or accepted or refused everything it was given.
@@ -12,13 +12,9 @@ import argparse
 import secrets
 import sys
 import traceback
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.fuzz.mutator import Mutator  # noqa: E402
-from tests.fuzz.targets import TARGETS, Target  # noqa: E402
+from .mutator import Mutator
+from .targets import TARGETS, Target
 
 CHUNK = 1_000
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from golive_redis.testing.server import EmbeddedServer
-
-from .fleet import Fleet, fleets, forging
-from .processes import Proxy, proxies
+from kit.fleet import Fleet, fleets, forging
+from kit.processes import Proxy, proxies
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,8 @@ import pytest
 
 from golive_redis import clock
 from golive_redis.testing.server import EmbeddedServer
-
-from .fleet import fleets
-from .processes import Span, proxies
+from kit.fleet import fleets
+from kit.processes import Span, proxies
 
 MS = clock.NS_PER_MS
 

@@ -13,8 +13,7 @@ from golive_redis import clock, config
 from golive_redis.errors import ConfigError, StoreUnavailableError
 from golive_redis.store.connect import Address, StoreRefusedError
 from golive_redis.store.keyspace import Keyspace
-
-from .clusters import NAMESPACE, Cluster, cluster_of
+from kit.clusters import NAMESPACE, Cluster, cluster_of
 
 ACL = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"
 ACTIVE, REVOKED = f"{NAMESPACE}:active", f"{NAMESPACE}:revoked"

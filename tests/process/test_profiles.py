@@ -18,8 +18,7 @@ from golive_redis.records.directive import Grant, GrantKind, Mode, Profile, Rest
 from golive_redis.records.envelope import Verified, peek
 from golive_redis.records.report import Outcome, Report
 from golive_redis.testing.server import EmbeddedServer
-
-from .fleet import LIMITS
+from kit.fleet import LIMITS
 
 
 def limits(factor: int) -> dict[str, Any]:

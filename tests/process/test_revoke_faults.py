@@ -17,8 +17,7 @@ from golive_redis.stop.inbox import Receipts
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
-
-from .refusals import misconf, noreplicas, readonly
+from kit.refusals import misconf, noreplicas, readonly
 
 MS = clock.NS_PER_MS
 

@@ -19,8 +19,7 @@ from golive_redis.operator import control
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind
 from golive_redis.testing.server import EmbeddedServer
-
-from .processes import Span
+from kit.processes import Span
 
 MINUTE_MS = 60_000
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import faults
 import fibers
 import msgspec
 from nodes import Node
 from wire import Conn
 
+import faults
 from golive_redis.config.policy import Policy
 from golive_redis.core.barrier import Outcome
 from golive_redis.delivery import append as ledger

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import faults
 import fibers
 from checker import Checker
 from model import Data, Server
@@ -26,6 +25,7 @@ from people import Person, SimSpool, no_checks, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimStore
 
+import faults
 from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import spool
 from golive_redis.guard import stopping

@@ -12,9 +12,9 @@ from typing import Any
 import redis
 
 from golive_redis.core.timing import Timing
-from tests.process.fleet import Fleet
-from tests.process.processes import Proxy
-from tests.process.sentinels import SERVICE, SentinelSet
+from kit.fleet import Fleet
+from kit.processes import Proxy
+from kit.sentinels import SERVICE, SentinelSet
 
 from .cast import Child
 from .judge import Ban

@@ -1,6 +1,6 @@
 """`make soak`: fifty workers, two heartbeats and a Sentinel set under faults, and the witness's verdict.
 
-    python tests/soak/run.py [--minutes 10 | --seconds N] [--workers 50] [--seed S] [--inputs N]
+    python -m soak.run [--minutes 10 | --seconds N] [--workers 50] [--seed S] [--inputs N]
 
 Workers send orders to the paper venue throughout. The same seed draws the same faults in the same
 order; when they strike depends on the machine. Beside it the fuzzer runs. Ends with one line, and
@@ -19,20 +19,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from golive_redis.errors import StoreError
+from golive_redis.operator.session import Operator
+from golive_redis.testing.server import bound_to_parent
+from kit.fleet import Fleet
+from kit.processes import proxies
+from kit.sentinels import sentinel_set
 
-from golive_redis.errors import StoreError  # noqa: E402
-from golive_redis.operator.session import Operator  # noqa: E402
-from golive_redis.testing.server import bound_to_parent  # noqa: E402
-from tests.process.fleet import Fleet  # noqa: E402
-from tests.process.processes import proxies  # noqa: E402
-from tests.process.sentinels import sentinel_set  # noqa: E402
-from tests.soak.cast import CONTROL, Child, Venue, trader  # noqa: E402
-from tests.soak.chaos import Chaos  # noqa: E402
-from tests.soak.judge import judge, parse_journal  # noqa: E402
-from tests.soak.outcome import Outcome, stop_bans  # noqa: E402
-from tests.soak.people import People  # noqa: E402
+from .cast import CONTROL, Child, Venue, trader
+from .chaos import Chaos
+from .judge import judge, parse_journal
+from .outcome import Outcome, stop_bans
+from .people import People
 
 HEARTBEATS = ("hb-1", "hb-2")
 BEHIND = 5  # workers behind each of the two proxies
@@ -154,7 +152,8 @@ def fuzzer(folder: Path, inputs: int, seed: int) -> subprocess.Popen[bytes]:
         "15",
         sys.executable,
         "-P",
-        str(ROOT / "tests/fuzz/run.py"),
+        "-m",
+        "fuzz.run",
     ]
     argv += ["--inputs", str(inputs), "--seed", str(seed)]
     with (folder / "fuzz.log").open("wb") as log:

@@ -31,8 +31,7 @@ from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
-
-from .processes import Beating, Process, Span, Worker
+from kit.processes import Beating, Process, Span, Worker
 
 FIFTH = {
     "beat_every_ms": 200,
@@ -175,7 +174,7 @@ class Fleet:
         """
         path = self.write_config(**config) if config else self.path
         log = self._log(name)
-        worker = Worker(name, "worker.py", str(path), name, json.dumps(options), log=log)
+        worker = Worker(name, "worker", str(path), name, json.dumps(options), log=log)
         self.workers[name] = worker
         self.processes.append(worker)
         if wait:
@@ -200,7 +199,7 @@ class Fleet:
         """Start a heartbeat and return when it has registered."""
         path = self.write_config(**config) if config else self.path
         log = self._log(name)
-        beating = Beating(name, "heartbeat.py", str(path), name, json.dumps(options), log=log)
+        beating = Beating(name, "heartbeat", str(path), name, json.dumps(options), log=log)
         self.heartbeats[name] = beating
         self.processes.append(beating)
         if wait:

@@ -1,6 +1,6 @@
 """A TCP proxy in front of a server, as a process of its own, with a fault to switch on.
 
-    python proxy.py SERVER_PORT [CERTIFICATE KEY]
+    kit.programs.proxy:main SERVER_PORT [CERTIFICATE KEY]
 
 With a certificate it speaks TLS to its clients; `certify` shows new ones another. Commands are JSON
 lines on stdin, each answered on stdout. `set` takes a mode and `delay_ms`, which holds every reply
@@ -181,7 +181,7 @@ def tell(**line: Any) -> None:
     sys.stdout.flush()
 
 
-async def main() -> None:
+async def serve() -> None:
     proxy = Proxy(int(sys.argv[1]), *sys.argv[2:])
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=proxy.tls)
     tell(event="ready", port=server.sockets[0].getsockname()[1])
@@ -202,5 +202,5 @@ async def main() -> None:
     await ended.wait()
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def main() -> None:
+    asyncio.run(serve())

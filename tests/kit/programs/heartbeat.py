@@ -1,6 +1,6 @@
 """A heartbeat as an operating-system process: its sentences are JSON lines on stdout.
 
-    python heartbeat.py CONFIG NAME OPTIONS
+    kit.programs.heartbeat:main CONFIG NAME OPTIONS
 
 OPTIONS is a JSON object: `wall_off_ms` makes its wall clock wrong by that much.
 """
@@ -56,7 +56,3 @@ def main() -> None:
         target=lambda: heartbeat.ready.wait() and tell(event="ready", pid=os.getpid()), daemon=True
     ).start()
     heartbeat.run()
-
-
-if __name__ == "__main__":
-    main()

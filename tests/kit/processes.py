@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from golive_redis import clock
-from golive_redis.testing.server import EmbeddedServer, bound_to_parent
+from golive_redis.testing.server import EmbeddedServer
+from kit import zygote
 
-PROGRAMS = Path(__file__).parent / "programs"
-START_MS = 60_000  # a machine with many tests may take long to start an interpreter
+START_MS = 60_000  # a busy machine may take long
 
 
 class Span(NamedTuple):
@@ -41,15 +41,15 @@ class Process:
         self._changed = threading.Condition()
         self._asked = 0
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
-        command = [sys.executable, "-P", str(PROGRAMS / program), *args]
         with log.open("ab") as stderr:
-            self._child = subprocess.Popen(
-                bound_to_parent(command),
+            self._child = zygote.start(
+                f"kit.programs.{program}:main",
+                *args,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=environ,
-                process_group=0,
+                process_group=True,
             )
         self.pid = self._child.pid
         self._reader = threading.Thread(target=self._listen, daemon=True)
@@ -264,7 +264,7 @@ def proxies(folder: Path) -> Iterator[Callable[..., Proxy]]:
 
     def make(server: EmbeddedServer, *certificate: str) -> Proxy:
         log = folder / f"proxy-{len(made)}.stderr"
-        out = Proxy(f"proxy-{len(made)}", "proxy.py", str(server.port), *certificate, log=log)
+        out = Proxy(f"proxy-{len(made)}", "proxy", str(server.port), *certificate, log=log)
         out.tls = bool(certificate)
         made.append(out)
         out.wait_ready()

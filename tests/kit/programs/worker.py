@@ -1,6 +1,6 @@
 """A worker as an operating-system process: asks its guard before each order, and tells what it saw.
 
-    python worker.py CONFIG ID OPTIONS
+    kit.programs.worker:main CONFIG ID OPTIONS
 
 OPTIONS is a JSON object: `labels` of the guard and `order_labels`; `rate_hz` of orders; `hold_ms`
 keeps one order in flight at a time for that long; `left` makes an `on_stop` hook that says how many
@@ -295,7 +295,3 @@ def main() -> None:
         threading.Thread(target=worker.keep_holding, args=args, daemon=True).start()
     worker.trade()
     worker.guard.close()
-
-
-if __name__ == "__main__":
-    main()
