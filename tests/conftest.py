@@ -81,7 +81,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def wait_until(condition: Callable[[], object], *, within_ms: int = 5_000, what: str = "") -> None:
+def wait_until(condition: Callable[[], object], *, within_ms: int = 60_000, what: str = "") -> None:
     """Return when `condition()` is true; fail with `what` when it is not in time."""
     deadline = time.monotonic() + within_ms / 1000
     while not condition():
@@ -169,7 +169,7 @@ def make_replica(make_server: MakeServer) -> Callable[[EmbeddedServer], Embedded
             # The default is to wait 5 s for more replicas to come before the first sync.
             client.config_set("repl-diskless-sync-delay", 0)
         replica = make_server({"replicaof": f"127.0.0.1 {primary.port}"})
-        wait_until(lambda: _in_sync(primary, replica), within_ms=10_000, what="replica in sync")
+        wait_until(lambda: _in_sync(primary, replica), what="replica in sync")
         return replica
 
     return make

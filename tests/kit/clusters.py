@@ -76,10 +76,10 @@ class Cluster:
 
     @staticmethod
     def _wait(condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"not within 20 s: {what}")
+                pytest.fail(f"not within 90 s: {what}")
             time.sleep(0.05)
 
     @property

@@ -31,15 +31,17 @@ from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
-from kit.processes import Beating, Process, Span, Worker
+from kit.processes import PATIENCE_MS, Beating, Process, Span, Worker
 
+# A fifth of `standard`, but for the longest time-out that the lease and 100 ms more of `beat_ms` leave
+# room for: on a busy machine an answer takes its time.
 FIFTH = {
     "beat_every_ms": 200,
     "read_every_ms": 100,
-    "timeout_ms": 50,
+    "timeout_ms": 95,
     "rho": 0.10,
     "lease_ms": 500,
-    "beat_ms": 1100,
+    "beat_ms": 1200,
     "failover_ms": 2000,
     "ttl_ms": 4800,
     "drain_ms": 1000,
@@ -209,7 +211,7 @@ class Fleet:
     def _log(self, name: str) -> Path:
         return self.folder / f"{len(self.processes)}-{name}.stderr"
 
-    def wait_all_armed(self, *, within_ms: float = 10_000) -> None:
+    def wait_all_armed(self, *, within_ms: float = PATIENCE_MS) -> None:
         """Wait until every worker that lives permits orders now."""
         deadline = time.monotonic() + within_ms / 1000
         for worker in [p for p in self.processes if isinstance(p, Worker) and p.alive]:
@@ -237,7 +239,7 @@ class Fleet:
 
         On a busy machine a stop and the next activation may fit between two of its reads.
         """
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + 10
         for beating in self.heartbeats.values():
             while beating.alive and not beating.stopped and time.monotonic() < deadline:
                 if beating.ask("status")["waiting_for"] == "nothing is active":
@@ -255,6 +257,8 @@ class Fleet:
         self.wait_all_armed()
 
     def revoke(self, reason: str = "test", *, config: Any = None, **options: Any) -> StopReport:
+        """Revoke, and collect until it is settled, however long this machine takes for it."""
+        options.setdefault("wait_ms", PATIENCE_MS)
         return Revoke(config or self.config, reason=reason, **options).run()
 
     def halt(self, reason: str = "test", **labels: str) -> control.Restricted:

@@ -57,7 +57,7 @@ class SentinelSet:
         return True
 
     @staticmethod
-    def wait(condition: Callable[[], object], what: str, *, within_s: float = 30) -> None:
+    def wait(condition: Callable[[], object], what: str, *, within_s: float = 90) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:

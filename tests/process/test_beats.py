@@ -35,7 +35,7 @@ def last_beat_ns(live: Any, *names: str) -> int:
 def assert_closed_by_beat_ms(live: Any, last_ns: int) -> None:
     """Every worker is denied, and permitted nothing later than beat_ms after that instant."""
     for worker in live.workers.values():
-        denied = worker.wait_denied(after_ns=last_ns, within_ms=live.timers.beat_ms + 5_000)
+        denied = worker.wait_denied(after_ns=last_ns)
         assert denied["reason"] == "lapsed"
         late_ms = (worker.last_permit_ns() - last_ns) / MS
         assert late_ms <= live.timers.beat_ms, f"{worker.name} {late_ms:.0f} ms after the beat"
@@ -96,12 +96,11 @@ def assert_woken_revives_nothing(live: Any, last_ns: int, wait_for: Callable[...
     woken, timers = live.heartbeats["hb-1"], live.timers
     wait_for(
         lambda: not live.raw.exists("golive:active"),
-        within_ms=timers.ttl_ms + 2_000,
         what="the key has expired",
     )
     wait_for(lambda: clock.now_ns() > last_ns + timers.ttl_ms * MS, what="ttl_ms are over")
     woken.resume()
-    woken.wait_said("term 1 was", within_ms=10_000)
+    woken.wait_said("term 1 was")
     time.sleep(3 * timers.beat_every_ms / 1000)  # time for whatever it might still do
     assert not live.raw.exists("golive:active", "golive:beat")
     assert woken.ask("status")["term"] is None
@@ -155,7 +154,7 @@ def test_a_beat_that_executes_late_is_taken_for_a_replay_and_disturbs_nobody(
     wait_for: Callable[..., None],
 ) -> None:
     """Row 12. Beats a second apart leave time to read before the next one hides the late one."""
-    slow = {"beat_every_ms": 1_000, "beat_ms": 3_900, "ttl_ms": 9_200}
+    slow = {"beat_every_ms": 1_000, "beat_ms": 4_000, "ttl_ms": 9_400}
     live, network = fleet(own_server, timing=slow), proxy(own_server)
     live.start_heartbeat("hb-1", config={"url": network.url})
     live.go_live("pod-1", heartbeats=())

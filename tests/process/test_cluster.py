@@ -36,7 +36,7 @@ def test_a_whole_term_in_a_cluster(
     live.halt(symbol="BTC")
     worker = live.workers["pod-1"]
     wait_for(lambda: not worker.check(symbol="BTC")["permit"], what="the halt")
-    assert worker.check(symbol="ETH")["permit"]
+    worker.wait_permit(symbol="ETH")
     live.resume(symbol="BTC")
 
     span = live.timed_revoke()
@@ -80,7 +80,7 @@ def test_a_cluster_failover_is_followed_and_the_term_heals(
     cluster.wait_promoted()
     promoted_ns = clock.now_ns()
     for worker in live.workers.values():
-        worker.wait_allowed(after_ns=span.done_ns, within_ms=20_000)
+        worker.wait_allowed(after_ns=span.done_ns)
     live.wait_all_armed()
     assert live.raw.hget(ACTIVE, "term") == b"1", "the same term"
     wait_for(lambda: all(w.health()["pushed"] for w in live.workers.values()), what="pushes")

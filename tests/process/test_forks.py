@@ -19,7 +19,7 @@ def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(
     live = fleet(any_server)
     live.go_live("pod-1")
     worker = live.workers["pod-1"]
-    child = worker.ask("fork", within_ms=10_000)["child"]
+    child = worker.ask("fork")["child"]
     assert child["pid"] != worker.pid
     assert not child["answer"]["permit"] and child["answer"]["reason"] == "forked"
     assert child["sockets"] == [], "it has none of the parent's connections"
@@ -39,7 +39,7 @@ def test_a_forked_child_may_open_a_guard_of_its_own(
     live = fleet(any_server)
     live.go_live("pod-1")
     worker = live.workers["pod-1"]
-    child = worker.ask("fork", open_own=True, within_ms=15_000)["child"]
+    child = worker.ask("fork", open_own=True)["child"]
     assert child["answer"]["reason"] == "forked", "the inherited one stays closed"
     assert child["armed"] and child["instance"] != worker.instance
     live.wait_all_armed()
@@ -54,7 +54,7 @@ def test_processes_that_share_a_worker_id_answer_a_stop_each_for_itself(
     live.go_live("pod-1")
     second = live.workers["pod-1"]
     second.ask("spawn")
-    child = second.wait_event(lambda e: e["event"] == "child", within_ms=15_000, what="child")
+    child = second.wait_event(lambda e: e["event"] == "child", what="child")
     assert child["armed"]
     live.wait_all_armed()
     instances = {first.instance, second.instance, child["instance"]}
@@ -85,4 +85,4 @@ def test_of_two_processes_with_one_id_each_keeps_its_own_state(
     time.sleep(live.timers.lease_ms / 1000)
     assert not first.allowed
     second.check()
-    assert second.allowed
+    second.wait_permit()

@@ -58,7 +58,7 @@ def test_an_activation_from_a_backup_arms_nobody_and_the_stop_comes_back(
     assert live.workers["pod-1"].check()["reason"] == "revoked"
     assert live.raw.exists("golive:active"), "all this while it stood there"
     heartbeat.resume()
-    heartbeat.wait_said("the store lost revocation 2; re-asserted", within_ms=10_000)
+    heartbeat.wait_said("the store lost revocation 2; re-asserted")
     wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
     for worker in (live.workers["pod-1"], again, new):
         assert worker.last_permit_ns() < stopped_ns
@@ -124,7 +124,7 @@ def test_after_flushall_the_next_number_is_above_every_one_that_was_ever_verifie
     live.raw.flushall()
     live.heartbeats["hb-1"].wait_said("term 5 was removed out of band")
     wait_for(lambda: live.raw.keys("golive:worker:pod-1:*"), what="presence")
-    report = live.revoke(config=stranger)
+    report = live.revoke(config=stranger, wait_ms=3_000)
     assert report.epoch == 7, "a stop numbers in the same way"
     # Nobody can tell any more who was on the roster: the whole keyset is asked, and two never ran.
     assert report.outcome.result == "NOT CONFIRMED"

@@ -208,7 +208,7 @@ def test_without_a_key_that_may_revoke_the_key_is_deleted_and_nothing_is_claimed
     (live.folder / "torn.pem").chmod(0o600)
     live.go_live("pod-1")
     called_ns = clock.now_ns()
-    report = live.revoke(key=str(live.folder / key))
+    report = live.revoke(key=str(live.folder / key), wait_ms=1_000)
     assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 0
     assert report.in_redis_ms is not None and report.ledger == "failed"
     assert any("no usable key" in problem for problem in report.problems)
@@ -291,7 +291,9 @@ def test_nothing_in_the_store_makes_revoke_raise(
     for key in ("beat", "last", "head", "fleet", "heartbeats"):
         live.raw.delete(f"golive:{key}")
         live.raw.rpush(f"golive:{key}", "what?")
-    report = live.revoke()  # by time it would be over, for those whom this host remembers
+    report = live.revoke(
+        wait_ms=3_000
+    )  # by time it would be over, for those whom this host remembers
     assert report.outcome.result == "NOT CONFIRMED", "the rosters cannot be read"
     assert report.outcome.heartbeats[0].answered
     assert report.in_redis_ms is not None and live.raw.exists("golive:active") == 0

@@ -154,10 +154,11 @@ def test_a_revoke_that_repeats_itself_leaves_a_later_activation_alone(
     assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 2
     assert any("later activation" in problem for problem in report.problems)
     assert live.raw.hget("golive:active", "term") == b"3"
-    assert live.workers["pod-1"].check()["permit"]
+    live.workers["pod-1"].wait_permit()
     states = [event for event in live.workers["pod-1"].states() if event["at_ns"] > insisted_ns]
-    assert [state["allowed"] for state in states][-1:] == [True]
-    assert sum(state["allowed"] for state in states) == 1, "it was never closed in between"
+    opened = next(at for at, state in enumerate(states) if state["allowed"])
+    # A busy machine may have made it lapse; nothing has revoked it.
+    assert {state["reason"] for state in states[opened:]} <= {"", "lapsed"}
 
 
 KILLED = """
@@ -233,7 +234,7 @@ def test_impatience_loses_nothing(
                 run.run()
         assert len(live.spooled()) == 1
         live.raw.config_set("min-replicas-to-write", 0)
-        live.heartbeats["hb-1"].wait_said("spooled record sent", within_ms=10_000)
+        live.heartbeats["hb-1"].wait_said("spooled record sent")
         assert len(live.records("revocation")) == 1
         wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
         for _ in range(9):  # and its slot of the state folder is free again

@@ -133,7 +133,7 @@ def test_a_heartbeat_that_restarts_while_a_halt_is_lost_beats_on_nothing_less_an
     grant = live.config.trust().grant(live.raw.hget("golive:active", "grant"))
     live.raw.hdel("golive:active", "r:2")
     live.raw.hset("golive:active", mapping={"epoch": 1, "last": grant.identity, "set": "0"})
-    live.start_heartbeat("hb-1").wait_said("the store lost halt 2; re-asserted", within_ms=10_000)
+    live.start_heartbeat("hb-1").wait_said("the store lost halt 2; re-asserted")
     wait_for(lambda: live.raw.hexists("golive:active", "r:2"), what="the halt")
 
 
@@ -173,7 +173,7 @@ def test_a_restarted_worker_reads_its_latch_and_never_arms_for_the_old_term(
         latched, control = live.start_worker("pod-1"), live.start_worker("pod-3")
         control.wait_allowed()
         time.sleep(live.timers.beat_ms / 1000)
-        assert control.allowed
+        control.wait_permit()
         assert latched.check()["reason"] == "revoked"
         assert not any(state["allowed"] for state in latched.states())
         assert "was revoked and is back" in latched.stderr()

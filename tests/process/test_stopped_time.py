@@ -51,7 +51,7 @@ def test_a_worker_frozen_between_check_and_send_is_denied_when_it_wakes(
     assert not told["valid"] and not told["after"]["permit"]
     live.activate()
     live.wait_all_armed()
-    fresh = live.workers["pod-2"].check()
+    fresh = live.workers["pod-2"].wait_permit()
     assert gateway.accepts(fresh)
     assert fresh["fence"] > told["before"]["fence"]
     assert not gateway.accepts(told["before"])
@@ -73,7 +73,9 @@ def test_a_worker_that_slept_longer_than_its_lease_is_denied_without_any_stop(
     worker.wait_allowed(after_ns=worker.states()[-1]["at_ns"])
 
 
-def test_a_permit_is_no_longer_valid_after_a_stall_or_a_stop(live: Any) -> None:
+def test_a_permit_is_no_longer_valid_after_a_stall_or_a_stop(
+    live: Any, wait_for: Callable[..., None]
+) -> None:
     """Row 31. The stall keeps every thread of the process from running, as a GC pause does."""
     worker = live.workers["pod-1"]
     told = worker.ask("stall", ms=live.timers.lease_ms)
@@ -81,15 +83,15 @@ def test_a_permit_is_no_longer_valid_after_a_stall_or_a_stop(live: Any) -> None:
     assert told["after"]["reason"] == "lapsed"
     live.wait_all_armed()
     for symbol in ("BTC", "ETH"):
-        assert worker.check(keep=symbol, symbol=symbol)["permit"]
+        worker.wait_permit(keep=symbol, symbol=symbol)
     live.halt(symbol="BTC")
     assert not worker.ask("valid", keep="BTC")["valid"]
-    assert worker.ask("valid", keep="ETH")["valid"]
+    wait_for(lambda: worker.ask("valid", keep="ETH")["valid"], what="ETH goes on")
     live.revoke()
     assert not worker.ask("valid", keep="ETH")["valid"]
     live.activate()
     live.wait_all_armed()
-    assert worker.check(symbol="ETH")["permit"]
+    worker.wait_permit(symbol="ETH")
     assert not worker.ask("valid", keep="ETH")["valid"], "a permit does not outlive its term"
 
 
@@ -134,7 +136,8 @@ def test_a_guard_that_lost_a_thread_closes_and_says_so(
     assert health["threads"] == {"attend": thread != "attend", "push": thread != "push"}
     assert not health["armed"] and health["reason"] == "lapsed"
     time.sleep(live.timers.lease_ms / 1000)
-    assert not worker.allowed and live.workers["pod-2"].allowed
+    assert not worker.allowed
+    live.workers["pod-2"].wait_permit()
 
 
 def test_a_killed_worker_is_nobody_elses_concern(live: Any) -> None:

@@ -10,16 +10,16 @@ from golive_redis.errors import RecordError
 from golive_redis.records.keyset import Role
 from golive_redis.testing.server import EmbeddedServer
 
-# Reads 5 s apart: what closes a guard sooner was pushed. All inequalities hold.
+# Reads a minute apart: what closes a guard sooner was pushed. All inequalities hold.
 SELDOM_READ = {
     "beat_every_ms": 100,
-    "read_every_ms": 5_000,
+    "read_every_ms": 60_000,
     "timeout_ms": 100,
     "rho": 0.10,
-    "lease_ms": 19_000,
-    "beat_ms": 13_000,
+    "lease_ms": 225_000,
+    "beat_ms": 150_000,
     "failover_ms": 2_000,
-    "ttl_ms": 20_400,
+    "ttl_ms": 210_000,
     "drain_ms": 1_000,
 }
 REMOVALS = {
@@ -38,7 +38,7 @@ def arm_by_pushes(live: Any, wait_for: Callable[..., None]) -> None:
         time.sleep(0.1)
         return all(worker.allowed for worker in live.workers.values())
 
-    wait_for(nudged, within_ms=10_000, what="armed by pushes")
+    wait_for(nudged, what="armed by pushes")
 
 
 def assert_stays_off(live: Any, ms: float) -> None:
@@ -61,7 +61,7 @@ def test_a_key_that_goes_away_closes_the_fleet_by_push_long_before_the_next_read
         time.sleep(0.1)  # reads that the last nudges ordered
         removed = live.timed(lambda c=command: live.raw.execute_command(*c))
         for worker in live.workers.values():
-            worker.wait_denied(after_ns=removed.began_ns, within_ms=2_500)
+            worker.wait_denied(after_ns=removed.began_ns, within_ms=30_000)
         live.heartbeats["hb-1"].wait_said("removed out of band")
         assert_stays_off(live, 3 * live.timers.beat_every_ms)
 

@@ -4,38 +4,55 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
-from golive_redis import clock
+from golive_redis.checks.conditions import Conditions
+from golive_redis.checks.trigger import Action
+from golive_redis.heartbeat import triggers
+from golive_redis.operator import control
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind
 from golive_redis.records.envelope import decode
+from golive_redis.records.report import Finding, Outcome
 from golive_redis.testing.server import EmbeddedServer
 
-MS = clock.NS_PER_MS
+FINE, BAD = {"active": False}, {"active": True}
 
 
 class Service:
-    """An HTTP service whose answer the test sets; None hangs."""
+    """An HTTP service whose answer the test sets; None hangs.
+
+    Attributes:
+        answer: To whoever asks from now on, once `first` is used up.
+        first: Answers that come before, each once.
+        asked: How often it was asked.
+    """
 
     def __init__(self) -> None:
-        self.answer: object = {"active": False}
+        self.answer: object = FINE
+        self.first: list[object] = []
+        self.asked = 0
+        self.closing = threading.Event()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if service.answer is None:
-                    time.sleep(3)
-                body = json.dumps(service.answer).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                answer = service.first.pop(0) if service.first else service.answer
+                service.asked += 1
+                if answer is None:
+                    service.closing.wait()
+                body = json.dumps(answer).encode()
+                with suppress(OSError):  # whoever asked has given up
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -44,11 +61,17 @@ class Service:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/state"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def await_samples(self, count: int, wait_for: Callable[..., None]) -> None:
+        """Return when it was asked so many times more; all but the last have been judged by then."""
+        enough = self.asked + count
+        wait_for(lambda: self.asked >= enough, what=f"{count} samples")
+
 
 @pytest.fixture
 def service() -> Iterator[Service]:
     made = Service()
     yield made
+    made.closing.set()
     made.server.shutdown()
     made.server.server_close()
 
@@ -59,12 +82,12 @@ def watched(
 ) -> Callable[..., Any]:
     """A fleet whose heartbeat watches the service: `watched(then="revoke", ...)`."""
 
-    def make(others: dict[str, Any] | None = None, **trigger: Any) -> Any:
+    def make(others: dict[str, Any] | None = None, deadline: str = "30s", **trigger: Any) -> Any:
         question = {"http": {"url": service.url, "json": "/active"}, "equals": False}
         live = fleet(
             own_server,
             triggers={
-                "ess": {"question": question | {"deadline": "1s"}, "every": "200ms"} | trigger
+                "ess": {"question": question | {"deadline": deadline}, "every": "200ms"} | trigger
             }
             | (others or {}),
             keys={
@@ -93,86 +116,90 @@ def notes(live: Any, topic: str) -> list[dict[str, Any]]:
     return found
 
 
-def wait_until(true: Callable[[], bool], within_s: float, what: str) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
+def wait_all_off(live: Any, wait_for: Callable[..., None]) -> None:
+    """Return when no worker permits anything; when that is depends on how soon a sample is taken."""
+    wait_for(lambda: not any(w.allowed for w in live.workers.values()), what="all are off")
+
+
+def wait_noted(live: Any, wait_for: Callable[..., None]) -> str:
+    """Return the first note of a trigger in the ledger; it is written after the stop."""
+    wait_for(lambda: notes(live, "trigger"), what="a note in the ledger")
+    return str(notes(live, "trigger")[0]["text"])
 
 
 def test_the_emergency_stop_goes_active_and_the_whole_fleet_is_off(
-    watched: Callable[..., Any], service: Service
+    watched: Callable[..., Any], service: Service, wait_for: Callable[..., None]
 ) -> None:
-    """Within `every` x k + 1 s, and the ledger says why."""
+    """And the ledger says why. Each of two heartbeats sees it, and each may be the first to revoke."""
     live = watched(**{"for": "2 of 2", "then": "revoke"})
     live.go_live("w-1", "w-2", heartbeats=("hb-1", "hb-2"))
-    service.answer = {"active": True}
-    wait_until(
-        lambda: not any(worker.allowed for worker in live.workers.values()),
-        (200 * 2 + 1000) / 1000,
-        "still trading",
-    )
-    wait_until(lambda: bool(notes(live, "trigger")), 10, "no note in the ledger")
+    service.answer = BAD
+    wait_all_off(live, wait_for)
+    assert wait_noted(live, wait_for).startswith("ess fired (revoke): ")
     stops = [decode(f[b"r"]) for _, f in live.raw.xrange("golive:audit")]
     reasons = [
         json.loads(item.payload)["reason"] for item in stops if "revocation" in item.payload_type
     ]
-    assert len(reasons) == 1  # of two heartbeats that saw it
-    assert reasons[0].startswith("trigger ess: ")
-    assert "true, wanted false" in reasons[0]
-    assert notes(live, "trigger")[0]["text"].startswith("ess fired (revoke): ")
+    assert 1 <= len(reasons) <= 2
+    for reason in reasons:
+        assert reason.startswith("trigger ess: ")
+        assert "true, wanted false" in reason
+    assert not live.raw.exists("golive:active")
 
 
-def test_a_single_bad_sample_does_nothing(watched: Callable[..., Any], service: Service) -> None:
+def test_a_single_bad_sample_does_nothing(
+    watched: Callable[..., Any], service: Service, wait_for: Callable[..., None]
+) -> None:
+    """Nor do four of five."""
     live = watched(**{"for": "5 of 5", "then": "revoke"})
     live.go_live("w-1")
-    service.answer = {"active": True}
-    time.sleep(0.5)
-    service.answer = {"active": False}
-    time.sleep(1)
-    assert live.workers["w-1"].ask("status")["allowed"]
+    service.first = [BAD, FINE, BAD, BAD, BAD, BAD]
+    service.await_samples(12, wait_for)
+    assert not live.records("revocation")
+    live.workers["w-1"].wait_permit()
 
 
 def test_a_service_that_hangs_is_unknown_and_unknown_fires(
-    watched: Callable[..., Any], service: Service
+    watched: Callable[..., Any], service: Service, wait_for: Callable[..., None]
 ) -> None:
-    live = watched(then="halted", on_unknown="after 2")
+    live = watched(then="halted", on_unknown="after 2", deadline="2s")
     live.go_live("w-1")
     service.answer = None
-    wait_until(lambda: not live.workers["w-1"].allowed, 8, "still trading")
-    wait_until(lambda: bool(notes(live, "trigger")), 10, "no note in the ledger")
-    assert notes(live, "trigger")[0]["text"].startswith("ess fired (halted): ")
+    said = wait_noted(live, wait_for)
+    wait_all_off(live, wait_for)
+    assert said.startswith("ess fired (halted): ")
     state = live.status().active
     assert [item.reason for item in state.restrictions] == [
-        "trigger ess: unknown: "
-        + notes(live, "trigger")[0]["text"].removeprefix("ess fired (halted): ")
+        "trigger ess: unknown: " + said.removeprefix("ess fired (halted): ")
     ]
     assert live.raw.exists("golive:active")  # halted, not revoked
 
 
 def test_people_restore_and_what_still_fails_fires_again(
-    watched: Callable[..., Any], service: Service
+    watched: Callable[..., Any], service: Service, wait_for: Callable[..., None]
 ) -> None:
     live = watched(then="reduce_only")
     live.go_live("w-1")
-    service.answer = {"active": True}
-    restrictions = lambda: [k for k in live.raw.hkeys("golive:active") if k.startswith(b"r:")]  # noqa: E731
-    wait_until(lambda: len(restrictions()) == 1, 5, "no restriction")
-    time.sleep(0.6)
-    assert len(restrictions()) == 1  # in force, so it is not issued again
+    service.answer = BAD
+
+    def restrictions() -> list[bytes]:
+        return [field for field in live.raw.hkeys("golive:active") if field.startswith(b"r:")]
+
+    wait_for(restrictions, what="a restriction")
+    service.await_samples(4, wait_for)
     first = restrictions()
-    from golive_redis.operator import control  # noqa: PLC0415
+    assert len(first) == 1  # in force, so it is not issued again
 
     with Operator(live.config) as operator:
         control.loosen(operator, GrantKind.RESTORE, reason="I think it is over", every=True)
-    wait_until(lambda: bool(restrictions()) and restrictions() != first, 5, "nothing again")
-    service.answer = {"active": False}
-    time.sleep(0.5)
+    wait_for(lambda: restrictions() and restrictions() != first, what="one more")
+    service.answer = FINE
+    service.await_samples(4, wait_for)
     assert len(restrictions()) == 1  # it takes nothing back
 
 
 def test_a_heartbeat_with_triggers_needs_a_revoker_key(
-    fleet: Callable[..., Any], any_server: EmbeddedServer
+    fleet: Callable[..., Any], any_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
     live = fleet(
         any_server,
@@ -180,45 +207,53 @@ def test_a_heartbeat_with_triggers_needs_a_revoker_key(
         defects=True,
     )
     beating = live.start_heartbeat(wait=False)
-    wait_until(lambda: not beating.alive, 10, "it started")
+    wait_for(lambda: not beating.alive, what="its end")
     assert "triggers need keys.revoker" in beating.stderr()
 
 
 def test_a_trigger_acts_on_the_files_of_its_start(
-    watched: Callable[..., Any], service: Service
+    watched: Callable[..., Any], service: Service, wait_for: Callable[..., None]
 ) -> None:
     """A keyset and a key that are gone when it fires keep it from nothing; it signs all the same."""
     live = watched(**{"for": "1 of 1", "then": "revoke"})
     live.go_live("w-1")
     for name in ("keyset.yaml", "rita.pem"):
         (live.folder / name).rename(live.folder / f"{name}.away")
-    service.answer = {"active": True}
-    wait_until(lambda: not live.workers["w-1"].allowed, 3, "still trading")
-    wait_until(lambda: bool(notes(live, "trigger")), 10, "no note in the ledger")
+    service.answer = BAD
+    wait_all_off(live, wait_for)
+    wait_noted(live, wait_for)
     for name in ("keyset.yaml", "rita.pem"):
         (live.folder / f"{name}.away").rename(live.folder / name)
     assert live.raw.exists("golive:revoked")
 
 
 def test_a_revocation_waits_for_no_restriction(
-    watched: Callable[..., Any], service: Service
+    watched: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A silent worker makes each restriction take two seconds; the revocation comes at once."""
-    question = {"http": {"url": service.url, "json": "/active"}, "equals": False}
-    halts = {
-        f"venue-{at}": {
-            "question": question,
-            "every": "200ms",
-            "then": "halted",
-            "labels": {"venue": str(at)},
-        }
-        for at in range(4)
-    }
-    last = {"for": "3 of 3", "then": "revoke"}
-    live = watched(**last, others=halts)
-    live.go_live("w-1", "w-2")
-    live.workers["w-2"].pause()
-    service.answer = {"active": True}
-    wait_until(lambda: not live.raw.exists("golive:active"), 2, "still active")
-    live.workers["w-2"].resume()
-    wait_until(lambda: len(notes(live, "trigger")) >= 1, 15, "no note in the ledger")
+    """A restriction collects answers for seconds when a worker is silent; here, for ever."""
+    live = watched(then="revoke")
+    live.go_live("w-1")
+    actor = triggers._Actor(live.config, "hb-1", print)
+    found = Finding(check="ess", outcome=Outcome.FAIL, explain="true, wanted false", took_ms=1)
+    wanted = Conditions.of(live.config).triggers["ess"].trigger()
+    halts = msgspec.structs.replace(wanted, then=Action.HALTED, labels={"venue": "1"})
+    begun, released = threading.Event(), threading.Event()
+    restrict = control.restrict
+
+    def held_up(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert released.wait(60)
+        return restrict(*args, **kwargs)
+
+    monkeypatch.setattr(control, "restrict", held_up)
+    halting = threading.Thread(target=actor.act, args=("halts", halts, found))
+    halting.start()
+    try:
+        assert begun.wait(60)
+        actor.act("ess", wanted, found)
+        assert not live.raw.exists("golive:active")
+        assert halting.is_alive()
+    finally:
+        released.set()
+        halting.join(60)
+    assert not halting.is_alive()

@@ -59,7 +59,7 @@ def venue(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[Venue]:
     command = [sys.executable, "-m", "golive_redis.testing.venue"]
     process = subprocess.Popen([*command, "--port-file", port_file, "--journal", journal])
     try:
-        wait_for(port_file.exists, within_ms=10_000, what="the venue is open")
+        wait_for(port_file.exists, what="the venue is open")
         yield Venue(int(port_file.read_text()), process, journal)
     finally:
         process.kill()

@@ -67,13 +67,13 @@ def test_a_heartbeat_whose_windows_close_is_silent_and_the_fleet_is_off_within_b
     }
     # Not before the activation, which would be refused: this one runs on another policy.
     live.start_heartbeat(config={"windows": {"short": window}})
-    live.heartbeats["hb-1"].wait_said("beating", within_ms=10_000)
+    live.heartbeats["hb-1"].wait_said("beating")
     live.heartbeats["hb-2"].kill()
     live.wait_all_armed()
     armed_ns = clock.now_ns()
     assert time.time() < closes_s, "this machine is too slow for the test"
     heartbeat = live.heartbeats["hb-1"]
-    said = heartbeat.wait_said("every trading window is closed", within_ms=30_000)
+    said = heartbeat.wait_said("every trading window is closed")
     assert time.time() >= closes_s
     closed_ns = clock.now_ns() - int((time.time() - closes_s) * 1e9)
     for worker in live.workers.values():

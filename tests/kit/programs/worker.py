@@ -32,6 +32,8 @@ from golive_redis.clock import now_ns
 from golive_redis.guard import attending
 from golive_redis.testing.venue_client import VenueClient, VenueError
 
+SWITCH_S = sys.getswitchinterval()
+
 
 class Worker:
     def __init__(self, config: str, name: str, options: dict[str, Any]) -> None:
@@ -137,10 +139,22 @@ class Worker:
 
     def do_stall(self, ms: int) -> dict[str, Any]:
         """Take a permit, stop every thread of this process for a while, and look at it again."""
-        answer = self.guard.check()
+        answer = self.permit()
         ctypes.PyDLL(None).usleep(ms * 1000)  # a PyDLL call keeps the GIL
-        valid = isinstance(answer, Permit) and answer.valid()
-        return {"before": told(answer), "valid": valid, "after": told(self.guard.check())}
+        found = {"valid": answer.valid(), "after": told(self.guard.check())}
+        sys.setswitchinterval(SWITCH_S)
+        return {"before": told(answer), **found}
+
+    def permit(self) -> Permit:
+        """Return a permit; no other thread gets a turn after it before this one blocks.
+
+        Else a thread of the guard could find everything well again before the permit is looked at.
+        """
+        sys.setswitchinterval(3600)
+        time.sleep(0.05)  # whoever waits for a turn by the old interval gets it here
+        while isinstance(answer := self.guard.check(), Denial):
+            time.sleep(0.005)
+        return answer
 
     def do_health(self) -> dict[str, Any]:
         return dict(msgspec.to_builtins(self.guard.health()))
@@ -181,11 +195,12 @@ class Worker:
 
     def do_freeze(self) -> dict[str, Any]:
         """SIGSTOP itself between a check and the send; say what holds once it runs again."""
-        before = self.guard.check()
+        before = self.permit()
         # At this thread and not at the process: it may not run one line further.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
-        valid = isinstance(before, Permit) and before.valid()
-        return {"before": told(before), "valid": valid, "after": told(self.guard.check())}
+        found = {"valid": before.valid(), "after": told(self.guard.check())}
+        sys.setswitchinterval(SWITCH_S)
+        return {"before": told(before), **found}
 
     def do_step(self, ms: float) -> dict[str, Any]:
         self.step_wall(ms)
