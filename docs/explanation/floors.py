@@ -25,7 +25,7 @@ def contracts() -> list[dict[str, object]]:
 
 def floors() -> list[list[str]]:
     """Return the rooms of each floor by their dotted names, the highest floor first."""
-    (layers,) = (contract["layers"] for contract in contracts() if contract["type"] == "layers")
+    (layers,) = (contract["layers"] for contract in contracts() if contract["id"] == "one-way")
     return [re.split(r" [|:] ", layer) for layer in layers]
 
 
