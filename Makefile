@@ -12,8 +12,14 @@ RUN := .venv/.golive-run
 DEV := .venv/.golive-dev
 BENCH := .venv/.golive-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# GOLIVE_LOCKED=1, as continuous integration sets it: exactly what requirements/ci.txt lists. Else the
+# newest releases that pyproject.toml allows, so that somebody meets a break before users do.
+INSTALL_DEV = $(if $(GOLIVE_LOCKED),$(PIP) --require-hashes --requirement requirements/ci.txt && \
+  $(PIP) --no-deps --no-build-isolation --editable .,$(PIP) --editable '.[all,dev]')
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
 
-.PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep clean FORCE
+.PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -29,6 +35,7 @@ help:
 	@echo "make mutants          break the product in 29 ways, and see that somebody notices"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
+	@echo "make lock    pin what pyproject.toml allows, with hashes; LOCK_ARGS=--upgrade for the newest"
 	@echo "make clean   remove .venv and everything that tools wrote"
 
 demo: $(RUN)
@@ -71,6 +78,14 @@ model: $(DEV)
 
 model-deep: $(DEV)
 	@$(BIN)/python docs/model/check.py --deep
+
+# One resolution for every supported Python and platform; the image's versions are those of the tests.
+lock: $(DEV)
+	@$(PIP) uv
+	@$(LOCK) --extra all --extra dev --output-file requirements/ci.txt pyproject.toml
+	@$(LOCK) --extra patterns --constraint requirements/ci.txt --output-file requirements/image.txt pyproject.toml
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' | \
+	  $(LOCK) --constraint requirements/ci.txt --output-file requirements/build.txt -
 
 $(BENCH): pyproject.toml $(MADE)
 	@echo "Installing golive-redis and what its benchmarks compare with into .venv"
@@ -116,5 +131,5 @@ $(RUN): pyproject.toml $(MADE)
 
 $(DEV): pyproject.toml $(MADE)
 	@echo "Installing golive-redis and the tools of its tests into .venv"
-	@$(PIP) --editable '.[all,dev]'
+	@$(INSTALL_DEV)
 	@touch $(RUN) $@
