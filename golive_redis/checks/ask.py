@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,9 @@ from golive_redis.checks.parallel import Work, said_by, side_by_side
 from golive_redis.checks.parse import time_ms
 from golive_redis.checks.question import Question, Several
 from golive_redis.checks.runner import Check
-from golive_redis.checks.source import Fetched, Surroundings, UnansweredError, masked, secrets_of
+from golive_redis.checks.secrets import secrets_of
+from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
+from golive_redis.masking import masked
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome
 
@@ -25,8 +28,6 @@ GRACE_MS = 2_000
 # Of a deadline for the source, so that it can end what it started, and say itself what was late.
 SHARE = 0.9
 MAX_FACT, MAX_FACT_NAME = 200, 64
-# Each in a module of its name, which is imported when the first question needs it.
-_MODULES = frozenset({"http", "redis", "prometheus", "sql", "file", "command", "python"})
 
 
 def ask(question: Question, where: Surroundings) -> Fetched:
@@ -37,15 +38,7 @@ def ask(question: Question, where: Surroundings) -> Fetched:
         Exception: Whatever a library raises; it may name secrets, which `finding` masks. Fails
             closed: all of it is unknown.
     """
-    if question.fleet is not None:
-        if where.fleet is None:
-            raise UnansweredError("nobody knows the workers here")
-        return Fetched(*where.fleet.look(question.fleet.value))
-    if question.ledger is not None:
-        if where.history is None:
-            raise UnansweredError("nobody reads the ledger here")
-        return Fetched(where.history.value(question.ledger))
-    source = import_module(f"golive_redis.checks.sources.{question.kind}")
+    source = _source(question.kind)
     fetched: Fetched = source.fetch(question.source, where, SHARE * question.deadline_ms)
     if question.newer_than is None:
         return fetched
@@ -57,6 +50,11 @@ def ask(question: Question, where: Surroundings) -> Fetched:
         value=None if value is None else time_ms(value),
         series={name: time_ms(value) for name, value in fetched.series.items()},
     )
+
+
+def _source(kind: str) -> Any:
+    """Return the module of a source, imported when the first question needs it."""
+    return import_module(f"golive_redis.checks.sources.{kind}")
 
 
 def check(name: str, questions: Sequence[Question], where: Surroundings) -> Check:
@@ -72,8 +70,8 @@ def finding(name: str, questions: Sequence[Question], where: Surroundings) -> Fi
     are no evidence: unknown.
     """
     began_ms = clock.now_ms()
-    for kind in {question.kind for question in questions} & _MODULES:
-        import_module(f"golive_redis.checks.sources.{kind}")  # before a deadline runs
+    for kind in {question.kind for question in questions}:
+        _source(kind)  # before a deadline runs
     works = [
         Work(f"{name}-{at}", partial(_answer, question, where), float(question.deadline_ms))
         for at, question in enumerate(questions, 1)
@@ -114,7 +112,7 @@ def _answer(question: Question, where: Surroundings) -> _Answer:
     secrets = secrets_of(question.source, where.environ)
     judgement, value = _judged(question, fetched, secrets)
     return _Answer(
-        _called(question),
+        question.called,
         judgement,
         str(question),
         value,
@@ -133,8 +131,8 @@ def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tup
         if hidden != value:  # before it is cut short: half a secret could not be found any more
             explain = judge(question, hidden, now_ms=now_ms).explain
             found = msgspec.structs.replace(found, explain=explain)
-        if question.fleet is not None and fetched.facts:  # a number alone sends nobody anywhere
-            who = "; ".join(f"{fact}: {text}" for fact, text in fetched.facts.items())
+        if fetched.who:
+            who = masked(fetched.who, secrets)
             found = msgspec.structs.replace(found, explain=f"{found.explain} ({who})")
         return found, shown(hidden)
     decides = min if question.prometheus and question.prometheus.series is Several.ANY else max
@@ -146,13 +144,7 @@ def _judged(question: Question, fetched: Fetched, secrets: Sequence[str]) -> tup
 
 def _unanswered(question: Question, where: Surroundings, error: BaseException) -> _Answer:
     text = masked(said_by(error), secrets_of(question.source, where.environ))
-    return _Answer(_called(question), Judgement(Outcome.UNKNOWN, text), str(question))
-
-
-def _called(question: Question) -> str:
-    """Say what is asked, where the name of the source alone says nothing."""
-    inner = question.fleet or question.ledger
-    return question.kind if inner is None else f"{question.kind} {inner.value}"
+    return _Answer(question.called, Judgement(Outcome.UNKNOWN, text), str(question))
 
 
 def _summed(name: str, answers: Sequence[_Answer], took_ms: float) -> Finding:

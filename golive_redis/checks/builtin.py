@@ -1,11 +1,15 @@
-"""`check_database_redis`: whether this Redis can be trusted with the switch."""
+"""Checks that need no configuration: of this Redis, and of our keys."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from golive_redis import clock
+from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
+from golive_redis.records.keyset import Keyset
 from golive_redis.records.report import Finding, Outcome
 from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
@@ -14,8 +18,8 @@ TIMEOUT_MS = 1_000.0
 MAX_CLOCK_OFF_MS = 5_000.0
 MIN_REDIS = (7, 0)
 MIN_VALKEY = (7, 2)
-
-NAME = "check_database_redis"
+# A week to replace a key in working hours, besides the term that is about to begin.
+AHEAD_MS = 7 * 86_400_000
 
 
 def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
@@ -51,7 +55,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         "round_trip_ms": str(took_ms),
     }
     return Finding(
-        check=NAME,
+        check=DATABASE,
         outcome=Outcome.FAIL if problems else Outcome.PASS,
         explain="; ".join(problems)[:500] or "durable, noeviction, primary, writable",
         facts=facts,
@@ -105,3 +109,34 @@ def _open_default_user(address: Address) -> list[str]:
     finally:
         link.close()
     return ["the ACL user `default` still gets in without a password: ACL SETUSER default off"]
+
+
+def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
+    """Look at the dates in the keyset; a key without one does not expire.
+
+    Args:
+        keyset: As pinned on this host.
+        now_ms: Unix ms.
+        window_ms: Length of the term that is about to begin.
+    """
+    ends = {key.principal: _end_ms(key.expires) for key in keyset.keys.values() if key.expires}
+    until = now_ms + window_ms + AHEAD_MS
+    late = sorted(name for name, at in ends.items() if at < until)
+    gone = [name for name in late if ends[name] <= now_ms]
+    days = {name: f"{(at - now_ms) / 86_400_000:.1f}" for name, at in sorted(ends.items())[:31]}
+    explain = f"{len(keyset.keys)} keys, {len(ends)} with a date; none expires soon"
+    if late:
+        expired = f"expired: {', '.join(gone)}; " if gone else ""
+        explain = f"{expired}about to expire: {', '.join(late)}; make new keys: `golive keys new`"
+    return Finding(
+        check=KEYS,
+        outcome=Outcome.FAIL if late else Outcome.PASS,
+        explain=explain[:500],
+        facts={f"days_left_{name}": left for name, left in days.items()},
+    )
+
+
+def _end_ms(day: str) -> int:
+    """Return the Unix ms of the end of a day, UTC."""
+    end = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
+    return int(end.timestamp() * 1000)

@@ -22,7 +22,7 @@ from golive_redis.checks.question import (
     Question,
 )
 from golive_redis.checks.trigger import TriggerSettings
-from golive_redis.checks.window import WindowSettings
+from golive_redis.checks.windows import WindowSettings
 from golive_redis.config import Config
 from golive_redis.config.policy import Policy
 from golive_redis.config.yamlfile import line_of, validate

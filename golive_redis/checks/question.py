@@ -267,6 +267,12 @@ class Question(Expectation, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return self._set()[0]
 
     @property
+    def called(self) -> str:
+        """The source, and which of its numbers, where its name alone says nothing."""
+        inner = self.fleet or self.ledger
+        return self.kind if inner is None else f"{self.kind} {inner.value}"
+
+    @property
     def source(self) -> Strict:
         """Its settings."""
         found: Strict = getattr(self, self.kind)

@@ -1,4 +1,4 @@
-"""When trading may be on: what the settings of `golive_redis.checks.window` mean in Unix ms.
+"""Trading windows: when trading may be on, as the configuration has it and in Unix ms.
 
 A local time is the first instant at which a clock on the wall shows it or a later one. So a time that
 a clock change skips is the instant at which the clock goes on, and of a time that comes twice the first
@@ -17,13 +17,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cache, lru_cache
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from golive_redis.checks.window import Weekday, WindowSettings
+import msgspec
+
 from golive_redis.errors import ConfigError, RefusedError
-from golive_redis.records.record import MAX_INT
+from golive_redis.records.record import MAX_INT, Strict
 
 # No grant is longer than 31 days, so it does not matter how long a stretch goes on after that.
 HORIZON = timedelta(days=40)
@@ -33,6 +35,47 @@ SEARCHED = timedelta(days=400)
 MARGIN = timedelta(days=3)
 
 Span = tuple[int, int]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+
+
+class Weekday(StrEnum):
+    """A day of the week, in its zone."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+class WindowSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When trading may be on: hours of weekdays in a zone, or the sessions of an exchange.
+
+    With both, both must be open. Several windows add up: one that is open is enough.
+
+    Attributes:
+        time_zone: IANA name, e.g. `America/New_York`.
+        weekdays: Days on which it opens.
+        from_: Local time of day at which it opens.
+        to: Local time at which it closes; not after `from` means on the next day.
+        calendar: Code of `exchange_calendars`, e.g. `XNYS`: with its holidays and early closes.
+    """
+
+    time_zone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    weekdays: Annotated[list[Weekday], msgspec.Meta(min_length=1, max_length=7)] | None = None
+    from_: TimeOfDay | None = msgspec.field(name="from", default=None)
+    to: TimeOfDay | None = None
+    calendar: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_/.-]{1,32}\Z")] | None = None
+
+    def __post_init__(self) -> None:
+        hours = [self.time_zone, self.from_, self.to]
+        by_hours = self.calendar is None or any((*hours, self.weekdays))
+        if by_hours and None in hours:
+            raise ValueError("a window takes time_zone, from and to, or calendar, or both")
+
+
 _DAYS = list(Weekday)
 
 

@@ -14,11 +14,9 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.checks import ask, runner
-from golive_redis.checks.builtin import check_database_redis
+from golive_redis.checks.builtin import check_database_redis, check_keys
 from golive_redis.checks.conditions import Conditions
-from golive_redis.checks.keys import check_keys
 from golive_redis.checks.question import DATABASE, ESS, KEYS, RISK, TESTNET, WINDOW, WORKERS
-from golive_redis.checks.sources.ledger import History
 from golive_redis.checks.windows import require_open
 from golive_redis.config.policy import Policy
 from golive_redis.errors import RecordError, RefusedError
@@ -108,8 +106,7 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
 
 def surroundings(operator: Operator) -> ask.Surroundings:
     """Return what a source may look at from here: also the ledger, as this host trusts it."""
-    history = History(operator.address, operator.trust)
-    return msgspec.structs.replace(ask.Surroundings.of(operator.config), history=history)
+    return ask.Surroundings.of(operator.config, operator.trust)
 
 
 def _check(operator: Operator, evidence: Conditions, name: str) -> runner.Check:

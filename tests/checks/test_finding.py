@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -85,12 +87,26 @@ def test_control_characters_do_not_reach_a_terminal(asking: Asking) -> None:
     assert "\x1b" not in found.value + found.explain + "".join(found.facts.values())
 
 
-def test_what_is_asked_of_nobody_is_unknown(asking: Asking) -> None:
-    for source in ({"fleet": {"value": "workers"}}, {"ledger": {"value": "quiet_days"}}):
-        found = asking.finding({**source, "at_least": 0})
-        assert found.outcome is Outcome.UNKNOWN
-        assert found.explain.startswith("nobody ")
-    assert set(SOURCES) > ask._MODULES
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"fleet": {"value": "workers"}}, "cannot reach Redis"),
+        ({"fleet": {"value": "policies"}}, "this host's policy is not known here"),
+        ({"ledger": {"value": "quiet_days"}}, "the ledger is not read here"),
+    ],
+)
+def test_what_cannot_be_asked_from_here_is_unknown(
+    asking: Asking, source: dict[str, Any], says: str
+) -> None:
+    found = asking.finding({**source, "at_least": 0})
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.explain.startswith(says)
+
+
+def test_every_source_is_a_module_of_its_name_with_one_function_of_the_same_shape() -> None:
+    for name in SOURCES:
+        module = import_module(f"golive_redis.checks.sources.{name}")
+        assert list(signature(module.fetch).parameters) == ["source", "where", "deadline_ms"]
 
 
 SLOW_IMPORT = """

@@ -66,7 +66,7 @@ class Firm:
         setup = configuration.load(
             self.path, environ={"RISK_TOKEN": "t0ken-of-risk", "TRADES_DSN": self.postgres.url}
         )
-        where = ask.Surroundings(self.path.parent, setup.environ, Address(self.server.url), None)
+        where = ask.Surroundings(self.path.parent, setup.environ, Address(self.server.url))
         found = ask.finding(name, Conditions.of(setup).questions(name, setup.policy), where)
         return str(found.outcome), found.explain
 

@@ -8,7 +8,8 @@ import yaml
 
 from golive_redis.checks import question
 from golive_redis.checks.conditions import Questions
-from golive_redis.checks.expectation import EXPECTATIONS, MAX_AHEAD_MS, MAX_MATCHED
+from golive_redis.checks.expectation import EXPECTATIONS, MAX_AHEAD_MS
+from golive_redis.checks.pattern import MAX_MATCHED
 from golive_redis.checks.question import SOURCES, Question
 from golive_redis.checks.source import MAX_BYTES
 from golive_redis.checks.sources.file import MAX_CSV_BYTES

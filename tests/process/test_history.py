@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from golive_redis import clock
 from golive_redis.checks.question import LedgerSource, LedgerValue
-from golive_redis.checks.sources.ledger import DAY_MS, History
+from golive_redis.checks.source import Surroundings
+from golive_redis.checks.sources.ledger import DAY_MS, fetch
 from golive_redis.delivery import append as ledger
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Profile
@@ -46,8 +48,11 @@ def append(address: Address) -> Iterator[Append]:
 
 
 def tells(address: Address, value: str, profile: str = "micro") -> int:
-    history = History(address, PARTY.trust)
-    return history.value(LedgerSource(value=LedgerValue(value), profile=Profile(profile)))
+    source = LedgerSource(value=LedgerValue(value), profile=Profile(profile))
+    where = Surroundings(Path(), {}, address, trust=PARTY.trust)
+    found = fetch(source, where, 2_000).value
+    assert isinstance(found, int)
+    return found
 
 
 def ago(days: float) -> int:

@@ -11,8 +11,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive_redis.checks.window import WindowSettings
-from golive_redis.checks.windows import next_open, open_until
+from golive_redis.checks.windows import WindowSettings, next_open, open_until
 
 MINUTE = timedelta(minutes=1)
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

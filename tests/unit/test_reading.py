@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from golive_redis.checks.parse import cell, count_rows, look, parse, parse_yaml, time_ms
 from golive_redis.checks.question import CommandSource, HttpSource, RedisSource
-from golive_redis.checks.source import UnansweredError, masked, secrets_of, without_login
+from golive_redis.checks.secrets import secrets_of
+from golive_redis.checks.source import UnansweredError
+from golive_redis.masking import masked, without_login
 
 # RFC 6901 section 5.
 DOCUMENT = {

@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from golive_redis.checks import windows
-from golive_redis.checks.window import WindowSettings
-from golive_redis.checks.windows import next_open, open_until, require_open, zone
+from golive_redis.checks.windows import WindowSettings, next_open, open_until, require_open, zone
 from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.records.record import MAX_INT
 

@@ -1,12 +1,12 @@
-"""Numbers from the workers' presence: who is there, on which version, and what became of orders."""
+"""The `fleet` source: who is there, on which version, and what became of orders, by the presence."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from golive_redis.checks.question import FleetValue
-from golive_redis.store.connect import Address
+from golive_redis.checks.question import FleetSource, FleetValue
+from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Presence, Store
 
@@ -17,28 +17,38 @@ Counts = dict[str, tuple[int, int]]
 Seen = tuple[int | Decimal, dict[str, str]]
 
 
-class Fleet:
-    """The workers as their presence tells; remembers the last look, for what is counted between two.
+class Before:
+    """What was seen before: names at the first look, counts at the last one."""
 
-    Args:
-        address: Where Redis is.
-        namespace: Which switch.
-        policy: Digest of this host's policy.
+    def __init__(self) -> None:
+        self.first: frozenset[str] | None = None
+        self.counts: Counts | None = None
+
+
+def fetch(source: FleetSource, where: Surroundings, deadline_ms: float) -> Fetched:
+    """Return one of the numbers, and which workers it is about.
+
+    Raises:
+        UnansweredError: Nobody said which policy is this host's.
+        StoreError: Redis cannot be asked; the check is unknown.
     """
+    if source.value is FleetValue.POLICIES and not where.policy:
+        raise UnansweredError("this host's policy is not known here")
+    value, facts = _Looked(where, deadline_ms).at(source.value)
+    return Fetched(value, facts, who="; ".join(f"{fact}: {text}" for fact, text in facts.items()))
 
-    def __init__(self, address: Address, namespace: str, policy: str) -> None:
-        self._address = address
-        self._keyspace = Keyspace(namespace)
-        self._policy = policy
-        self._first: frozenset[str] | None = None
-        self._before: Counts | None = None
 
-    def look(self, wanted: FleetValue) -> Seen:
-        """Return one of the numbers, and which workers it is about.
+class _Looked:
+    """One look at the workers' presence."""
 
-        Raises:
-            StoreError: Redis cannot be asked; the check is unknown.
-        """
+    def __init__(self, where: Surroundings, deadline_ms: float) -> None:
+        self._address = where.address
+        self._policy = where.policy
+        self._before = where.memory.of(Before)
+        self._timeout_ms = min(TIMEOUT_MS, deadline_ms)
+
+    def at(self, wanted: FleetValue) -> Seen:
+        """Return one of the numbers, and which workers it is about."""
         alive = self._alive()
         match wanted:
             case FleetValue.WORKERS:
@@ -50,9 +60,7 @@ class Fleet:
                     for version in versions
                 }
             case FleetValue.POLICIES:
-                pods = [*alive, *self._alive(Store.heartbeats)]
-                others = [item for item in pods if item.fields.get("policy", "") != self._policy]
-                return len(others), {"another policy": _names(others)} if others else {}
+                return self._policies(alive)
             case FleetValue.CHANGED:
                 return self._changed(alive)
             case FleetValue.REJECTED:
@@ -65,26 +73,32 @@ class Fleet:
     def _alive(
         self, roster: Callable[[Store], Sequence[Presence]] = Store.workers
     ) -> list[Presence]:
-        link = self._address.link(timeout_ms=TIMEOUT_MS, name="golive-check")
+        link = self._address.link(timeout_ms=self._timeout_ms, name="golive-check")
         try:
             link.open()
-            return [item for item in roster(Store(link, self._keyspace)) if item.alive]
+            store = Store(link, Keyspace(self._address.namespace))
+            return [item for item in roster(store) if item.alive]
         finally:
             link.close()
+
+    def _policies(self, alive: Sequence[Presence]) -> Seen:
+        pods = [*alive, *self._alive(Store.heartbeats)]
+        others = [item for item in pods if item.fields.get("policy", "") != self._policy]
+        return len(others), {"another policy": _names(others)} if others else {}
 
     def _changed(self, alive: Sequence[Presence]) -> Seen:
         """Count who came or went since the first look; a restarted worker is the same worker."""
         names = frozenset(item.name for item in alive)
-        if self._first is None:
-            self._first = names
-        moved = {"came": names - self._first, "went": self._first - names}
+        if self._before.first is None:
+            self._before.first = names
+        moved = {"came": names - self._before.first, "went": self._before.first - names}
         facts = {how: _listed(who) for how, who in moved.items() if who}
-        return len(names ^ self._first), facts
+        return len(names ^ self._before.first), facts
 
     def _rejected(self, alive: Sequence[Presence]) -> Decimal:
         """Return the rejected fraction of what was sent since the last look; 0 when nothing was."""
         now = {item.instance: (_count(item, "sent"), _count(item, "rejected")) for item in alive}
-        before, self._before = self._before, now
+        before, self._before.counts = self._before.counts, now
         if before is None:
             return Decimal(0)
         sent = sum(now[key][0] - before.get(key, (0, 0))[0] for key in now)

@@ -23,8 +23,8 @@ from golive_redis.checks.source import (
     Fetched,
     Surroundings,
     UnansweredError,
-    without_login,
 )
+from golive_redis.masking import without_login
 from golive_redis.version import VERSION
 
 

@@ -1,15 +1,15 @@
-"""What our own ledger tells: on how many days a profile was signed for, how long no trigger acted."""
+"""The `ledger` source: on how many days a profile was signed for, how long no trigger acted."""
 
 from __future__ import annotations
 
 from golive_redis import clock
 from golive_redis.checks.question import LedgerSource, LedgerValue
+from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, Profile, Restriction, Revocation, smallest
 from golive_redis.records.envelope import decode, peek
 from golive_redis.records.ledger import GENESIS, Entry, Note, first_break
 from golive_redis.records.trust import Trust
-from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
@@ -21,71 +21,66 @@ DAY_MS = 86_400_000
 TRIGGER = "trigger"
 
 
-class History:
-    """The ledger of this switch, as far back as it goes.
+def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetched:
+    """Return one of the numbers, from the ledger of this switch as far back as it goes.
 
-    Args:
-        address: Where Redis is.
-        trust: Who may have signed what counts.
+    Raises:
+        UnansweredError: Nobody said who may have signed what counts.
+        StoreError: Redis cannot be asked; the check is unknown.
+        RecordError: The chain is broken, or too long to be looked at.
     """
+    if where.trust is None:
+        raise UnansweredError("the ledger is not read here")
+    records = [entry.envelope for entry in _entries(where, min(TIMEOUT_MS, deadline_ms))]
+    if source.value is LedgerValue.ACTIVE_DAYS:
+        return Fetched(_active_days(where.trust, records, source.profile))
+    return Fetched(_quiet_days(where.trust, records))
 
-    def __init__(self, address: Address, trust: Trust) -> None:
-        self._address = address
-        self._trust = trust
 
-    def value(self, wanted: LedgerSource) -> int:
-        """Return one of the numbers.
+def _entries(where: Surroundings, timeout_ms: float) -> list[Entry]:
+    link = where.address.link(timeout_ms=timeout_ms, name="golive-check")
+    try:
+        link.open()
+        store = Store(link, Keyspace(where.address.namespace))
+        head = store.head()
+        entries = store.entries(MAX_ENTRIES)
+    finally:
+        link.close()
+    if len(entries) >= MAX_ENTRIES:
+        raise RecordError(f"the ledger has {MAX_ENTRIES} entries or more")
+    # Where old entries were trimmed away, nobody can tell the head before the first one.
+    if first_break(entries[1:], start=entries[0].head if entries else GENESIS) is not None:
+        raise RecordError("the chain of the ledger is broken")
+    if head not in {GENESIS, *(entry.head for entry in entries)}:
+        raise RecordError("the end of the ledger is missing")
+    return entries
 
-        Raises:
-            StoreError: Redis cannot be asked; the check is unknown.
-            RecordError: The chain is broken, or too long to be looked at.
-        """
-        records = [entry.envelope for entry in self._entries()]
-        if wanted.value is LedgerValue.ACTIVE_DAYS:
-            return self._active_days(records, wanted.profile)
-        return self._quiet_days(records)
 
-    def _entries(self) -> list[Entry]:
-        link = self._address.link(timeout_ms=TIMEOUT_MS, name="golive-check")
-        try:
-            link.open()
-            store = Store(link, Keyspace(self._trust.namespace))
-            head = store.head()
-            entries = store.entries(MAX_ENTRIES)
-        finally:
-            link.close()
-        if len(entries) >= MAX_ENTRIES:
-            raise RecordError(f"the ledger has {MAX_ENTRIES} entries or more")
-        # Where old entries were trimmed away, nobody can tell the head before the first one.
-        if first_break(entries[1:], start=entries[0].head if entries else GENESIS) is not None:
-            raise RecordError("the chain of the ledger is broken")
-        if head not in {GENESIS, *(entry.head for entry in entries)}:
-            raise RecordError("the end of the ledger is missing")
-        return entries
+def _active_days(trust: Trust, records: list[bytes], profile: Profile) -> int:
+    days = set()
+    for raw in records:
+        grant = _grant(trust, raw)
+        if grant is not None and smallest([grant.profile, profile]) is profile:
+            days.add(grant.issued_at_ms // DAY_MS)
+    return len(days)
 
-    def _active_days(self, records: list[bytes], profile: Profile) -> int:
-        days = set()
-        for raw in records:
-            grant = self._grant(raw)
-            if grant is not None and smallest([grant.profile, profile]) is profile:
-                days.add(grant.issued_at_ms // DAY_MS)
-        return len(days)
 
-    def _quiet_days(self, records: list[bytes]) -> int:
-        since = [at for raw in records if (at := _triggered_at(raw)) is not None]
-        if not since:
-            grants = (self._grant(raw) for raw in records)
-            since = [grant.issued_at_ms for grant in grants if grant is not None][:1]
-        return max(0, clock.wall_ms() - max(since)) // DAY_MS if since else 0
+def _quiet_days(trust: Trust, records: list[bytes]) -> int:
+    since = [at for raw in records if (at := _triggered_at(raw)) is not None]
+    if not since:
+        grants = (_grant(trust, raw) for raw in records)
+        since = [grant.issued_at_ms for grant in grants if grant is not None][:1]
+    return max(0, clock.wall_ms() - max(since)) // DAY_MS if since else 0
 
-    def _grant(self, raw: bytes) -> Grant | None:
-        """Return a grant that verifies; one of a key that is trusted no more does not count."""
-        try:
-            if decode(raw).payload_type != Grant.payload_type():
-                return None
-            return self._trust.grant(raw).record
-        except RecordError:
+
+def _grant(trust: Trust, raw: bytes) -> Grant | None:
+    """Return a grant that verifies; one of a key that is trusted no more does not count."""
+    try:
+        if decode(raw).payload_type != Grant.payload_type():
             return None
+        return trust.grant(raw).record
+    except RecordError:
+        return None
 
 
 def _triggered_at(raw: bytes) -> int | None:

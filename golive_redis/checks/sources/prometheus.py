@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from golive_redis.checks.question import PrometheusSource
-from golive_redis.checks.source import Fetched, Surroundings, UnansweredError, without_login
+from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.checks.sources.http import exchange
+from golive_redis.masking import without_login
 
 MAX_SERIES = 1000
 

@@ -8,9 +8,9 @@ from golive_redis.checks.source import (
     Fetched,
     Surroundings,
     UnansweredError,
-    without_login,
 )
 from golive_redis.errors import StoreError
+from golive_redis.masking import without_login
 from golive_redis.store.connect import Address, RedisLink, assert_user
 
 _COUNT = {
