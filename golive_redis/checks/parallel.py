@@ -18,6 +18,8 @@ from golive_redis import clock
 from golive_redis.errors import GoliveError
 
 MAX_HANGING = 3
+# A signal that comes just before a wait begins is handled after it: Ctrl-C takes so long, no longer.
+LOOK_MS = 100.0
 _PREFIX = "golive-check-"
 
 _T = TypeVar("_T")
@@ -51,8 +53,9 @@ def side_by_side(works: Sequence[Work[_T]]) -> Iterator[tuple[int, _T | BaseExce
         _begin(at, work, ended)
     while waiting:
         next_ms = min(work.deadline_ms for work in waiting.values()) + began_ms
+        wait_ms = min(LOOK_MS, max(0.0, next_ms - clock.now_ms()))
         try:
-            at, result, ended_ms = ended.get(timeout=max(0.0, next_ms - clock.now_ms()) / 1000)
+            at, result, ended_ms = ended.get(timeout=wait_ms / 1000)
         except Empty:
             late = [
                 at for at, work in waiting.items() if clock.now_ms() >= began_ms + work.deadline_ms

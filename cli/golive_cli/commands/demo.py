@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Annotated
 
 import typer
@@ -30,11 +29,11 @@ def demo(
     Everything runs on loopback, in processes of its own, for half a minute; no configuration is
     read, and nothing is left behind. Ends with 0 only if every act proved its point.
     """
-    from golive_cli.demo import acts
+    from golive_cli.demo import acts, interrupts
     from golive_cli.demo.plan import DemoError, Plan
     from golive_cli.demo.story import Story
 
-    _clear_away_on_signals()
+    interrupts.listen()
     out = Output(as_json=as_json)
     try:
         result = acts.run(Plan(server=server, sabotage=sabotage), Story(out).tell)
@@ -47,15 +46,3 @@ def demo(
         return Exit.INTERRUPTED
     out.result(result)
     return Exit.DONE if result.ok else Exit.REFUSED
-
-
-def _clear_away_on_signals() -> None:
-    """Let every request to stop do what Ctrl-C does, except one that is ignored, as under nohup."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    del number, frame
-    raise KeyboardInterrupt

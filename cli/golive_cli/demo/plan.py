@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sabotage: bool = False
     trade_ms: float = 1_200.0
     after_ms: float = 1_000.0
-    patience_s: float = 15.0
+    patience_s: float = 120.0
 
     @property
     def names(self) -> tuple[str, ...]:

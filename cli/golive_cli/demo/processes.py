@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from golive_cli.demo import setup
+from golive_cli.demo import interrupts, setup
 from golive_cli.demo.plan import DemoError, Plan
 from golive_cli.demo.verdict import Accept, Attempt, parse_attempts
 from golive_cli.demo.worker import Manner
@@ -30,7 +30,7 @@ from golive_redis.testing.venue_client import VenueClient, VenueError
 CONTROL = "control"
 POLL_S = 0.02
 LOG_TAIL_LINES = 12
-END_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 30.0
 
 
 class Processes:
@@ -169,7 +169,8 @@ class Processes:
             time.sleep(POLL_S)
 
     def check(self) -> None:
-        """Raise when a process has ended that nobody killed."""
+        """Raise when a process has ended that nobody killed, or somebody has asked to stop."""
+        interrupts.check()
         for name, child in self._children.items():
             code = child.poll()
             if code is not None:
@@ -242,10 +243,9 @@ def _deaf() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.signal(number, signal.SIG_IGN) for number in interrupts.NUMBERS]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(interrupts.NUMBERS, before, strict=True):
             signal.signal(number, handler)
