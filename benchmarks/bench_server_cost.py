@@ -61,7 +61,7 @@ def measure(size: int, seconds: float, *, pushed: int = 0, bare: bool = False) -
         with Guard.open(switch.config, worker="pod-7") as guard:
             switch.activate()
             view = guard._attending._view
-            known = (view._known_last, view._known_revoked)
+            known = (view.known.last, view.known.revoked)
             load_script(client)
             memory = client.info("memory")["used_memory"]
             read_every = switch.config.policy.timers.read_every_ms

@@ -64,4 +64,4 @@ class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def covers(self, term: int, activated_at_ms: int) -> bool:
         """Tell whether that term is over."""
-        return term <= self.epoch or activated_at_ms <= self.blind_before_ms
+        return term <= self.epoch or activated_at_ms <= self.blind_before_ms  # S2

@@ -90,7 +90,7 @@ class HeartbeatRow(msgspec.Struct, frozen=True):
     @property
     def answered(self) -> bool:
         """True when it cannot beat for this term any more, by its own word or the operator's."""
-        latched = self.latched_ms is not None and self.durable is not Durable.FAILED
+        latched = self.latched_ms is not None and self.durable is not Durable.FAILED  # S9
         return latched or self.attested_dead
 
 
@@ -151,10 +151,10 @@ class Collected(msgspec.Struct):
             process = Pod(receipt.heartbeat, receipt.instance)
             known = self.heartbeats.get(process)
             # One whose disk works again answers again.
-            if known is None or known.receipt.durable is Durable.FAILED:
+            if known is None or known.receipt.durable is Durable.FAILED:  # S9
                 self.heartbeats[process] = arrived
             return
-        pod = Pod(receipt.worker or "", receipt.instance)
+        pod = Pod(receipt.worker or "", receipt.instance)  # S11
         if receipt.stage is Stage.DRAINED:
             self.drained.setdefault(pod, arrived)
         self.latched.setdefault(pod, arrived)
@@ -198,7 +198,7 @@ def judge(
     """
     answers = {name: collected.of(name, roster.processes.get(name)) for name in roster.heartbeats}
     on_one = _on_one_server(answers.values(), here)
-    if not on_one:
+    if not on_one:  # S14: another server's roster may name a heartbeat that this one's does not
         answers |= {name: collected.of(name, None) for name in keyset - roster.heartbeats}
     beats = tuple(
         _heartbeat_row(name, answers[name], called_at, name in attested_dead)
@@ -206,21 +206,21 @@ def judge(
     )
     # Whoever was started after the roster was read is not on it; whoever answered was there before.
     heard = all(answer is None or answer.at <= here.since for answer in answers.values())
-    known = bool(roster.heartbeats) and heard and all(row.answered for row in beats)
+    known = bool(roster.heartbeats) and heard and all(row.answered for row in beats)  # S14
     # From the call on when every heartbeat is attested dead: such a one beat last before that.
     latched = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     workers = tuple(
         _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
     )
-    drained = here.stopped and on_one
+    drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
     result, by = _result(workers, known=known, off_by=off_by, now=now, drained=drained)
     return Outcome(result, by, beats, workers)
 
 
 def _on_one_server(answers: Iterable[Arrived | None], here: Here) -> bool:
     """Tell whether the term has lived on this server only, as far as its heartbeats say."""
-    return bool(here.server) and all(
+    return bool(here.server) and all(  # S14
         answer.receipt.beat_on is not None and set(answer.receipt.beat_on) <= {here.server}
         for answer in answers
         if answer is not None
@@ -235,11 +235,11 @@ def _result(
     now: float,
     drained: bool,
 ) -> tuple[Result, By | None]:
-    if not known:
+    if not known:  # S14: heartbeats first, or a beat may come after whatever else has answered
         return Result.NOT_CONFIRMED, None
     over = off_by is not None and now >= off_by
     rest = [row for row in workers if row.left is None or row.durable is Durable.FAILED]
-    by_receipts = bool(workers) and not rest and drained
+    by_receipts = bool(workers) and not rest and drained  # S14
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME

@@ -103,7 +103,7 @@ def decide(
         )
     if intent not in INTENTS:
         return Denial(Reason.UNKNOWN_INTENT, str(intent))
-    if now_ns >= verdict.deadline_ns:
+    if now_ns >= verdict.deadline_ns:  # S7: at the call, whatever any thread has noted or missed
         late = verdict.deadline_ns > 0
         return Denial(Reason.LAPSED if late else verdict.reason, intent)
     index = verdict.index

@@ -6,7 +6,14 @@ Waiting is all that time does: no function here ever moves a deadline because ti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
+
+from golive_redis.core.knowledge import Knowledge
+from golive_redis.core.state import State
+from golive_redis.errors import RecordError
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -27,7 +34,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     def reconnected(self) -> Progress:
         """Return the progress on a new connection: `p` stays, the older/newer pair starts anew."""
-        return Progress(self.n, None, 0.0, self.fresh_from)
+        return Progress(self.n, None, 0.0, self.fresh_from)  # S5
 
 
 def observe(progress: Progress | None, n: int, sent_at: float) -> Progress | None:
@@ -45,15 +52,100 @@ def observe(progress: Progress | None, n: int, sent_at: float) -> Progress | Non
         The new progress, or None when `n` is below the highest seen: such a beat is invalid (S6).
     """
     if progress is None:
-        return Progress(n, n, sent_at, None)
+        return Progress(n, n, sent_at, None)  # S5: not seen to advance
     if n < progress.n:
-        return None
+        return None  # S6
     if progress.shown_n is None or n == progress.shown_n:
         return Progress(n, n, sent_at, progress.fresh_from)
-    anchor = progress.shown_at
+    anchor = progress.shown_at  # S5
     if progress.fresh_from is not None:
         anchor = max(anchor, progress.fresh_from)
     return Progress(n, n, sent_at, anchor)
+
+
+class Observed:
+    """What one worker has seen of all heartbeats of a term (S4, S5, S6).
+
+    Args:
+        known: Verifies beats.
+    """
+
+    def __init__(self, known: Knowledge) -> None:
+        self._known = known
+        self._progress: dict[str, Progress] = {}
+        self._term = 0
+
+    def enter(self, term: int) -> None:
+        """Begin with a term. Only a new one forgets the counts: within one a lower n is a replay."""
+        if term != self._term:
+            self._progress, self._term = {}, term
+
+    def forget(self) -> None:
+        """Forget everything: the term was revoked."""
+        self._progress = {}
+
+    def unsee(self) -> None:
+        """Beats have to be seen to advance anew, but their highest n stays known (S6)."""
+        self._progress = {
+            name: Progress(seen.n, None, 0.0, None) for name, seen in self._progress.items()
+        }
+
+    def reconnected(self) -> None:
+        """Begin the older/newer pairs anew: another connection may lead to another server (S5)."""
+        self._progress = {name: seen.reconnected() for name, seen in self._progress.items()}
+
+    @property
+    def anchor(self) -> float | None:
+        """`p`, the best over heartbeats; None until a beat was seen to advance (S5)."""
+        anchors = [p.fresh_from for p in self._progress.values() if p.fresh_from is not None]
+        return max(anchors, default=None)
+
+    def take(
+        self, beats: Mapping[str, bytes], stored: State, *, sent_at: float, wall_sent_ms: float
+    ) -> tuple[str | None, list[str]]:
+        """Observe the beats of an answer.
+
+        Args:
+            beats: Envelope by heartbeat.
+            stored: The state in the same answer.
+            sent_at: When its question was sent, on this host's steady clock.
+            wall_sent_ms: The same instant, Unix ms.
+
+        Returns:
+            What the answer lacks of what the beats vouch for (S4), or None; and a sentence for each
+            beat that is refused: such a beat is none.
+        """
+        refused: list[str] = []
+        behind = None
+        for name, raw in sorted(beats.items()):
+            try:
+                beat = self._known.beat(name, raw)
+            except RecordError as error:
+                refused.append(f"beat of {name!r} refused: {error}")
+                continue
+            if beat.term != stored.term:
+                continue
+            if abs(beat.issued_at_ms - wall_sent_ms) > ISSUED_TOLERANCE_MS:  # S6
+                refused.append(f"beat of {name!r} is over 30 s off this host's clock")
+                continue
+            seen = observe(self._progress.get(name), beat.n, sent_at)
+            if seen is None:
+                refused.append(f"beat of {name!r} went back to n={beat.n}: a replay")
+                continue
+            self._progress[name] = seen
+            behind = _lacks(beat, stored) or behind
+        return behind, refused
+
+
+def _lacks(beat: Beat, stored: State) -> str | None:
+    """Tell what a state lacks of what a beat vouches for, or None (S4)."""
+    if beat.epoch > stored.epoch:  # S4
+        return f"{beat.heartbeat} has verified epoch {beat.epoch}, the store shows {stored.epoch}"
+    if beat.epoch < stored.grant.record.epoch:
+        return None  # the grant came after it
+    if beat.set != stored.up_to(beat.epoch).digest:  # S4
+        return f"{beat.heartbeat} beats for another set of directives at epoch {beat.epoch}"
+    return None
 
 
 def deadline(
@@ -81,8 +173,8 @@ def deadline(
 
     Source: Gray & Cheriton, "Leases" (1989), section 2, for counting from the send instant.
     """
-    safe = 1.0 - rho
-    return min(
+    safe = 1.0 - rho  # a clock that runs slow by rho still ends in time
+    return min(  # S5
         sent_at + safe * lease_ms,
         sent_at + safe * pttl_ms,
         fresh_from + safe * beat_ms,

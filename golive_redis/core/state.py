@@ -97,7 +97,7 @@ class State(msgspec.Struct, frozen=True):
 
     def restricted(self, extra: Iterable[Verified[Restriction]]) -> State:
         """Return this state met with further restrictions of the term; never a looser one."""
-        known = {item.identity for item in self.restrictions}
+        known = {item.identity for item in self.restrictions}  # S3
         new = [item for item in extra if item.identity not in known and in_force(item, self.grant)]
         return State(self.grant, (*self.restrictions, *new)) if new else self
 
@@ -107,6 +107,7 @@ def in_force(restriction: Verified[Restriction], grant: Verified[Grant]) -> bool
     item, name, by = restriction.record, restriction.identity, grant.record
     if item.term != by.term:
         return False
+    # S3: by name, because a number would also let go of a halt that no signer could see.
     return name in by.keeps or (item.epoch > by.drops_up_to and name not in by.drops)
 
 
@@ -139,6 +140,6 @@ def assemble(grant: Verified[Grant], restrictions: Iterable[Verified[Restriction
     """
     held = tuple(item for item in restrictions if in_force(item, grant))
     missing = set(grant.record.keeps) - {item.identity for item in held}
-    if missing:
+    if missing:  # S4: something was lost
         raise RecordError(f"{len(missing)} restriction(s) that the grant keeps are missing")
     return State(grant, held)

@@ -48,7 +48,8 @@ class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def all_off_ms(self) -> float:
         """How long after the last heartbeat's receipt every deadline is over (S14, by time)."""
-        return (1 + self.rho) * self.beat_ms + 2 * self.timeout_ms
+        # A beat under way when its sender latched is executed within a timeout, and read within one.
+        return (1 + self.rho) * self.beat_ms + 2 * self.timeout_ms  # S14
 
     def __post_init__(self) -> None:
         # Written so that NaN, which compares false with everything, is refused.

@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping
 
 from golive_redis import clock
 from golive_redis.core.decision import Verdict
+from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Reason
-from golive_redis.core.view import Event, Happened, View
+from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.errors import StoreError
 from golive_redis.guard.gate import Gate

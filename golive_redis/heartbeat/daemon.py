@@ -21,8 +21,8 @@ from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
-from golive_redis.core.answer import Ask
-from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.core.events import Change, Happening
+from golive_redis.core.pulse import Pulse
 from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.append import append
@@ -319,7 +319,7 @@ class Heartbeat:
         while self._pushed:
             self._act(self._pulse.push(self._pushed.popleft()))
         pulse = self._pulse
-        ask = Ask(secrets.token_hex(8), pulse.known_last, pulse.known_revoked)
+        ask = pulse.known.ask(secrets.token_hex(8))
         fields = self._fields() if self._register else {}
         status, answer, head = self._store().attend(ask, self._caller, fields)
         if status is Status.REGISTER:

@@ -200,4 +200,4 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
         Fails closed: a term activated in the same ms as a blind revocation is covered.
         """
-        return term <= self.epoch or (self.blind and activated_at_ms <= self.issued_at_ms)
+        return term <= self.epoch or (self.blind and activated_at_ms <= self.issued_at_ms)  # S2

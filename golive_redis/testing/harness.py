@@ -7,9 +7,10 @@ from typing import Any
 
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import decide
+from golive_redis.core.events import Event
 from golive_redis.core.permit import Denial, Permit, Phase
 from golive_redis.core.timing import TIMINGS, Timing
-from golive_redis.core.view import Event, View
+from golive_redis.core.view import View
 from golive_redis.testing.clock import FakeClock
 from golive_redis.testing.signers import Signers, identity
 

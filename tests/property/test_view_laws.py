@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.core.events import Happened
 from golive_redis.core.permit import Permit, Phase
 from golive_redis.core.state import State, assemble, in_force
 from golive_redis.core.timing import TIMINGS
-from golive_redis.core.view import Happened
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS
 from golive_redis.records.directive import Mode, Revocation

@@ -16,8 +16,9 @@ from wire import Conn, SimOutbox
 from golive_redis.clock import ClockWatch, Sample
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import decide
+from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Intent, Permit, Phase, Reason
-from golive_redis.core.view import Event, Happened, View
+from golive_redis.core.view import View
 from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping
 from golive_redis.heartbeat.daemon import Heartbeat

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from golive_redis.core.answer import Latch
-from golive_redis.core.pulse import Change, Happening, Pulse
+from golive_redis.core.events import Change, Happening
+from golive_redis.core.pulse import Pulse
 from golive_redis.core.timing import TIMINGS
 from golive_redis.records.beat import Beat
 from golive_redis.testing import START_MS, FakeClock, Signers, answer, identity
@@ -383,7 +384,7 @@ def test_it_says_what_it_has_verified(beating: Daemon) -> None:
     assert beating.pulse.newest == GRANT
     beating.reads(GRANT, HALT)
     assert beating.pulse.newest == HALT
-    assert beating.pulse.known_last == identity(HALT)
+    assert beating.pulse.known.last == identity(HALT)
 
 
 def test_a_stop_and_an_activation_between_two_readings_are_seen_by_the_new_tombstone(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from golive_redis.core.events import Happened
 from golive_redis.core.permit import Phase, Reason
-from golive_redis.core.view import Happened
 from golive_redis.testing import START_MS, Harness, Signers, answer
 
 PARTY = Signers()

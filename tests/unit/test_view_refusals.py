@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Phase
-from golive_redis.core.view import Event, Happened
 from golive_redis.records.envelope import seal
 from golive_redis.testing import EVERYBODY, START_MS, Harness, Signers, identity
 

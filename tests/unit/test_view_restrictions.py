@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Phase
-from golive_redis.core.view import Event, Happened
 from golive_redis.records.directive import GrantKind, Mode, Profile
 from golive_redis.testing import LIMITS, Harness, Signers, identity
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from golive_redis.core.answer import Latch
+from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Phase, Reason
-from golive_redis.core.view import Event, Happened
 from golive_redis.testing import START_MS, Harness, Signers
 
 PARTY = Signers()

@@ -1,0 +1,194 @@
+"""What a guard and a heartbeat learn in the same way: what they verified, remember, and have latched.
+
+Both are asked by nobody and told by everybody: by the store's answers, which may be old, and by pushes,
+which may be forged. So both verify what they are told, meet it with what they hold, and latch on what
+ends a term. What follows for orders is in `view`, and for beats in `pulse`.
+"""
+
+from __future__ import annotations
+
+from golive_redis.core.answer import Answer, Ask, Latch
+from golive_redis.core.state import State, assemble
+from golive_redis.errors import RecordError
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import Verified, decode
+from golive_redis.records.trust import Trust
+
+MAX_REMEMBERED = 256
+"""How many revocations are recognised as told already; an older one is a stop of its own again."""
+
+
+class Knowledge:
+    """Directives of one switch as one process knows them.
+
+    Args:
+        trust: Keyset, namespace and environment.
+        latch: What the state file remembered.
+        state: What had been verified of the term before a restart, likewise.
+
+    Attributes:
+        latch: Which terms are over. It only ever grows.
+        stored: The state as the store last told it; None while it shows none.
+        state: The same, met with what was pushed; what is restricted outlives what the store shows.
+        last: The store's name for `stored`, so that it need not be told again; "" for nothing.
+        revoked: Identity of the tombstone as last read; "" for none.
+        newest: Envelope of the highest directive verified, for presence.
+    """
+
+    def __init__(self, trust: Trust, latch: Latch, state: State | None = None) -> None:
+        self.trust = trust
+        self.latch = latch
+        self.stored: State | None = None
+        self.state = state
+        self.last = ""
+        self.revoked = ""
+        self.newest: bytes | None = None
+        self._newest_epoch = 0
+        # Verified once, and then recognised by their bytes: most answers show nothing new.
+        self._grant: Verified[Grant] | None = None
+        self._restrictions: dict[bytes, Verified[Restriction]] = {}
+        self._beats: dict[str, Verified[Beat]] = {}
+        self._handled: dict[str, None] = {}
+        if state is not None:
+            self.saw(state.newest)
+
+    # -- what the store says ---------------------------------------------------------------------
+
+    def ask(self, nonce: str) -> Ask:
+        """Return the next question; it names what need not be told again."""
+        return Ask(nonce, self.last, self.revoked)
+
+    def tombstone(self, answer: Answer) -> Verified[Revocation] | None:
+        """Return the tombstone when an answer tells it anew.
+
+        Raises:
+            RecordError: It is refused. What was known stays known.
+        """
+        if answer.revoked is None:
+            if not answer.revoked_unchanged:
+                self.revoked = ""
+            return None
+        item = self.trust.revocation(answer.revoked)
+        self.revoked = item.identity
+        return item
+
+    def read(self, answer: Answer) -> State:
+        """Return the state that an answer shows, verified.
+
+        Raises:
+            RecordError: A record is refused, or a restriction that its grant keeps is missing.
+        """
+        if answer.unchanged and answer.last == self.last and self.stored is not None:
+            return self.stored
+        if answer.grant is None:
+            raise RecordError("the answer leaves out a state that was never given")
+        if self._grant is None or self._grant.raw != answer.grant:
+            self._grant = self.trust.grant(answer.grant)  # S1
+        known = self._restrictions
+        self._restrictions = {
+            raw: known.get(raw) or self.trust.restriction(raw) for raw in answer.restrictions
+        }
+        return assemble(self._grant, self._restrictions.values())
+
+    def told(self, stored: State, answer: Answer) -> None:
+        """Note that the store shows this state now."""
+        self.stored, self.last = stored, answer.last or ""
+
+    def untold(self) -> None:
+        """Forget what the store showed; what is restricted in the term is remembered (S3)."""
+        self.stored, self.last = None, ""
+
+    def beat(self, name: str, raw: bytes) -> Beat:
+        """Return the beat in the field of that heartbeat, verified.
+
+        Raises:
+            RecordError: It is refused, or another heartbeat's.
+        """
+        cached = self._beats.get(name)
+        if cached is not None and cached.raw == raw:
+            return cached.record
+        verified = self.trust.beat(raw)
+        if verified.record.heartbeat != name:
+            raise RecordError(f"it is {verified.record.heartbeat!r}'s")
+        self._beats[name] = verified
+        return verified.record
+
+    # -- what is pushed --------------------------------------------------------------------------
+
+    def pushed(
+        self, raw: bytes
+    ) -> tuple[Verified[Revocation] | None, Verified[Restriction] | None]:
+        """Return the revocation or the restriction that was pushed; a grant is neither (S10).
+
+        Raises:
+            RecordError: It is refused.
+        """
+        kind = decode(raw).payload_type
+        if kind == Revocation.payload_type():
+            return self.trust.revocation(raw), None
+        if kind == Restriction.payload_type():
+            return None, self.trust.restriction(raw)
+        return None, None  # S10
+
+    # -- what is held ----------------------------------------------------------------------------
+
+    def went_back(self, stored: State) -> bool:
+        """Tell whether the store shows an older grant of the term than is held: it lost one."""
+        return self.state is not None and self.state.grant.record.epoch > stored.grant.record.epoch
+
+    def met(self, stored: State) -> State:
+        """Return what the store shows, met with the restrictions that are held (S3)."""
+        return stored.restricted(self.state.restrictions if self.state is not None else ())
+
+    def hold(self, state: State) -> None:
+        """Take that state for the one in force."""
+        self.state = state
+        self.saw(state.newest)
+
+    def over(self, stored: State) -> bool:
+        """Tell whether the latch covers that term: yesterday's activation came back (S1, S2)."""
+        return self.latch.covers(stored.term, stored.grant.record.activated_at_ms)
+
+    # -- what ends -------------------------------------------------------------------------------
+
+    def repeated(self, item: Verified[Revocation]) -> bool:
+        """Tell whether this very revocation was acted upon already."""
+        return item.identity in self._handled
+
+    def acted(self, item: Verified[Revocation]) -> None:
+        """Remember that this revocation was acted upon."""
+        while len(self._handled) >= MAX_REMEMBERED:
+            self._handled.pop(next(iter(self._handled)))
+        self._handled[item.identity] = None
+
+    def concerns(self, record: Revocation) -> bool:
+        """Tell whether a revocation may end the term that is known here.
+
+        Fails closed: True while no term is known.
+        """
+        state = self.state or self.stored
+        return state is None or record.covers(state.term, state.grant.record.activated_at_ms)
+
+    def ended(self, item: Verified[Revocation]) -> bool:
+        """Latch for whatever a verified revocation covers; tell whether it concerns this process."""
+        record, state = item.record, self.state or self.stored
+        self.saw(item)
+        concerns, epoch = self.concerns(record), record.epoch
+        if state is not None and concerns:
+            # A blind one may be numbered below the term that it ends.
+            epoch = max(epoch, state.term)
+        self.end(epoch, blind_before_ms=record.issued_at_ms if record.blind else 0)
+        return concerns
+
+    def end(self, epoch: int, *, blind_before_ms: int = 0) -> None:
+        """Latch for every term up to that epoch (S2), and for what was activated up to that time."""
+        self.latch = Latch(
+            epoch=max(self.latch.epoch, epoch),
+            blind_before_ms=max(self.latch.blind_before_ms, blind_before_ms),
+        )
+
+    def saw(self, item: Verified[Grant] | Verified[Restriction] | Verified[Revocation]) -> None:
+        """Note a verified directive: the next one is numbered on from the highest."""
+        if item.record.epoch > self._newest_epoch:
+            self._newest_epoch, self.newest = item.record.epoch, item.raw
