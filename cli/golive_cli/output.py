@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _ANSI = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
 
+# What became of a directive's audit entry, by the word that `--json` has for it.
+AUDIT = {
+    "written": "audit entry written",
+    "spooled": "audit entry saved on this host; it is sent later",
+    "failed": "NO AUDIT ENTRY",
+}
+
+
 class Painted(NamedTuple):
     """A piece of text with a colour (`red green yellow blue bold dim`), where colours are shown."""
 

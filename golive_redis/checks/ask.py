@@ -13,7 +13,7 @@ from golive_redis import clock
 from golive_redis.checks.expectation import Judgement, judge, shown
 from golive_redis.checks.parallel import Work, said_by, side_by_side
 from golive_redis.checks.parse import time_ms
-from golive_redis.checks.question import Question, Several
+from golive_redis.checks.question import WORKERS, Question, Several
 from golive_redis.checks.runner import Check
 from golive_redis.checks.secrets import secrets_of
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
@@ -147,6 +147,13 @@ def _unanswered(question: Question, where: Surroundings, error: BaseException) -
     return _Answer(question.called, Judgement(Outcome.UNKNOWN, text), str(question))
 
 
+def _all_pass(name: str, answers: Sequence[_Answer]) -> str:
+    count = next((a.facts["workers"] for a in answers if "workers" in a.facts), None)
+    if name != WORKERS or count is None:
+        return f"all {len(answers)} questions pass"
+    return f"{count} of {count} workers run one version and this configuration"
+
+
 def _summed(name: str, answers: Sequence[_Answer], took_ms: float) -> Finding:
     if not answers:
         return Finding(check=name, outcome=Outcome.UNKNOWN, explain="no question is configured")
@@ -160,7 +167,7 @@ def _summed(name: str, answers: Sequence[_Answer], took_ms: float) -> Finding:
             for label, answer in zip(labels, answers, strict=True)
             if answer.is_notable
         ]
-        explain = "; ".join(notable) or f"all {len(answers)} questions pass"
+        explain = "; ".join(notable) or _all_pass(name, answers)
         facts = {
             label: f"{answer.value}, wanted {answer.expected}, {answer.took_ms:.0f} ms"
             for label, answer in zip(labels, answers, strict=True)

@@ -82,7 +82,7 @@ def _problems(info: dict[str, str], off_ms: float, *, writable: bool) -> list[st
         "this server is a replica: connect to the primary": info.get("role") != "master",
         f"maxmemory-policy is {info.get('maxmemory_policy')}: it can evict the switch and its "
         "tombstone; set noeviction": info.get("maxmemory_policy") != "noeviction",
-        "a restart would forget the tombstone: set appendonly yes": info.get("aof_enabled") != "1",
+        "Redis would lose a stop on restart: set `appendonly yes`": info.get("aof_enabled") != "1",
         "the append-only file cannot be written": info.get("aof_last_write_status", "ok") != "ok",
         "the server is loading its data": info.get("loading", "0") != "0",
         f"the server's clock is {off_ms / 1000:.1f} s off this host's": abs(off_ms)
@@ -124,7 +124,7 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
     late = sorted(name for name, at in ends.items() if at < until)
     gone = [name for name in late if ends[name] <= now_ms]
     days = {name: f"{(at - now_ms) / 86_400_000:.1f}" for name, at in sorted(ends.items())[:31]}
-    explain = f"{len(keyset.keys)} keys, {len(ends)} with a date; none expires soon"
+    explain = f"{len(keyset.keys)} keys, none expires soon"
     if late:
         expired = f"expired: {', '.join(gone)}; " if gone else ""
         explain = f"{expired}about to expire: {', '.join(late)}; make new keys: `golive keys new`"

@@ -82,7 +82,7 @@ class Knowledge:
         if answer.unchanged and answer.last == self.last and self.stored is not None:
             return self.stored
         if answer.grant is None:
-            raise RecordError("the answer leaves out a state that was never given")
+            raise RecordError("Redis sent an incomplete answer after reconnecting; asking again")
         if self._grant is None or self._grant.raw != answer.grant:
             self._grant = self.trust.grant(answer.grant)  # S1
         known = self._restrictions

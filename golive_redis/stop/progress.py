@@ -31,6 +31,9 @@ class StopReport(msgspec.Struct, frozen=True):
             None when unknown.
         problems: What went wrong on the way, in sentences.
         wall_ms: Unix ms of the call, to show instants.
+        called_at: The same on the steady clock.
+        cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
+            has had no effect in Redis.
     """
 
     outcome: Outcome
@@ -42,6 +45,7 @@ class StopReport(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
     wall_ms: int
     called_at: float
+    cut_off_ms: float | None = None
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""
@@ -65,7 +69,8 @@ class StopProgress(msgspec.Struct):
         origin: Run id of the primary that took the activation, as the store says.
         executed: The script has run somewhere.
         shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
-        confirmed: It was taken over from an earlier run that ended complete.
+        adopted: It was taken over from an earlier run.
+        confirmed: And that run ended complete.
     """
 
     called_at: float
@@ -81,6 +86,7 @@ class StopProgress(msgspec.Struct):
     origin: str | None = None
     executed: bool = False
     shown_on: int = 0
+    adopted: bool = False
     confirmed: bool = False
 
     @property

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 READ_BOUND_MS = 250.0
 MAX_SIGNED = 5
 GRACE_MS = 2_000
+_GONE = "the key is gone after {:.0f} ms"
 
 
 class Revoke:
@@ -207,8 +208,9 @@ class Revoke:
             return None
         if self._progress.grant is not None:
             return None
+        self._progress.adopted = True
         self._progress.confirmed = is_confirmed(self._trust, self._confirmed_note, found.identity)
-        self._connections.say(f"already revoked by {found.record.by} (epoch {found.record.epoch})")
+        self._connections.say(f"already stopped by {found.record.by} (epoch {found.record.epoch})")
         return found
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
@@ -270,9 +272,7 @@ class Revoke:
 
     def _executed(self, stop: Stop) -> None:
         progress = self._progress
-        self._effect(
-            "the key is gone" if stop.grant else "nothing was active; the tombstone stands"
-        )
+        self._effect(_GONE if stop.grant else self._recorded())
         progress.executed, progress.shown_on = True, self._connections.number
         progress.origin = stop.origin or progress.origin
         if stop.audit is Audit.AUDITED:
@@ -284,10 +284,15 @@ class Revoke:
         if stop.grant is not None:
             self._note_grant(stop.grant)
 
-    def _effect(self, what: str = "the key is gone") -> None:
+    def _recorded(self) -> str:
+        if self._progress.adopted:
+            return "the stop is still recorded ({:.0f} ms)"
+        return "nothing was active; the stop is recorded ({:.0f} ms)"
+
+    def _effect(self, what: str = _GONE) -> None:
         if self._progress.in_redis_ms is None:
             after_ms = self._progress.in_redis_ms = clock.now_ms() - self._progress.called_at
-            self._connections.say(f"{what} after {after_ms:.0f} ms")
+            self._connections.say(what.format(after_ms))
 
     def _later(self, stop: Stop) -> Directive | None:
         """Return what the script met that is not below our epoch, if it verifies."""
@@ -346,4 +351,6 @@ class Revoke:
             tuple(self._connections.problems),
             progress.wall_ms,
             progress.called_at,
+            # An answer after the effect shows the stop, and every other lease has begun before it.
+            None if progress.in_redis_ms is None else progress.in_redis_ms + self._timing.lease_ms,
         )

@@ -251,7 +251,7 @@ def test_the_commands_say_what_they_did(live: Any, capsys: pytest.CaptureFixture
     assert "PROMOTED to small from micro (term 1, epoch 2), by alice, bob: at most 250 USD" in said
     code, said = golive("demote", "micro", "--reason", "test")
     assert code == Exit.DONE
-    assert "DEMOTED to micro (term 1, epoch 3, ledger written); 1 of 1" in said
+    assert "DEMOTED to micro (term 1, epoch 3, audit entry written); 1 of 1" in said
     assert "profile micro: at most 25 USD an order, 100 USD a position" in golive("status")[1]
     assert golive("promote")[0] == Exit.USAGE
     assert golive("demote", "tiny", "--reason", "test")[0] == Exit.USAGE

@@ -91,14 +91,16 @@ def activate(
     ] = 10.0,
     over_unconfirmed: Annotated[
         bool,
-        typer.Option("--over-unconfirmed", help="Although the last stop was never confirmed."),
+        typer.Option(
+            "--over-unconfirmed", help="Activate even though the last stop is not confirmed."
+        ),
     ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
             "--report",
             metavar="FILE",
-            help="Rest on this report of `preflight --out` instead of running the checks.",
+            help="Use this saved preflight report instead of running the checks.",
             show_default=False,
         ),
     ] = None,
@@ -144,7 +146,9 @@ def activate(
 
 
 def _ask(environment: str) -> None:
-    typed = typer.prompt(f"This trades real money. Type {environment} to go on", err=True)
+    typed = typer.prompt(
+        f"This turns trading ON in {environment}. Type {environment} to go on", err=True
+    )
     if typed.strip() != environment:
         raise RefusedError(f"{typed!r} is not {environment!r}; nothing was changed")
 

@@ -9,7 +9,7 @@ import typer
 
 from golive_cli.exits import UsageError
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
-from golive_cli.output import Output, Painted
+from golive_cli.output import AUDIT, Output, Painted
 from golive_cli.results import Applied, LoosenResult, RestrictResult
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ LabelArguments = Annotated[
         show_default=False,
     ),
 ]
-Every = Annotated[bool, typer.Option("--all", help="Whatever the labels.")]
+EveryHalt = Annotated[bool, typer.Option("--all", help="Lift all halts.")]
+EveryReduction = Annotated[bool, typer.Option("--all", help="Lift all reductions.")]
 
 
 def halt(
@@ -56,7 +57,7 @@ def reduce(
 def resume(
     reason: Reason,
     labels: LabelArguments = None,
-    every: Every = False,
+    every: EveryHalt = False,
     keys: KeyFiles = None,
     ticket: Ticket = "",
     config: ConfigFile = None,
@@ -69,7 +70,7 @@ def resume(
 def restore(
     reason: Reason,
     labels: LabelArguments = None,
-    every: Every = False,
+    every: EveryReduction = False,
     keys: KeyFiles = None,
     ticket: Ticket = "",
     config: ConfigFile = None,
@@ -162,7 +163,7 @@ def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> No
         what, whom = f"DEMOTED to {record.profile}", ""
     out.line(
         Painted(what, "yellow"),
-        f"{whom} (term {record.term}, epoch {record.epoch}, ledger {done.ledger}); "
+        f"{whom} (term {record.term}, epoch {record.epoch}, {AUDIT[done.ledger]}); "
         f"{len(done.applied)} of {len(workers)} worker(s) answered",
     )
     if done.silent:
@@ -215,5 +216,11 @@ def _show_loosened(out: Output, grant: Verified[Grant]) -> None:
     out.line(
         Painted(record.kind.upper(), "green"),
         f" term {record.term}, epoch {record.epoch}, by {', '.join(signers)}; "
-        f"{len(record.keeps)} restriction(s) stay; until {until}",
+        f"{_remaining(len(record.keeps))}; until {until}",
     )
+
+
+def _remaining(count: int) -> str:
+    if not count:
+        return "no halts or reductions remain"
+    return "1 restriction remains" if count == 1 else f"{count} restrictions remain"

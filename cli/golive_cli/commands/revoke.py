@@ -11,8 +11,9 @@ import time
 from typing import NoReturn
 
 from golive_cli.exits import Exit, UsageError
-from golive_cli.output import Output, Painted
+from golive_cli.output import AUDIT, Output, Painted
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
+from golive_redis.clock import wall_ms
 from golive_redis.config import load
 from golive_redis.core.barrier import HeartbeatRow, Result, WorkerRow
 from golive_redis.stop.progress import LedgerState, StopReport
@@ -141,7 +142,7 @@ def show(report: StopReport, output: Output) -> None:
     by = f" by {outcome.by}" if outcome.by else ""
     term = f"term {report.term}, " if report.term else ""
     verdict = Painted(outcome.result, COLOURS[outcome.result])
-    output.line(verdict, f"{by} ({term}epoch {report.epoch}, ledger {report.ledger})")
+    output.line(verdict, f"{by} ({term}epoch {report.epoch}, {AUDIT[report.ledger]})")
     for line in _advice(report):
         output.line(line)
 
@@ -156,8 +157,7 @@ def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
     name = f"{row.pod.worker} {row.pod.instance[:6]}"
     if row.latched_ms is None:
-        off = f"off by {_clock(report.at(row.off_by))} at the latest" if row.off_by else ""
-        said = f"no answer; {off or _bound(report)}"
+        said = f"no answer; {_off(row, report)}"
         return [name, said, "", "drain unknown", "", ""]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
     left = "" if row.left is None else str(row.left)
@@ -167,7 +167,18 @@ def _worker(row: WorkerRow, report: StopReport) -> list[str]:
 def _bound(report: StopReport) -> str:
     if report.bound_ms is None:
         return "no bound is known"
-    return f"off by {_clock(report.bound_ms)} at the latest"
+    return f"off by {_when(report.bound_ms)} at the latest"
+
+
+def _off(row: WorkerRow, report: StopReport) -> str:
+    """Say by when a worker that has not answered is off."""
+    if row.off_by is not None:
+        return f"off by {_when(report.at(row.off_by))}"
+    if report.cut_off_ms is None:
+        return _bound(report)
+    end_ms = int(report.wall_ms + report.cut_off_ms)
+    word = "since" if end_ms <= wall_ms() else "by"
+    return f"off {word} {_when(end_ms)} if it cannot reach Redis; otherwise {_bound(report)}"
 
 
 def _advice(report: StopReport) -> list[str]:
@@ -191,14 +202,14 @@ def _advice(report: StopReport) -> list[str]:
     if outcome.result is Result.STOPPED:
         left = sum(row.left or 0 for row in outcome.workers)
         lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
-    if report.ledger is LedgerState.SPOOLED:
-        lines.append("The ledger entry is spooled; the next command or a heartbeat sends it.")
     if report.ledger is LedgerState.FAILED:
         lines.append(
-            "AUDIT FAILED: there is no ledger entry and no spool; write down what you did."
+            "AUDIT FAILED: the entry is neither in Redis nor on this host; write down what you did."
         )
     return lines
 
 
-def _clock(unix_ms: int) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(unix_ms / 1000)) + f".{unix_ms % 1000 // 100}"
+def _when(unix_ms: int) -> str:
+    """Return an instant for people; with its date when that is not today."""
+    at, now = time.localtime(unix_ms / 1000), time.localtime(wall_ms() / 1000)
+    return time.strftime("%H:%M:%S" if at[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", at)

@@ -55,7 +55,7 @@ class _Looked:
                 return len(alive), {}
             case FleetValue.VERSIONS:
                 versions = sorted({_version(item) for item in alive})
-                return len(versions), {
+                return len(versions), {"workers": str(len(alive))} | {
                     version: _names(item for item in alive if _version(item) == version)
                     for version in versions
                 }
