@@ -1,0 +1,191 @@
+"""A shell in which the documents are typed, with `golive` on its path."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from golive_redis.testing.server import EmbeddedServer, find_binary, free_port
+from kit import zygote
+
+from .pages import Step, fits, same
+
+PORT = "6379"  # as the pages write it
+HOME = "/home/alice"
+COMMAND_S = 60.0
+# What only looks is asked again until it shows what the page shows: it may be a moment too early.
+LOOKS = ("golive status", "golive workers", "tail ", "cat ", "grep ")
+PATIENCE_S = 20.0
+QUESTION = re.compile(r"Type (\S+) to go on: ")
+# What bash says of a job that was killed, where no terminal is.
+NOISE = re.compile(r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?", re.MULTILINE)
+QUIET = " 2>/dev/null"
+# In a command with any of these, bash has something to do.
+FOR_BASH = set("|&;<>()$`\\*?[]#~={}!%\n")
+
+# `redis-cli -p PORT COMMAND...`, for machines that have a server in a wheel and no client.
+REDIS_CLI = """
+import sys, redis
+reply = redis.Redis(port=int(sys.argv[2])).execute_command(*sys.argv[3:])
+print("OK" if reply is True else reply.decode() if isinstance(reply, bytes) else reply)
+"""
+
+
+class Terminal:
+    """A bash in an empty home, with `golive`, `python` and `redis-server` on its path."""
+
+    def __init__(self, folder: Path, server: EmbeddedServer | None = None) -> None:
+        self.home = folder / "home"
+        self.port = server.port if server else free_port()
+        tools = folder / "bin"
+        for path in (self.home, tools):
+            path.mkdir()
+        (folder / "redis_cli.py").write_text(REDIS_CLI)
+        programs = {
+            "golive": f"{sys.executable} -P -m golive_cli.main",
+            "python": sys.executable,
+            "redis-cli": f"{sys.executable} {folder / 'redis_cli.py'}",
+        }
+        for name, program in programs.items():
+            (tools / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+            (tools / name).chmod(0o755)
+        (tools / "redis-server").symlink_to(find_binary())
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
+        environ |= {"HOME": str(self.home), "PATH": f"{tools}:{environ['PATH']}", "LC_ALL": "C"}
+        environ["PYTHONUNBUFFERED"] = "1"  # as on a terminal: what is printed first comes first
+        environ["GOLIVE_REDIS_URL"] = f"redis://127.0.0.1:{self.port}/0"  # the default, moved
+        bash = shutil.which("bash")
+        assert bash
+        self._shell = subprocess.Popen(
+            [bash, "--noprofile", "--norc"],
+            cwd=self.home,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that `close` ends everything that was started in it
+        )
+        self._marks = 0
+
+    def cwd(self) -> Path:
+        """Where the shell is."""
+        return Path(self.type("pwd -P")[0])
+
+    def type(self, command: str, answer: str = "") -> list[str]:
+        """Run a command and return the lines it printed; `$?` and `$!` stay as it left them.
+
+        What bash would only hand on to `golive` goes to the zygote, with the folder and the
+        environment of the shell.
+        """
+        plain = command.removesuffix(QUIET)
+        if plain.startswith("golive ") and not FOR_BASH & set(plain):
+            text = self._fork(shlex.split(plain)[1:], answer, quiet=plain != command)
+        else:
+            stdin = f"<<<'{answer}'" if answer else "</dev/null"
+            text = self._bash(f"(exit $code)\n{{ {command}\n}} {stdin}\ncode=$?", command)
+        text = self._seen(text, answer).rstrip("\n")
+        return text.split("\n") if text else []
+
+    def _fork(self, words: list[str], answer: str, *, quiet: bool) -> str:
+        cwd, _, environ = self._bash("pwd -P; env -0", "pwd -P; env -0").partition("\n")
+        done = zygote.run(
+            "golive_cli.main:main",
+            *words,
+            cwd=cwd,
+            env=dict(item.split("=", 1) for item in environ.split("\0") if "=" in item),
+            input=f"{answer}\n" if answer else "",
+            stderr=subprocess.DEVNULL if quiet else subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_S,
+        )
+        self._bash(f"code={done.returncode}", "")
+        return str(done.stdout)
+
+    def _bash(self, text: str, command: str) -> str:
+        """Have bash run some lines, and return what they print."""
+        shell = self._shell
+        assert shell.stdin
+        assert shell.stdout
+        self._marks += 1
+        mark = f"@@{self._marks}@@"
+        shell.stdin.write(f"{text}; printf '\\n{mark}\\n'\n".encode())
+        shell.stdin.flush()
+        os.set_blocking(shell.stdout.fileno(), False)
+        said, deadline = b"", time.monotonic() + COMMAND_S
+        while not said.endswith(f"\n{mark}\n".encode()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"`{command}` did not end within {COMMAND_S:.0f} s: {said!r}")
+            said += shell.stdout.read() or b""
+            time.sleep(0.005)
+        return said.decode()[: -len(mark) - 2]
+
+    def _seen(self, text: str, answer: str) -> str:
+        """Return the output as the reader of the page would see it."""
+        text = text.replace(str(self.home.resolve()), HOME).replace(str(self.home), HOME)
+        # On a terminal the typed answer and its Enter would be on the screen, too.
+        text = QUESTION.sub(lambda asked: f"{asked[0]}{answer}\n", text)
+        return NOISE.sub("", text.replace(str(self.port), PORT))
+
+    def run(self, step: Step) -> None:
+        """Run a step of a page and compare what it prints."""
+        shown = [same(line) for line in step.shown]
+        asked = QUESTION.search("\n".join(step.shown))
+        deadline = time.monotonic() + PATIENCE_S
+        command = step.command.replace(PORT, str(self.port))
+        while True:
+            said = self.type(command, asked[1] if asked else "")
+            if fits(shown, [same(line) for line in said]):
+                break
+            if not command.startswith(LOOKS) or time.monotonic() > deadline:
+                text = "\n".join(said)
+                pytest.fail(
+                    f"line {step.line}: $ {step.command}\n{text}\n-- the page shows --\n"
+                    + "\n".join(step.shown)
+                )
+            time.sleep(0.2)
+        started = re.search(r"> (\S+) .*& [A-Z0-9]+=\$!$", step.command)
+        if started:  # whoever reads the page is slower than this test
+            self._await(started[1])
+
+    def _await(self, name: str) -> None:
+        path, deadline = self.cwd() / name, time.monotonic() + PATIENCE_S
+        path = Path(str(path).replace(HOME, str(self.home)))
+        while time.monotonic() < deadline:
+            if path.exists() and path.stat().st_size:
+                return
+            time.sleep(0.05)
+        pytest.fail(f"nothing was written to {name}")
+
+    def await_text(self, name: str, text: str) -> None:
+        """Return when that text is in a file."""
+        self.await_said(f"cat {name}", text)
+
+    def await_said(self, command: str, text: str) -> None:
+        """Return when the command prints that text."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in (said := "\n".join(self.type(command))):
+            assert time.monotonic() < deadline, f"`{command}` never said {text!r}: {said}"
+            time.sleep(0.2)
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file of the page into the folder the shell is in."""
+        folder = Path(str(self.cwd()).replace(HOME, str(self.home)))
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(PORT, str(self.port)))
+
+    def close(self) -> None:
+        """End the shell and whatever is left of what was started in it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._shell.pid, signal.SIGKILL)
+        self._shell.communicate()
