@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -29,9 +30,8 @@ PATIENCE_S = 20.0
 QUESTION = re.compile(r"Type (\S+) to go on: ")
 # What bash says of a job that was killed, where no terminal is.
 NOISE = re.compile(r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?", re.MULTILINE)
-QUIET = " 2>/dev/null"
-# In a command with any of these, bash has something to do.
-FOR_BASH = set("|&;<>()$`\\*?[]#~={}!%\n")
+# A call of golive in which bash has nothing to do but to say where output goes.
+PLAIN = re.compile(r"golive ([^|&;<>()$`\\*?\[\]#~{}!%\n]+?)( > \S+)?( 2> ?\S+| 2>&1)?")
 
 # `redis-cli -p PORT COMMAND...`, for machines that have a server in a wheel and no client.
 REDIS_CLI = """
@@ -87,29 +87,39 @@ class Terminal:
         What bash would only hand on to `golive` goes to the zygote, with the folder and the
         environment of the shell.
         """
-        plain = command.removesuffix(QUIET)
-        if plain.startswith("golive ") and not FOR_BASH & set(plain):
-            text = self._fork(shlex.split(plain)[1:], answer, quiet=plain != command)
+        if plain := PLAIN.fullmatch(command):
+            text = self._fork(shlex.split(plain[1]), answer, plain[2] or "", plain[3] or "")
         else:
             stdin = f"<<<'{answer}'" if answer else "</dev/null"
             text = self._bash(f"(exit $code)\n{{ {command}\n}} {stdin}\ncode=$?", command)
         text = self._seen(text, answer).rstrip("\n")
         return text.split("\n") if text else []
 
-    def _fork(self, words: list[str], answer: str, *, quiet: bool) -> str:
+    def _fork(self, words: list[str], answer: str, out: str, err: str) -> str:
         cwd, _, environ = self._bash("pwd -P; env -0", "pwd -P; env -0").partition("\n")
-        done = zygote.run(
-            "golive_cli.main:main",
-            *words,
-            cwd=cwd,
-            env=dict(item.split("=", 1) for item in environ.split("\0") if "=" in item),
-            input=f"{answer}\n" if answer else "",
-            stderr=subprocess.DEVNULL if quiet else subprocess.STDOUT,
-            text=True,
-            timeout=COMMAND_S,
-        )
+        with ExitStack() as stack:
+
+            def opened(redirection: str) -> IO[bytes]:
+                path = Path(cwd, redirection.partition(">")[2].strip())
+                return stack.enter_context(path.open("wb"))
+
+            if err and not err.endswith("&1"):
+                stderr: int | IO[bytes] = opened(err)
+            else:  # together with stdout, whose order is theirs, unless that alone goes elsewhere
+                stderr = subprocess.PIPE if out and not err else subprocess.STDOUT
+            done = zygote.run(
+                "golive_cli.main:main",
+                *words,
+                cwd=cwd,
+                env=dict(item.split("=", 1) for item in environ.split("\0") if "=" in item),
+                input=f"{answer}\n" if answer else "",
+                stdout=opened(out) if out else subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                timeout=COMMAND_S,
+            )
         self._bash(f"code={done.returncode}", "")
-        return str(done.stdout)
+        return (done.stdout or "") + (done.stderr or "")
 
     def _bash(self, text: str, command: str) -> str:
         """Have bash run some lines, and return what they print."""
