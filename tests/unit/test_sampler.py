@@ -30,11 +30,11 @@ def test_a_new_term_begins_anew_also_when_no_sample_saw_the_pause(tmp_path: Path
     actor: Any = SimpleNamespace(say=lambda _: None)
     config = load(path, environ={})
     sampler = _Sampler("changed", wanted, [question], config, actor)
-    fleets = []
+    memories = []
     for term, grant in [(1, "a"), (1, "b"), (2, "c"), (2, "d")]:
         state: Any = SimpleNamespace(term=term, grant=SimpleNamespace(identity=grant))
         sampler._turn(state)
-        fleets.append(sampler._where.fleet)
-    assert fleets[0] is fleets[1]
-    assert fleets[1] is not fleets[2]
-    assert fleets[2] is fleets[3]
+        memories.append(sampler._where.memory)
+    assert memories[0] is memories[1]
+    assert memories[1] is not memories[2]
+    assert memories[2] is memories[3]
