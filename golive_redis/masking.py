@@ -48,15 +48,20 @@ class Masked(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}({shown})"
 
 
+def is_unclear(url: str) -> bool:
+    """Tell whether a login cannot be told apart: perhaps a password with / or ? that nobody escaped."""
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    place = re.split("[/?]", rest, maxsplit=1)[0]
+    return "@" in rest[len(place) :] and (scheme not in _WEB or not _HOST.fullmatch(place))
+
+
 def without_login(url: str) -> str:
     """Return a URL without its login and what stands behind `?`, either of which may be secret."""
     scheme, sep, rest = url.partition("://") if "://" in url else ("", "", url)
+    if is_unclear(url):
+        return f"{scheme}{sep}{MASK}"
     head, mark, _ = rest.partition("?")
     place, slash, path = head.partition("/")
-    beyond = rest[len(place) :]
-    if "@" in beyond and (scheme not in _WEB or not _HOST.fullmatch(place)):
-        # Perhaps a password with / or ? in it that nobody escaped, so that no part can be told apart.
-        return f"{scheme}{sep}{MASK}"
     return f"{scheme}{sep}{place.rpartition('@')[2]}{slash}{path}{mark and '?...'}"
 
 
@@ -64,7 +69,7 @@ def without_password(url: str) -> str:
     """Return a URL like `without_login`, but with the user's name."""
     place = without_login(url)
     login, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
-    if not at or place.endswith(MASK):
+    if not at or is_unclear(url):
         return place
     scheme, sep, rest = place.partition("://")
     return f"{scheme}{sep}{login.partition(':')[0]}:{MASK}@{rest}"

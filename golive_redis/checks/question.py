@@ -7,11 +7,12 @@ This module only says what a check looks like; `golive_redis.checks` fetches, `e
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
 from golive_redis.checks.expectation import Expectation
+from golive_redis.masking import Masked
 from golive_redis.records.directive import Profile
 from golive_redis.records.record import Duration, Strict, duration_ms
 
@@ -47,7 +48,7 @@ class Method(StrEnum):
     HEAD = "HEAD"
 
 
-class HttpSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HttpSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A URL. The value is the status, unless one of `json`, `header`, `latency`, `clock` is set.
 
     These four need a 2xx. A redirect is not followed: its 3xx is the status.
@@ -61,6 +62,8 @@ class HttpSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         bearer_env: Variable with a token for `Authorization: Bearer`.
         ca: PEM file of the authority to trust, instead of the system's. Always verified.
     """
+
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     url: Url
     method: Method = Method.GET
@@ -85,12 +88,14 @@ class HttpSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("method HEAD has no body to look into")
 
 
-class RedisSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RedisSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A key of this Redis, or of another by `url` or the variable `url_env`.
 
     The value is the string at `key`, or the field of a hash, or with `count` the number of entries
     (of a list, set, sorted set, hash or stream), or with `newest` the time of a stream's newest entry.
     """
+
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     key: Short
     field: Short | None = None
@@ -113,8 +118,10 @@ class Several(StrEnum):
     ANY = "any"
 
 
-class PrometheusSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PrometheusSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An instant PromQL query. No series is unknown; more than one needs `series: all` or `any`."""
+
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     url: Url
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -126,11 +133,13 @@ class PrometheusSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=
         _web(self.url)
 
 
-class SqlSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SqlSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One value of a read-only query through SQLAlchemy; the URL stands in a variable or here.
 
     PostgreSQL (`postgresql://`) and SQLite (`sqlite:///FILE`, relative to the configuration).
     """
+
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
     url: Url | None = None
@@ -173,7 +182,7 @@ class FileSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("file takes one of value, rows and modified")
 
 
-class CommandSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CommandSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A program with its arguments, without a shell. The value is its exit code.
 
     Attributes:
@@ -181,6 +190,8 @@ class CommandSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         stdout: The value is what it printed, when it exits 0.
         json: JSON Pointer into what it printed.
     """
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"argv"})
 
     argv: Annotated[list[Short], msgspec.Meta(min_length=1, max_length=64)]
     stdout: bool = False
@@ -191,12 +202,14 @@ class CommandSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("command takes stdout or json")
 
 
-class PythonSource(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PythonSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A function of a firm's own, by the name of its entry point in the group `golive.checks`.
 
     It runs in a Python of its own, which can be ended, with `arguments` as keyword arguments. The
     value is what it returns: anything JSON can say, or a datetime with a zone.
     """
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"arguments"})
 
     name: Short
     arguments: dict[str, str | int | float | bool] = {}

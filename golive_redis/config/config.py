@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ from golive_redis.config import keyfile
 from golive_redis.config.policy import Policy
 from golive_redis.config.yamlfile import located, read_yaml, validate
 from golive_redis.errors import ConfigError
+from golive_redis.masking import Masked
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, parse_keyset
 from golive_redis.records.trust import Trust
@@ -33,8 +35,10 @@ NAME_FIELD = "{name}"
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Config(msgspec.Struct, frozen=True):
+class Config(Masked, frozen=True):
     """A validated configuration and where it came from."""
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"environ"})
 
     policy: Policy
     path: Path

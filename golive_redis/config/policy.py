@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from golive_redis.core.timing import TIMINGS, Timing
+from golive_redis.masking import Masked
 from golive_redis.records.directive import Profile
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import MAX_INT, Duration, Name, Strict, decodable
@@ -28,8 +29,10 @@ class SentinelSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=
     tls: bool = False
 
 
-class StoreSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StoreSettings(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Redis is. Passwords come from the environment, never from the file."""
+
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     url: Annotated[str, msgspec.Meta(max_length=1024)] = "redis://127.0.0.1:6379/0"
     username: str | None = None
@@ -49,8 +52,10 @@ class KeySettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 @decodable
-class Policy(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration file, validated."""
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"checks", "triggers", "promotions"})
 
     environment: Name
     namespace: Annotated[

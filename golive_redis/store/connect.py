@@ -12,9 +12,8 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-import msgspec
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import (
@@ -41,6 +40,7 @@ from golive_redis.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from golive_redis.masking import Masked, is_unclear, without_password
 from golive_redis.store import locate
 
 Reply = Any
@@ -317,7 +317,7 @@ def _refused(error: RedisError) -> StoreRefusedError:
     return StoreRefusedError(text.partition(" ")[0], text)
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(Masked, frozen=True):
     """Where Redis is and how to log in.
 
     Attributes:
@@ -331,6 +331,9 @@ class Address(msgspec.Struct, frozen=True):
         sentinel_password: Likewise.
         sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
     """
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
+    URLS: ClassVar[frozenset[str]] = frozenset({"url"})
 
     url: str
     username: str | None = None
@@ -371,12 +374,15 @@ class Address(msgspec.Struct, frozen=True):
             pool = ConnectionPool.from_url(self.url, **options, **self._tls())
             return RedisLink(pool.make_connection())
         except (ValueError, TypeError) as error:
+            # An unreadable port may be a piece of a password with / in it, and so may the cause.
+            unclear = is_unclear(self.url)
+            why = "it cannot be read; in a password / is %2F and @ is %40" if unclear else error
             raise ConfigError(
-                f"store.url {self.shown!r}: {error}",
+                f"store.url {self.shown!r}: {why}",
                 hint="redis://host:6379/0, rediss://..., unix:///path, "
                 "redis+sentinel://host:26379,host:26379/service "
                 "or redis+cluster://host:6379,host:6379",
-            ) from error
+            ) from (None if unclear else error)
 
     def _located(
         self, seeds: locate.Seeds, bounds: dict[str, Any], options: dict[str, Any]
@@ -401,11 +407,7 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        head, at, tail = self.url.rpartition("@")
-        if not at:
-            return self.url
-        scheme, sep, login = head.partition("://")
-        return f"{scheme}{sep}{login.partition(':')[0]}:***@{tail}"
+        return without_password(self.url)
 
 
 def _login(username: str | None, password: str | None) -> dict[str, str]:

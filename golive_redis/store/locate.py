@@ -11,21 +11,21 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import msgspec
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from golive_redis.errors import StoreUnavailableError
+from golive_redis.masking import Masked
 
 SENTINEL = "redis+sentinel"
 CLUSTER = "redis+cluster"
 _PORTS = {SENTINEL: 26379, CLUSTER: 6379}
 
 
-class Seeds(msgspec.Struct, frozen=True):
+class Seeds(Masked, frozen=True):
     """Whom to ask, from a URL `redis+sentinel://a:1,b:2/service/db` or `redis+cluster://a:1,b:2`.
 
     Attributes:
@@ -36,6 +36,8 @@ class Seeds(msgspec.Struct, frozen=True):
         ssl: True when the primary is spoken to by TLS (`?ssl=true`).
         login: Username and password of the primary, where the URL has them.
     """
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"login"})
 
     scheme: str
     nodes: tuple[tuple[str, int], ...]

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 
 from golive_redis import clock
 from golive_redis.checks.parse import look, parse, time_ms
@@ -24,17 +23,19 @@ from golive_redis.checks.source import (
     Surroundings,
     UnansweredError,
 )
-from golive_redis.masking import without_login
+from golive_redis.masking import Masked, is_unclear, without_login
 from golive_redis.version import VERSION
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(Masked, frozen=True):
     """A whole answer.
 
     Attributes:
         body: At most 1 MiB; None when there was more.
         middle_ms: Unix ms at the middle of the request, by this host's clock.
     """
+
+    MASKED: ClassVar[frozenset[str]] = frozenset({"headers", "body"})
 
     status: int
     headers: httpx.Headers
@@ -113,6 +114,9 @@ def exchange(
     Raises:
         UnansweredError: No answer, half an answer, or a certificate that is refused.
     """
+    if is_unclear(source.url):  # what httpx takes for its port may be a piece of the password
+        place = without_login(source.url)
+        raise UnansweredError(f"{place} cannot be read; in a password / is %2F and @ is %40")
     headers = {"User-Agent": f"golive-redis/{VERSION}", "Accept-Encoding": "identity"}
     if source.bearer_env is not None:
         headers["Authorization"] = f"Bearer {where.variable(source.bearer_env)}"
