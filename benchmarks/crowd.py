@@ -19,7 +19,8 @@ from golive_redis.core.answer import Ask
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
-from golive_redis.store.store import Caller, Store
+from golive_redis.store.replies import Caller
+from golive_redis.store.store import Store
 
 KEYS = Keyspace("golive")
 COUNTS_EVERY = 4  # a guard that trades tells its counts every two seconds: each fourth question

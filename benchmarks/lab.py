@@ -20,9 +20,10 @@ import yaml
 
 from golive_redis import config
 from golive_redis.config import keyfile
-from golive_redis.operator import control
+from golive_redis.operator import restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
+from golive_redis.records.directive import RestrictionKind
 from golive_redis.records.keyset import encode_public
 from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
@@ -190,7 +191,7 @@ class Switch:
     def halt(self, **labels: str) -> None:
         """Halt the orders with these labels."""
         with Operator(self.config) as operator:
-            control.restrict(operator, control.RestrictionKind.HALT, reason="bench", labels=labels)
+            restrictions.restrict(operator, RestrictionKind.HALT, reason="bench", labels=labels)
 
     def revoke(self) -> StopReport:
         """Turn trading off, and wait until everybody has said so: the next round must be allowed."""

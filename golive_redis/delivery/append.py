@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from golive_redis.errors import StoreError
 from golive_redis.records.ledger import extend
-from golive_redis.store.store import Status, Store
+from golive_redis.store.replies import Status
+from golive_redis.store.store import Store
 
 MAX_TRIES = 20
 LOOK_BACK = 2_000

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from golive_redis.errors import StoreError
 from golive_redis.records.receipt import Receipt
-from golive_redis.store.connect import Link
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import Link
 from golive_redis.store.store import Store
 
 MAX_WAITING = 256

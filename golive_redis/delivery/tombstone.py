@@ -10,7 +10,8 @@ from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import extend
 from golive_redis.records.trust import Trust
-from golive_redis.store.store import Status, Stop, Store
+from golive_redis.store.replies import Status, Stop
+from golive_redis.store.store import Store
 
 
 def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:

@@ -28,10 +28,12 @@ from golive_redis.guard.gate import Gate
 from golive_redis.guard.stopping import Stopping
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
-from golive_redis.store.connect import Address, Link, assert_user
+from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import Link
 from golive_redis.store.push import Push
-from golive_redis.store.store import Caller, Status, Store
+from golive_redis.store.replies import Caller, Status
+from golive_redis.store.store import Store
 from golive_redis.version import VERSION
 
 SECURITY_LOG_EVERY_MS = 60_000.0

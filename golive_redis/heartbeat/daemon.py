@@ -40,10 +40,12 @@ from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
 from golive_redis.statefile import StateFile, StateFileError
-from golive_redis.store.connect import Address, Link, assert_user
+from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import Link
 from golive_redis.store.push import Push
-from golive_redis.store.store import Caller, Status, Store
+from golive_redis.store.replies import Caller, Status
+from golive_redis.store.store import Store
 from golive_redis.version import VERSION
 
 SPOOL_EVERY_MS = 5_000.0

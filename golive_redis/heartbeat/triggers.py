@@ -23,7 +23,7 @@ from golive_redis.config import Config
 from golive_redis.core.state import State
 from golive_redis.delivery.append import append
 from golive_redis.errors import ConfigError, GoliveError, StoreError
-from golive_redis.operator import control
+from golive_redis.operator import restrictions
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Mode, RestrictionKind, strictest
 from golive_redis.records.envelope import Signer, seal
@@ -240,7 +240,7 @@ class _Actor:
             if state is None or _holds(state, wanted, mode):
                 return False
             labels = {str(name): value for name, value in wanted.labels.items()}
-            done = control.restrict(
+            done = restrictions.restrict(
                 operator,
                 kind,
                 reason=reason,

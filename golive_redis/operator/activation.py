@@ -9,14 +9,21 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
-from golive_redis.core.barrier import is_confirmed
 from golive_redis.delivery.append import append
 from golive_redis.errors import (
     RefusedError,
 )
 from golive_redis.operator import preflight
-from golive_redis.operator.control import CLOSES_FIRST, Say, put_grant, quiet, send_spool
-from golive_redis.operator.session import Operator, Reading, described
+from golive_redis.operator.grants import CLOSES_FIRST, put_grant
+from golive_redis.operator.session import (
+    Operator,
+    Reading,
+    Say,
+    confirmed,
+    described,
+    quiet,
+    send_spool,
+)
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS
 from golive_redis.records.directive import Grant, GrantKind, Mode, Profile
 from golive_redis.records.envelope import Signer, Verified, seal
@@ -24,7 +31,7 @@ from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.inbox import read_rosters
-from golive_redis.store.store import Presence
+from golive_redis.store.replies import Presence
 
 POLL_MS = 100.0
 
@@ -259,8 +266,3 @@ def _allowed_profile(operator: Operator, name: str | None) -> Profile:
 
 def _armed_for(item: Presence, term: int) -> bool:
     return item.fields.get("state") == "armed" and item.fields.get("term") == str(term)
-
-
-def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
-    """Tell whether a revoker has signed that this stop is complete."""
-    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)

@@ -1,6 +1,6 @@
 """Promotion: one step up the capital profiles, when the criteria of that step pass.
 
-`golive demote` goes any number of steps down with one key (`control.restrict`); the way up is one step
+`golive demote` goes any number of steps down with one key (`restrictions`); the way up is one step
 at a time, with the approvers' threshold, and rests on a signed report like an activation.
 """
 
@@ -15,8 +15,8 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError
 from golive_redis.operator import preflight
-from golive_redis.operator.control import active, put_successor, quiet, send_spool
-from golive_redis.operator.session import Operator, Reading
+from golive_redis.operator.grants import put_successor
+from golive_redis.operator.session import Operator, Reading, active, quiet, send_spool
 from golive_redis.records.directive import Grant, GrantKind, Profile, smallest
 from golive_redis.records.envelope import Verified
 from golive_redis.records.record import wording

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -10,7 +10,9 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
+from golive_redis.core.barrier import is_confirmed
 from golive_redis.core.state import State, assemble
+from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, RefusedError
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
@@ -19,9 +21,18 @@ from golive_redis.records.keyset import Role
 from golive_redis.stop.memory import Memory
 from golive_redis.store.connect import assert_user
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Snapshot, Store
+from golive_redis.store.replies import Snapshot
+from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
+
+
+Say = Callable[[str], None]
+"""Told what happens, one sentence at a time, while it happens."""
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -172,3 +183,29 @@ def described(item: Directive) -> str:
     kind = record.kind if isinstance(record, Grant | Restriction) else "revocation"
     signers = ", ".join(sorted(item.signers))
     return f"{kind} {record.epoch} by {signers} ({record.reason})"
+
+
+def active(reading: Reading) -> State:
+    """Return the term in force.
+
+    Raises:
+        RecordError: Something in the store is refused.
+        RefusedError: Nothing is active.
+    """
+    if reading.refused:
+        raise RecordError("; ".join(reading.refused), hint="`golive revoke` stops everything")
+    if reading.state is None:
+        raise RefusedError("nothing is active", hint="`golive status` shows what was last")
+    return reading.state
+
+
+def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
+    """Tell whether a revoker has signed that this stop is complete."""
+    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)
+
+
+def send_spool(operator: Operator, say: Say) -> None:
+    """Send what an earlier command could not, before anything new is done."""
+    folder = operator.config.state_dir
+    if folder is not None:
+        Spool(folder).send(operator.store, operator.trust, say)

@@ -7,11 +7,10 @@ import json
 import msgspec
 
 from golive_redis import clock
-from golive_redis.operator.activation import confirmed
-from golive_redis.operator.session import Operator, Reading
+from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, Mode, Profile
 from golive_redis.records.limits import Limits
-from golive_redis.store.store import Presence
+from golive_redis.store.replies import Presence
 
 
 class InForce(msgspec.Struct, frozen=True):

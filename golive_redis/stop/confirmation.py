@@ -21,7 +21,7 @@ from golive_redis.stop.connections import Connections
 from golive_redis.stop.inbox import Receipts, farewells, read_heartbeats, read_rosters
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress
-from golive_redis.store.store import Status
+from golive_redis.store.replies import Status
 
 REPEAT_MS = 1_000.0
 POLL_MS = 250.0

@@ -9,7 +9,7 @@ from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.trust import Trust
-from golive_redis.store.connect import Link
+from golive_redis.store.link import Link
 from golive_redis.store.store import Store
 
 MAX_REFUSED = 1_000

@@ -30,7 +30,7 @@ from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Audit, Status, Stop
+from golive_redis.store.replies import Audit, Status, Stop
 
 if TYPE_CHECKING:
     from golive_redis.stop.journal import Journal

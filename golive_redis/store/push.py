@@ -15,8 +15,8 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis.errors import StoreError, StoreUnavailableError
-from golive_redis.store.connect import Link, Reply, StoreRefusedError
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
+from golive_redis.store.link import Link, Reply, StoreRefusedError
 
 
 class Pushed(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from golive_redis.store.connect import Link, Reply, StoreRefusedError
+from golive_redis.store.link import Link, Reply, StoreRefusedError
 
 _FOLDER = Path(__file__).parent / "lua"
 

@@ -1,140 +1,41 @@
 """The typed store: one method per atomic step. Bytes in, frozen values out; nothing is verified here.
 
-Every method raises the errors of `golive_redis.store.connect.RedisLink`; `MaybeAppliedError` means
+Every method raises the errors of `golive_redis.store.link.RedisLink`; `MaybeAppliedError` means
 that the step may have happened, and that repeating it is safe: each step recognises its own repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
-
-import msgspec
 
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, Entry
-from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
-from golive_redis.store.connect import Link, Reply, StoreRefusedError, usable
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
+from golive_redis.store.link import Link, usable
+from golive_redis.store.replies import (
+    Caller,
+    Presence,
+    Server,
+    Snapshot,
+    Status,
+    Step,
+    Stop,
+    all_bytes,
+    entries_of,
+    or_none,
+    pairs,
+    parse_attend,
+    parse_presence,
+    parse_server,
+    parse_snapshot,
+    parse_step,
+    parse_stop,
+    text,
+)
 
 MAX_POD_READ = 10_000
 PAGE = 1_000  # entries of the ledger in one answer
-
-
-class Status(StrEnum):
-    """How an atomic step went."""
-
-    OK = "OK"
-    SAME = "SAME"
-    REFUSED = "REFUSED"
-    CONFLICT = "CONFLICT"
-    HEAD = "HEAD"
-    LATER = "LATER"
-    REGISTER = "REGISTER"
-
-
-class Audit(StrEnum):
-    """What became of the ledger entry that a stop writes last."""
-
-    AUDITED = "AUDITED"
-    HEAD = "HEAD"
-    FAILED = "FAILED"
-    NONE = "NONE"
-
-
-class Step(msgspec.Struct, frozen=True):
-    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...)."""
-
-    status: Status
-    why: str = ""
-    detail: str = ""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
-
-    status: Status
-    grant: bytes | None
-    restriction: bytes | None
-    origin: str | None
-    audit: Audit
-    detail: str
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """Everything an operator reads at once. Not atomic: compare-and-set guards what follows from it."""
-
-    grant: bytes | None
-    restrictions: Mapping[str, bytes]
-    origin: str | None
-    pttl_ms: int
-    beats: Mapping[str, bytes]
-    revoked: bytes | None
-    revoked_origin: str | None
-    confirmed: bytes | None
-    epoch_hint: int
-    last: str
-    active_last: str
-    head: str
-    corrupt: tuple[str, ...]
-
-
-class Presence(msgspec.Struct, frozen=True):
-    """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s."""
-
-    name: str
-    instance: str
-    fields: Mapping[str, str]
-
-    @property
-    def alive(self) -> bool:
-        """True while its presence has not run out."""
-        return bool(self.fields)
-
-
-class Server(msgspec.Struct, frozen=True):
-    """Who answers; `run_id` changes with a failover or a restart."""
-
-    run_id: str
-    replicas: int
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who attends: a worker's guard or a heartbeat."""
-
-    role: str
-    name: str
-    instance: str
-
-    @property
-    def member(self) -> str:
-        """Its roster entry."""
-        return self.name if self.role == "heartbeat" else f"{self.name}:{self.instance}"
-
-
-def _text(value: Reply) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
-
-
-def _or_none(value: Reply) -> bytes | None:
-    return value if isinstance(value, bytes) else None
-
-
-def _all_bytes(values: Reply) -> list[bytes]:
-    if not isinstance(values, list) or not all(isinstance(item, bytes) for item in values):
-        raise TypeError("no list of strings")
-    return values
-
-
-def _pairs(flat: Reply) -> dict[str, bytes]:
-    flat = _all_bytes(flat)
-    return {_text(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _entries(stream: Reply) -> list[dict[bytes, bytes]]:
-    entries = [_all_bytes(fields) for _, fields in stream]
-    return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in entries]
 
 
 class Store:
@@ -184,7 +85,7 @@ class Store:
             *flat,
         )
         with usable("attend"):
-            return _parse_attend(reply)
+            return parse_attend(reply)
 
     def beat(self, name: str, record: bytes, *, term: int, ttl_ms: int) -> Step:
         """Record a beat; renews the key's TTL, never creates the key."""
@@ -198,7 +99,7 @@ class Store:
             term,
             ttl_ms,
         )
-        return _step(reply)
+        return parse_step(reply)
 
     def leave(self, caller: Caller) -> None:
         """Say goodbye: take the caller off its roster and drop its presence."""
@@ -226,7 +127,7 @@ class Store:
     @usable("receipts")
     def receipts(self, directive: str) -> list[bytes]:
         """Return the stored receipts for a directive."""
-        return list(_pairs(self.link.call("HGETALL", self.keys.receipt(directive))).values())
+        return list(pairs(self.link.call("HGETALL", self.keys.receipt(directive))).values())
 
     # -- directives ------------------------------------------------------------------------------
 
@@ -264,7 +165,7 @@ class Store:
             keys.events,
             *keeps,
         )
-        return _step(reply)
+        return parse_step(reply)
 
     def restrict(
         self,
@@ -294,7 +195,7 @@ class Store:
             head_after,
             "1" if again else "",
         )
-        return _step(reply)
+        return parse_step(reply)
 
     def revoke(
         self,
@@ -321,15 +222,7 @@ class Store:
             "1" if again else "",
         )
         with usable("revoke"):
-            status, grant, restriction, origin, audit, detail = reply
-            return Stop(
-                Status(_text(status)),
-                _or_none(grant),
-                _or_none(restriction),
-                _text(origin) or None,
-                Audit(_text(audit)),
-                _text(detail),
-            )
+            return parse_stop(reply)
 
     @usable("delete_active")
     def delete_active(self) -> int:
@@ -343,7 +236,7 @@ class Store:
     def append(self, record: bytes, *, head: str, head_after: str) -> Step:
         """Append to the ledger, exactly once, if its head is still `head`."""
         names = (self.keys.head, self.keys.audit)
-        return _step(scripts.run(self.link, "append", names, head, head_after, record))
+        return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
 
     def recorded(self, record: bytes, look_back: int) -> bool:
         """Tell whether a record is among the newest entries of the ledger."""
@@ -357,7 +250,7 @@ class Store:
         while len(found) < limit:
             size = min(PAGE, limit - len(found))
             page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", size)
-            found += [Entry(item.get(b"r", b""), _text(item.get(b"h"))) for item in _entries(page)]
+            found += [Entry(item.get(b"r", b""), text(item.get(b"h"))) for item in entries_of(page)]
             if len(page) < size:
                 break
             end = b"(" + page[-1][0]
@@ -367,17 +260,17 @@ class Store:
 
     def head(self) -> str:
         """Return the ledger head."""
-        return _text(self.link.call("GET", self.keys.head)) or GENESIS
+        return text(self.link.call("GET", self.keys.head)) or GENESIS
 
     def tombstone(self) -> bytes | None:
         """Return the envelope of the newest revocation."""
-        return _or_none(self.link.call("HGET", self.keys.revoked, "record"))
+        return or_none(self.link.call("HGET", self.keys.revoked, "record"))
 
     @usable("snapshot")
     def snapshot(self) -> Snapshot:
         """Read everything about the switch; keys of a wrong type are named, not fatal."""
         keys = self.keys
-        commands: list[tuple[str | bytes | int, ...]] = [
+        commands = [
             ("HGETALL", keys.active),
             ("PTTL", keys.active),
             ("HGETALL", keys.beat),
@@ -386,34 +279,7 @@ class Store:
             ("GET", keys.last),
             ("GET", keys.head),
         ]
-        replies = self.link.pipeline(commands)
-        corrupt = tuple(
-            str(command[1])
-            for command, reply in zip(commands, replies, strict=True)
-            if isinstance(reply, StoreRefusedError)
-        )
-        for reply in replies:
-            if isinstance(reply, StoreRefusedError) and reply.code != "WRONGTYPE":
-                raise reply
-        active, pttl, beats, revoked, epoch, last, head = (
-            None if isinstance(reply, StoreRefusedError) else reply for reply in replies
-        )
-        fields, stone = _pairs(active or []), _pairs(revoked or [])
-        return Snapshot(
-            grant=fields.get("grant"),
-            restrictions={k: v for k, v in fields.items() if k.startswith("r:")},
-            origin=_text(fields.get("origin")) or None,
-            pttl_ms=-2 if pttl is None else int(pttl),
-            beats=_pairs(beats or []),
-            revoked=stone.get("record"),
-            revoked_origin=_text(stone.get("origin")) or None,
-            confirmed=stone.get("confirmed"),
-            epoch_hint=_number(epoch),
-            last=_text(last),
-            active_last=_text(fields.get("last")),
-            head=_text(head) or GENESIS,
-            corrupt=corrupt,
-        )
+        return parse_snapshot([str(name) for _, name in commands], self.link.pipeline(commands))
 
     @usable("told_directives")
     def told_directives(self, in_time: Callable[[], bool] = lambda: True) -> list[bytes]:
@@ -426,12 +292,12 @@ class Store:
         if not in_time():
             return []
         members = link.call("ZRANGE", keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [_text(member).rpartition(":")[::2] for member in _all_bytes(members)]
+        pods = [text(member).rpartition(":")[::2] for member in all_bytes(members)]
         names = [keys.worker(*pod) for pod in pods]
         if not in_time():
             return []
-        roster = _pairs(link.call("HGETALL", keys.heartbeats))
-        names += [keys.heartbeat(name, _text(raw)) for name, raw in roster.items()]
+        roster = pairs(link.call("HGETALL", keys.heartbeats))
+        names += [keys.heartbeat(name, text(raw)) for name, raw in roster.items()]
         if not names or not in_time():
             return []
         replies = link.pipeline([("HGET", name, "directive") for name in names])
@@ -448,14 +314,14 @@ class Store:
     def workers(self) -> list[Presence]:
         """Return the roster of workers, each with its presence."""
         members = self.link.call("ZRANGE", self.keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [_text(member).rpartition(":")[::2] for member in _all_bytes(members)]
+        pods = [text(member).rpartition(":")[::2] for member in all_bytes(members)]
         return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
 
     @usable("heartbeats")
     def heartbeats(self) -> list[Presence]:
         """Return the roster of heartbeats, each with its presence."""
-        roster = _pairs(self.link.call("HGETALL", self.keys.heartbeats))
-        pods = [(name, _text(raw)) for name, raw in sorted(roster.items())]
+        roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
+        pods = [(name, text(raw)) for name, raw in sorted(roster.items())]
         return self._presences([(n, i, self.keys.heartbeat(n, i)) for n, i in pods])
 
     def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
@@ -463,55 +329,16 @@ class Store:
             return []
         replies = self.link.pipeline([("HGETALL", key) for _, _, key in pods])
         return [
-            Presence(
-                name,
-                instance,
-                {}
-                if isinstance(reply, StoreRefusedError)
-                else {k: _text(v) for k, v in _pairs(reply).items()},
-            )
+            parse_presence(name, instance, reply)
             for (name, instance, _), reply in zip(pods, replies, strict=True)
         ]
 
     @usable("server")
     def server(self) -> Server:
         """Return who answers, and how many replicas it has."""
-        text = _text(self.link.call("INFO", "server", "replication"))
-        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        replicas = info.get("connected_slaves", "0")
-        return Server(info.get("run_id", ""), int(replicas) if replicas.isdigit() else 0)
+        return parse_server(self.link.call("INFO", "server", "replication"))
 
     @usable("replicated")
     def replicated(self, replicas: int, within_ms: int) -> int:
         """Return how many replicas acknowledged everything this link wrote, within that time."""
         return int(self.link.call("WAIT", replicas, within_ms))
-
-
-def _number(value: Reply) -> int:
-    """Return the number in a value; 0 for anything else, and for one that int() would refuse."""
-    digits = isinstance(value, bytes) and value.isdigit() and len(value) <= len(str(MAX_INT))
-    return int(value) if digits else 0
-
-
-def _step(reply: Reply) -> Step:
-    with usable("a script"):
-        status, *rest = (_text(item) for item in reply)
-        return Step(Status(status), *rest[:2])
-
-
-def _parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
-    nonce, status, detail, last, pttl, grant, restrictions, beats, revoked, head = reply
-    answer = Answer(
-        nonce=_text(nonce),
-        corrupt=_text(detail) if status == b"CORRUPT" else None,
-        last=_text(last) or None,
-        pttl_ms=int(pttl),
-        grant=None if grant == b"SAME" else _or_none(grant),
-        restrictions=tuple(_all_bytes(restrictions)),
-        unchanged=grant == b"SAME",
-        beats=_pairs(beats),
-        revoked=None if revoked == b"SAME" else _or_none(revoked),
-        revoked_unchanged=revoked == b"SAME",
-    )
-    known = Status.REGISTER if status == b"REGISTER" else Status.OK
-    return known, answer, _text(head)

@@ -30,7 +30,7 @@ from golive_redis.errors import (
     StoreUnavailableError,
 )
 from golive_redis.statefile import StateFileError
-from golive_redis.store.connect import StoreRefusedError
+from golive_redis.store.link import StoreRefusedError
 from golive_redis.testing.server import EmbeddedServerError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "exit-codes.md"

@@ -18,9 +18,11 @@ from fakeredis import FakeRedisConnection, FakeServer
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store import scripts
-from golive_redis.store.connect import Address, RedisLink
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Caller, Status, Step, Stop, Store
+from golive_redis.store.link import RedisLink
+from golive_redis.store.replies import Caller, Status, Step, Stop
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
 WORKER = Caller("worker", "pod-7", "0" * 32)

@@ -18,10 +18,11 @@ from golive_redis.core.answer import Ask
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.records.report import Outcome
 from golive_redis.store import scripts
-from golive_redis.store.connect import Address, RedisLink, StoreRefusedError, assert_user
+from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import RedisLink, StoreRefusedError
 from golive_redis.store.push import Push
-from golive_redis.store.store import Audit, Caller, Status
+from golive_redis.store.replies import Audit, Caller, Status
 from golive_redis.testing.server import EmbeddedServer
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest

@@ -10,9 +10,10 @@ import pytest
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS
-from golive_redis.store.connect import StoreRefusedError
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Caller, Presence, Status, Store
+from golive_redis.store.link import StoreRefusedError
+from golive_redis.store.replies import Caller, Presence, Status
+from golive_redis.store.store import Store
 
 TTL_MS = 24_000
 WORKER = Caller("worker", "pod-7", "0" * 32)

@@ -17,10 +17,12 @@ from redis.connection import Connection
 from redis.retry import Retry
 
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
-from golive_redis.store import connect as connection_module
-from golive_redis.store.connect import Address, RedisLink, StoreRefusedError, assert_user
+from golive_redis.store import link as link_module
+from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Audit, Status, Store
+from golive_redis.store.link import RedisLink, StoreRefusedError
+from golive_redis.store.replies import Audit, Status
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer, free_port
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
@@ -208,7 +210,7 @@ def test_a_link_leaves_a_primary_that_most_sentinels_have_deposed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is alive and still takes writes; one Sentinel with another view does not count."""
-    monkeypatch.setattr(connection_module, "FOLLOW_S", 0.0)
+    monkeypatch.setattr(link_module, "FOLLOW_S", 0.0)
     old, new = make_server(), make_server()
     sentinels = [sentinel_over(old) for _ in range(3)]
     link = Address(f"redis+sentinel://{','.join(sentinels)}/fleet").link(timeout_ms=2_000)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
-from golive_redis.store.connect import StoreRefusedError
-from golive_redis.store.store import Audit, Status, Step, Store
+from golive_redis.store.link import StoreRefusedError
+from golive_redis.store.replies import Audit, Status, Step
+from golive_redis.store.store import Store
 
 TTL_MS = 24_000
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from golive_redis.store.connect import StoreRefusedError
-from golive_redis.store.store import Audit, Caller, Status, Step
+from golive_redis.store.link import StoreRefusedError
+from golive_redis.store.replies import Audit, Caller, Status, Step
 from golive_redis.testing.server import EmbeddedServer
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest

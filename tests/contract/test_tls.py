@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from golive_redis.errors import StoreUnavailableError
-from golive_redis.store.connect import Address, RedisLink
+from golive_redis.store.connect import Address
+from golive_redis.store.link import RedisLink
 from golive_redis.testing.server import EmbeddedServer, free_port
 
 from .certificates import DAY, Pair, issue

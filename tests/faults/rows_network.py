@@ -15,7 +15,8 @@ from golive_redis.errors import StoreError
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
-from golive_redis.store.store import Caller, Store
+from golive_redis.store.replies import Caller
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Proxy
 

@@ -28,7 +28,8 @@ from golive_redis.stop.inbox import Receipts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import Push
-from golive_redis.store.store import Caller, Store
+from golive_redis.store.replies import Caller
+from golive_redis.store.store import Store
 from golive_redis.testing import START_MS, Harness, Signers, identity
 
 from .mutator import Mutator

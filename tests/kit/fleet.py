@@ -19,7 +19,7 @@ from golive_redis import config as configuration
 from golive_redis.config import keyfile
 from golive_redis.core.state import assemble
 from golive_redis.core.timing import Timing
-from golive_redis.operator import control, status
+from golive_redis.operator import grants, restrictions, status
 from golive_redis.operator.activation import Activated, Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.beat import Beat
@@ -261,13 +261,15 @@ class Fleet:
         options.setdefault("wait_ms", PATIENCE_MS)
         return Revoke(config or self.config, reason=reason, **options).run()
 
-    def halt(self, reason: str = "test", **labels: str) -> control.Restricted:
+    def halt(self, reason: str = "test", **labels: str) -> restrictions.Restricted:
         with Operator(self.config) as operator:
-            return control.restrict(operator, RestrictionKind.HALT, reason=reason, labels=labels)
+            return restrictions.restrict(
+                operator, RestrictionKind.HALT, reason=reason, labels=labels
+            )
 
     def resume(self, reason: str = "test", **labels: str) -> None:
         with Operator(self.config) as operator:
-            control.loosen(operator, GrantKind.RESUME, reason=reason, labels=labels)
+            grants.loosen(operator, GrantKind.RESUME, reason=reason, labels=labels)
 
     def status(self) -> Any:
         with Operator(self.config) as operator:

@@ -11,8 +11,9 @@ import pytest
 
 from golive_redis import clock, config
 from golive_redis.errors import ConfigError, StoreUnavailableError
-from golive_redis.store.connect import Address, StoreRefusedError
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import StoreRefusedError
 from kit.clusters import NAMESPACE, Cluster, cluster_of
 
 ACL = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"

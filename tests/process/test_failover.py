@@ -18,7 +18,7 @@ from golive_redis import clock
 from golive_redis.errors import StoreError
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
-from golive_redis.store.connect import FOLLOW_S
+from golive_redis.store.link import FOLLOW_S
 from kit.sentinels import SentinelSet, sentinel_set
 
 TIMING = {"failover_ms": 10_000, "ttl_ms": 15_500}

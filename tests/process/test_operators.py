@@ -18,7 +18,7 @@ from golive_redis.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from golive_redis.operator import control
+from golive_redis.operator import grants, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.beat import Beat
@@ -105,7 +105,7 @@ def test_of_many_halts_at_once_none_is_lost(
     worker = live.workers["pod-1"]
     symbols = ["AAA", "BBB", "CCC", "DDD", "EEE"]
     results = at_once([lambda s=s: live.halt(f"halt {s}", symbol=s) for s in symbols])  # type: ignore[misc]
-    assert all(isinstance(item, control.Restricted) for item in results), results
+    assert all(isinstance(item, restrictions.Restricted) for item in results), results
     assert sorted(item.restriction.record.epoch for item in results) == [2, 3, 4, 5, 6]
     in_force = live.status().active.restrictions
     assert sorted(item.labels["symbol"] for item in in_force) == symbols
@@ -125,7 +125,7 @@ def test_of_many_halts_at_once_none_is_lost(
     resumed, *halted = at_once(
         [resume, *(lambda s=s: live.halt("more", symbol=s) for s in ("GGG", "HHH"))]  # type: ignore[misc]
     )
-    assert resumed is None and all(isinstance(item, control.Restricted) for item in halted)
+    assert resumed is None and all(isinstance(item, restrictions.Restricted) for item in halted)
     wait_for(lambda: worker.check(symbol="AAA")["permit"], what="the resume")
     for symbol in [*symbols[1:], "GGG", "HHH"]:
         assert worker.check(symbol=symbol)["reason"] == "halted"
@@ -170,19 +170,21 @@ def test_a_halt_waits_neither_for_this_hosts_memory_nor_for_the_answers(
     torn.write_bytes(b"{ torn")
     said: list[str] = []
     with Operator(live.config) as operator:
-        control.restrict(operator, RestrictionKind.HALT, reason="r", labels={Label.SYMBOL: "AAA"})
+        restrictions.restrict(
+            operator, RestrictionKind.HALT, reason="r", labels={Label.SYMBOL: "AAA"}
+        )
         with pytest.raises(ConfigError, match=r"operator\.0\.json"):
-            control.loosen(operator, GrantKind.RESUME, reason="r", every=True)
+            grants.loosen(operator, GrantKind.RESUME, reason="r", every=True)
     assert worker.check(symbol="AAA")["reason"] == "halted"
     torn.write_bytes(whole)
 
     def broken(*_: object) -> Any:
         raise StoreUnavailableError("broken on purpose")
 
-    monkeypatch.setattr(control.Receipts, "listen", broken)
+    monkeypatch.setattr(restrictions.Receipts, "listen", broken)
     with Operator(live.config) as operator:
         monkeypatch.setattr(operator.memory, "_file", _FullDisk())
-        done = control.restrict(
+        done = restrictions.restrict(
             operator,
             RestrictionKind.HALT,
             reason="r",

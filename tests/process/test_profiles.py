@@ -12,7 +12,7 @@ from golive_cli.exits import Exit
 from golive_cli.main import main
 from golive_redis import config as configuration
 from golive_redis.errors import RefusedError
-from golive_redis.operator import control, promotion
+from golive_redis.operator import promotion, restrictions
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Grant, GrantKind, Mode, Profile, RestrictionKind
 from golive_redis.records.envelope import Verified, peek
@@ -69,9 +69,9 @@ def in_force(live: Any) -> tuple[str, str, str]:
     return answer["profile"], answer["max_order_notional"], answer["mode"]
 
 
-def demote(live: Any, profile: str) -> control.Restricted:
+def demote(live: Any, profile: str) -> restrictions.Restricted:
     with Operator(live.config) as operator:
-        return control.restrict(
+        return restrictions.restrict(
             operator, RestrictionKind.DEMOTE, reason="test", profile=Profile(profile)
         )
 
@@ -114,7 +114,7 @@ def test_a_promotion_ends_demotions_below_it_and_keeps_halts_and_the_end_of_the_
     demote(live, "micro")
     live.halt("of one symbol", symbol="ETH")
     with Operator(live.config) as operator:
-        control.restrict(operator, RestrictionKind.REDUCE, reason="test")
+        restrictions.restrict(operator, RestrictionKind.REDUCE, reason="test")
     grant = promote(live).record
     assert (grant.profile, len(grant.keeps)) == (Profile.SMALL, 2)
     assert grant.not_after_ms == before.not_after_ms
@@ -209,7 +209,7 @@ def test_a_demotion_to_another_currency_leaves_no_order_that_fits(
     other = configuration.load(live.write_config(profiles=euros), environ={})
     told: list[str] = []
     with Operator(other) as operator:
-        control.restrict(
+        restrictions.restrict(
             operator,
             RestrictionKind.DEMOTE,
             reason="test",

@@ -10,7 +10,7 @@ import pytest
 
 from golive_redis import clock, config
 from golive_redis.errors import RefusedError, StoreUnavailableError
-from golive_redis.operator import control
+from golive_redis.operator import session
 from golive_redis.operator.session import Operator
 from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.inbox import Receipts
@@ -136,7 +136,7 @@ def test_a_ledger_of_the_wrong_type_is_told_and_spooled_and_stops_nothing(
         live.raw.delete("golive:audit")
         live.raw.rename("aside", "golive:audit")
         with Operator(live.config) as operator:
-            control.send_spool(operator, print)
+            session.send_spool(operator, print)
         assert not live.spooled()
     assert len(live.records("revocation")) == 2
 

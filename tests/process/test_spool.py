@@ -15,7 +15,7 @@ from golive_redis.config import keyfile
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import RefusedError
-from golive_redis.operator import control
+from golive_redis.operator import session
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, peek, seal
@@ -41,7 +41,7 @@ def send_spool(live: Any, settings: Any = None) -> list[str]:
     """What every command of an operator does first; returns what it said."""
     said: list[str] = []
     with Operator(settings or live.config) as operator:
-        control.send_spool(operator, said.append)
+        session.send_spool(operator, said.append)
     return said
 
 

@@ -15,7 +15,7 @@ import pytest
 from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.trigger import Action
 from golive_redis.heartbeat import triggers
-from golive_redis.operator import control
+from golive_redis.operator import grants, restrictions
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind
 from golive_redis.records.envelope import decode
@@ -182,20 +182,20 @@ def test_people_restore_and_what_still_fails_fires_again(
     live.go_live("w-1")
     service.answer = BAD
 
-    def restrictions() -> list[bytes]:
+    def in_store() -> list[bytes]:
         return [field for field in live.raw.hkeys("golive:active") if field.startswith(b"r:")]
 
-    wait_for(restrictions, what="a restriction")
+    wait_for(in_store, what="a restriction")
     service.await_samples(4, wait_for)
-    first = restrictions()
+    first = in_store()
     assert len(first) == 1  # in force, so it is not issued again
 
     with Operator(live.config) as operator:
-        control.loosen(operator, GrantKind.RESTORE, reason="I think it is over", every=True)
-    wait_for(lambda: restrictions() and restrictions() != first, what="one more")
+        grants.loosen(operator, GrantKind.RESTORE, reason="I think it is over", every=True)
+    wait_for(lambda: in_store() and in_store() != first, what="one more")
     service.answer = FINE
     service.await_samples(4, wait_for)
-    assert len(restrictions()) == 1  # it takes nothing back
+    assert len(in_store()) == 1  # it takes nothing back
 
 
 def test_a_heartbeat_with_triggers_needs_a_revoker_key(
@@ -238,14 +238,14 @@ def test_a_revocation_waits_for_no_restriction(
     wanted = Conditions.of(live.config).triggers["ess"].trigger()
     halts = msgspec.structs.replace(wanted, then=Action.HALTED, labels={"venue": "1"})
     begun, released = threading.Event(), threading.Event()
-    restrict = control.restrict
+    restrict = restrictions.restrict
 
     def held_up(*args: Any, **kwargs: Any) -> Any:
         begun.set()
         assert released.wait(60)
         return restrict(*args, **kwargs)
 
-    monkeypatch.setattr(control, "restrict", held_up)
+    monkeypatch.setattr(restrictions, "restrict", held_up)
     halting = threading.Thread(target=actor.act, args=("halts", halts, found))
     halting.start()
     try:

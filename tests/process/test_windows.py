@@ -14,7 +14,7 @@ from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import ConfigError, RefusedError
-from golive_redis.operator import control
+from golive_redis.operator import grants
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind
 from golive_redis.records.ledger import Note
@@ -94,12 +94,12 @@ def test_a_term_ends_with_the_window_and_cannot_be_extended_past_it(
     ends = live.activate(wait_s=0, say=told.append).grant.record.not_after_ms
     assert ends % MINUTE_MS == 0
     assert 0 < ends - clock.wall_ms() <= 2 * 60 * MINUTE_MS
-    assert told == [control.CLOSES_FIRST]
+    assert told == [grants.CLOSES_FIRST]
     with (
         Operator(live.config) as operator,
         pytest.raises(RefusedError, match="until the trading windows close already"),
     ):
-        control.loosen(operator, GrantKind.EXTEND, reason="longer", minutes=600)
+        grants.loosen(operator, GrantKind.EXTEND, reason="longer", minutes=600)
 
 
 def test_a_term_may_be_extended_up_to_the_close_and_is_told_which_end_it_is(
@@ -112,10 +112,10 @@ def test_a_term_may_be_extended_up_to_the_close_and_is_told_which_end_it_is(
     assert told == []
     with Operator(live.config) as operator:
         for minutes, closes_first in ((60, False), (600, True)):
-            grant = control.loosen(
+            grant = grants.loosen(
                 operator, GrantKind.EXTEND, reason="longer", minutes=minutes, say=told.append
             )
-            assert told == [control.CLOSES_FIRST] * closes_first
+            assert told == [grants.CLOSES_FIRST] * closes_first
             assert grant.record.not_after_ms > before.not_after_ms
     assert grant.record.not_after_ms % MINUTE_MS == 0
 

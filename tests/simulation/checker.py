@@ -31,8 +31,8 @@ from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Mode, Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import Durable, Receipt, Stage
-from golive_redis.store.store import Status, Step
-from golive_redis.store.store import Stop as StopReply
+from golive_redis.store.replies import Status, Step
+from golive_redis.store.replies import Stop as StopReply
 
 if TYPE_CHECKING:
     from nodes import HeartbeatHost, Node, Worker

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS
 from golive_redis.store.keyspace import PRESENCE_MS
-from golive_redis.store.store import Audit, Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.replies import Audit, Caller, Presence, Snapshot, Status, Step, Stop
 
 Fields = Mapping[str, str | bytes]
 

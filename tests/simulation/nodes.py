@@ -25,7 +25,7 @@ from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.heartbeat.memory import HeartbeatState
 from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import Address
-from golive_redis.store.store import Caller, Status
+from golive_redis.store.replies import Caller, Status
 
 if TYPE_CHECKING:
     from world import World

@@ -1,6 +1,6 @@
 """Operators: people who run the product's own commands, sometimes both at once, sometimes giving up.
 
-Activating, halting, resuming, revoking and collecting receipts is the code of `control.py`,
+Activating, halting, resuming, revoking and collecting receipts is the code of `operator/`,
 `revoke.py`, `fleet.py`, `ledger.py`, `numbering.py` and the barrier; only the connections are ours.
 """
 
@@ -20,7 +20,7 @@ from golive_redis.core.barrier import Outcome
 from golive_redis.delivery import append as ledger
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import GoliveError, StoreError
-from golive_redis.operator import control
+from golive_redis.operator import grants, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind, RestrictionKind, Revocation
@@ -287,7 +287,7 @@ class Person(Node):
         world = self.world
         labels = world.random.choice(LABELS)
         world.storm(faults.AROUND_HALTS)
-        done = control.restrict(Operator(SimConfig(self)), kind, reason="drill", labels=labels)
+        done = restrictions.restrict(Operator(SimConfig(self)), kind, reason="drill", labels=labels)
         world.count(f"restrictions: {kind}")
         world.note(f"{self.name}: {kind} {done.restriction.record.epoch} {labels}")
 
@@ -297,7 +297,7 @@ class Person(Node):
         kind = world.random.choice((GrantKind.RESUME, GrantKind.RESTORE))
         every = world.random.random() < 0.3
         labels = world.random.choice(LABELS)
-        grant = control.loosen(
+        grant = grants.loosen(
             Operator(SimConfig(self)), kind, reason="drill", labels=labels, every=every
         )
         world.count("resumes")
@@ -305,7 +305,7 @@ class Person(Node):
 
     def extend(self) -> None:
         """`golive extend`."""
-        grant = control.loosen(
+        grant = grants.loosen(
             Operator(SimConfig(self)), GrantKind.EXTEND, reason="drill", minutes=90
         )
         self.world.note(f"{self.name}: extend {grant.record.epoch}")

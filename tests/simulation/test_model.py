@@ -15,7 +15,8 @@ from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Caller, Snapshot, Step, Store
+from golive_redis.store.replies import Caller, Snapshot, Step
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
 TTL_MS = 3_000_000  # so long that nothing expires by itself: virtual time stands still

@@ -13,8 +13,8 @@ from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Caller, Presence, Snapshot, Status, Step, Stop
-from golive_redis.store.store import Server as About
+from golive_redis.store.replies import Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.replies import Server as About
 
 if TYPE_CHECKING:
     from nodes import Node

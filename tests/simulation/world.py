@@ -30,7 +30,7 @@ from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import spool
 from golive_redis.guard import stopping
 from golive_redis.heartbeat import daemon
-from golive_redis.operator import activation, control, preflight, session
+from golive_redis.operator import activation, grants, preflight, restrictions, session
 from golive_redis.stop import confirmation, connections, journal, revoke
 
 
@@ -46,7 +46,8 @@ LOUD = Loud("golive_redis.simulated")
 BLOCKING = (
     activation,
     journal,
-    control,
+    grants,
+    restrictions,
     confirmation,
     daemon,
     session,

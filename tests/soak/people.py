@@ -11,7 +11,7 @@ from random import Random
 from golive_redis.config import Config
 from golive_redis.core.barrier import Result
 from golive_redis.errors import GoliveError
-from golive_redis.operator import control
+from golive_redis.operator import grants, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind, RestrictionKind
@@ -120,7 +120,7 @@ class People:
         """Halt one symbol for a while; who said that it applied the halt may not trade it."""
         symbol = self._random.choice(SYMBOLS)
         with Operator(self._config) as operator:
-            done = control.restrict(
+            done = restrictions.restrict(
                 operator, RestrictionKind.HALT, reason="soak", labels={"symbol": symbol}
             )
         told_ns = time.monotonic_ns()
@@ -128,7 +128,7 @@ class People:
         self._leaving.wait(self._random.uniform(*HALTED_S))
         self.bans.append(Ban("halt", told_ns, time.monotonic_ns(), applied, symbol))
         with Operator(self._config) as operator:
-            control.loosen(operator, GrantKind.RESUME, reason="soak", labels={"symbol": symbol})
+            grants.loosen(operator, GrantKind.RESUME, reason="soak", labels={"symbol": symbol})
 
     def revoke(self) -> None:
         """Stop, and insist until the stop is complete or enough was tried."""

@@ -15,7 +15,7 @@ from golive_cli.results import Applied, LoosenResult, RestrictResult
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from golive_redis.operator.control import Restricted
+    from golive_redis.operator.restrictions import Restricted
     from golive_redis.records.directive import Grant
     from golive_redis.records.envelope import Verified
 
@@ -117,14 +117,14 @@ def _restrict(
     as_json: bool,
 ) -> None:
     from golive_redis import config as configuration
-    from golive_redis.operator import control
+    from golive_redis.operator import restrictions
     from golive_redis.operator.session import Operator
     from golive_redis.records.directive import RestrictionKind
 
     labels = _parsed(words)
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        done = control.restrict(
+        done = restrictions.restrict(
             operator,
             RestrictionKind(kind),
             reason=reason,
@@ -183,14 +183,14 @@ def _loosen(
     as_json: bool,
 ) -> None:
     from golive_redis import config as configuration
-    from golive_redis.operator import control
+    from golive_redis.operator import grants
     from golive_redis.operator.session import Operator
     from golive_redis.records.directive import GrantKind
 
     labels = _parsed(words)
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        grant = control.loosen(
+        grant = grants.loosen(
             operator,
             GrantKind(kind),
             reason=reason,

@@ -31,7 +31,7 @@ def demote(
 ) -> None:
     """Go down to a smaller capital profile, at once and with one key. Never asks."""
     from golive_redis import config as configuration
-    from golive_redis.operator import control
+    from golive_redis.operator import restrictions
     from golive_redis.operator.session import Operator
     from golive_redis.records.directive import Profile, RestrictionKind
 
@@ -39,7 +39,7 @@ def demote(
         raise UsageError(f"{profile!r} is no profile", hint=f"they are {', '.join(Profile)}")
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
-        done = control.restrict(
+        done = restrictions.restrict(
             operator,
             RestrictionKind.DEMOTE,
             reason=reason,

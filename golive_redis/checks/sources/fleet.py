@@ -8,7 +8,8 @@ from decimal import Decimal
 from golive_redis.checks.question import FleetSource, FleetValue
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.store import Presence, Store
+from golive_redis.store.replies import Presence
+from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
 MAX_NAMED = 10

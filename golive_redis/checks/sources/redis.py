@@ -11,7 +11,8 @@ from golive_redis.checks.source import (
 )
 from golive_redis.errors import StoreError
 from golive_redis.masking import without_login
-from golive_redis.store.connect import Address, RedisLink, assert_user
+from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.link import RedisLink
 
 _COUNT = {
     "list": "LLEN",

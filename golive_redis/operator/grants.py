@@ -1,0 +1,228 @@
+"""Loosening within a term: resume, restore, extend, and putting any grant in force.
+
+A grant is made from what was just read and verified, needs the approvers' threshold, and is put in
+force by compare-and-set: of two operators at once, one wins and the other is told who and what. It is
+not signed again on top of what came first, because it may no longer be meant; a restriction is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.checks import windows
+from golive_redis.checks.conditions import Conditions
+from golive_redis.core.state import State, let_go
+from golive_redis.errors import (
+    ConflictError,
+    MaybeAppliedError,
+    RefusedError,
+    StoreError,
+)
+from golive_redis.operator.session import (
+    Operator,
+    Reading,
+    Say,
+    active,
+    described,
+    quiet,
+    send_spool,
+)
+from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
+from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.epoch import next_epoch
+from golive_redis.records.ledger import extend as next_head
+from golive_redis.records.record import wording
+from golive_redis.store.replies import Status, Step
+
+MAX_TRIES = 10
+APPLIED_WAIT_MS = 2_000.0
+POLL_MS = 100.0
+CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
+
+
+def put_grant(
+    operator: Operator, grant: Verified[Grant], *, origin: str = "", keeps: Sequence[str] = ()
+) -> None:
+    """Put a signed grant in force, following the ledger head while others write.
+
+    Raises:
+        ConflictError: Another directive came first; it is named.
+        RefusedError: The store refused it; nothing was changed.
+        MaybeAppliedError: No answer, twice: it is unknown whether it is in force.
+    """
+    record, store = grant.record, operator.store
+    head, unknown = store.head(), False
+    for _ in range(MAX_TRIES):
+        try:
+            step = store.grant(
+                activates=record.kind is GrantKind.ACTIVATE,
+                term=record.term,
+                epoch=record.epoch,
+                record=grant.raw,
+                identity=grant.identity,
+                prev=record.prev or "",
+                ttl_ms=operator.timing.ttl_ms,
+                origin=origin,
+                head=head,
+                head_after=next_head(head, grant.raw),
+                keeps=keeps,
+            )
+        except MaybeAppliedError:
+            if unknown:
+                raise
+            unknown = True  # the very same grant is recognised, so asking again is safe
+            continue
+        if step.status is not Status.HEAD:
+            _refuse_grant(operator, step)
+            return
+        head = step.why
+    raise StoreError(f"the ledger head moved {MAX_TRIES} times; nothing was changed, try again")
+
+
+def _refuse_grant(operator: Operator, step: Step) -> None:
+    if step.status in {Status.OK, Status.SAME}:
+        return
+    if step.status is Status.CONFLICT:
+        raise ConflictError(
+            f"somebody came first: {operator.who(step.why)}",
+            hint="look at `golive status`, and run the command again if it is still meant",
+        )
+    if step.why == "active":
+        reading = operator.read()
+        what = described(reading.state.grant) if reading.state else "another activation"
+        raise ConflictError(f"somebody came first: {what}", hint="`golive status` shows it")
+    texts = {
+        "revoked": f"a revocation with epoch {step.detail} stands",
+        "used": f"epoch {step.detail} is used already",
+        "absent": "nothing is active",
+        "term": f"term {step.detail} is active by now",
+        "corrupt": f"{step.detail} has a wrong type",
+    }
+    raise RefusedError(
+        f"the store refused the grant: {texts.get(step.why, step.why)}",
+        hint="`golive revoke` repairs keys of a wrong type" if step.why == "corrupt" else "",
+    )
+
+
+def loosen(
+    operator: Operator,
+    kind: GrantKind,
+    *,
+    reason: str,
+    ticket: str = "",
+    labels: Mapping[str, str] | None = None,
+    every: bool = False,
+    keys: Sequence[str] = (),
+    minutes: int | None = None,
+    say: Say = quiet,
+) -> Verified[Grant]:
+    """Issue a grant within the term: `resume` drops halts, `restore` reductions, `extend` none.
+
+    Args:
+        operator: At work.
+        kind: Which.
+        reason: For the record.
+        ticket: For the record.
+        labels: Drops the restrictions with exactly these labels.
+        every: Drops all of that kind, whatever their labels.
+        keys: Further key files, up to the threshold.
+        minutes: For `extend`: new length of the window, from now; the trading windows may end it
+            earlier.
+        say: Told in a sentence what happens.
+
+    Raises:
+        RefusedError: Nothing is active, nothing matches, too few approvers signed, or no trading
+            window is open.
+        ConflictError: Another directive came first.
+    """
+    signers = operator.approvers(keys)
+    send_spool(operator, quiet)
+    reading = operator.read()
+    state = active(reading)
+    dropped = _dropped(state, kind, dict(labels or {}), every=every)
+    kept = [item for item in state.restrictions if item not in dropped]
+    changes = {"reason": wording(reason), "ticket": wording(ticket), "report": None}
+    if minutes is None:
+        return put_successor(operator, reading, signers, kept, kind=kind, **changes)
+    end = _extended(operator, state.grant.record, minutes, say)
+    return put_successor(operator, reading, signers, kept, kind=kind, not_after_ms=end, **changes)
+
+
+def put_successor(
+    operator: Operator,
+    reading: Reading,
+    signers: Sequence[Signer],
+    kept: Sequence[Verified[Restriction]],
+    **changes: object,
+) -> Verified[Grant]:
+    """Put a grant in force that follows the one just read, with changes to its fields.
+
+    Raises:
+        ConflictError: Another directive came first.
+    """
+    state = active(reading)
+    before = state.grant.record
+    record = msgspec.structs.replace(
+        before,
+        epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
+        keyset_version=operator.trust.keyset.version,
+        issued_at_ms=clock.wall_ms(),
+        by=signers[0].principal,
+        keeps=[item.identity for item in kept],
+        **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),
+        prev=reading.snapshot.last or None,
+        **changes,
+    )
+    grant = operator.trust.grant(seal(record, *signers))
+    held = {item.raw for item in kept}
+    fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
+    put_grant(operator, grant, keeps=fields)
+    operator.remember(grant, not_after_ms=record.not_after_ms)
+    return grant
+
+
+def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:
+    """Return the new end: after so many minutes, or with the trading windows."""
+    now = clock.wall_ms()
+    wanted = now + minutes * 60_000
+    if wanted < before.not_after_ms:
+        raise RefusedError(
+            "the window would end earlier than it does now",
+            hint="`golive revoke` ends it; a longer --minutes extends it",
+        )
+    closes = windows.require_open(Conditions.of(operator.config).windows, now)
+    if closes <= before.not_after_ms:
+        raise RefusedError(
+            "the term lasts until the trading windows close already: no grant goes past that",
+            hint="activate again when the next one opens",
+        )
+    if closes < wanted:
+        say(CLOSES_FIRST)
+    return min(wanted, closes)
+
+
+def _dropped(
+    state: State, kind: GrantKind, labels: dict[str, str], *, every: bool
+) -> list[Verified[Restriction]]:
+    drops = {
+        GrantKind.RESUME: RestrictionKind.HALT,
+        GrantKind.RESTORE: RestrictionKind.REDUCE,
+    }.get(kind)
+    if drops is None:
+        return []
+    held = [item for item in state.restrictions if item.record.kind is drops]
+    found = [item for item in held if every or dict(item.record.labels) == labels]
+    if not found:
+        listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
+        raise RefusedError(
+            f"no {drops} with these labels is in force ({listed or 'none at all'})",
+            hint=f"name the labels of one of them, or --all to {kind} from every {drops}",
+        )
+    return found
+
+
+def _words(labels: Mapping[Label, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in labels.items()) or "all orders"

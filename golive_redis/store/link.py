@@ -1,0 +1,312 @@
+"""Connections: one socket, one question at a time, no hidden retries, every wait bounded.
+
+redis-py's defaults are unfit here: eleven attempts of 5 s each, and a retried write that is applied
+twice (docs/explanation/protocol.md#redis-as-it-is). So its connection objects are used one at a time,
+without a pool and without retries, and its exceptions become ours in this file only.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from golive_redis.errors import (
+    MaybeAppliedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from golive_redis.store import locate
+
+Reply = Any
+
+# redis-py takes the code off the message of errors that have a class of their own.
+_CODES: tuple[tuple[type[RedisError], str], ...] = (
+    (NoScriptError, "NOSCRIPT"),
+    (NoPermissionError, "NOPERM"),
+    (OutOfMemoryError, "OOM"),
+    (ReadOnlyError, "READONLY"),
+    (BusyLoadingError, "LOADING"),
+    (AuthenticationError, "NOAUTH"),
+)
+
+
+# A command that the ACL denies inside a script comes back as a plain ERR: Valkey's words, Redis's.
+_DENIED_INSIDE = ("ACL failure in script", "The user executing the script can't")
+
+
+class StoreRefusedError(StoreError):
+    """Redis answered with an error; the command was not applied.
+
+    Attributes:
+        code: First word of the error: OOM, MISCONF, READONLY, NOREPLICAS, NOPERM, WRONGTYPE ...
+    """
+
+    reason = "store-refused"
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"Redis refused: {text}", hint=_HINTS.get(code, ""))
+        self.code = code
+
+
+_HINTS = {
+    "OOM": "Redis has reached maxmemory; free memory or raise the limit",
+    "LOADING": "Redis is still reading its data; try again in a moment",
+    "MISCONF": "Redis cannot save to disk; see its log",
+    "READONLY": "this is a replica; connect to the primary, or through Sentinel",
+    "NOREPLICAS": "too few replicas are connected for min-replicas-to-write",
+    "NOPERM": "the ACL user lacks a permission; see docs/how-to/acl.md",
+    "NOAUTH": "set store.username and store.password_env",
+    "WRONGTYPE": "a key of this namespace was overwritten; see docs/how-to/troubleshoot.md",
+    "MOVED": "this is one node of a Redis Cluster; write store.url as redis+cluster://host:6379,...",
+    "CROSSSLOT": 'a Redis Cluster needs the namespace in braces: namespace: "{golive}"',
+    "CLUSTERDOWN": "the cluster has no primary for our slot now; see CLUSTER INFO on its nodes",
+}
+# Whoever says so is not the primary, or no longer: where it is has to be asked again.
+FOLLOW_S = 2.0  # a thousand guards ask three Sentinels some hundred times a second each
+_ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
+
+
+class Link(Protocol):
+    """One connection: ask and read, or send and read separately."""
+
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        ...
+
+    def call(self, *args: str | bytes | int) -> Reply:
+        """Send a command and return its reply."""
+        ...
+
+    def send(self, *args: str | bytes | int) -> None:
+        """Send a command without reading its reply."""
+        ...
+
+    def pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Reply]:
+        """Send several commands at once; an error reply stands in its place as an exception."""
+        ...
+
+    def receive(self, timeout_ms: float) -> Reply | None:
+        """Return the next reply, or None when none came in time."""
+        ...
+
+    def close(self) -> None:
+        """Close the socket; never raises."""
+        ...
+
+
+class RedisLink:
+    """A `Link` over one redis-py connection.
+
+    Args:
+        connection: Not yet connected.
+        finder: Says where the primary is, asked at every connect and now and then; None when the
+            address is fixed.
+
+    Raises:
+        StoreUnavailableError: Not connected and not connectable; the command did not leave.
+        MaybeAppliedError: The command left and no answer came; the connection is closed.
+        StoreRefusedError: Redis answered with an error.
+    """
+
+    def __init__(self, connection: Any, finder: locate.Finder | None = None) -> None:
+        self._connection = connection
+        self._waits_ms: float | None = None  # while listening: how long the kernel waits
+        self._finder = finder
+        self._here = ("", 0)
+        self._follow_at = 0.0
+
+    @property
+    def closed(self) -> bool:
+        """True while it is not connected: the next command may find another server."""
+        return not self._connection.is_connected
+
+    def open(self) -> None:
+        """Connect and log in now rather than at the first command."""
+        with _unavailable():
+            if self._finder is not None:
+                self._follow(self._finder)
+            self._connection.connect()
+
+    def _follow(self, finder: locate.Finder) -> None:
+        """Find the primary before connecting; once connected, look now and then if it has moved."""
+        now = time.monotonic()
+        if self._connection.is_connected:
+            if now < self._follow_at:
+                return
+            if finder.moved(self._here):
+                self.close()
+                raise StoreUnavailableError("another server is the primary by now")
+        else:
+            self._here = finder.find()
+            self._connection.host, self._connection.port = self._here
+        self._follow_at = now + FOLLOW_S
+
+    def call(self, *args: str | bytes | int) -> Reply:
+        """Send a command and return its reply."""
+        self.send(*args)
+        try:
+            return self._read()
+        except StoreRefusedError as error:
+            self._leave(error)
+            raise
+
+    def _leave(self, error: StoreRefusedError) -> None:
+        """Close the connection to a server that is not the primary: the next one asks where it is."""
+        if self._finder is not None and error.code in _ELSEWHERE:
+            self.close()
+
+    def send(self, *args: str | bytes | int) -> None:
+        """Send a command without reading its reply."""
+        self._ask()
+        with self._maybe_applied():
+            self._connection.send_command(*args)
+
+    def pipeline(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Reply]:
+        """Send several commands at once; an error reply stands in its place as an exception."""
+        self._ask()
+        with self._maybe_applied():
+            packed = self._connection.pack_commands(commands)
+            self._connection.send_packed_command(packed)
+        replies: list[Reply] = []
+        for _ in commands:
+            try:
+                replies.append(self._read())
+            except StoreRefusedError as error:
+                replies.append(error)
+        for reply in replies:
+            if isinstance(reply, StoreRefusedError):
+                self._leave(reply)
+        return replies
+
+    def receive(self, timeout_ms: float) -> Reply | None:
+        """Return the next reply, or None when none came in time; never reconnects."""
+        if not self._connection.is_connected:
+            # redis-py would connect anew: a socket without the subscriptions of the old one.
+            raise StoreUnavailableError("the connection is closed")
+        with self._maybe_applied():
+            if not self._listens(timeout_ms) and not self._connection.can_read(timeout_ms / 1000):
+                return None
+        return self._read()
+
+    def _listens(self, timeout_ms: float) -> bool:
+        """Let the kernel time the wait; False where it cannot: under TLS, and for no wait at all.
+
+        Python's own timeout and redis-py's give the interpreter away three times for one message
+        (poll, recv, settimeout). With a busy thread beside us each of them costs a switch interval,
+        5 ms, until we have it back. A blocking recv gives it away once.
+        """
+        sock = self._connection._sock  # noqa: SLF001
+        if type(sock) is not socket.socket or timeout_ms <= 0:
+            self._waits_ms = None  # redis-py is about to set its own timeout
+            return False
+        if timeout_ms != self._waits_ms:
+            seconds, microseconds = divmod(max(1, int(timeout_ms * 1_000)), 1_000_000)
+            limit = struct.pack("ll", seconds, microseconds)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.settimeout(None)
+            self._waits_ms = timeout_ms
+        return True
+
+    def _read(self) -> Reply | None:
+        with self._maybe_applied():
+            try:
+                # Said explicitly: left open after a timeout, its late reply would answer the next
+                # command. While listening it is kept, for there a timeout says that nothing came.
+                keep = self._waits_ms is not None
+                return self._connection.read_response(disconnect_on_error=not keep)
+            except (ResponseError, AuthenticationError, BusyLoadingError) as error:
+                raise _refused(error) from error
+            except RedisConnectionError as error:
+                if self._waits_ms is not None and isinstance(error.__context__, BlockingIOError):
+                    return None
+                raise
+
+    def _ask(self) -> None:
+        """Be connected, with the timeout of questions in force instead of a listener's."""
+        self.open()
+        if self._waits_ms is not None:
+            self._waits_ms = None
+            self._connection._sock.settimeout(self._connection.socket_timeout)  # noqa: SLF001
+
+    @contextmanager
+    def _maybe_applied(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            self.close()  # redis-py leaves it open in some cases; a late reply must find nobody
+            raise MaybeAppliedError(f"no answer from Redis: {error}") from error
+        except RedisError as error:
+            self.close()
+            raise MaybeAppliedError(f"no usable answer from Redis: {error}") from error
+
+    def close(self) -> None:
+        """Close the socket. In a forked child this leaves the parent's connection alone."""
+        self._waits_ms = None
+        try:  # noqa: SIM105  (contextlib.suppress would hide what is meant: closing never fails)
+            self._connection.disconnect()
+        except Exception:  # noqa: BLE001, S110
+            pass
+
+
+@contextmanager
+def usable(question: str) -> Iterator[None]:
+    """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
+
+    A proxy or a stranger's server may answer anything, and nobody above the store expects that.
+
+    Args:
+        question: What was asked, for the message.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise StoreError(f"unusable reply of {question}: {error}") from error
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (AuthenticationError, NoPermissionError) as error:
+        hint = "check store.username and the variable that store.password_env names"
+        raise StoreUnavailableError(f"Redis refused the login: {error}", hint=hint) from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        hint = "is it running? store.url, or $GOLIVE_REDIS_URL, says where"
+        raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
+    except RedisError as error:
+        raise StoreUnavailableError(f"Redis does not serve us: {error}") from error
+
+
+def _refused(error: RedisError) -> StoreRefusedError:
+    text = str(error)
+    code = getattr(error, "status_code", None)
+    for kind, name in _CODES:
+        if not code and isinstance(error, kind):
+            code = name
+    if code:
+        text = f"{code} {text}"
+    if any(words in text for words in _DENIED_INSIDE):
+        return StoreRefusedError("NOPERM", text)
+    return StoreRefusedError(text.partition(" ")[0], text)

@@ -1,0 +1,241 @@
+"""What a reply says, as frozen values: parsed here, once, so that nothing above sees a list or bytes.
+
+Nothing is verified: a record stays the bytes that came, for `records` and `core` to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from golive_redis.core.answer import Answer
+from golive_redis.records.ledger import GENESIS
+from golive_redis.records.record import MAX_INT
+from golive_redis.store.link import Reply, StoreRefusedError, usable
+
+
+class Status(StrEnum):
+    """How an atomic step went."""
+
+    OK = "OK"
+    SAME = "SAME"
+    REFUSED = "REFUSED"
+    CONFLICT = "CONFLICT"
+    HEAD = "HEAD"
+    LATER = "LATER"
+    REGISTER = "REGISTER"
+
+
+class Audit(StrEnum):
+    """What became of the ledger entry that a stop writes last."""
+
+    AUDITED = "AUDITED"
+    HEAD = "HEAD"
+    FAILED = "FAILED"
+    NONE = "NONE"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...)."""
+
+    status: Status
+    why: str = ""
+    detail: str = ""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
+
+    status: Status
+    grant: bytes | None
+    restriction: bytes | None
+    origin: str | None
+    audit: Audit
+    detail: str
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything an operator reads at once. Not atomic: compare-and-set guards what follows from it."""
+
+    grant: bytes | None
+    restrictions: Mapping[str, bytes]
+    origin: str | None
+    pttl_ms: int
+    beats: Mapping[str, bytes]
+    revoked: bytes | None
+    revoked_origin: str | None
+    confirmed: bytes | None
+    epoch_hint: int
+    last: str
+    active_last: str
+    head: str
+    corrupt: tuple[str, ...]
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s."""
+
+    name: str
+    instance: str
+    fields: Mapping[str, str]
+
+    @property
+    def alive(self) -> bool:
+        """True while its presence has not run out."""
+        return bool(self.fields)
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Who answers; `run_id` changes with a failover or a restart."""
+
+    run_id: str
+    replicas: int
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who attends: a worker's guard or a heartbeat."""
+
+    role: str
+    name: str
+    instance: str
+
+    @property
+    def member(self) -> str:
+        """Its roster entry."""
+        return self.name if self.role == "heartbeat" else f"{self.name}:{self.instance}"
+
+
+def text(value: Reply) -> str:
+    """Return a reply as text; "" for nothing. Bytes that are no UTF-8 are shown, not refused."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def or_none(value: Reply) -> bytes | None:
+    """Return a record, or None for whatever is no string."""
+    return value if isinstance(value, bytes) else None
+
+
+def all_bytes(values: Reply) -> list[bytes]:
+    """Return a list of strings.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(values, list) or not all(isinstance(item, bytes) for item in values):
+        raise TypeError("no list of strings")
+    return values
+
+
+def pairs(flat: Reply) -> dict[str, bytes]:
+    """Return the fields of a hash."""
+    flat = all_bytes(flat)
+    return {text(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def entries_of(stream: Reply) -> list[dict[bytes, bytes]]:
+    """Return the fields of each entry of a stream."""
+    entries = [all_bytes(fields) for _, fields in stream]
+    return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in entries]
+
+
+def number(value: Reply) -> int:
+    """Return the number in a value; 0 for anything else, and for one that int() would refuse."""
+    digits = isinstance(value, bytes) and value.isdigit() and len(value) <= len(str(MAX_INT))
+    return int(value) if digits else 0
+
+
+def parse_step(reply: Reply) -> Step:
+    """Return the reply of a script.
+
+    Raises:
+        StoreError: It has another shape.
+    """
+    with usable("a script"):
+        status, *rest = (text(item) for item in reply)
+        return Step(Status(status), *rest[:2])
+
+
+def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
+    """Return the reply of the `attend` script."""
+    nonce, status, detail, last, pttl, grant, restrictions, beats, revoked, head = reply
+    answer = Answer(
+        nonce=text(nonce),
+        corrupt=text(detail) if status == b"CORRUPT" else None,
+        last=text(last) or None,
+        pttl_ms=int(pttl),
+        grant=None if grant == b"SAME" else or_none(grant),
+        restrictions=tuple(all_bytes(restrictions)),
+        unchanged=grant == b"SAME",
+        beats=pairs(beats),
+        revoked=None if revoked == b"SAME" else or_none(revoked),
+        revoked_unchanged=revoked == b"SAME",
+    )
+    known = Status.REGISTER if status == b"REGISTER" else Status.OK
+    return known, answer, text(head)
+
+
+def parse_stop(reply: Reply) -> Stop:
+    """Return the reply of the `revoke` script."""
+    status, grant, restriction, origin, audit, detail = reply
+    return Stop(
+        Status(text(status)),
+        or_none(grant),
+        or_none(restriction),
+        text(origin) or None,
+        Audit(text(audit)),
+        text(detail),
+    )
+
+
+def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
+    """Return the replies to one look at every key of the switch.
+
+    Args:
+        names: The keys, one for each reply.
+        replies: `active`, its PTTL, `beat`, `revoked`, `epoch`, `last`, `head`.
+
+    Raises:
+        StoreRefusedError: Redis refused one for another reason than a wrong type.
+    """
+    corrupt = []
+    for name, reply in zip(names, replies, strict=True):
+        if isinstance(reply, StoreRefusedError):
+            if reply.code != "WRONGTYPE":
+                raise reply
+            # Named and not fatal: a stop must get through, and `golive revoke` mends the key.
+            corrupt.append(name)
+    active, pttl, beats, revoked, epoch, last, head = (
+        None if isinstance(reply, StoreRefusedError) else reply for reply in replies
+    )
+    fields, stone = pairs(active or []), pairs(revoked or [])
+    return Snapshot(
+        grant=fields.get("grant"),
+        restrictions={k: v for k, v in fields.items() if k.startswith("r:")},
+        origin=text(fields.get("origin")) or None,
+        pttl_ms=-2 if pttl is None else int(pttl),
+        beats=pairs(beats or []),
+        revoked=stone.get("record"),
+        revoked_origin=text(stone.get("origin")) or None,
+        confirmed=stone.get("confirmed"),
+        epoch_hint=number(epoch),
+        last=text(last),
+        active_last=text(fields.get("last")),
+        head=text(head) or GENESIS,
+        corrupt=tuple(corrupt),
+    )
+
+
+def parse_presence(name: str, instance: str, reply: Reply) -> Presence:
+    """Return a roster entry; without fields when its presence has run out or is unreadable."""
+    if isinstance(reply, StoreRefusedError):
+        return Presence(name, instance, {})
+    return Presence(name, instance, {key: text(value) for key, value in pairs(reply).items()})
+
+
+def parse_server(reply: Reply) -> Server:
+    """Return the reply of INFO: unknown facts are "" and 0."""
+    info = dict(line.split(":", 1) for line in text(reply).splitlines() if ":" in line)
+    replicas = info.get("connected_slaves", "0")
+    return Server(info.get("run_id", ""), int(replicas) if replicas.isdigit() else 0)
