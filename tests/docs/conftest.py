@@ -24,10 +24,16 @@ from . import pages
 from .pages import ROOT, Block, Step, blocks, steps
 from .terminal import Terminal
 
+# A file of the session that stands on another page: one home for each.
+BORROWED = re.compile(r"^<!-- (\S+) of (\S+) -->$", re.MULTILINE)
+
 
 def play(terminal: Terminal, page: Path) -> int:
     """Do what a page says, from its first block to its last; return how many commands ran."""
     count = 0
+    for name, source in BORROWED.findall(page.read_text()):
+        (text,) = (b.text for b in blocks(ROOT / source) if b.text.startswith(f"# {name}\n"))
+        terminal.write(name, text)
     for block in blocks(page):
         named = re.match(r"# (\S+\.(?:py|yaml))\n", block.text)
         if not block.run:

@@ -186,7 +186,7 @@ def _advice(report: StopReport) -> list[str]:
     lines = []
     if not report.epoch:
         lines.append(
-            "Nothing could be signed, so no pod can answer. Mend the key, or name another with "
+            "Nothing could be signed, so no pod can answer. Fix the key, or name another with "
             "--key FILE, and run it again."
         )
     elif outcome.result is Result.NOT_CONFIRMED:
