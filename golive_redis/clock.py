@@ -95,3 +95,27 @@ class ClockWatch:
 def pause_ms(duration_ms: float) -> None:
     """Sleep. Only loops that poll for a person use this; guards and heartbeats wait on events."""
     time.sleep(max(0.0, duration_ms) / 1000)
+
+
+class Throttle:
+    """Lets each text through once a minute, so that what recurs in a loop fills no log.
+
+    Args:
+        every_ms: Pause for one text.
+        texts: How many texts are told apart; past that all are forgotten.
+    """
+
+    def __init__(self, every_ms: float = 60_000.0, texts: int = 100) -> None:
+        self._every_ms = every_ms
+        self._texts = texts
+        self._last: dict[str, float] = {}
+
+    def due(self, text: str) -> bool:
+        """Tell whether this text was not let through within the pause, and let it through now."""
+        now = now_ms()
+        if now - self._last.get(text, -self._every_ms) < self._every_ms:
+            return False
+        if len(self._last) >= self._texts:
+            self._last.clear()
+        self._last[text] = now
+        return True

@@ -8,11 +8,12 @@ import queue
 import threading
 from collections.abc import Callable
 
+from golive_redis.clock import Throttle
 from golive_redis.errors import StoreError
 from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
-from golive_redis.store.store import Store
+from golive_redis.store.reconnect import Reconnecting
 
 MAX_WAITING = 256
 
@@ -20,7 +21,9 @@ logger = logging.getLogger("golive_redis.courier")
 
 
 class Outbox:
-    """A thread with a link of its own, started with the first receipt.
+    """A thread with a connection of its own, started with the first receipt.
+
+    Only that thread uses and closes the connection.
 
     Args:
         connect: Opens a link; called again after every failure.
@@ -29,14 +32,14 @@ class Outbox:
     """
 
     def __init__(self, connect: Callable[[], Link], keyspace: Keyspace, retry_s: float) -> None:
-        self._connect = connect
-        self._keyspace = keyspace
+        self._connection = Reconnecting(connect, keyspace)
+        self._channel = keyspace.receipts
         self._retry_s = retry_s
         self._waiting: queue.Queue[tuple[Receipt, bytes] | None] = queue.Queue(MAX_WAITING)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self.link: Link | None = None
+        self._defects = Throttle()
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
         """Queue a signed receipt; the oldest gives way when 256 are waiting."""
@@ -45,54 +48,56 @@ class Outbox:
                 self._waiting.put_nowait((receipt, raw))
                 break
             except queue.Full:
-                self._take()
+                with contextlib.suppress(queue.Empty):
+                    self._waiting.get_nowait()
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="golive-outbox", daemon=True)
-                self._thread.start()
-
-    def _take(self) -> None:
-        try:
-            self._waiting.get_nowait()
-            self._waiting.task_done()
-        except queue.Empty:
-            pass
+                thread = threading.Thread(target=self._run, name="golive-outbox", daemon=True)
+                thread.start()
+                self._thread = thread  # only now: one that could not start is tried again
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            receipt, raw = item
-            while not self._deliver(receipt, raw):
+        while not self._closing.is_set() and (item := self._waiting.get()) is not None:
+            while not self._tried(*item):
                 if self._closing.wait(self._retry_s):
-                    return
-            self._waiting.task_done()
+                    break
+        self._connection.drop()
 
-    def _deliver(self, receipt: Receipt, raw: bytes) -> bool:
-        """Publish, then store. Published is delivered: storing fails when writes are refused."""
+    def _tried(self, receipt: Receipt, raw: bytes) -> bool:
+        """Deliver; False when it has to be tried again."""
         try:
-            if self.link is None:
-                self.link = self._connect()
-            store = Store(self.link, self._keyspace)
-            store.publish(self._keyspace.receipts, raw)
+            self._deliver(receipt, raw)
         except StoreError as error:
             logger.info("receipt not delivered yet: %s", error)
-            self._drop()
-            return False
+        except Exception as error:
+            # Nobody foresaw it, and the receipt is owed all the same.
+            if self._defects.due(repr(error)):
+                logger.exception("a defect in golive-redis; the receipt is sent again")
+        else:
+            return True
+        self._connection.drop()
+        return False
+
+    def _deliver(self, receipt: Receipt, raw: bytes) -> None:
+        """Publish, then store. Published is delivered: storing fails when writes are refused."""
+        store = self._connection.store()
+        store.publish(self._channel, raw)
         try:
             store.store_receipt(receipt.directive, f"{receipt.instance}:{receipt.stage}", raw)
         except StoreError as error:
             logger.info("receipt published, not stored: %s", error)
-        return True
-
-    def _drop(self) -> None:
-        link, self.link = self.link, None
-        if link is not None:
-            link.close()
 
     def close(self, timeout_s: float) -> None:
-        """Deliver what is waiting within that time, then end."""
+        """Deliver what is waiting within that time, then end.
+
+        A command that is under way then ends by itself, after the connection's own timeout.
+        """
         if self._thread is not None:
             with contextlib.suppress(queue.Full):
                 self._waiting.put(None, timeout=timeout_s)
             self._thread.join(timeout_s)
         self._closing.set()
-        self._drop()
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not run: let go of the parent's connection."""
+        self._connection.drop()

@@ -196,15 +196,15 @@ class Guard(Gate):
             mode=verdict.index.base,
             profile=verdict.profile,
             answer_age_ms=attending.answer_age_ms(),
-            pushed=attending.pushed,
+            pushed=attending.listener.connected,
             threads=attending.threads(),
             in_flight=self.in_flight(),
             permits=self.permits.total().get("permit", 0),
             skipped=self.skips.counts.total(),
-            security_events=attending.security_events,
-            push_gaps=attending.push_gaps,
+            security_events=attending.troubles.security_events,
+            push_gaps=attending.listener.gaps,
             durable=attending.stopping.durable,
-            last_error=attending.last_error,
+            last_error=attending.troubles.last,
         )
 
     def close(self) -> None:

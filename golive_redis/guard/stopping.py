@@ -13,19 +13,16 @@ from collections.abc import Callable
 
 from golive_redis import clock
 from golive_redis.core.answer import Latch
-from golive_redis.delivery.outbox import Outbox
+from golive_redis.delivery.receipts import Receipts
 from golive_redis.guard.memory import WorkerState
 from golive_redis.records.directive import Restriction, Revocation
-from golive_redis.records.envelope import Signer, Verified, seal
-from golive_redis.records.receipt import Durable, Receipt, Stage
-from golive_redis.records.trust import Trust
+from golive_redis.records.envelope import Verified
+from golive_redis.records.receipt import Durable, Stage
 from golive_redis.statefile import StateFile, StateFileError
 
 Hook = Callable[[], int | None]
 
 POLL_S = 0.002
-REPEAT_MS = 500.0
-REMEMBERED = 64
 
 logger = logging.getLogger("golive_redis.guard")
 
@@ -34,32 +31,25 @@ class Stopping:
     """Carries out stops for one guard, each in a thread of its own.
 
     Args:
-        trust: Namespace, environment and keyset version for the receipts.
-        signer: The worker's key.
-        worker: Id of the worker.
-        instance: Which process.
-        outbox: Takes the receipts.
+        receipts: Answers the directives.
         state_file: Where the latch is kept, or None when nothing is.
         in_flight: Counts the orders in flight.
         drain_ms: Longest wait for them, and for the hooks.
+
+    Attributes:
+        receipts: Likewise.
+        hooks: Called when it is stopped.
+        durable: Whether a stop would survive a restart.
     """
 
     def __init__(
         self,
-        trust: Trust,
-        signer: Signer,
-        worker: str,
-        instance: str,
-        outbox: Outbox,
+        receipts: Receipts,
         state_file: StateFile | None,
         in_flight: Callable[[], int],
         drain_ms: int,
     ) -> None:
-        self._trust = trust
-        self._signer = signer
-        self._worker = worker
-        self._instance = instance
-        self._outbox = outbox
+        self.receipts = receipts
         self._state_file = state_file
         self._in_flight = in_flight
         self._drain_ms = drain_ms
@@ -68,8 +58,6 @@ class Stopping:
         self._lock = threading.Lock()  # one drain at a time; held by stop threads only
         self._persist_lock = threading.Lock()
         self._kept = Latch()
-        self._receipts: dict[str, list[tuple[Receipt, bytes]]] = {}
-        self._repeated_at: dict[str, float] = {}
 
     def failed(self) -> None:
         """Note that the state file cannot be relied on: every receipt will say so."""
@@ -87,6 +75,12 @@ class Stopping:
                     self._kept = latch
                 except StateFileError as error:
                     logger.critical("%s", error.message)
+                    self.durable = Durable.FAILED
+                except Exception:
+                    # What may not be on disk is not told as durable (S9), whatever went wrong.
+                    logger.critical(
+                        "a defect in golive-redis: the stop was not kept", exc_info=True
+                    )
                     self.durable = Durable.FAILED
         return self.durable is not Durable.FAILED
 
@@ -108,22 +102,36 @@ class Stopping:
         thread = threading.Thread(
             target=self._stop, args=(revocation, latch, done), name="golive-stop", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the guard is closed, so its own thread has the time
+            self._stop(revocation, latch, done)
         return thread
 
     def _stop(
         self, revocation: Verified[Revocation], latch: Latch, done: Callable[[bool], None]
     ) -> None:
-        kept = self.persist(latch, revocation.raw)
-        in_flight = self._in_flight()
-        self._send(revocation, Stage.LATCHED, in_flight, None)
-        with self._lock:
-            left = self.drain()
-        self._send(revocation, Stage.DRAINED, in_flight, left)
+        kept = False
+        try:
+            kept = self._carry_out(revocation, latch)
+        except Exception:
+            # It may be that no receipt left: the operator is told of a silent worker, which is off.
+            logger.critical("a defect in golive-redis; the guard stays closed", exc_info=True)
         done(kept)
 
+    def _carry_out(self, revocation: Verified[Revocation], latch: Latch) -> bool:
+        kept = self.persist(latch, revocation.raw)  # S9: on disk before the receipt says so
+        in_flight = self._in_flight()
+        self.receipts.send(revocation, Stage.LATCHED, durable=self.durable, in_flight=in_flight)
+        with self._lock:
+            left = self.drain()
+        self.receipts.send(
+            revocation, Stage.DRAINED, durable=self.durable, in_flight=in_flight, left=left
+        )
+        return kept
+
     def drain(self) -> int:
-        """Run the hooks, wait for the orders in flight, and return what is left.
+        """Run the hooks, wait for the orders in flight, and return what is left; never raises.
 
         A hook that raises or does not return in time counts as one left: what it should have taken
         care of is unknown.
@@ -131,76 +139,49 @@ class Stopping:
         until = clock.now_ms() + self._drain_ms
         runs = [_HookRun(hook) for hook in self.hooks]
         while clock.now_ms() < until:
-            if not self._in_flight() and not any(run.is_alive() for run in runs):
+            if not self._in_flight() and not any(run.busy() for run in runs):
                 break
             time.sleep(POLL_S)
         return self._in_flight() + sum(run.left() for run in runs)
 
     def restricted(self, restriction: Verified[Restriction]) -> None:
         """Answer a restriction that is now in force."""
-        self._send(restriction, Stage.APPLIED, self._in_flight(), None)
+        in_flight = self._in_flight()
+        self.receipts.send(restriction, Stage.APPLIED, durable=self.durable, in_flight=in_flight)
 
-    def repeat(self, identity: str) -> None:
-        """Send the receipts for a directive again: somebody repeats it for want of them."""
-        now = clock.now_ms()
-        if now - self._repeated_at.get(identity, -REPEAT_MS) < REPEAT_MS:
-            return
-        self._repeated_at[identity] = now
-        for receipt, raw in list(self._receipts.get(identity, ())):
-            self._outbox.send(receipt, raw)
-
-    def _send(
-        self,
-        directive: Verified[Revocation] | Verified[Restriction],
-        stage: Stage,
-        in_flight: int,
-        left: int | None,
-    ) -> None:
-        receipt = Receipt(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._signer.principal,
-            worker=self._worker,
-            heartbeat=None,
-            instance=self._instance,
-            directive=directive.identity,
-            epoch=directive.record.epoch,
-            stage=stage,
-            at_ms=clock.wall_ms(),
-            in_flight=in_flight,
-            left=left,
-            durable=self.durable,
-            head=None,
-            beat_on=None,
-        )
-        raw = seal(receipt, self._signer)
-        while len(self._receipts) >= REMEMBERED:
-            oldest = next(iter(self._receipts))
-            self._receipts.pop(oldest)
-            self._repeated_at.pop(oldest, None)
-        self._receipts.setdefault(directive.identity, []).append((receipt, raw))
-        self._outbox.send(receipt, raw)
+    def release(self) -> None:
+        """Let go of the state file."""
+        if self._state_file is not None:
+            self._state_file.release()
 
 
-class _HookRun(threading.Thread):
+class _HookRun:
     """One hook in a thread of its own, so that a hanging one holds nobody up for ever."""
 
     def __init__(self, hook: Hook) -> None:
         self._label = getattr(hook, "__qualname__", repr(hook))
-        super().__init__(name=f"golive-hook-{self._label}", daemon=True)
         self._hook = hook
         self._left: int | None = None
-        self.start()
+        self._thread = threading.Thread(
+            target=self._run, name=f"golive-hook-{self._label}", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads: the others, and the wait for orders, still count
+            logger.exception("on_stop hook %s could not be started", self._label)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             self._left = max(0, int(self._hook() or 0))
-        except Exception:
+        except BaseException:  # the worker's own code, which may also call sys.exit
             logger.exception("on_stop hook %s failed", self._label)
 
+    def busy(self) -> bool:
+        """Tell whether it still runs."""
+        return self._thread.is_alive()
+
     def left(self) -> int:
+        """Return what it says is left; one that did not finish says nothing, which counts as 1."""
         if self._left is None:
             logger.error("on_stop hook %s did not finish; counted as 1 left", self._label)
             return 1

@@ -1,19 +1,18 @@
 """The heartbeat daemon: reads the state, beats while it may, stops for good when it must.
 
 One loop owns the connection, so a stop is persisted and receipted only after the outstanding beat was
-answered or its connection reset (S12). A second thread listens for pushes and wakes the loop.
+answered or its connection reset (S12). A second thread listens for pushes and wakes the loop. A turn in
+which anything goes wrong is a turn without a beat; the next one begins anew.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,34 +20,31 @@ from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.clock import Throttle
 from golive_redis.core.events import Change, Happening
-from golive_redis.core.pulse import Pulse
-from golive_redis.core.state import State, assemble
+from golive_redis.core.state import State
 from golive_redis.core.timing import Timing
-from golive_redis.delivery.append import append
 from golive_redis.delivery.outbox import Outbox
+from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.delivery.tombstone import reassert
-from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
-from golive_redis.heartbeat.memory import HeartbeatState
+from golive_redis.errors import ConfigError, StoreError
+from golive_redis.heartbeat.duties import Duties
+from golive_redis.heartbeat.memory import HeartbeatMemory
+from golive_redis.heartbeat.presence import Presence
 from golive_redis.heartbeat.triggers import Triggers
-from golive_redis.records.directive import Restriction
-from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import Note
-from golive_redis.records.receipt import Durable, Receipt, Stage
+from golive_redis.records.receipt import Durable
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
-from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address, assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
-from golive_redis.store.push import Push
+from golive_redis.store.push import PushListener
+from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
 from golive_redis.store.store import Store
-from golive_redis.version import VERSION
 
-SPOOL_EVERY_MS = 5_000.0
 MAX_PUSHED = 1_000
 
 logger = logging.getLogger("golive_redis.heartbeat")
@@ -104,34 +100,33 @@ class Heartbeat:
                 f"the heartbeat key is {signer.principal}'s, not {name}'s",
                 hint=f"--name {signer.principal}, or set keys.heartbeat to the key of {name}",
             )
-        self.name = name
-        self.instance = secrets.token_hex(16)
-        self._trust = trust
-        self._timing = timing
+        keyspace, every_ms = Keyspace(trust.namespace), timing.read_every_ms
+        connect = partial(_connect, address, timing.timeout_ms, name)
+        caller = Caller("heartbeat", name, secrets.token_hex(16))
         self._signer = signer
-        self._address = address
         self._say = say
-        self._policy = policy
-        self._open_until = open_until
+        self._presence = Presence(caller, policy)
+        self._hours = _Hours(open_until, say)
         self._triggers = triggers
-        self._open = (0, 0)  # the stretch in which the windows are known to be open, in Unix ms
-        self._keyspace = Keyspace(trust.namespace)
-        self._caller = Caller("heartbeat", name, self.instance)
-        self._file = StateFile(state_dir, f"heartbeat-{name}") if state_dir else None
-        self._spool = Spool(state_dir) if state_dir else None
-        self._pulse = self._remembered()
-        self._durable = Durable.NONE if self._file is None else Durable.YES
-        self._receipts: dict[str, tuple[Receipt, bytes]] = {}
+        memory = HeartbeatMemory(state_dir, name, say)
+        self._pulse = memory.pulse(trust, timing)
+        outbox = Outbox(connect, keyspace, every_ms / 1000)
+        self._duties = Duties(
+            pulse=self._pulse,
+            trust=trust,
+            signer=signer,
+            memory=memory,
+            receipts=Receipts(trust, signer, outbox, instance=caller.instance, heartbeat=name),
+            spool=Spool(state_dir) if state_dir else None,
+            say=say,
+        )
+        self._connection = Reconnecting(connect, keyspace, self._connected)
         self._pushed: deque[bytes] = deque(maxlen=MAX_PUSHED)
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._link: Link | None = None
-        self._server = ""
-        self._register = True
-        self._outbox = Outbox(self._connect, self._keyspace, timing.read_every_ms / 1000)
-        self._spooled_at = -SPOOL_EVERY_MS
-        self._head: str | None = None
-        self._last_waiting = ""
+        self._listener = PushListener(
+            connect, keyspace, every_ms, take=self._take, read=self._wake.set, failed=_push_failed
+        )
         self.ready = threading.Event()
         self.turned_ms = clock.now_ms()
 
@@ -185,31 +180,6 @@ class Heartbeat:
             say=say,
         )
 
-    def _remembered(self) -> Pulse:
-        states = self._file.read_all(HeartbeatState) if self._file else []
-        state = states[0] if states else HeartbeatState()
-        term, held = state.term, None
-        try:
-            held = self._verified(state)
-        except RecordError as error:
-            # On what it can no longer verify it cannot beat, and on less it must not (S13).
-            self._say(f"what it remembers of term {term} is refused: {error.message}")
-            term = None
-        pulse = Pulse(self._trust, self._timing, self.name, state.latch, term, held, state.beat_on)
-        if state.revocation is not None:
-            try:
-                pulse.revocation = self._trust.revocation(state.revocation.encode())
-            except RecordError as error:
-                self._say(f"the remembered revocation is refused: {error.message}")
-        return pulse
-
-    def _verified(self, state: HeartbeatState) -> State | None:
-        if state.grant is None:
-            return None
-        trust = self._trust
-        restrictions = [trust.restriction(raw.encode()) for raw in state.restrictions]
-        return assemble(trust.grant(state.grant.encode()), restrictions)
-
     # -- the loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -223,14 +193,19 @@ class Heartbeat:
                 self._triggers.stop()
 
     def _run(self) -> None:
-        self._persist()
-        listener = threading.Thread(target=self._listen, name="golive-push", daemon=True)
-        listener.start()
-        period = self._timing.beat_every_ms / 1000
+        self._duties.persist()
+        self._listener.start()
+        period = self._pulse.timing.beat_every_ms / 1000
         due = time.monotonic()
+        waiting_for = ""
         while not self._closing.is_set():
             self.turned_ms = clock.now_ms()
-            self._cycle()
+            self._guarded(self._cycle)
+            if self._pulse.waiting_for != waiting_for:
+                waiting_for = self._pulse.waiting_for
+                self._say(f"silent: {waiting_for}" if waiting_for else "beating")
+            # This period is the retry, of reads, beats and connections alike: a second loop in here
+            # would only keep the first one from stopping, and from saying that it is alive.
             due = max(due + period, time.monotonic())
             while not self._closing.is_set():
                 woken = self._wake.wait(max(0.0, due - time.monotonic()))
@@ -239,7 +214,6 @@ class Heartbeat:
                 self._wake.clear()
                 self._woken()
         self._goodbye()
-        listener.join(self._timing.read_every_ms / 250)
 
     @property
     def state(self) -> State | None:
@@ -253,16 +227,13 @@ class Heartbeat:
         self._wake.set()
 
     def _cycle(self) -> None:
-        if self._durable is Durable.FAILED:
-            self._persist()
+        if self._duties.memory.durable is Durable.FAILED:
+            self._duties.persist()
         if self._guarded(self._read):
             # Before the beat: a stop that was signed while Redis was away comes first.
-            self._guarded(self._send_spool)
+            self._guarded(lambda: self._duties.send_spool(self._connection.store))
             self._guarded(self._beat)
-        self._act(self._pulse.overdue(clock.now_ms()))
-        if self._pulse.waiting_for != self._last_waiting:
-            self._last_waiting = self._pulse.waiting_for
-            self._say(f"silent: {self._last_waiting}" if self._last_waiting else "beating")
+        self._act(self._pulse.overdue(clock.now_ms()))  # S12: ttl_ms without a beat ends the term
 
     def _woken(self) -> None:
         """Read what a push announced; begin a term at once, for the fleet is waiting for beats."""
@@ -275,91 +246,50 @@ class Heartbeat:
             step()
         except StoreError as error:
             self._pulse.waiting_for = error.message
-            self._drop_link()
+            self._connection.drop()
             return False
         except Exception:
             logger.exception("a defect in golive-redis; this heartbeat stays silent")
-            self._drop_link()
+            self._connection.drop()
             return False
         return True
 
-    def _connect(self) -> Link:
-        link = self._address.link(
-            timeout_ms=self._timing.timeout_ms, name=f"golive-heartbeat-{self.name}"
-        )
-        link.open()
-        try:
-            assert_user(link, self._address.username)
-        except StoreError:
-            link.close()
-            raise
-        return link
-
-    def _store(self) -> Store:
-        if self._link is not None and self._link.closed:
-            self._drop_link()
-        if self._link is None:
-            link = self._connect()
-            try:
-                self._server = Store(link, self._keyspace).server().run_id
-            except StoreError:
-                link.close()
-                raise
-            self._link = link
-            self._pulse.reconnected()
-            self._register = True
-            self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
-        return Store(self._link, self._keyspace)
-
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
+    def _connected(self, store: Store) -> None:
+        self._duties.connected(store)
+        self._presence.stale = True
 
     def _read(self) -> None:
         """Take in what was pushed and what the store says, and act on it."""
         while self._pushed:
             self._act(self._pulse.push(self._pushed.popleft()))
-        pulse = self._pulse
+        pulse, presence = self._pulse, self._presence
         ask = pulse.known.ask(secrets.token_hex(8))
-        fields = self._fields() if self._register else {}
-        status, answer, head = self._store().attend(ask, self._caller, fields)
+        fields = self._fields() if presence.stale else {}
+        status, answer, head = self._connection.store().attend(ask, presence.caller, fields)
         if status is Status.REGISTER:
-            status, answer, head = self._store().attend(ask, self._caller, self._fields())
+            store = self._connection.store()
+            status, answer, head = store.attend(ask, presence.caller, self._fields())
         if answer.nonce != ask.nonce:
-            raise StoreError("nonce mismatch: the answer is to another question")
-        self._register = False
-        self._head = head or None
+            raise StoreError("nonce mismatch: the answer is to another question")  # S8
+        presence.stale = False
+        self._duties.head = head or None
         self._act(pulse.answer(answer, now=clock.now_ms(), wall_ms=clock.wall_ms()))
         self.ready.set()
 
     def _fields(self) -> dict[str, str | bytes]:
-        pulse = self._pulse
-        return {
-            "state": "beating" if pulse.term is not None else "silent",
-            "reason": pulse.waiting_for,
-            "term": str(pulse.term or 0),
-            "epoch": str(pulse.state.epoch if pulse.state else 0),
-            "durable": self._durable,
-            "directive": pulse.newest or b"",
-            "version": VERSION,
-            "policy": self._policy,
-            "host": socket.gethostname(),
-            "pid": str(os.getpid()),
-        }
+        return self._presence.fields(self._pulse, self._duties.memory.durable)
 
     def _beat(self) -> None:
         pulse, now = self._pulse, clock.wall_ms()
-        if pulse.term is not None and not self._inside(now):
+        if pulse.term is not None and not self._hours.are_open(now):
             self._act(pulse.outside())
-        store = self._store()
+        store = self._connection.store()
         beat = pulse.next_beat(issued_at_ms=now)
-        if beat is not None and pulse.beats_on(self._server):
-            self._persist()
-        if beat is None or self._durable is Durable.FAILED:
+        if not self._duties.may_send(beat) or beat is None:
             return
+        record = seal(beat, self._signer)
         step = store.beat(
-            self.name, seal(beat, self._signer), term=beat.term, ttl_ms=self._timing.ttl_ms
+            self._signer.principal, record, term=beat.term, ttl_ms=pulse.timing.ttl_ms
         )
         if step.status is Status.OK:
             pulse.beaten(clock.now_ms())
@@ -367,220 +297,86 @@ class Heartbeat:
             self._say(f"beat refused: {step.why}")
             self._wake.set()
 
-    def _inside(self, now: int) -> bool:
-        """Tell whether a trading window is open; computed once for each stretch.
+    def _act(self, happenings: Sequence[Happening]) -> None:
+        if any(item.change is not Change.REPEATED for item in happenings):
+            self._presence.stale = True
+        self._duties.act(happenings, self._connection.store)
 
-        Fails closed: what can no longer be computed is closed.
-        """
-        if not self._open[0] <= now < self._open[1]:
-            try:
-                end = self._open_until(now)
-            except ConfigError as error:
-                self._say(f"the trading windows: {error.message}")
-                end = None
-            self._open = (now, end) if end is not None else (0, 0)
-        return self._open[0] <= now < self._open[1]
-
-    def _send_spool(self) -> None:
-        now = clock.now_ms()
-        if self._spool is None or now - self._spooled_at < SPOOL_EVERY_MS:
-            return
-        self._spooled_at = now
-        self._spool.send(self._store(), self._trust, self._say)
-
-    # -- pushes ----------------------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        push = Push(self._connect, self._keyspace, clock.now_ms, self._timing.read_every_ms)
-        while not self._closing.is_set():
-            try:
-                push.open()
-                while not self._closing.is_set():
-                    message = push.wait(self._timing.read_every_ms)
-                    if message is None:
-                        continue
-                    if message.directive is not None:
-                        self._pushed.append(message.directive)
-                    self._wake.set()
-            except GoliveError as error:
-                logger.info("push: %s", error)
-            push.close()
-            self._wake.set()
-            self._closing.wait(self._timing.read_every_ms / 1000)
-
-    # -- what follows ----------------------------------------------------------------------------
-
-    def _act(self, happenings: list[Happening]) -> None:
-        failed: StoreError | None = None
-        for item in happenings:
-            try:
-                self._act_on(item)
-            except StoreError as error:
-                failed = error  # what cannot be re-asserted now holds up nothing that follows
-        if failed is not None:
-            raise failed
-
-    def _act_on(self, item: Happening) -> None:
-        if item.text:
-            self._say(item.text)
-        if item.change is not Change.REPEATED:
-            self._register = True  # presence says what changed
-        if item.change in _PERSISTED:
-            self._persist()
-        if item.revocation is not None and item.change is Change.LATCHED:
-            self._receipt(item)
-        elif item.revocation is not None and item.change is Change.REPEATED:
-            known = self._receipts.get(item.revocation.identity)
-            if known is not None:
-                self._outbox.send(*known)
-        elif item.revocation is not None:
-            self._say(f"the store lost revocation {item.revocation.record.epoch}; re-asserted")
-            reassert(self._store(), self._trust, item.revocation)
-        elif item.restriction is not None:
-            self._reassert(item.restriction)
-        elif item.change is Change.GONE:
-            self._note("out-of-band", item.text)
-        elif item.change is Change.CLOSED:
-            self._note("window", item.text)
-        elif item.change is Change.JOINED:
-            self._join()
-
-    def _join(self) -> None:
-        """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
-        pulse = self._pulse
-        facts = {"term": str(pulse.term)}
-        try:
-            append(self._store(), self._signed("joined", f"{self.name} joins", facts))
-        except StoreError:
-            pulse.resign()  # it tries again when the other heartbeat's beat has advanced once more
-            self._persist()
-            raise
-
-    def _persist(self) -> None:
-        if self._file is None:
-            return
-        pulse = self._pulse
-        held = pulse.state
-        value = HeartbeatState(
-            latch=pulse.latch,
-            term=pulse.term,
-            revocation=pulse.revocation.raw.decode() if pulse.revocation is not None else None,
-            grant=held.grant.raw.decode() if held is not None else None,
-            restrictions=[item.raw.decode() for item in held.restrictions] if held else [],
-            beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
-        )
-        try:
-            self._file.write(value)
-            self._durable = Durable.YES
-        except StateFileError as error:
-            # It stays silent until a write succeeds: a latch that a restart forgets is none.
-            self._durable = Durable.FAILED
-            self._say(error.message)
-
-    def _receipt(self, item: Happening) -> None:
-        assert item.revocation is not None  # noqa: S101  (checked by the only caller)
-        record = item.revocation.record
-        self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
-        receipt = Receipt(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self.name,
-            worker=None,
-            heartbeat=self.name,
-            instance=self.instance,
-            directive=item.revocation.identity,
-            epoch=record.epoch,
-            stage=Stage.LATCHED,
-            at_ms=clock.wall_ms(),
-            in_flight=0,
-            left=None,
-            durable=self._durable,
-            head=self._head,
-            beat_on=list(self._pulse.beat_on) if self._pulse.beat_on is not None else None,
-        )
-        raw = seal(receipt, self._signer)
-        self._receipts = {item.revocation.identity: (receipt, raw)}
-        self._outbox.send(receipt, raw)
-
-    def _reassert(self, restriction: Verified[Restriction]) -> None:
-        record = restriction.record
-        self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
-        self._store().restrict(
-            term=record.term,
-            epoch=record.epoch,
-            record=restriction.raw,
-            identity=restriction.identity,
-            prev="",
-            head="",
-            head_after="",
-            again=True,
-        )
-
-    def _note(self, topic: str, text: str, facts: dict[str, str] | None = None) -> None:
-        record = self._signed(topic, text, facts or {})
-        try:
-            append(self._store(), record)
-        except StoreError as error:
-            self._say(f"not in the ledger yet: {error.message}")
-            self._keep(record)
-
-    def _signed(self, topic: str, text: str, facts: dict[str, str]) -> bytes:
-        note = Note(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self.name,
-            topic=topic,
-            text=text,
-            facts=facts,
-        )
-        return seal(note, self._signer)
-
-    def _keep(self, record: bytes) -> None:
-        if self._spool is None:
-            return
-        try:
-            self._spool.keep(record)
-        except OSError as error:
-            self._say(f"not spooled either: {error}")
+    def _take(self, raw: bytes) -> None:
+        """Keep what was pushed for the loop, which alone may act on it (S12)."""
+        self._pushed.append(raw)
+        self._wake.set()
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _goodbye(self) -> None:
         """Leave the roster. Says what will happen; does not revoke."""
-        pulse, term = self._pulse, self._pulse.term
+        pulse, term, timing = self._pulse, self._pulse.term, self._pulse.timing
+        name = self._signer.principal
         pulse.resign()
-        self._persist()
-        if self._durable is not Durable.FAILED:
-            try:
-                self._note("goodbye", f"heartbeat {self.name} leaves", {"term": str(term or 0)})
-                self._store().leave(self._caller)
-            except StoreError as error:
-                self._say(f"still on the roster: {error.message}")
+        self._duties.persist()
+        if self._duties.memory.durable is not Durable.FAILED:
+            self._guarded(lambda: self._leave(term))
         if term is not None:
-            bound = clock.wall_ms() + self._timing.beat_ms
+            bound = clock.wall_ms() + timing.beat_ms
             off_at = time.strftime("%H:%M:%S", time.localtime(bound / 1000))
             self._say(
-                f"{self.name} no longer beats for term {term}; nothing is revoked. Without another "
+                f"{name} no longer beats for term {term}; nothing is revoked. Without another "
                 f"heartbeat every worker is off by {off_at}, and only an activation starts it again."
             )
-        self._outbox.close(self._timing.read_every_ms / 1000)
-        self._drop_link()
-        if self._file is not None:
-            self._file.release()
+        self._duties.receipts.outbox.close(timing.read_every_ms / 1000)
+        self._connection.drop()
+        self._duties.memory.release()
+        self._listener.close(timing.read_every_ms / 250)
+
+    def _leave(self, term: int | None) -> None:
+        name, store = self._signer.principal, self._connection.store
+        self._duties.note("goodbye", f"heartbeat {name} leaves", {"term": str(term or 0)}, store)
+        try:
+            store().leave(self._presence.caller)
+        except StoreError as error:
+            self._say(f"still on the roster: {error.message}")
 
 
-_PERSISTED = frozenset(
-    {
-        Change.LATCHED,
-        Change.GONE,
-        Change.SILENCED,
-        Change.CLOSED,
-        Change.ADOPTED,
-        Change.JOINED,
-        Change.RESTRICTED,
-    }
-)
+class _Hours:
+    """The trading windows, computed once for each stretch in which they are open."""
+
+    def __init__(self, open_until: Callable[[int], int | None], say: Callable[[str], None]) -> None:
+        self._open_until = open_until
+        self._say = say
+        self._open = (0, 0)  # in Unix ms
+
+    def are_open(self, now_ms: int) -> bool:
+        """Tell whether a window is open.
+
+        Fails closed: what can no longer be computed is closed.
+        """
+        if not self._open[0] <= now_ms < self._open[1]:
+            try:
+                end = self._open_until(now_ms)
+            except ConfigError as error:
+                self._say(f"the trading windows: {error.message}")
+                end = None
+            self._open = (now_ms, end) if end is not None else (0, 0)
+        return self._open[0] <= now_ms < self._open[1]
+
+
+def _connect(address: Address, timeout_ms: float, name: str) -> Link:
+    link = address.link(timeout_ms=timeout_ms, name=f"golive-heartbeat-{name}")
+    link.open()
+    try:
+        assert_user(link, address.username)
+    except StoreError:
+        link.close()
+        raise
+    return link
+
+
+_defects = Throttle()
+
+
+def _push_failed(error: Exception) -> None:
+    if isinstance(error, StoreError):
+        logger.info("push: %s", error)
+    elif _defects.due(repr(error)):
+        logger.error("a defect in the push thread of golive-redis", exc_info=error)

@@ -1,9 +1,22 @@
-"""What a heartbeat remembers over a restart."""
+"""What a heartbeat remembers over a restart, and how it claims the file."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
 from golive_redis.core.answer import Latch
+from golive_redis.core.pulse import Pulse
+from golive_redis.core.state import State, assemble
+from golive_redis.core.timing import Timing
+from golive_redis.errors import RecordError
+from golive_redis.records.receipt import Durable
 from golive_redis.records.record import Epoch, Strict, decodable
+from golive_redis.records.trust import Trust
+from golive_redis.statefile import StateFile, StateFileError
+
+logger = logging.getLogger("golive_redis.heartbeat")
 
 
 @decodable
@@ -25,3 +38,87 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     grant: str | None = None
     restrictions: list[str] = []
     beat_on: list[str] | None = None
+
+
+class HeartbeatMemory:
+    """The state file of one heartbeat, held until `release`.
+
+    Args:
+        folder: The state folder; None remembers nothing.
+        name: Of the heartbeat.
+        say: Told in a sentence what an operator should know.
+
+    Attributes:
+        durable: Whether a latch would survive a restart: `yes`, `none` without a folder, `failed`
+            since a write that failed, until one succeeds.
+
+    Raises:
+        StateFileError: The file is held by a live process or cannot be read. Fails closed: the
+            heartbeat does not start.
+    """
+
+    def __init__(self, folder: Path | None, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+        self._file = StateFile(folder, f"heartbeat-{name}") if folder else None
+        self.durable = Durable.NONE if self._file is None else Durable.YES
+        try:
+            states = self._file.read_all(HeartbeatState) if self._file else []
+        except StateFileError:
+            self.release()
+            raise
+        self._state = states[0] if states else HeartbeatState()
+
+    def pulse(self, trust: Trust, timing: Timing) -> Pulse:
+        """Return the state machine as it was left."""
+        state = self._state
+        term, held = state.term, None
+        try:
+            held = _verified(state, trust)
+        except RecordError as error:
+            # S13: on what it can no longer verify it cannot beat, and on less it must not.
+            self._say(f"what it remembers of term {term} is refused: {error.message}")
+            term = None
+        pulse = Pulse(trust, timing, self._name, state.latch, term, held, state.beat_on)
+        if state.revocation is not None:
+            try:
+                pulse.revocation = trust.revocation(state.revocation.encode())
+            except RecordError as error:
+                self._say(f"the remembered revocation is refused: {error.message}")
+        return pulse
+
+    def keep(self, pulse: Pulse) -> None:
+        """Write down what is known now, and note in `durable` whether that worked; never raises."""
+        if self._file is None:
+            return
+        held = pulse.state
+        try:
+            value = HeartbeatState(
+                latch=pulse.latch,
+                term=pulse.term,
+                revocation=pulse.revocation.raw.decode() if pulse.revocation is not None else None,
+                grant=held.grant.raw.decode() if held is not None else None,
+                restrictions=[item.raw.decode() for item in held.restrictions] if held else [],
+                beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
+            )
+            self._file.write(value)
+            self.durable = Durable.YES
+        except StateFileError as error:
+            # S12: silent until a write succeeds, for a latch that a restart forgets is none.
+            self.durable = Durable.FAILED
+            self._say(error.message)
+        except Exception:
+            self.durable = Durable.FAILED
+            logger.exception("a defect in golive-redis; this heartbeat stays silent")
+
+    def release(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.release()
+
+
+def _verified(state: HeartbeatState, trust: Trust) -> State | None:
+    if state.grant is None:
+        return None
+    restrictions = [trust.restriction(raw.encode()) for raw in state.restrictions]
+    return assemble(trust.grant(state.grant.encode()), restrictions)

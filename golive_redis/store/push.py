@@ -5,15 +5,21 @@ subscriber. That is the same connection here, switched on before it subscribes, 
 one that can die by itself and leave a subscription that nobody feeds. It can still die silently; so
 it is asked for a PONG, and made anew when none comes.
 
+`Push` is one subscription; `PushListener` is the thread that keeps one, in a guard and in a heartbeat.
+
 Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (its RESP2 mode).
 """
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
+from golive_redis import clock
 from golive_redis.errors import StoreError, StoreUnavailableError
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 from golive_redis.store.link import Link, Reply, StoreRefusedError
@@ -133,3 +139,94 @@ class Push:
             if link is not None:
                 link.close()
         self._subscriber = self._owner = None
+
+
+class PushListener:
+    """A thread that keeps a subscription: hands on what comes, and subscribes anew when it is lost.
+
+    Only this thread uses and closes the subscription's connection. Whatever goes wrong is a lost
+    subscription, also what nobody foresaw: the thread says so, orders a read and goes on.
+
+    Args:
+        connect: Opens a link.
+        keyspace: Names of the keys and channels.
+        every_ms: Longest wait for a message, and longest pause before it subscribes again.
+        take: Called with each pushed directive's envelope, unverified.
+        read: Called when a read is due: the keys changed, or pushes may have been missed (S10).
+        failed: Told each error.
+
+    Attributes:
+        subscription: What it listens to.
+        connected: True while it is subscribed.
+        gaps: How often a subscription was lost.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        keyspace: Keyspace,
+        every_ms: float,
+        *,
+        take: Callable[[bytes], None],
+        read: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.subscription = Push(connect, keyspace, clock.now_ms, every_ms)
+        self.connected = False
+        self.gaps = 0
+        self._every_ms = every_ms
+        self._take = take
+        self._read = read
+        self._failed = failed
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="golive-push", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def close(self, within_s: float) -> None:
+        """Ask the thread to end and wait so long for it; it closes its connection itself."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(within_s)
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not run: let go of the parent's connection."""
+        self._closing = threading.Event()  # the parent's may be locked for ever in here
+        self._closing.set()
+        self.subscription.close()
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._hear()
+            except Exception as error:  # noqa: BLE001  (a thread that died would hear nothing more)
+                with suppress(Exception):  # such as a log handler that fails in its turn
+                    self._failed(error)
+            self._gap()
+
+    def _hear(self) -> None:
+        self.subscription.open()
+        self.connected = True
+        while not self._closing.is_set():
+            message = self.subscription.wait(self._every_ms)
+            if message is None:
+                continue
+            if message.directive is not None:
+                self._take(message.directive)
+            else:
+                self._read()
+
+    def _gap(self) -> None:
+        """What is pushed from now on is lost: read now, and subscribe again a little later."""
+        self.gaps += self.connected
+        self.connected = False
+        self.subscription.close()
+        self._read()
+        # Jitter: a fleet that lost the same server does not come back in one instant.
+        self._closing.wait(self._every_ms / 1000 * random.uniform(0.2, 1.0))

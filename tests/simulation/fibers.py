@@ -174,7 +174,7 @@ class SimLock:
 
 
 class SimThread:
-    """`threading.Thread` of the simulation; a daemon that listens for pushes is nobody's."""
+    """`threading.Thread` of the simulation."""
 
     def __init__(
         self, *, target: Callable[..., None], args: tuple[Any, ...] = (), **_: Any
@@ -182,8 +182,7 @@ class SimThread:
         self._target, self._args = target, args
 
     def start(self) -> None:
-        if getattr(self._target, "__name__", "") != "_listen":
-            spawn(node(), self._target, *self._args)
+        spawn(node(), self._target, *self._args)
 
     def join(self, timeout: float | None = None) -> None:
         return

@@ -19,6 +19,7 @@ from golive_redis.core.decision import decide
 from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Intent, Permit, Phase, Reason
 from golive_redis.core.view import View
+from golive_redis.delivery.receipts import Receipts
 from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping
 from golive_redis.heartbeat.daemon import Heartbeat
@@ -145,11 +146,13 @@ class SimStopping(Stopping):
     def __init__(self, worker: Worker, file: SimFile | None) -> None:
         world = worker.world
         super().__init__(
-            world.cast.trust,
-            world.cast.signers["workers"],
-            worker.name,
-            worker.instance,
-            SimOutbox(worker, world.timing.read_every_ms),  # type: ignore[arg-type]
+            Receipts(
+                world.cast.trust,
+                world.cast.signers["workers"],
+                SimOutbox(worker, world.timing.read_every_ms),  # type: ignore[arg-type]
+                instance=worker.instance,
+                worker=worker.name,
+            ),
             file,  # type: ignore[arg-type]
             lambda: worker.flying,
             world.timing.drain_ms,
@@ -309,7 +312,7 @@ class Worker(Node):
                     self.stopping.stop(event.revocation, self.view.latch, self.stop_done)
             elif event.kind is Happened.REPEATED and event.revocation is not None:
                 with fibers.acting(self):
-                    self.stopping.repeat(event.revocation.identity)
+                    self.stopping.receipts.repeat(event.revocation.identity)
             elif event.kind is Happened.RESTRICTED and event.restriction is not None:
                 checker.applied(self, event.restriction)
                 with fibers.acting(self):
@@ -396,8 +399,28 @@ class Worker(Node):
             self.world.checker.accepted(self, permit)
 
 
+class SimAddress(Address, frozen=True):
+    """Where the simulated store is."""
+
+    def link(self, **_: Any) -> Any:
+        return Conn(fibers.node())
+
+
+class SimListener:
+    """`PushListener`: the world brings the pushes itself."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        return
+
+    def start(self) -> None:
+        return
+
+    def close(self, within_s: float) -> None:
+        return
+
+
 class Beater(Heartbeat):
-    """The product's daemon; only how it connects is ours."""
+    """The product's daemon."""
 
     def __init__(self, host: HeartbeatHost) -> None:
         world = host.world
@@ -406,14 +429,10 @@ class Beater(Heartbeat):
             trust=world.cast.trust,
             timing=world.timing,
             signer=world.cast.signers[host.name],
-            address=Address("redis://simulation"),
+            address=SimAddress("redis://simulation"),
             state_dir=Path("state"),
             say=lambda text: host.said(text),
         )
-        self._outbox = SimOutbox(host, world.timing.read_every_ms)  # type: ignore[assignment]
-
-    def _connect(self) -> Any:
-        return Conn(fibers.node())
 
 
 class HeartbeatHost(Node):
@@ -454,8 +473,8 @@ class HeartbeatHost(Node):
     def pushed(self, raw: bytes) -> None:
         """The push thread keeps what came, and wakes the loop."""
         if self.daemon is not None:
-            self.daemon._pushed.append(raw)
-            self.ordered()
+            with fibers.acting(self):
+                self.daemon._take(raw)
 
     def ordered(self) -> None:
         """Wake the loop."""

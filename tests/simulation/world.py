@@ -20,18 +20,19 @@ from unittest import mock
 import fibers
 from checker import Checker
 from model import Data, Server
-from nodes import HeartbeatHost, Node, SimFile, Worker
+from nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
 from people import Person, SimSpool, no_checks, remembered
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
-from wire import Conn, SimStore
+from wire import Conn, SimOutbox, SimStore
 
 import faults
 from golive_redis.core.timing import TIMINGS
-from golive_redis.delivery import spool
+from golive_redis.delivery import receipts, spool
 from golive_redis.guard import stopping
-from golive_redis.heartbeat import daemon
+from golive_redis.heartbeat import daemon, duties, memory
 from golive_redis.operator import activation, grants, preflight, restrictions, session
 from golive_redis.stop import confirmation, connections, journal, revoke
+from golive_redis.store import reconnect
 
 
 class Loud(logging.Logger):
@@ -50,6 +51,10 @@ BLOCKING = (
     restrictions,
     confirmation,
     daemon,
+    duties,
+    memory,
+    receipts,
+    reconnect,
     session,
     preflight,
     revoke,
@@ -58,7 +63,8 @@ BLOCKING = (
     connections,
 )
 SIMULATED: dict[str, Any] = {
-    "Outbox": lambda *_: None,
+    "Outbox": lambda _, __, retry_s: SimOutbox(fibers.node(), retry_s * 1_000),
+    "PushListener": SimListener,
     "Memory": remembered,
     "POLL_S": 0.05,
     "Spool": SimSpool,

@@ -20,9 +20,7 @@ def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first
     party = Signers()
     unused: Any = None
     file = StateFile(tmp_path, "worker-pod-1")
-    stopping = Stopping(
-        party.trust, party.signers["pod-1"], "pod-1", "0" * 32, unused, file, lambda: 0, 1_000
-    )
+    stopping = Stopping(unused, file, lambda: 0, 1_000)
     later, earlier = party.revocation(6), party.revocation(4)
     assert stopping.persist(Latch(epoch=6), later)
     assert stopping.persist(Latch(epoch=4), earlier)

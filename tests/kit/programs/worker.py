@@ -190,7 +190,7 @@ class Worker:
         if thread == "attend":
             owner._attend = broken  # type: ignore[method-assign]
         else:
-            owner._push.wait = broken  # type: ignore[method-assign]
+            owner.listener.subscription.wait = broken  # type: ignore[method-assign]
         return {}
 
     def do_freeze(self) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Receipts of one process: signed, remembered, sent, and sent again to those who ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from golive_redis import clock
+from golive_redis.delivery.outbox import Outbox
+from golive_redis.records.directive import Restriction, Revocation
+from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.receipt import Durable, Receipt, Stage
+from golive_redis.records.trust import Trust
+
+REPEAT_MS = 500.0
+REMEMBERED = 64
+
+
+class Receipts:
+    """Answers directives in the name of one worker or one heartbeat.
+
+    Args:
+        trust: Namespace, environment and keyset version.
+        signer: Its key.
+        outbox: Sends them.
+        instance: Which process.
+        worker: Id of the worker; None for a heartbeat.
+        heartbeat: Name of the heartbeat; None for a worker.
+    """
+
+    def __init__(
+        self,
+        trust: Trust,
+        signer: Signer,
+        outbox: Outbox,
+        *,
+        instance: str,
+        worker: str | None = None,
+        heartbeat: str | None = None,
+    ) -> None:
+        self.outbox = outbox
+        self._trust = trust
+        self._signer = signer
+        self._instance = instance
+        self._worker = worker
+        self._heartbeat = heartbeat
+        self._lock = (
+            threading.Lock()
+        )  # two stops may be answered at once, while a third is repeated
+        self._sent: dict[str, dict[Stage, tuple[Receipt, bytes]]] = {}
+        self._repeated_at: dict[str, float] = {}
+
+    def send(
+        self,
+        directive: Verified[Revocation] | Verified[Restriction],
+        stage: Stage,
+        *,
+        durable: Durable,
+        in_flight: int = 0,
+        left: int | None = None,
+        head: str | None = None,
+        beat_on: Sequence[str] | None = None,
+    ) -> None:
+        """Sign a receipt and send it until it is in.
+
+        Args:
+            directive: What is answered.
+            stage: How far it has been carried out.
+            durable: Whether the latch would survive a restart; on disk before this is called (S9).
+            in_flight: Orders in flight when it came.
+            left: Orders left after the drain; None before.
+            head: Ledger head that a heartbeat has seen last.
+            beat_on: Run ids of the servers on which a heartbeat may have beaten for the term.
+        """
+        receipt = Receipt(
+            namespace=self._trust.namespace,
+            environment=self._trust.environment,
+            keyset_version=self._trust.keyset.version,
+            issued_at_ms=clock.wall_ms(),
+            by=self._signer.principal,
+            worker=self._worker,
+            heartbeat=self._heartbeat,
+            instance=self._instance,
+            directive=directive.identity,
+            epoch=directive.record.epoch,
+            stage=stage,
+            at_ms=clock.wall_ms(),
+            in_flight=in_flight,
+            left=left,
+            durable=durable,
+            head=head,
+            beat_on=list(beat_on) if beat_on is not None else None,
+        )
+        raw = seal(receipt, self._signer)
+        with self._lock:
+            while directive.identity not in self._sent and len(self._sent) >= REMEMBERED:
+                oldest = next(iter(self._sent))
+                del self._sent[oldest]
+                self._repeated_at.pop(oldest, None)
+            self._sent.setdefault(directive.identity, {})[stage] = (receipt, raw)
+        self.outbox.send(receipt, raw)
+
+    def repeat(self, identity: str) -> None:
+        """Send the receipts for a directive again: somebody repeats it for want of them.
+
+        Twice a second at most: a directive that is pushed in a loop does not make a flood.
+        """
+        now = clock.now_ms()
+        with self._lock:
+            if now - self._repeated_at.get(identity, -REPEAT_MS) < REPEAT_MS:
+                return
+            sent = list(self._sent.get(identity, {}).values())
+            if sent:
+                self._repeated_at[identity] = now
+        for receipt, raw in sent:
+            self.outbox.send(receipt, raw)

@@ -1,0 +1,44 @@
+"""What goes wrong in the threads of a guard: counted, and logged at a bounded rate."""
+
+from __future__ import annotations
+
+import logging
+
+from golive_redis.clock import Throttle
+from golive_redis.errors import GoliveError
+
+logger = logging.getLogger("golive_redis.guard")
+
+
+class Troubles:
+    """The record of one guard's troubles.
+
+    Attributes:
+        last: The newest in words, or None.
+        security_events: Directives and records that were refused.
+    """
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        self.security_events = 0
+        self._throttle = Throttle()
+
+    def met(self, error: Exception) -> None:
+        """Note an error; one that nobody foresaw is logged, with its traceback, once a minute."""
+        if isinstance(error, GoliveError):
+            self.last = error.message
+            return
+        self.last = f"defect: {error!r}"
+        if self._throttle.due(self.last):
+            logger.error("a defect in golive-redis; the guard is closed", exc_info=error)
+
+    def clocks(self, anomaly: str) -> None:
+        """Note that this host's clocks disagree (S7)."""
+        self.last = anomaly
+        logger.error("clock anomaly: %s", anomaly)
+
+    def security(self, text: str) -> None:
+        """Count a refused record; each text is logged once a minute, for whoever may push can flood."""
+        self.security_events += 1
+        if self._throttle.due(text):
+            logger.error("[SECURITY] %s", text)

@@ -1,0 +1,226 @@
+"""What a heartbeat owes besides its beats: persist, receipt, re-assert, note.
+
+The store is handed in, as a function that connects: what needs no store is done while Redis is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from golive_redis import clock
+from golive_redis.core.events import Change, Happening
+from golive_redis.core.pulse import Pulse
+from golive_redis.delivery.append import append
+from golive_redis.delivery.receipts import Receipts
+from golive_redis.delivery.spool import Spool
+from golive_redis.delivery.tombstone import reassert
+from golive_redis.errors import StoreError
+from golive_redis.heartbeat.memory import HeartbeatMemory
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Restriction, Revocation
+from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.ledger import Note
+from golive_redis.records.receipt import Durable, Stage
+from golive_redis.records.trust import Trust
+from golive_redis.store.store import Store
+
+SPOOL_EVERY_MS = 5_000.0
+
+_PERSISTED = frozenset(
+    {
+        Change.LATCHED,
+        Change.GONE,
+        Change.SILENCED,
+        Change.CLOSED,
+        Change.ADOPTED,
+        Change.JOINED,
+        Change.RESTRICTED,
+    }
+)
+
+
+class Duties:
+    """Acts on what a pulse says has happened.
+
+    Args:
+        pulse: The state machine.
+        trust: Keyset, namespace and environment.
+        signer: The heartbeat's key.
+        memory: Its state file.
+        receipts: Answers revocations.
+        spool: Records that Redis would not take yet; None without a state folder.
+        say: Told in a sentence what an operator should know.
+
+    Attributes:
+        memory: Likewise.
+        receipts: Likewise.
+        head: Ledger head as last read, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        pulse: Pulse,
+        trust: Trust,
+        signer: Signer,
+        memory: HeartbeatMemory,
+        receipts: Receipts,
+        spool: Spool | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.memory = memory
+        self.receipts = receipts
+        self.head: str | None = None
+        self._pulse = pulse
+        self._trust = trust
+        self._signer = signer
+        self._spool = spool
+        self._say = say
+        self._server = ""
+        self._spooled_at = -SPOOL_EVERY_MS
+
+    def connected(self, store: Store) -> None:
+        """Note on which server a new connection ended.
+
+        Raises:
+            StoreError: It does not say.
+        """
+        self._server = store.server().run_id
+        self._pulse.reconnected()
+        self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
+
+    # -- what follows ----------------------------------------------------------------------------
+
+    def act(self, happenings: Sequence[Happening], store: Callable[[], Store]) -> None:
+        """Do what follows from what has happened.
+
+        Raises:
+            StoreError: Something could not be written; the rest was done all the same.
+        """
+        failed: StoreError | None = None
+        for item in happenings:
+            try:
+                self._act_on(item, store)
+            except StoreError as error:
+                failed = error  # what cannot be re-asserted now holds up nothing that follows
+        if failed is not None:
+            raise failed
+
+    def _act_on(self, item: Happening, store: Callable[[], Store]) -> None:
+        if item.text:
+            self._say(item.text)
+        if item.change in _PERSISTED:
+            self.persist()  # S12: on disk before the receipt, and before the next beat
+        match item:
+            case Happening(change=Change.LATCHED, revocation=Verified() as revocation):
+                self._receipt(revocation)
+            case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
+                self.receipts.repeat(revocation.identity)
+            case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
+                epoch = revocation.record.epoch
+                self._say(f"the store lost revocation {epoch}; re-asserted")
+                reassert(store(), self._trust, revocation)
+            case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
+                self._reassert(restriction, store)
+            case Happening(change=Change.GONE):
+                self.note("out-of-band", item.text, {}, store)
+            case Happening(change=Change.CLOSED):
+                self.note("window", item.text, {}, store)
+            case Happening(change=Change.JOINED):
+                self._join(store)
+            case _:
+                pass  # persisted above, or only to be said
+
+    def persist(self) -> None:
+        """Write down what is known; `memory.durable` says whether that worked."""
+        self.memory.keep(self._pulse)
+
+    def may_send(self, beat: Beat | None) -> bool:
+        """Tell whether a beat may leave: on disk is on which server it is sent, and what it says."""
+        if beat is not None and self._pulse.beats_on(self._server):
+            self.persist()
+        # S12: no beat while a latch could not be kept.
+        return beat is not None and self.memory.durable is not Durable.FAILED
+
+    def _receipt(self, revocation: Verified[Revocation]) -> None:
+        record = revocation.record
+        self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
+        self.receipts.send(
+            revocation,
+            Stage.LATCHED,
+            durable=self.memory.durable,
+            head=self.head,
+            beat_on=self._pulse.beat_on,
+        )
+
+    def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
+        record = restriction.record
+        self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
+        store().restrict(
+            term=record.term,
+            epoch=record.epoch,
+            record=restriction.raw,
+            identity=restriction.identity,
+            prev="",
+            head="",
+            head_after="",
+            again=True,
+        )
+
+    def _join(self, store: Callable[[], Store]) -> None:
+        """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
+        pulse = self._pulse
+        name, facts = self._signer.principal, {"term": str(pulse.term)}
+        try:
+            append(store(), self._signed("joined", f"{name} joins", facts))
+        except StoreError:
+            pulse.resign()  # it tries again when the other heartbeat's beat has advanced once more
+            self.persist()
+            raise
+
+    # -- the ledger ------------------------------------------------------------------------------
+
+    def note(
+        self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]
+    ) -> None:
+        """Write a note to the ledger, or keep it in the spool until Redis takes it; never raises."""
+        record = self._signed(topic, text, facts)
+        try:
+            append(store(), record)
+        except StoreError as error:
+            self._say(f"not in the ledger yet: {error.message}")
+            self._keep(record)
+
+    def _signed(self, topic: str, text: str, facts: dict[str, str]) -> bytes:
+        trust = self._trust
+        note = Note(
+            namespace=trust.namespace,
+            environment=trust.environment,
+            keyset_version=trust.keyset.version,
+            issued_at_ms=clock.wall_ms(),
+            by=self._signer.principal,
+            topic=topic,
+            text=text,
+            facts=facts,
+        )
+        return seal(note, self._signer)
+
+    def _keep(self, record: bytes) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.keep(record)
+        except OSError as error:
+            self._say(f"not spooled either: {error}")
+
+    def send_spool(self, store: Callable[[], Store]) -> None:
+        """Send what waits in the spool, every five seconds and after each new connection.
+
+        Raises:
+            StoreError: Redis cannot be reached.
+        """
+        now = clock.now_ms()
+        if self._spool is None or now - self._spooled_at < SPOOL_EVERY_MS:
+            return
+        self._spooled_at = now
+        self._spool.send(store(), self._trust, self._say)

@@ -1,0 +1,44 @@
+"""What a heartbeat tells of itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from golive_redis.core.pulse import Pulse
+from golive_redis.records.receipt import Durable
+from golive_redis.store.replies import Caller
+from golive_redis.version import VERSION
+
+
+class Presence:
+    """The fields of one heartbeat's presence, written whole whenever something has changed.
+
+    Args:
+        caller: Its name and instance.
+        policy: Digest of its policy.
+
+    Attributes:
+        caller: Its name and instance.
+        stale: True when it has to be written again.
+    """
+
+    def __init__(self, caller: Caller, policy: str) -> None:
+        self.caller = caller
+        self.stale = True
+        self._policy = policy
+
+    def fields(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
+        """Return every field."""
+        return {
+            "state": "beating" if pulse.term is not None else "silent",
+            "reason": pulse.waiting_for,
+            "term": str(pulse.term or 0),
+            "epoch": str(pulse.state.epoch if pulse.state else 0),
+            "durable": durable,
+            "directive": pulse.newest or b"",
+            "version": VERSION,
+            "policy": self._policy,
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+        }

@@ -1,0 +1,227 @@
+"""Threads of ours outlive what nobody foresaw, above all a connection that is closed under them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from golive_redis.core.answer import Latch
+from golive_redis.delivery.outbox import Outbox
+from golive_redis.delivery.receipts import Receipts
+from golive_redis.guard.stopping import Stopping
+from golive_redis.records.receipt import Durable, Stage
+from golive_redis.store.connect import Address
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.push import PushListener
+from golive_redis.testing import Signers
+from golive_redis.testing.server import EmbeddedServer
+
+KEYS = Keyspace("golive")
+PARTY = Signers()
+INSTANCE = "0" * 32
+PARTY_LATCH = Latch(epoch=2)
+
+
+@pytest.fixture(autouse=True)
+def died() -> Iterator[list[str]]:
+    """Fails a test in which a thread of ours ended with a traceback."""
+    names: list[str] = []
+    hook = threading.excepthook
+    threading.excepthook = lambda told: names.append(f"{told.thread}: {told.exc_value!r}")
+    yield names
+    threading.excepthook = hook
+    assert names == []
+
+
+class ClosedUnderUs:
+    """A connection of redis-py that another thread closes just before its n-th use.
+
+    Attributes:
+        uses: How often it was used.
+    """
+
+    def __init__(self, connection: Any, at: int, error: Exception | None = None) -> None:
+        self._connection = connection
+        self._at = at
+        self._error = error
+        self.uses = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._connection, name)
+        if not callable(found) or name == "disconnect":
+            return found
+
+        def used(*args: Any, **kwargs: Any) -> Any:
+            self.uses += 1
+            if self.uses == self._at:
+                self._connection.disconnect()
+                if self._error is not None:
+                    raise self._error
+            return found(*args, **kwargs)
+
+        return used
+
+
+class Links:
+    """Opens links, of which the first is closed at its n-th use."""
+
+    def __init__(self, server: EmbeddedServer, at: int, error: Exception | None) -> None:
+        self._address = Address(server.url)
+        self._at, self._error = at, error
+        self.first: ClosedUnderUs | None = None
+
+    def __call__(self) -> Any:
+        link = self._address.link(timeout_ms=2_000)
+        if self.first is None:
+            self.first = ClosedUnderUs(link._connection, self._at, self._error)
+            link._connection = self.first
+        link.open()
+        return link
+
+
+# What redis-py raises when its socket goes away in the middle of a command, by luck.
+BY_LUCK = (
+    None,
+    AttributeError("'NoneType' object has no attribute 'recv_into'"),
+    ValueError("I/O operation on closed file"),
+)
+
+
+@pytest.mark.parametrize("error", BY_LUCK, ids=["closed", "attribute", "value"])
+def test_a_receipt_comes_in_wherever_its_connection_is_closed_on_the_way(
+    shared_server: EmbeddedServer, wait_for: Callable[..., None], error: Exception | None
+) -> None:
+    party, raw = PARTY, PARTY.revocation(2)
+    directive = party.trust.revocation(raw)
+    for at in itertools.count(1):
+        with shared_server.client() as client:
+            client.flushall()
+        links = Links(shared_server, at, error)
+        outbox = Outbox(links, KEYS, 0.01)
+        receipts = Receipts(
+            party.trust, party.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+        )
+        receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+        with shared_server.client() as client:
+            wait_for(
+                lambda: client.hlen(KEYS.receipt(directive.identity)),
+                what=f"the receipt, closed at use {at}",
+            )
+        outbox.close(5)
+        assert links.first is not None
+        if links.first.uses < at:
+            break
+    assert at > 4  # connecting, two commands and their answers were each cut off
+
+
+def test_a_delivery_that_hangs_is_left_to_its_own_thread_when_the_outbox_closes(
+    own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    links = Links(own_server, 0, None)
+    outbox = Outbox(links, KEYS, 0.01)
+    receipts = Receipts(
+        PARTY.trust, PARTY.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+    )
+    directive = PARTY.trust.revocation(PARTY.revocation(2))
+    receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+    with own_server.client() as client:
+        wait_for(lambda: client.hlen(KEYS.receipt(directive.identity)), what="the first receipt")
+        client.execute_command("CLIENT", "PAUSE", "300", "ALL")
+    receipts.send(directive, Stage.APPLIED, durable=Durable.NONE)
+    outbox.close(0.05)
+    threads = [each for each in threading.enumerate() if each.name == "golive-outbox"]
+    wait_for(lambda: not any(each.is_alive() for each in threads), what="its thread has ended")
+    assert links.first is not None
+    assert not links.first._connection.is_connected
+
+
+@pytest.mark.parametrize("error", BY_LUCK, ids=["closed", "attribute", "value"])
+def test_pushes_are_heard_again_wherever_the_subscription_is_closed(
+    shared_server: EmbeddedServer, wait_for: Callable[..., None], error: Exception | None
+) -> None:
+    for at in range(1, 9):
+        links = Links(shared_server, at, error)
+        heard: list[bytes] = []
+        listener = PushListener(
+            links, KEYS, 50, take=heard.append, read=lambda: None, failed=lambda _: None
+        )
+        listener.start()
+        with shared_server.client() as client:
+            wait_for(
+                lambda: client.publish(KEYS.events, b"x") and heard,  # noqa: B023
+                what=f"a push, closed at use {at}",
+            )
+            wait_for(lambda: links.first.uses >= at, what=f"use {at}")  # type: ignore[union-attr]  # noqa: B023
+            heard.clear()
+            wait_for(
+                lambda: client.publish(KEYS.events, b"y") and b"y" in heard,  # noqa: B023
+                what="a push after the loss",
+            )
+        listener.close(5)
+        assert not listener.is_alive()
+
+
+def test_a_listener_outlives_whoever_it_tells(shared_server: EmbeddedServer) -> None:
+    """Also a log handler that fails in its turn."""
+    told = threading.Semaphore(0)
+
+    def fail(*_: object) -> None:
+        told.release()
+        raise RuntimeError("told to fail")
+
+    address = Address(shared_server.url)
+    listener = PushListener(
+        lambda: address.link(timeout_ms=2_000),
+        KEYS,
+        10,
+        take=fail,
+        read=lambda: None,
+        failed=fail,
+    )
+    listener.start()
+    with shared_server.client() as client:
+        for _ in range(3):
+            while not client.publish(KEYS.events, b"x"):
+                pass
+            assert told.acquire(timeout=10)
+            assert told.acquire(timeout=10)
+    assert listener.is_alive()
+    listener.close(5)
+
+
+class BrokenReceipts:
+    """Receipts that cannot be sent for a reason that nobody foresaw."""
+
+    def send(self, *_: object, **__: object) -> None:
+        raise RuntimeError("told to fail")
+
+
+def test_a_stop_that_meets_a_defect_ends_as_one_that_was_not_kept(
+    wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The guard then stays closed for the life of its process."""
+    kept: list[bool] = []
+    receipts: Any = BrokenReceipts()
+    stopping = Stopping(receipts, None, lambda: 0, 1_000)
+    with caplog.at_level(logging.CRITICAL):
+        latch = PARTY_LATCH
+        stopping.stop(PARTY.trust.revocation(PARTY.revocation(2)), latch, kept.append)
+        wait_for(lambda: kept, what="the stop has ended")
+    assert kept == [False]
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+
+
+@pytest.mark.parametrize("how", [RuntimeError("told to fail"), SystemExit(3), KeyboardInterrupt()])
+def test_a_hook_that_ends_in_any_way_counts_as_one_left(how: BaseException) -> None:
+    stopping = Stopping(BrokenReceipts(), None, lambda: 0, 5_000)  # type: ignore[arg-type]
+
+    def hook() -> None:
+        raise how
+
+    stopping.hooks.append(hook)
+    assert stopping.drain() == 1
