@@ -1,8 +1,7 @@
-"""What is shown of a value that holds a secret: its password, token and environment never are.
+"""Masking: the parts of a value or a URL that are never printed.
 
-A `repr` reaches logs, tracebacks with locals, error trackers and terminals that are shared. So a value
-that holds a secret says itself which of its fields are shown; what nobody else may know is not left to
-whoever prints it.
+A `repr` reaches logs, tracebacks with locals, error trackers and shared terminals. So a value that
+holds a secret says itself which of its fields are masked; it is not left to the code that prints it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def ask(question: Question, where: Surroundings) -> Fetched:
     if question.newer_than is None:
         return fetched
     value = fetched.value
-    if isinstance(value, str):  # what is no time is said, cut short
+    if isinstance(value, str):  # what is not a time is said, cut short
         value = masked(value, secrets_of(question.source, where.environ))
     return msgspec.structs.replace(
         fetched,
@@ -150,7 +150,7 @@ def _unanswered(question: Question, where: Surroundings, error: BaseException) -
 def _all_pass(name: str, answers: Sequence[_Answer]) -> str:
     count = next((a.facts["workers"] for a in answers if "workers" in a.facts), None)
     if name != WORKERS or count is None:
-        return f"all {len(answers)} questions pass"
+        return f"{len(answers)} of {len(answers)} questions pass"
     return f"{count} of {count} workers run one version and this configuration"
 
 

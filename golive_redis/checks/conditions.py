@@ -110,7 +110,9 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 )
             _stated(f"triggers.{name}", [trigger.question] if trigger.question else [])
         if Profile.MICRO in self.promotions:
-            raise ValueError("promotions.micro: nobody is promoted to the smallest profile")
+            raise ValueError(
+                "promotions.micro: micro is the smallest profile, which is reached by activation"
+            )
 
 
 def _check_zones(conditions: Conditions, config: Config) -> None:
@@ -127,7 +129,7 @@ def _check_zones(conditions: Conditions, config: Config) -> None:
 
 def _stated(where: str, questions: list[Question], *, optional: bool = False) -> None:
     if not optional and not all(question.stated for question in questions):
-        raise ValueError(f"{where}: what must the value be? one of {', '.join(EXPECTATIONS)}")
+        raise ValueError(f"{where}: say what the value must be: one of {', '.join(EXPECTATIONS)}")
 
 
 def _implied(name: str, question: Question, policy: Policy) -> Question:

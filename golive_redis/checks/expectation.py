@@ -67,10 +67,10 @@ class Expectation(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
             raise ValueError(f"one expectation, not {' and '.join(self.stated)}")
         for bound in (self.at_least, self.at_most, self.warn_at, *(self.between or ())):
             if bound is not None and number(bound) is None:
-                raise ValueError(f"{bound} is no number that can be compared")
+                raise ValueError(f"{bound} is not a number that can be compared")
         for option in (self.equals, *(self.one_of or ())):
             if isinstance(option, int | float) and not _comparable(option):
-                raise ValueError(f"{option} is no number that can be compared")
+                raise ValueError(f"{option} is not a number that can be compared")
         if self.between is not None and _decimal(self.between[0]) > _decimal(self.between[1]):
             raise ValueError("between: the lower end comes first")
         if self.matches is not None:
@@ -123,7 +123,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 def number(value: object) -> Decimal | None:
-    """Return a value as a finite decimal; None when it is no number (a bool is none)."""
+    """Return a value as a finite decimal; None when it is not a number (a bool is none)."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -212,7 +212,7 @@ def _same(option: object, value: object) -> bool | None:
 
 def _text(wanted: Expectation, value: object) -> Judgement:
     if not isinstance(value, str):
-        return _unknown(f"{shown(value)} is no text")
+        return _unknown(f"{shown(value)} is not text")
     if wanted.starts_with is not None:
         good: bool | None = value.startswith(wanted.starts_with)
     elif wanted.ends_with is not None:
@@ -229,7 +229,7 @@ def _text(wanted: Expectation, value: object) -> Judgement:
 def _recency(newer_than: str, value: object, now_ms: int) -> Judgement:
     at = number(value)
     if at is None:
-        return _unknown(f"{shown(value)} is no time")
+        return _unknown(f"{shown(value)} is not a time")
     age = now_ms - at
     if age < -MAX_AHEAD_MS:
         return _unknown(f"{-age / 1000:.0f} s in the future: one of the clocks is wrong")
@@ -241,7 +241,7 @@ def _recency(newer_than: str, value: object, now_ms: int) -> Judgement:
 
 def _emptiness(value: object, *, empty: bool) -> Judgement:
     if not isinstance(value, Sized):
-        return _unknown(f"{shown(value)} can be neither empty nor full")
+        return _unknown(f"{shown(value)} has no length, so it is neither empty nor not")
     return _verdict(
         f"{len(value)} in it, wanted {'none' if empty else 'some'}", good=(len(value) == 0) is empty
     )
@@ -250,7 +250,7 @@ def _emptiness(value: object, *, empty: bool) -> Judgement:
 def _limits(wanted: Expectation, value: object) -> Judgement:
     found = number(value)
     if found is None:
-        return _unknown(f"{shown(value)} is no number")
+        return _unknown(f"{shown(value)} is not a number")
     if not wanted.stated:
         return _unknown("no expectation says what it must be")
     good = _within(wanted, found)

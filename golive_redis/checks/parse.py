@@ -23,12 +23,12 @@ def parse(text: str, *, of: str = "the answer") -> Any:
     """Parse JSON.
 
     Raises:
-        UnansweredError: It is no JSON, or an object in it names one key twice.
+        UnansweredError: It is not JSON, or an object in it names one key twice.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise UnansweredError(f"{of} is no whole JSON: {error}") from error
+        raise UnansweredError(f"{of} is not complete JSON: {error}") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def parse_yaml(text: str, *, of: str) -> Any:
             raise UnansweredError(f"{of} has aliases, which are not read")
         return yaml.load(text, Loader=_YAML)  # noqa: S506  (both are safe loaders)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnansweredError(f"{of} is no YAML: {' '.join(str(error).split())}") from error
+        raise UnansweredError(f"{of} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def refuse_unfinished(text: str, *, of: str) -> None:
@@ -129,7 +129,7 @@ def _rows(lines: Iterable[str], *, of: str) -> Iterator[list[str]]:
                 raise UnansweredError(text)
             yield row
     except (csv.Error, ValueError) as error:
-        raise UnansweredError(f"{of} is no CSV: {error}") from error
+        raise UnansweredError(f"{of} is not CSV: {error}") from error
 
 
 def time_ms(value: object) -> int:
@@ -146,7 +146,7 @@ def time_ms(value: object) -> int:
         return int(found * 1000 if abs(found) < _SECONDS_BELOW else found)
     at = value if isinstance(value, datetime) else _written_time(value)
     if at is None:
-        raise UnansweredError(f"{shown(value)} is no time")
+        raise UnansweredError(f"{shown(value)} is not a time")
     if at.tzinfo is None:
         raise UnansweredError(f"{shown(value)} is a time without a zone")
     return round(at.timestamp() * 1000)

@@ -42,7 +42,7 @@ def compiled(pattern: str) -> Any:
         text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
         raise ValueError(f"matches: {text}") from error
     except UnicodeEncodeError as error:
-        raise ValueError("matches: half a character (a lone surrogate)") from error
+        raise ValueError("matches: not valid Unicode (a lone surrogate)") from error
 
 
 def whole(pattern: str, text: str) -> bool | None:

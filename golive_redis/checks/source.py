@@ -44,8 +44,8 @@ class Surroundings(Masked, frozen=True):
         folder: Of the configuration; paths in it are relative to this.
         environ: The environment, where tokens and passwords are.
         address: This Redis, and which switch in it.
-        policy: Digest of this host's policy; empty where nobody compares it.
-        trust: Who may have signed what counts in the ledger; None where nobody asks about it.
+        policy: Digest of this host's policy; empty where it is not known.
+        trust: Verifies the records of the ledger; None where it is not read.
         memory: Shared by all questions that are asked from here.
     """
 
@@ -60,7 +60,7 @@ class Surroundings(Masked, frozen=True):
 
     @classmethod
     def of(cls, config: Config, trust: Trust | None = None) -> Surroundings:
-        """Return what can be asked by whoever has this configuration.
+        """Return what can be asked with this configuration.
 
         Raises:
             ConfigError: The address or the policy's names cannot be used.
@@ -87,7 +87,7 @@ class Fetched(msgspec.Struct, frozen=True):
         value: A time for `newer_than` is Unix ms.
         facts: What else was seen; without secrets.
         series: Several values by the names of their series, when the source had several.
-        who: What the value is about, for the explanation: a number alone sends nobody anywhere.
+        who: Which workers the value is about; added to the explanation.
     """
 
     value: object

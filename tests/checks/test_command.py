@@ -66,7 +66,7 @@ def test_what_it_prints_is_the_value_when_it_exits_0(asking: Asking) -> None:
     for source in (sh("echo OK; exit 1", stdout=True), sh("echo 1; exit 1", json="")):
         with pytest.raises(UnansweredError, match="exited 1"):
             asking.value(command=source, equals="OK")
-    for script, says in {"printf '{'": "no whole JSON", r"printf '\377'": "not UTF-8"}.items():
+    for script, says in {"printf '{'": "not complete JSON", r"printf '\377'": "not UTF-8"}.items():
         with pytest.raises(UnansweredError, match=says):
             asking.value(command=sh(script, json=""), equals=1)
 
@@ -226,10 +226,10 @@ def test_a_time_that_a_function_returns(own: Asking) -> None:
     [
         ("none", "0 entry points of golive.checks are named none; there are: at, hang"),
         ("missing", "AttributeError"),
-        ("naive", "returned no value: a datetime is no value"),
-        ("thing", "returned no value: a object is no value"),
+        ("naive", "returned no value: datetime cannot be written as JSON"),
+        ("thing", "returned no value: object cannot be written as JSON"),
         ("wrong", "RuntimeError: the desk is closed; key ***"),
-        ("leave", "is no whole JSON"),
+        ("leave", "is not complete JSON"),
     ],
 )
 def test_a_function_that_brings_no_value_is_unknown(own: Asking, name: str, says: str) -> None:

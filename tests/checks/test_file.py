@@ -47,16 +47,16 @@ def test_rows_and_cells_of_a_csv(asking: Asking) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "value", "says"),
     [
-        ("x.json", '{"passed": tr', "/passed", "no whole JSON"),
-        ("x.json", "", "", "no whole JSON"),
+        ("x.json", '{"passed": tr', "/passed", "not complete JSON"),
+        ("x.json", "", "", "not complete JSON"),
         ("x.json", '{"passed": true, "passed": false}', "/passed", "one key twice"),
         ("x.json", '{"other": 1}', "/passed", "nothing at /passed"),
         ("x.json", b"\xff\xfe", "", "not UTF-8"),
         ("x.json", b" " * 1_048_577, "", "over 1048576"),
         ("x.yaml", "passed: true\nruns: 1", "/passed", "half written"),
         ("x.yaml", "a: &a [1]\nb: *a\n", "/b", "aliases"),
-        ("x.yaml", "a: [1\n", "/a", "no YAML"),
-        ("x.yaml", "a: !!python/object/apply:os.getpid []\n", "/a", "no YAML"),
+        ("x.yaml", "a: [1\n", "/a", "not YAML"),
+        ("x.yaml", "a: !!python/object/apply:os.getpid []\n", "/a", "not YAML"),
         ("x.csv", TRADES.removesuffix("3\n"), "/0/pnl", None),
         ("x.csv", TRADES.removesuffix("\n"), "/-1/pnl", "half written"),
         ("x.csv", TRADES + "2026-11-22,BT\n", "/-1/pnl", "2 cells in line 4, not 3"),
@@ -84,7 +84,7 @@ def test_what_is_not_there_as_a_whole_is_unknown(
 
 def test_the_rows_of_what_has_none_are_unknown(asking: Asking) -> None:
     (asking.folder / "x.json").write_text('{"a": 1}')
-    with pytest.raises(UnansweredError, match="no list"):
+    with pytest.raises(UnansweredError, match="not a list"):
         asking.value(file={"path": "x.json", "rows": True}, at_least=1)
 
 
@@ -124,9 +124,9 @@ def test_times_in_files(asking: Asking) -> None:
     for text, says in {
         json.dumps(iso): "a time without a zone",
         json.dumps(iso[:10]): "a time without a zone",
-        '"soon"': "is no time",
-        "true": "is no time",
-        "NaN": "is no time",
+        '"soon"': "is not a time",
+        "true": "is not a time",
+        "NaN": "is not a time",
         "null": "there is no value",
     }.items():
         (asking.folder / "t.json").write_text(text)
@@ -142,9 +142,9 @@ def test_only_regular_files_are_read(asking: Asking) -> None:
     (asking.folder / "real").write_text("OK")
     (asking.folder / "link").symlink_to("real")
     for name, says in {
-        "pipe": "no regular file",
-        "/dev/zero": "no regular file",
-        "folder": "no regular file",
+        "pipe": "not a regular file",
+        "/dev/zero": "not a regular file",
+        "folder": "not a regular file",
         "loop": "symbolic link",
         "none": "No such file",
         "real/x": "Not a directory",

@@ -40,7 +40,7 @@ WARNS = {**prints("8"), "at_most": 10, "warn_at": 8}
         ([PASSES], "pass", "1", "1, wanted 1"),
         ([FAILS], "fail", "2", "2, wanted 1"),
         ([UNKNOWN], "unknown", "x", "x, wanted 1: another type"),
-        ([PASSES, PASSES], "pass", "2 of 2", "all 2 questions pass"),
+        ([PASSES, PASSES], "pass", "2 of 2", "2 of 2 questions pass"),
         ([PASSES, UNKNOWN], "unknown", "x", "2 command: x, wanted 1: another type"),
         (
             [UNKNOWN, FAILS],
@@ -121,12 +121,12 @@ real = __import__
 
 def slow(name, *args, **kwargs):
     if name == "httpx" and name not in sys.modules:
-        time.sleep(0.5)
+        time.sleep(3.2)
     return real(name, *args, **kwargs)
 
 builtins.__import__ = slow
 where = ask.Surroundings(Path("."), {}, Address("redis://127.0.0.1:1"))
-question = Question(http=HttpSource(url="http://127.0.0.1:1"), equals=200, deadline="300ms")
+question = Question(http=HttpSource(url="http://127.0.0.1:1"), equals=200, deadline="3s")
 print(ask.finding("x", [question], where).explain)
 """
 
@@ -173,7 +173,7 @@ def test_whatever_goes_wrong_in_a_check_is_unknown_and_concerns_no_other(
         raise SystemExit(0)
 
     def late() -> Finding:
-        time.sleep(0.5)
+        time.sleep(3.2)
         return passes()
 
     checks = {
@@ -240,7 +240,7 @@ def test_a_check_ends_after_the_longest_of_its_questions(asking: Asking) -> None
 
 
 def test_half_a_secret_is_not_said_either(asking: Asking) -> None:
-    """What is no time is quoted, cut short: the secret goes before that."""
+    """What is not a time is quoted, cut short: the secret goes before that."""
     secret = asking.environ["MY_TOKEN"] = "abcdefghijklmnopqrstuvwxyz0123456789"
     question = {**prints("0" * 60 + secret), "newer_than": "5s"}
     found = asking.finding(question)

@@ -45,13 +45,13 @@ def test_a_value_of_a_json_answer(asking: Asking, site: Site) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("", "no whole JSON"),
-        ('{"state": "O', "no whole JSON"),
-        ("<html>OK</html>", "no whole JSON"),
+        ("", "not complete JSON"),
+        ('{"state": "O', "not complete JSON"),
+        ("<html>OK</html>", "not complete JSON"),
         ('{"state": "OK", "state": "HALTED"}', "names one key twice"),
         (b'{"state": "\xff"}', "not UTF-8"),
-        ("[" * 100_000, "no whole JSON"),
-        ('{"state": ' + "9" * 100_000 + "}", "no whole JSON"),
+        ("[" * 100_000, "not complete JSON"),
+        ('{"state": ' + "9" * 100_000 + "}", "not complete JSON"),
         ('{"other": 1}', "nothing at /state"),
         ('"state"', "nothing at /state"),
         (b" " * 1_048_577, "over 1048576 bytes"),

@@ -64,8 +64,8 @@ def test_a_nan_among_several_is_unknown_unless_another_decides(
     ("query", "says"),
     [
         ("no_such_metric", "no series matches"),
-        ('latency_ms{job="one"}', "nan is no number"),
-        ("vector(1) / 0", "inf is no number"),
+        ('latency_ms{job="one"}', "nan is not a number"),
+        ("vector(1) / 0", "inf is not a number"),
         ("drawdown_percent[1m]", "answers with a matrix"),
         ('"text"', "answers with a string"),
         ("sum(", "answered 400: invalid parameter"),

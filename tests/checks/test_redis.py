@@ -86,7 +86,7 @@ def test_a_time_in_seconds_in_a_key(asking: Asking, client: Any) -> None:
         ({"key": "string", "field": "a"}, "is a string, not a hash"),
         ({"key": "string", "count": True}, "is a string, not a list or"),
         ({"key": "string", "newest": True}, "is a string, not a stream"),
-        ({"key": "binary"}, "no text"),
+        ({"key": "binary"}, "not text"),
         ({"key": "huge"}, "over 1048576 bytes"),
     ],
 )

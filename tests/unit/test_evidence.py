@@ -118,7 +118,7 @@ def line_of(text: str) -> int:
             "https://risk.example/health",
             "url beg",
         ),
-        ("    equals: true\n", "", "check_stress", "checks.check_stress_scenarios: what must the"),
+        ("    equals: true\n", "", "check_stress", "checks.check_stress_scenarios: say what the"),
         ("equals: true", "matches: (", "equals: true", "checks.check_stress_scenarios: matches: "),
         (
             "    every: 10s",
@@ -134,7 +134,7 @@ def line_of(text: str) -> int:
             "at_most: 5",
             "triggers.drawdown.question.at_most: Expected",
         ),
-        ("      at_most: 5\n", "", "drawdown:", "triggers.drawdown: what must the value be?"),
+        ("      at_most: 5\n", "", "drawdown:", "triggers.drawdown: say what the value must be"),
         (
             "check: check_risk",
             "check: check_rsk",
@@ -147,7 +147,7 @@ def line_of(text: str) -> int:
             "  small:",
             "  micro:",
             "  small:",
-            "promotions.micro: nobody is promoted to the smallest",
+            "promotions.micro: micro is the smallest profile",
         ),
         ("  small:", "  tiny:", "promotions:", "Invalid enum value 'tiny'"),
         (

@@ -44,7 +44,7 @@ def fetch(source: FileSource, where: Surroundings, deadline_ms: float) -> Fetche
 def _read(source: FileSource, opened: int, until_ms: float) -> Fetched:
     before = os.fstat(opened)
     if not stat.S_ISREG(before.st_mode):
-        raise UnansweredError(f"{source.path} is no regular file")
+        raise UnansweredError(f"{source.path} is not a regular file")
     with open(opened, "rb", closefd=False) as file:
         value = _value(source, file, before, until_ms)
     after = os.fstat(opened)
@@ -70,7 +70,7 @@ def _value(source: FileSource, file: BinaryIO, about: os.stat_result, until_ms: 
     if not source.rows:
         return look(value, source.value or "")
     if not isinstance(value, list):
-        raise UnansweredError(f"{name} is no list, and has no rows")
+        raise UnansweredError(f"{name} is not a list, so it has no rows")
     return len(value)
 
 

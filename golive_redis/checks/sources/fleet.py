@@ -30,7 +30,7 @@ def fetch(source: FleetSource, where: Surroundings, deadline_ms: float) -> Fetch
     """Return one of the numbers, and which workers it is about.
 
     Raises:
-        UnansweredError: Nobody said which policy is this host's.
+        UnansweredError: `where` has no digest of this host's policy.
         StoreError: Redis cannot be asked; the check is unknown.
     """
     if source.value is FleetValue.POLICIES and not where.policy:

@@ -57,11 +57,11 @@ class Reply(Masked, frozen=True):
         if self.body is None:
             raise UnansweredError(f"the answer is over {MAX_BYTES} bytes")
         if self.headers.get("content-encoding", "identity") != "identity":
-            raise UnansweredError("the answer is compressed, which nobody asked for")
+            raise UnansweredError("the answer is compressed although the request refused that")
         try:
             return parse(self.body.decode())
         except UnicodeDecodeError as error:
-            raise UnansweredError("the answer is no JSON: not UTF-8") from error
+            raise UnansweredError("the answer is not JSON: not UTF-8") from error
 
 
 def fetch(source: HttpSource, where: Surroundings, deadline_ms: float) -> Fetched:

@@ -25,7 +25,7 @@ def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetc
     """Return one of the numbers, from the ledger of this switch as far back as it goes.
 
     Raises:
-        UnansweredError: Nobody said who may have signed what counts.
+        UnansweredError: `where` has no trust, so no signature can be verified.
         StoreError: Redis cannot be asked; the check is unknown.
         RecordError: The chain is broken, or too long to be looked at.
     """

@@ -29,7 +29,7 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: object) -> str:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} is no value")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def _value(link: RedisLink, source: RedisSource, kind: str) -> object:
     try:
         return None if found is None else found.decode()
     except UnicodeDecodeError as error:
-        raise UnansweredError("the value is no text") from error
+        raise UnansweredError("the value is not text") from error
 
 
 def _of(kind: str, commands: dict[str, str]) -> str:
