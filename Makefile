@@ -42,7 +42,7 @@ demo: $(RUN)
 	@$(BIN)/golive demo
 
 test: $(DEV)
-	@$(BIN)/python -P -m pytest -n 4 $(PYTEST_ARGS)
+	@$(BIN)/python -P -m pytest -n auto --dist loadgroup --durations 20 $(PYTEST_ARGS)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

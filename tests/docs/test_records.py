@@ -74,9 +74,9 @@ def test_the_examples_of_an_envelope_have_its_members(docs):
     assert base64.b64decode(example["payload"].rstrip(".")).startswith(b'{"by":"alice"')
 
 
-def test_the_verifier_on_the_page_follows_a_real_ledger(fleet):
-    kinds = [line.split()[0] for line in fleet.verifier[:-1]]
-    assert fleet.verifier[-1] == "the chain is whole: True"
+def test_the_verifier_on_the_page_follows_a_real_ledger(every_command):
+    kinds = [line.split()[0] for line in every_command.verifier[:-1]]
+    assert every_command.verifier[-1] == "the chain is whole: True"
     assert {"report", "grant", "restriction", "revocation", "note"} == set(kinds)
-    assert "grant activate 1 alice" in fleet.verifier
-    assert "restriction halt 2 alice" in fleet.verifier
+    assert "grant activate 1 alice" in every_command.verifier
+    assert "restriction halt 2 alice" in every_command.verifier

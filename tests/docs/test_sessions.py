@@ -29,6 +29,8 @@ NOT_RUN = {
 HURRIED = ["docs/OPERATOR_MANUAL.md", "docs/GO_LIVE_ROLLBACK.md"]
 
 
+# One at a time, even where tests run side by side: a reader has a machine with nothing else to do.
+@pytest.mark.xdist_group("sessions")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_a_session_that_really_runs(session, docs, page):
     commands = sum(

@@ -58,9 +58,9 @@ def patterns(docs) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_the_keys_in_redis_are_those_on_the_page(docs, fleet):
+def test_the_keys_in_redis_are_those_on_the_page(docs, every_command):
     page, seen = patterns(docs), set()
-    for key, (kind, ttl_ms, _) in fleet.keys.items():
+    for key, (kind, ttl_ms, _) in every_command.keys.items():
         pattern = next((p for p in page if re.fullmatch(p, key)), None)
         assert pattern, f"{key} is not on the page"
         seen.add(pattern)
@@ -69,9 +69,9 @@ def test_the_keys_in_redis_are_those_on_the_page(docs, fleet):
     assert seen | {r"golive:preflight"} == set(page)
 
 
-def test_the_fields_of_the_keys_are_those_on_the_page(docs, fleet):
+def test_the_fields_of_the_keys_are_those_on_the_page(docs, every_command):
     rows = {row[0].strip("`").split(":")[1]: row[1] for row in docs.table(KEYS, "Fields")}
-    for key, (_, _, fields) in fleet.keys.items():
+    for key, (_, _, fields) in every_command.keys.items():
         name = key.split(":")[1]
         if name in rows:
             named = re.sub(r"\([^()]*\)", "", rows[name])  # what the fields mean, in brackets
@@ -79,7 +79,9 @@ def test_the_fields_of_the_keys_are_those_on_the_page(docs, fleet):
             real = {"r:EPOCH" if field.startswith("r:") else field for field in fields}
             assert real <= listed, key
     seen = {
-        name: set().union(*(f for k, (_, _, f) in fleet.keys.items() if k.split(":")[1] == name))
+        name: set().union(
+            *(f for k, (_, _, f) in every_command.keys.items() if k.split(":")[1] == name)
+        )
         for name in rows
     }
     assert seen["revoked"] == {"epoch", "record", "id", "origin", "confirmed"}
