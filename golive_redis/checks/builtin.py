@@ -11,7 +11,7 @@ from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
 from golive_redis.records.keyset import Keyset
 from golive_redis.records.report import Finding, Outcome
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 
 TIMEOUT_MS = 1_000.0
@@ -28,10 +28,8 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
     Raises:
         StoreError: It cannot be asked; the runner makes that `unknown`.
     """
-    link = address.link(timeout_ms=TIMEOUT_MS, name="golive-preflight")
+    link = address.connect(timeout_ms=TIMEOUT_MS, name="golive-preflight")
     try:
-        link.open()
-        assert_user(link, address.username)
         before = clock.wall_ms()
         seconds, micros = (int(part) for part in link.call("TIME"))
         took_ms = clock.wall_ms() - before

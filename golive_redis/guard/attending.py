@@ -30,7 +30,7 @@ from golive_redis.guard.stopping import Stopping
 from golive_redis.guard.troubles import Troubles
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
@@ -71,14 +71,7 @@ class Attending:
         timing, keyspace = view.timing, Keyspace(view.trust.namespace)
 
         def connect() -> Link:
-            link = address.link(timeout_ms=timing.timeout_ms, name=f"golive-worker-{worker}")
-            link.open()
-            try:
-                assert_user(link, address.username)
-            except StoreError:
-                link.close()
-                raise
-            return link
+            return address.connect(timeout_ms=timing.timeout_ms, name=f"golive-worker-{worker}")
 
         self._gate = gate
         self._view = view

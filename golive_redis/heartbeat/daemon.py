@@ -37,7 +37,7 @@ from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
@@ -362,14 +362,7 @@ class _Hours:
 
 
 def _connect(address: Address, timeout_ms: float, name: str) -> Link:
-    link = address.link(timeout_ms=timeout_ms, name=f"golive-heartbeat-{name}")
-    link.open()
-    try:
-        assert_user(link, address.username)
-    except StoreError:
-        link.close()
-        raise
-    return link
+    return address.connect(timeout_ms=timeout_ms, name=f"golive-heartbeat-{name}")
 
 
 _defects = Throttle()

@@ -19,7 +19,6 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
 from golive_redis.stop.memory import Memory
-from golive_redis.store.connect import assert_user
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Snapshot
 from golive_redis.store.store import Store
@@ -75,7 +74,6 @@ class Operator:
     def __enter__(self) -> Operator:
         try:
             self.link.open()
-            assert_user(self.link, self.address.username)
         except BaseException:
             self.memory.close()
             raise

@@ -66,8 +66,13 @@ class Connections:
             self.problem(f"cannot listen for receipts: {error.message}")
 
     def _new_link(self) -> RedisLink:
+        # Whoever the server takes us for: a stop is tried with any login, and not a round trip later.
+        # A user that may not stop is refused at the first command, and that is told.
         return self._address.link(
-            timeout_ms=TIMEOUT_MS, connect_timeout_ms=CONNECT_TIMEOUT_MS, name="golive-revoke"
+            timeout_ms=TIMEOUT_MS,
+            connect_timeout_ms=CONNECT_TIMEOUT_MS,
+            name="golive-revoke",
+            any_user=True,
         )
 
     def store(self) -> Store:

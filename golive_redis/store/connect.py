@@ -1,4 +1,4 @@
-"""Connecting: where Redis is, how to log in, and whether we are who we should be."""
+"""Connecting: where Redis is and how to log in, in one call that also asks who we are then."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.retry import Retry
 
-from golive_redis.errors import ConfigError, StoreUnavailableError
+from golive_redis.errors import ConfigError
 from golive_redis.masking import Masked, is_unclear, without_password
 from golive_redis.store import locate
-from golive_redis.store.link import Link, RedisLink
+from golive_redis.store.link import RedisLink
 
 
 class Address(Masked, frozen=True):
@@ -43,19 +43,45 @@ class Address(Masked, frozen=True):
     sentinel_password: str | None = None
     sentinel_tls: bool = False
 
-    def link(
+    def connect(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
     ) -> RedisLink:
-        """Return a new, not yet connected link.
+        """Return a new link that is connected, logged in, and known to be the configured user's.
+
+        Args:
+            timeout_ms: As `link`.
+            connect_timeout_ms: As `link`.
+            name: As `link`.
+
+        Raises:
+            StoreError: It did not work; nothing stays open.
+            ConfigError: The URL is none of ours.
+        """
+        link = self.link(timeout_ms=timeout_ms, connect_timeout_ms=connect_timeout_ms, name=name)
+        link.open()  # closes itself when it fails
+        return link
+
+    def link(
+        self,
+        *,
+        timeout_ms: float,
+        connect_timeout_ms: float | None = None,
+        name: str = "golive",
+        any_user: bool = False,
+    ) -> RedisLink:
+        """Return a new link that connects at its first command.
 
         Args:
             timeout_ms: Bound on each read and write.
             connect_timeout_ms: Bound on connecting; the same when None.
             name: Client name, as `CLIENT LIST` shows it.
+            any_user: Do not ask after each connect whether we are the configured user. Only a stop may
+                leave that out.
 
         Raises:
             ConfigError: The URL is none of ours.
         """
+        user = None if any_user else self.username
         bounds: dict[str, Any] = {
             "socket_timeout": timeout_ms / 1000,
             "socket_connect_timeout": (connect_timeout_ms or timeout_ms) / 1000,
@@ -67,9 +93,9 @@ class Address(Masked, frozen=True):
         options |= _login(self.username, self.password)
         try:
             if locate.is_located(self.url):
-                return self._located(locate.parse(self.url), bounds, options)
+                return self._located(locate.parse(self.url), bounds, options, user)
             pool = ConnectionPool.from_url(self.url, **options, **self._tls())
-            return RedisLink(pool.make_connection())
+            return RedisLink(pool.make_connection(), user=user)
         except (ValueError, TypeError) as error:
             # An unreadable port may be a piece of a password with / in it, and so may the cause.
             unclear = is_unclear(self.url)
@@ -82,7 +108,11 @@ class Address(Masked, frozen=True):
             ) from (None if unclear else error)
 
     def _located(
-        self, seeds: locate.Seeds, bounds: dict[str, Any], options: dict[str, Any]
+        self,
+        seeds: locate.Seeds,
+        bounds: dict[str, Any],
+        options: dict[str, Any],
+        user: str | None,
     ) -> RedisLink:
         options = {**seeds.login, **options}
         if seeds.ssl or not self.sentinel_tls:
@@ -94,7 +124,7 @@ class Address(Masked, frozen=True):
             tls = self.sentinel_tls
         finder = locate.Finder(seeds, self.namespace, asking, tls=tls)
         kind: Any = SSLConnection if seeds.ssl else Connection
-        return RedisLink(kind(db=seeds.db, **options), finder)
+        return RedisLink(kind(db=seeds.db, **options), finder, user)
 
     def _tls(self) -> dict[str, Any]:
         if not self.ca and not self.cert:
@@ -110,21 +140,3 @@ class Address(Masked, frozen=True):
 def _login(username: str | None, password: str | None) -> dict[str, str]:
     given = {"username": username, "password": password}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def assert_user(link: Link, username: str | None) -> None:
-    """Refuse a connection that is not logged in as the configured user.
-
-    One bad ACL token makes a whole SETUSER fail and can leave a client `default`.
-
-    Raises:
-        StoreUnavailableError: Redis says that we are somebody else.
-    """
-    if username is None:
-        return
-    whoami = link.call("ACL", "WHOAMI")
-    if whoami != username.encode():
-        raise StoreUnavailableError(
-            f"logged in as {whoami.decode()!r}, not as {username!r}",
-            hint="check the ACL users on the server",
-        )

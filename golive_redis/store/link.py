@@ -123,6 +123,8 @@ class RedisLink:
         connection: Not yet connected.
         finder: Says where the primary is, asked at every connect and now and then; None when the
             address is fixed.
+        user: Who we must be after each connect, also one that a command makes by itself; None when
+            nobody is configured, or when it does not matter.
 
     Raises:
         StoreUnavailableError: Not connected and not connectable; the command did not leave.
@@ -130,8 +132,11 @@ class RedisLink:
         StoreRefusedError: Redis answered with an error.
     """
 
-    def __init__(self, connection: Any, finder: locate.Finder | None = None) -> None:
+    def __init__(
+        self, connection: Any, finder: locate.Finder | None = None, user: str | None = None
+    ) -> None:
         self._connection = connection
+        self._user = user
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
         self._finder = finder
         self._here = ("", 0)
@@ -143,11 +148,39 @@ class RedisLink:
         return not self._connection.is_connected
 
     def open(self) -> None:
-        """Connect and log in now rather than at the first command."""
+        """Connect, log in and see who we are, now rather than at the first command."""
         with _unavailable():
             if self._finder is not None:
                 self._follow(self._finder)
+            if self._connection.is_connected:
+                return
             self._connection.connect()
+        if self._user is not None:
+            try:
+                self._assert_user(self._user)
+            except StoreError:
+                self.close()  # or the next command would find it open, and ask nobody
+                raise
+
+    def _assert_user(self, user: str) -> None:
+        """Refuse a connection that is not logged in as the configured user.
+
+        One bad ACL token makes a whole SETUSER fail and can leave a client `default`.
+
+        Raises:
+            StoreUnavailableError: Redis says that we are somebody else, or says nothing.
+        """
+        try:
+            with usable("ACL WHOAMI"):
+                whoami = self.call("ACL", "WHOAMI").decode()
+        except MaybeAppliedError as error:
+            # It only asks: what the caller wanted has not left yet, and must not count as "maybe".
+            raise StoreUnavailableError(error.message) from error
+        if whoami != user:
+            raise StoreUnavailableError(
+                f"logged in as {whoami!r}, not as {user!r}",
+                hint="check the ACL users on the server",
+            )
 
     def _follow(self, finder: locate.Finder) -> None:
         """Find the primary before connecting; once connected, look now and then if it has moved."""
@@ -217,8 +250,8 @@ class RedisLink:
         (poll, recv, settimeout). With a busy thread beside us each of them costs a switch interval,
         5 ms, until we have it back. A blocking recv gives it away once.
         """
-        sock = self._connection._sock  # noqa: SLF001
-        if type(sock) is not socket.socket or timeout_ms <= 0:
+        sock = plain_socket(self._connection)
+        if sock is None or timeout_ms <= 0:
             self._waits_ms = None  # redis-py is about to set its own timeout
             return False
         if timeout_ms != self._waits_ms:
@@ -248,7 +281,9 @@ class RedisLink:
         self.open()
         if self._waits_ms is not None:
             self._waits_ms = None
-            self._connection._sock.settimeout(self._connection.socket_timeout)  # noqa: SLF001
+            sock = plain_socket(self._connection)
+            if sock is not None:
+                sock.settimeout(self._connection.socket_timeout)
 
     @contextmanager
     def _maybe_applied(self) -> Iterator[None]:
@@ -268,6 +303,17 @@ class RedisLink:
             self._connection.disconnect()
         except Exception:  # noqa: BLE001, S110
             pass
+
+
+def plain_socket(connection: Any) -> socket.socket | None:
+    """Return the socket of a redis-py connection; None under TLS, and while it is not connected.
+
+    redis-py offers no way to it, so this is a private corner, taken here and nowhere else; the upper
+    bound on redis-py in pyproject.toml and tests/contract/test_private_corner.py belong to it. Were it
+    to move, listening would wait in redis-py's own way: slower, and not wrong.
+    """
+    sock = getattr(connection, "_sock", None)
+    return sock if type(sock) is socket.socket else None
 
 
 @contextmanager

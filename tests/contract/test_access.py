@@ -18,7 +18,7 @@ from golive_redis.core.answer import Ask
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.records.report import Outcome
 from golive_redis.store import scripts
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
 from golive_redis.store.push import Push
@@ -38,7 +38,7 @@ def as_user(guarded_server: EmbeddedServer, deck_on: Callable[..., Deck]) -> Cal
     def login(role: str) -> Deck:
         user = f"golive-{role}"
         deck = deck_on(guarded_server, username=user, password=user)
-        assert_user(deck.store.link, user)
+        deck.store.link.open()  # it also asks who we are
         return deck
 
     return login
@@ -131,10 +131,36 @@ def test_a_link_that_is_somebody_else_than_configured_is_refused_naming_both(
     guarded_server: EmbeddedServer, connect: Callable[..., RedisLink]
 ) -> None:
     """Row 45: the `default` user left on lets everybody in, as itself."""
-    link = connect(guarded_server)
-    with pytest.raises(StoreUnavailableError, match="'default', not as 'golive-worker'"):
-        assert_user(link, "golive-worker")
-    assert_user(link, None)
+    link = RedisLink(connect(guarded_server)._connection, user="golive-worker")
+    for _ in range(2):  # also when the command connects by itself, and again after a refusal
+        with pytest.raises(StoreUnavailableError, match="'default', not as 'golive-worker'"):
+            link.call("SET", "golive:active", "1")
+        assert link.closed
+    with guarded_server.client() as client:
+        assert not client.exists("golive:active")
+
+
+def test_every_connect_asks_who_we_are_and_only_a_stop_may_leave_that_out(
+    guarded_server: EmbeddedServer,
+) -> None:
+    address = Address(guarded_server.url, username="golive-operator", password="golive-operator")
+
+    def asked() -> int:
+        with guarded_server.client() as client:
+            stats = client.info("commandstats")
+        return sum(s["calls"] for name, s in stats.items() if name.endswith("whoami"))
+
+    before = asked()
+    link = address.connect(timeout_ms=2_000)
+    assert asked() == before + 1
+    link.close()
+    assert link.call("PING") == b"PONG"
+    assert asked() == before + 2
+    link.close()
+    stop = address.link(timeout_ms=2_000, any_user=True)
+    assert stop.call("PING") == b"PONG"
+    assert asked() == before + 2
+    stop.close()
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -142,7 +168,7 @@ def test_each_user_logs_in_to_another_database_too(
     guarded_server: EmbeddedServer, connect: Callable[..., RedisLink], user: str
 ) -> None:
     link = connect(f"{guarded_server.url}/2", username=user, password=user)
-    assert_user(link, user)
+    assert link.call("ACL", "WHOAMI") == user.encode()
     assert link.call("PING") == b"PONG"
 
 

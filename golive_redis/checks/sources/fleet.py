@@ -74,9 +74,8 @@ class _Looked:
     def _alive(
         self, roster: Callable[[Store], Sequence[Presence]] = Store.workers
     ) -> list[Presence]:
-        link = self._address.link(timeout_ms=self._timeout_ms, name="golive-check")
+        link = self._address.connect(timeout_ms=self._timeout_ms, name="golive-check")
         try:
-            link.open()
             store = Store(link, Keyspace(self._address.namespace))
             return [item for item in roster(store) if item.alive]
         finally:

@@ -38,9 +38,8 @@ def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetc
 
 
 def _entries(where: Surroundings, timeout_ms: float) -> list[Entry]:
-    link = where.address.link(timeout_ms=timeout_ms, name="golive-check")
+    link = where.address.connect(timeout_ms=timeout_ms, name="golive-check")
     try:
-        link.open()
         store = Store(link, Keyspace(where.address.namespace))
         head = store.head()
         entries = store.entries(MAX_ENTRIES)

@@ -11,7 +11,7 @@ from golive_redis.checks.source import (
 )
 from golive_redis.errors import StoreError
 from golive_redis.masking import without_login
-from golive_redis.store.connect import Address, assert_user
+from golive_redis.store.connect import Address
 from golive_redis.store.link import RedisLink
 
 _COUNT = {
@@ -28,8 +28,6 @@ def fetch(source: RedisSource, where: Surroundings, deadline_ms: float) -> Fetch
     address = _address(source, where)
     link = address.link(timeout_ms=deadline_ms, name="golive-check")
     try:
-        link.open()
-        assert_user(link, address.username)
         kind = link.call("TYPE", source.key).decode()
         facts = {"redis": without_login(address.url), "key": source.key, "type": kind}
         return Fetched(_value(link, source, kind), facts)
