@@ -79,7 +79,7 @@ def _problems(info: dict[str, str], off_ms: float, *, writable: bool) -> list[st
         f"version {number} is too old: {name} {least[0]}.{least[1]} or newer": found < least,
         "this server is a replica: connect to the primary": info.get("role") != "master",
         f"maxmemory-policy is {info.get('maxmemory_policy')}: it can evict the switch and its "
-        "tombstone; set noeviction": info.get("maxmemory_policy") != "noeviction",
+        "stop; set noeviction": info.get("maxmemory_policy") != "noeviction",
         "Redis would lose a stop on restart: set `appendonly yes`": info.get("aof_enabled") != "1",
         "the append-only file cannot be written": info.get("aof_last_write_status", "ok") != "ok",
         "the server is loading its data": info.get("loading", "0") != "0",

@@ -58,7 +58,7 @@ class Activation:
         profile: Capital profile; None takes the policy's default.
         keys: Further key files, up to the threshold.
         minutes: Length of the window; None takes the policy's.
-        over_unconfirmed: Activate although the last stop was never confirmed.
+        over_unconfirmed: Activate although the last stop is not confirmed.
         report: A signed report to rest on, instead of running the checks now.
         told: Told of each finding as it comes.
         say: Told in a sentence what happens.
@@ -140,7 +140,7 @@ class Activation:
         operator = self._operator
         if operator.memory.newest.unsigned_at_ms and not self._over_unconfirmed:
             raise RefusedError(
-                "the last stop from this host could not be signed, so nobody confirmed it",
+                "the last stop from this host could not be signed, so it is not confirmed",
                 hint="run `golive revoke` with a usable key, or add --over-unconfirmed",
             )
         unconfirmed = operator.memory.newest.unconfirmed
@@ -150,7 +150,7 @@ class Activation:
         if item is None or self._over_unconfirmed or confirmed(operator, reading, item.identity):
             return
         raise RefusedError(
-            f"the last stop was never confirmed: {described(item)}",
+            f"the last stop is not confirmed: {described(item)}",
             hint="run `golive revoke` again until it says COMPLETE, or add --over-unconfirmed",
         )
 

@@ -1,4 +1,4 @@
-"""Amounts of money, compared exactly. Apart from `core.limits`, because `golive revoke` needs none."""
+"""Amounts of money, compared exactly. Apart from `records.limits`, because a stop needs none."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ class Confirmation:
         if server.replicas and self._shown():
             # Evidence for the operator, never success: a failover may still lose what they have.
             have = store.replicated(server.replicas, WAIT_MS)
-            self._connections.say_once(f"{have} of {server.replicas} replica(s) have the tombstone")
+            self._connections.say_once(f"{have} of {server.replicas} replica(s) have the stop")
         if store.link.closed or self._connections.number != number:
             return
         origin = server.run_id if server.run_id == self._progress.origin else ""

@@ -180,7 +180,7 @@ class Revoke:
             progress.origin = snapshot.origin or snapshot.revoked_origin
             if snapshot.revoked is not None and newest([snapshot.revoked], self._trust) is None:
                 self._connections.problem(
-                    "the tombstone does not verify; it is replaced by a blind one"
+                    "the recorded stop does not verify; a new one replaces it"
                 )
                 self._forged, readable = True, False
             if snapshot.grant is not None:

@@ -146,3 +146,29 @@ def test_a_page_that_does_not_exist_is_found(text):
 @pytest.mark.parametrize("text", ["docs/explanation/protocol.md#timers", "README.md", "records.md"])
 def test_a_page_that_exists_is_left_alone(text):
     assert not unknown_pages(Path("golive_redis/errors.py"), text)
+
+
+def test_each_file_and_module_of_ours_that_is_named_exists():
+    names = {name.as_posix() for name, _ in tracked()}
+    modules = {
+        name.removesuffix(".py").removesuffix("/__init__").removeprefix("cli/").replace("/", ".")
+        for name in names
+        if name.endswith(".py")
+    }
+    count = 0
+    for name, text in tracked():
+        if name == Path("CHANGELOG.md"):  # it tells of the past, too
+            continue
+        for path in re.findall(r"(?<![\w/.-])((?:golive_redis|cli/golive_cli)/[\w./]*\w)", text):
+            assert (ROOT / path).exists(), f"{name}: {path}"
+            count += 1
+        for dotted in re.findall(r"`((?:golive_redis|golive_cli)(?:\.\w+)+)`", text):
+            parts = dotted.split(".")
+            if parts[1][0].isupper():  # what `golive_redis` itself hands on
+                continue
+            # A module, or something in one: a class of it, a method of that.
+            assert modules & {".".join(parts[:end]) for end in range(2, len(parts) + 1)}, (
+                f"{name}: {dotted}"
+            )
+            count += 1
+    assert count > 60

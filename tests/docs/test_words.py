@@ -170,7 +170,7 @@ def test_the_topics_of_notes_are_those_that_are_written(docs):
         name for name in Note.__struct_fields__ if name in ("topic", "text", "facts")
     ]
     code = "".join(path.read_text() for path in (ROOT / "golive_redis").rglob("*.py"))
-    topics = re.findall(r'(?:_(?:note|signed)\(\s*(?:signer, )?|topic=)"([a-z-]+)"', code)
+    topics = re.findall(r'(?:[._](?:note|signed)\(\s*(?:signer, )?|topic=)"([a-z-]+)"', code)
     page = docs.read("docs/reference/records.md")
     for topic in topics:
         assert f"| `{topic}` |" in page

@@ -119,7 +119,7 @@ def test_the_next_command_sends_it_and_refuses_to_activate_over_it(
     assert report.epoch == 3, "a stop of its own, not yesterday's again"
     own_server.restart()
     wait_healed(live, wait_for)  # nobody has told it yet
-    with pytest.raises(RefusedError, match="never confirmed"):
+    with pytest.raises(RefusedError, match="not confirmed"):
         live.activate()
     sent_ns = clock.now_ns()
     wait_for(lambda: not worker.check()["permit"], what="the stop")

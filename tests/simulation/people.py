@@ -181,7 +181,7 @@ class Person(Node):
             except GoliveError as error:
                 self.world.count(f"refused: {what}: {type(error).__name__}")
                 self.world.note(f"{self.name}: {what}: {error.message}")
-                self.unconfirmed = "never confirmed" in error.message
+                self.unconfirmed = "not confirmed" in error.message
             self.doing = ""
             self.memory.states = [self.memory.newest]
 
