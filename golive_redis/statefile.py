@@ -97,18 +97,8 @@ class StateFile:
         Raises:
             StateFileError: It is not, and the old content may still be there.
         """
-        temporary = self.path.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(value))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            write_durably(self.path, msgspec.json.encode(value))
         except OSError as error:
             raise _failed(self.path, error) from error
 
@@ -117,6 +107,25 @@ class StateFile:
         handle, self._lock = self._lock, -1
         if handle >= 0:
             os.close(handle)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace a file by this content, whole or not at all, and return once it is on disk.
+
+    Raises:
+        OSError: It is not on disk, and the old content may still be there.
+    """
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)  # without it the name may be gone after a loss of power
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path, kind: type[_T]) -> _T:

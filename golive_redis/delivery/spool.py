@@ -20,6 +20,7 @@ from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import decode
 from golive_redis.records.trust import Trust
+from golive_redis.statefile import write_durably
 from golive_redis.store.store import Store
 
 MAX_FILES = 1_000
@@ -43,17 +44,7 @@ class Spool:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{hashlib.sha256(record).hexdigest()}.dsse.json"
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(record)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)  # without it the name may be gone after a loss of power
-        finally:
-            os.close(handle)
+        write_durably(path, record)
         return path
 
     def drop(self, record: bytes) -> None:
@@ -71,10 +62,6 @@ class Spool:
             return sorted(files, key=lambda path: path.stat().st_mtime)[:MAX_FILES]
         except OSError:
             return []
-
-    def records(self) -> list[bytes]:
-        """Return the contents of what waits, unverified."""
-        return [path.read_bytes() for path in self.waiting()]
 
     def send(self, store: Store, trust: Trust, say: Callable[[str], None]) -> int:
         """Send what waits: stops are re-asserted, then everything is appended to the ledger.
