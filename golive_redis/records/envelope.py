@@ -19,7 +19,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Generic, TypeVar, cast
 
@@ -135,19 +134,6 @@ def seal(record: Record, *signers: Signer) -> bytes:
     return _encode(Envelope(record.payload_type(), payload, tuple(signatures)))
 
 
-def add_signature(raw: bytes, signer: Signer) -> bytes:
-    """Return the envelope with one more signature over the very same bytes."""
-    envelope = decode(raw)
-    signature = signer.sign(pae(envelope.payload_type, envelope.payload))
-    return _encode(
-        Envelope(
-            envelope.payload_type,
-            envelope.payload,
-            (*envelope.signatures, (signer.keyid, signature)),
-        )
-    )
-
-
 def _encode(envelope: Envelope) -> bytes:
     raw = msgspec.json.encode(
         _Json(
@@ -260,9 +246,3 @@ def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role) -> frozenset[
             f"{', '.join(sorted(signers)) or 'nobody we trust'} signed",
         )
     return signers
-
-
-def require_role_count(raw: bytes, keyset: Keyset, role: Role) -> Sequence[str]:
-    """Return who has validly signed an envelope in `role` so far, whatever the threshold."""
-    relaxed = Keyset(keyset.version, keyset.keys, {**keyset.thresholds, role: 1})
-    return sorted(_valid_signers(decode(raw), relaxed, role))

@@ -23,7 +23,6 @@ from golive_redis.store.replies import (
     Stop,
     all_bytes,
     entries_of,
-    or_none,
     pairs,
     parse_attend,
     parse_presence,
@@ -261,10 +260,6 @@ class Store:
     def head(self) -> str:
         """Return the ledger head."""
         return text(self.link.call("GET", self.keys.head)) or GENESIS
-
-    def tombstone(self) -> bytes | None:
-        """Return the envelope of the newest revocation."""
-        return or_none(self.link.call("HGET", self.keys.revoked, "record"))
 
     @usable("snapshot")
     def snapshot(self) -> Snapshot:

@@ -274,7 +274,7 @@ def test_a_heartbeat_can_take_all_its_steps(
     assert receipts.receive(2_000)[2] == b"latched"
     store.store_receipt("d1", "hb-1:latched", b"latched")
     assert store.receipts("d1") == [b"latched"]
-    assert (store.tombstone(), store.head()) == (b"revocation 3", heartbeat.head)
+    assert (store.snapshot().revoked, store.head()) == (b"revocation 3", heartbeat.head)
     assert store.snapshot().revoked == b"revocation 3"
     assert [pod.name for pod in store.workers() + store.heartbeats()] == ["pod-7", "hb-1"]
     assert len(store.server().run_id) == 40
@@ -366,7 +366,7 @@ def test_an_auditor_can_read_everything(
     assert store.link.call("XREVRANGE", "golive:audit", "+", "-", "COUNT", 1)
     assert store.link.call("XLEN", "golive:audit") == 1
     assert store.snapshot().grant == b"grant 1"
-    assert (store.head(), store.tombstone()) == (owner.head, None)
+    assert (store.head(), store.snapshot().revoked) == (owner.head, None)
     assert [pod.name for pod in store.workers() + store.heartbeats()] == ["pod-7", "hb-1"]
     assert store.receipts("d1") == [b"latched"]
     assert len(store.server().run_id) == 40

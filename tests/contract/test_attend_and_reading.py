@@ -290,7 +290,7 @@ def test_an_empty_store_reads_as_off_at_genesis(deck: Deck) -> None:
     now = deck.store.snapshot()
     assert (now.grant, now.restrictions, now.beats, now.revoked) == (None, {}, {}, None)
     assert (now.pttl_ms, now.epoch_hint, now.last, now.head) == (-2, 0, "", GENESIS)
-    assert (now.corrupt, deck.store.head(), deck.store.tombstone()) == ((), GENESIS, None)
+    assert (now.corrupt, deck.store.head(), deck.store.snapshot().revoked) == ((), GENESIS, None)
     assert (deck.store.workers(), deck.store.heartbeats()) == ([], [])
 
 

@@ -341,7 +341,7 @@ def test_a_revocation_ends_the_term_and_stays(deck: Deck) -> None:
     now = deck.store.snapshot()
     assert (now.grant, now.restrictions, now.beats, now.pttl_ms) == (None, {}, {}, -2)
     assert (now.revoked, now.revoked_origin, now.epoch_hint) == (b"revocation 3", "run-1", 3)
-    assert deck.store.tombstone() == b"revocation 3"
+    assert deck.store.snapshot().revoked == b"revocation 3"
     assert now.last == _id(b"revocation 3")
     assert _chain_holds(deck)
     assert [envelope for envelope, _ in deck.entries()][-1] == b"revocation 3"
@@ -351,7 +351,7 @@ def test_a_revocation_needs_nothing_to_be_there(deck: Deck) -> None:
     """Row 6: the server came back empty."""
     stop = deck.revoke(9)
     assert (stop.status, stop.grant, stop.restriction, stop.origin) == (Status.OK, None, None, None)
-    assert deck.store.tombstone() == b"revocation 9"
+    assert deck.store.snapshot().revoked == b"revocation 9"
 
 
 def test_a_repeat_deletes_what_came_back_and_writes_no_second_entry(deck: Deck) -> None:
@@ -365,7 +365,7 @@ def test_a_repeat_deletes_what_came_back_and_writes_no_second_entry(deck: Deck) 
     assert deck.store.snapshot().grant is None
     link.call("DEL", "golive:revoked")
     assert deck.revoke(2, again=True).status is Status.OK
-    assert deck.store.tombstone() == b"revocation 2"
+    assert deck.store.snapshot().revoked == b"revocation 2"
     assert [envelope for envelope, _ in deck.entries()] == [b"grant 1", b"revocation 2"]
 
 
@@ -395,7 +395,7 @@ def test_a_revocation_that_met_a_later_term_stops_it_and_hands_it_over(deck: Dec
     assert deck.store.snapshot().grant is None
     assert deck.store.snapshot().epoch_hint == 9
     assert deck.revoke(10).status is Status.OK
-    assert deck.store.tombstone() == b"revocation 10"
+    assert deck.store.snapshot().revoked == b"revocation 10"
 
 
 def test_an_older_revocation_never_replaces_a_newer_tombstone(deck: Deck) -> None:
@@ -405,7 +405,7 @@ def test_an_older_revocation_never_replaces_a_newer_tombstone(deck: Deck) -> Non
     deck.revoke(8)
     stop = late.revoke(5)
     assert stop.status is Status.SAME
-    assert deck.store.tombstone() == b"revocation 8"
+    assert deck.store.snapshot().revoked == b"revocation 8"
     assert deck.store.snapshot().epoch_hint == 8
 
 
@@ -432,7 +432,7 @@ def test_a_revocation_stops_everything_when_the_ledger_cannot_be_written(
     assert (stop.status, stop.audit) == (Status.OK, Audit.FAILED)
     assert "WRONGTYPE" in stop.detail
     assert deck.store.snapshot().grant is None
-    assert deck.store.tombstone() == b"revocation 2"
+    assert deck.store.snapshot().revoked == b"revocation 2"
 
 
 def test_a_revocation_upon_another_ledger_head_stops_and_says_which(deck: Deck) -> None:

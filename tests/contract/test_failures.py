@@ -50,7 +50,7 @@ def test_out_of_memory_every_stop_and_every_sign_of_life_works(
     stop = deck.revoke()
     assert (stop.status, stop.grant, stop.audit) == (Status.OK, b"grant 1", Audit.AUDITED)
     assert event() == b"revocation 3"
-    assert deck.store.tombstone() == b"revocation 3"
+    assert deck.store.snapshot().revoked == b"revocation 3"
     assert [envelope for envelope, _ in deck.entries()][-1] == b"revocation 3"
 
 

@@ -206,9 +206,6 @@ class SimStore:
 
         self._do(execute)
 
-    def tombstone(self) -> bytes | None:
-        return self._do(lambda s: s.data.revoked.record if s.data.revoked else None)
-
     def replicated(self, replicas: int, within_ms: int) -> int:
         return 0
 

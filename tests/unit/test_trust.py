@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from golive_redis.errors import RecordError
-from golive_redis.records.envelope import add_signature, seal
+from golive_redis.records.directive import Grant
+from golive_redis.records.envelope import peek, seal
 from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import Note
 from golive_redis.records.report import Finding, Outcome, Report
@@ -40,10 +41,12 @@ def test_fewer_than_two_approvers_make_none(by: tuple[str, ...]) -> None:
 
 def test_an_unknown_key_adds_nothing_and_spoils_nothing() -> None:
     """Row 38: unknown key."""
-    eve = STRANGERS.signers["eve"]
-    assert PARTY.trust.grant(add_signature(PARTY.grant(), eve)).signers == {"alice", "bob"}
+    eve, record = STRANGERS.signers["eve"], peek(PARTY.grant(), Grant)
+    assert PARTY.trust.grant(
+        seal(record, *(PARTY.signers[name] for name in ("alice", "bob")), eve)
+    ).signers == {"alice", "bob"}
     with pytest.raises(RecordError, match="1 of 2"):
-        PARTY.trust.grant(add_signature(PARTY.grant(by="alice"), eve))
+        PARTY.trust.grant(seal(record, PARTY.signers["alice"], eve))
     with pytest.raises(RecordError, match="nobody we trust"):
         PARTY.trust.revocation(STRANGERS.revocation(by="eve"))
 
