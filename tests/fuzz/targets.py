@@ -154,7 +154,6 @@ QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (Store.told_directives, [[b"pod-1:" + b"0" * 32], [b"hb-1", b"0" * 32], GRANT, HALT]),
     (Store.server, [INFO]),
     (Store.head, [b"0" * 64]),
-    (Store.tombstone, [REVOCATION]),
     (lambda s: s.receipts("0" * 64), [[b"a:latched", RECEIPTS[0], b"a:drained", RECEIPTS[1]]]),
     (lambda s: s.recorded(NOTE_RAW, 64), [[[b"1-1", [b"r", NOTE_RAW, b"h", b"0" * 64]]]]),
     (lambda s: s.entries(9), [[[b"1-1", [b"r", NOTE_RAW, b"h", b"0" * 64]]]]),
