@@ -1,52 +1,136 @@
 """The Typer application: every command but the kill path, which `main` takes before this.
 
 A command is a function that returns an exit code, or None for 0, and raises a `GoliveError` for
-everything else. Its module imports at the top only what declares its options.
+everything else. Only the module of the command that was typed is imported: the others', and what
+Typer makes of their options, is half of the time until something happens.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 import typer.main
 
-from golive_cli.commands import activate, change, demo, heartbeat, init, keys, profiles, status
 from golive_cli.exits import Exit, UsageError
+from golive_cli.options import (
+    AsJson,
+    ConfigFile,
+    EveryHalt,
+    EveryReduction,
+    KeyFiles,
+    LabelArguments,
+    Reason,
+    Ticket,
+)
 from golive_cli.output import write
 from golive_redis.version import VERSION
 
-# Plain help: the same text on every terminal and in the documents, and rich is not imported for it.
-app = typer.Typer(
-    name="golive",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    invoke_without_command=True,
-)
-app.command("init")(init.init)
-app.add_typer(keys.app, name="keys")
-app.command("heartbeat")(heartbeat.heartbeat)
-app.command("preflight")(activate.preflight)
-app.command("doctor")(activate.doctor)
-app.command("activate")(activate.activate)
-app.command("halt")(change.halt)
-app.command("resume")(change.resume)
-app.command("reduce")(change.reduce)
-app.command("restore")(change.restore)
-app.command("extend")(change.extend)
-app.command("demote")(profiles.demote)
-app.command("promote")(profiles.promote)
-app.command("status")(status.status)
-app.command("workers")(status.workers)
-app.command("watch")(status.watch)
-app.command("demo")(demo.demo)
+# -- those that `quick` takes past Typer, too: declared here, because their modules know no Typer ----
 
 
-@app.command(
-    "revoke",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+def _halt(
+    reason: Reason,
+    labels: LabelArguments = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancels only, for the orders that match all labels; without labels for all. Never asks."""
+    from golive_cli.commands import change
+
+    change.restrict("halt", labels, reason, ticket, config, as_json=as_json)
+
+
+def _reduce(
+    reason: Reason,
+    labels: LabelArguments = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """No new risk, for the orders that match all labels; without labels for all. Never asks."""
+    from golive_cli.commands import change
+
+    change.restrict("reduce", labels, reason, ticket, config, as_json=as_json)
+
+
+def _resume(
+    reason: Reason,
+    labels: LabelArguments = None,
+    every: EveryHalt = False,
+    keys: KeyFiles = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lift the halt with exactly these labels. Loosening takes the approvers' threshold."""
+    from golive_cli.commands import change
+
+    change.loosen("resume", labels, reason, ticket, keys, config, every=every, as_json=as_json)
+
+
+def _restore(
+    reason: Reason,
+    labels: LabelArguments = None,
+    every: EveryReduction = False,
+    keys: KeyFiles = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lift the reduction with exactly these labels. Loosening takes the approvers' threshold."""
+    from golive_cli.commands import change
+
+    change.loosen("restore", labels, reason, ticket, keys, config, every=every, as_json=as_json)
+
+
+def _extend(
+    reason: Reason,
+    minutes: Annotated[
+        int,
+        typer.Option("--minutes", min=1, max=44_640, help="New length of the window, from now."),
+    ],
+    keys: KeyFiles = None,
+    ticket: Ticket = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the end of the window within the term. Takes the approvers' threshold."""
+    from golive_cli.commands import change
+
+    change.loosen("extend", None, reason, ticket, keys, config, minutes=minutes, as_json=as_json)
+
+
+def _status(config: ConfigFile = None, as_json: AsJson = False) -> int:
+    """Show what is in force, verified; exits 5 when something in Redis does not verify."""
+    from golive_cli.commands import status
+
+    return status.status(config, as_json=as_json)
+
+
+def _workers(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show every worker on the roster."""
+    from golive_cli.commands import status
+
+    status.workers(config, as_json=as_json)
+
+
+def _watch(
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")
+    ] = 1.0,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the fleet live until Ctrl-C; with --json one object per look."""
+    from golive_cli.commands import status
+
+    status.watch(every, config, as_json=as_json)
+
+
 def _revoke(context: typer.Context) -> int:
     """Stop all trading now, everywhere. Never asks."""
     # Here for help and completion; `main` sends `golive revoke` past Typer.
@@ -61,7 +145,6 @@ def _print_version(*, wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _golive(
     context: typer.Context,
     *,
@@ -79,6 +162,54 @@ def _golive(
         raise typer.Exit(Exit.USAGE)
 
 
+# In the order of the help; a command with a module of its own for its options is named by its place.
+COMMANDS: dict[str, str | Callable[..., Any]] = {
+    "init": "init.init",
+    "keys": "keys.app",
+    "heartbeat": "heartbeat.heartbeat",
+    "preflight": "activate.preflight",
+    "doctor": "activate.doctor",
+    "activate": "activate.activate",
+    "halt": _halt,
+    "resume": _resume,
+    "reduce": _reduce,
+    "restore": _restore,
+    "extend": _extend,
+    "demote": "profiles.demote",
+    "promote": "profiles.promote",
+    "status": _status,
+    "workers": _workers,
+    "watch": _watch,
+    "demo": "demo.demo",
+    "revoke": _revoke,
+}
+
+
+def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the application with these commands."""
+    # Plain help: the same text on every terminal and in the documents, and without rich.
+    app = typer.Typer(
+        name="golive",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        callback=_golive,
+    )
+    for name in names:
+        found: Any = COMMANDS[name]
+        if isinstance(found, str):
+            module, _, attribute = found.partition(".")
+            found = getattr(import_module(f"golive_cli.commands.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        elif name == "revoke":
+            passed_on = {"allow_extra_args": True, "ignore_unknown_options": True}
+            app.command(name, add_help_option=False, context_settings=passed_on)(found)
+        else:
+            app.command(name)(found)
+    return app
+
+
 def run(argv: list[str]) -> int:
     """Run one command and return its exit code.
 
@@ -86,7 +217,9 @@ def run(argv: list[str]) -> int:
         UsageError: The words cannot be parsed.
         GoliveError: From the command.
     """
-    command = typer.main.get_command(app)
+    known = bool(argv) and argv[0] in COMMANDS
+    # Of anything else the help and the error name every command.
+    command = typer.main.get_command(application(argv[:1] if known else tuple(COMMANDS)))
     try:
         code = command.main(args=argv, prog_name="golive", standalone_mode=False)
     except typer.TyperException as error:

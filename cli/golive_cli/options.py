@@ -35,3 +35,13 @@ Profiled = Annotated[
     str | None,
     typer.Option("--profile", help="Capital profile; else default_profile.", show_default=False),
 ]
+LabelArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[LABEL=VALUE]...",
+        help="venue, account, desk, strategy, symbol, worker or client; all must match.",
+        show_default=False,
+    ),
+]
+EveryHalt = Annotated[bool, typer.Option("--all", help="Lift all halts.")]
+EveryReduction = Annotated[bool, typer.Option("--all", help="Lift all reductions.")]

@@ -264,7 +264,7 @@ def test_ctrl_c_is_130_and_quiet(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("golive_cli.app.run", interrupted)
-    assert program.main(["status"]) == 130
+    assert program.main(["watch"]) == 130
     assert capsys.readouterr() == ("", "")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from golive_cli.app import app
+from golive_cli.app import application
 from golive_cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](
 def commands() -> list[str]:
     """Every command of the program, in the order of its own help."""
     found = []
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(application()).commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
         found += [f"{name} {word}" for word in inner] if inner else [name]
     return found

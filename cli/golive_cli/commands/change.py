@@ -1,14 +1,11 @@
-"""`golive halt`, `resume`, `reduce`, `restore` and `extend`: one directive each."""
+"""`golive halt`, `resume`, `reduce`, `restore` and `extend`; `app` declares their options."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from golive_cli.exits import UsageError
-from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
 from golive_cli.output import AUDIT, Output, Painted
 from golive_cli.results import Applied, LoosenResult, RestrictResult
 
@@ -20,79 +17,6 @@ if TYPE_CHECKING:
     from golive_redis.records.envelope import Verified
 
 LABELS = ("venue", "account", "desk", "strategy", "symbol", "worker", "client")
-LabelArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[LABEL=VALUE]...",
-        help="venue, account, desk, strategy, symbol, worker or client; all must match.",
-        show_default=False,
-    ),
-]
-EveryHalt = Annotated[bool, typer.Option("--all", help="Lift all halts.")]
-EveryReduction = Annotated[bool, typer.Option("--all", help="Lift all reductions.")]
-
-
-def halt(
-    reason: Reason,
-    labels: LabelArguments = None,
-    ticket: Ticket = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancels only, for the orders that match all labels; without labels for all. Never asks."""
-    _restrict("halt", labels, reason, ticket, config, as_json=as_json)
-
-
-def reduce(
-    reason: Reason,
-    labels: LabelArguments = None,
-    ticket: Ticket = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """No new risk, for the orders that match all labels; without labels for all. Never asks."""
-    _restrict("reduce", labels, reason, ticket, config, as_json=as_json)
-
-
-def resume(
-    reason: Reason,
-    labels: LabelArguments = None,
-    every: EveryHalt = False,
-    keys: KeyFiles = None,
-    ticket: Ticket = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lift the halt with exactly these labels. Loosening takes the approvers' threshold."""
-    _loosen("resume", labels, reason, ticket, keys, config, every=every, as_json=as_json)
-
-
-def restore(
-    reason: Reason,
-    labels: LabelArguments = None,
-    every: EveryReduction = False,
-    keys: KeyFiles = None,
-    ticket: Ticket = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lift the reduction with exactly these labels. Loosening takes the approvers' threshold."""
-    _loosen("restore", labels, reason, ticket, keys, config, every=every, as_json=as_json)
-
-
-def extend(
-    reason: Reason,
-    minutes: Annotated[
-        int,
-        typer.Option("--minutes", min=1, max=44_640, help="New length of the window, from now."),
-    ],
-    keys: KeyFiles = None,
-    ticket: Ticket = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Move the end of the window within the term. Takes the approvers' threshold."""
-    _loosen("extend", None, reason, ticket, keys, config, minutes=minutes, as_json=as_json)
 
 
 def _parsed(words: list[str] | None) -> dict[str, str]:
@@ -107,7 +31,7 @@ def _parsed(words: list[str] | None) -> dict[str, str]:
     return labels
 
 
-def _restrict(
+def restrict(
     kind: str,
     words: list[str] | None,
     reason: str,
@@ -116,6 +40,7 @@ def _restrict(
     *,
     as_json: bool,
 ) -> None:
+    """Put a halt or a reduction in force and print who has applied it."""
     from golive_redis import config as configuration
     from golive_redis.operator import restrictions
     from golive_redis.operator.session import Operator
@@ -170,7 +95,7 @@ def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> No
         out.line("A worker that cannot reach Redis is off within its lease.")
 
 
-def _loosen(
+def loosen(
     kind: str,
     words: list[str] | None,
     reason: str,
@@ -182,6 +107,7 @@ def _loosen(
     minutes: int | None = None,
     as_json: bool,
 ) -> None:
+    """Lift restrictions or move the end of the window, and print what is in force now."""
     from golive_redis import config as configuration
     from golive_redis.operator import grants
     from golive_redis.operator.session import Operator

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli.commands.change import show_restricted
+from golive_cli.commands.status import said
 from golive_cli.exits import Exit, UsageError
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from golive_redis.operator.promotion import Plan
     from golive_redis.records.directive import Grant
     from golive_redis.records.envelope import Verified
-    from golive_redis.records.limits import Limits
 
 
 def demote(
@@ -121,14 +121,3 @@ def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
         )
     elif found.passed:
         out.line(f"`golive promote --reason ...` would go from {found.before} to {found.after}")
-
-
-def said(limits: Limits) -> str:
-    """Say limits in a sentence."""
-    money = limits.currency
-    own = "".join(f", {name} {text}" for name, text in limits.extra.items())
-    return (
-        f"at most {limits.max_order_notional} {money} an order, "
-        f"{limits.max_position_notional} {money} a position, {limits.max_daily_loss} {money} "
-        f"lost in a day, {limits.max_orders_per_minute} orders a minute{own}"
-    )

@@ -1,20 +1,18 @@
-"""`golive status`, `golive workers` and `golive watch`."""
+"""`golive status`, `golive workers` and `golive watch`; `app` declares their options."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-
-from golive_cli.commands.profiles import said
 from golive_cli.exits import Exit
-from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted, Piece, gone
 
 if TYPE_CHECKING:
     from golive_redis.operator.session import Operator
     from golive_redis.operator.status import FleetStatus, HeartbeatStatus, WorkerStatus
+    from golive_redis.records.limits import Limits
 
 COLOURS = {
     "live": "green",
@@ -30,7 +28,7 @@ COLOURS = {
 }
 
 
-def status(config: ConfigFile = None, as_json: AsJson = False) -> int:
+def status(config: Path | None = None, *, as_json: bool = False) -> int:
     """Show what is in force, verified; exits 5 when something in Redis does not verify."""
     from golive_redis import config as configuration
     from golive_redis.operator import status as reading
@@ -44,7 +42,7 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> int:
     return Exit.VERIFICATION if found.refused else Exit.DONE
 
 
-def workers(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def workers(config: Path | None = None, *, as_json: bool = False) -> None:
     """Show every worker on the roster."""
     from golive_redis import config as configuration
     from golive_redis.operator import status as reading
@@ -58,13 +56,7 @@ def workers(config: ConfigFile = None, as_json: AsJson = False) -> None:
     out.line(f"{len(found)} worker(s)")
 
 
-def watch(
-    every: Annotated[
-        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")
-    ] = 1.0,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
+def watch(every: float = 1.0, config: Path | None = None, *, as_json: bool = False) -> None:
     """Show the fleet live until Ctrl-C; with --json one object per look."""
     from golive_redis import config as configuration
 
@@ -196,3 +188,14 @@ def _painted(state: str) -> Piece:
 
 def _time(unix_ms: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(unix_ms / 1000))
+
+
+def said(limits: Limits) -> str:
+    """Say limits in a sentence."""
+    money = limits.currency
+    own = "".join(f", {name} {text}" for name, text in limits.extra.items())
+    return (
+        f"at most {limits.max_order_notional} {money} an order, "
+        f"{limits.max_position_notional} {money} a position, {limits.max_daily_loss} {money} "
+        f"lost in a day, {limits.max_orders_per_minute} orders a minute{own}"
+    )
