@@ -123,6 +123,13 @@ class Process:
         """Send a command and return its answer."""
         return self.reply(self.begin(do, **args), within_ms=within_ms)
 
+    def wait_logged(self, part: str) -> None:
+        """Return when that is in its log: written after the fact that a test may have seen already."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while part not in self.stderr():
+            assert time.monotonic() < deadline, f"{self.name}: no {part!r} in\n{self.stderr()}"
+            time.sleep(0.02)
+
     def stderr(self) -> str:
         return self.log.read_text(errors="replace")
 

@@ -40,7 +40,7 @@ def test_a_whole_term_in_a_cluster(
     worker.wait_permit(symbol="ETH")
     live.resume(symbol="BTC")
 
-    span = live.timed_revoke()
+    span = live.timed_revoke(config=live.patient)
     for worker in live.workers.values():
         worker.closed_within(live.timers.lease_ms, span)
     outcome = span.result.outcome
@@ -71,8 +71,7 @@ def test_a_cluster_failover_is_followed_and_the_term_heals(
     fleet: Callable[..., Any], cluster: Cluster, wait_for: Callable[..., None]
 ) -> None:
     """Rows 20 and 58: closed in time while nobody owns the slot, armed again at the new owner."""
-    timing = {"failover_ms": 10_000, "ttl_ms": 15_500}
-    live = fleet(cluster, namespace=NAMESPACE, timing=timing)
+    live = fleet(cluster, namespace=NAMESPACE)
     live.write_keyset(without=("hb-2", "hb-3"))  # on another primary each of them has to answer
     live.go_live("pod-1", "pod-2")
     span = live.timed(cluster.owner.kill)
@@ -95,7 +94,7 @@ def test_an_owner_that_gave_its_slot_away_is_left_and_push_follows(
     fleet: Callable[..., Any], cluster: Cluster, wait_for: Callable[..., None]
 ) -> None:
     """A planned change of roles: the old owner goes on answering pings, and says MOVED."""
-    live = fleet(cluster, namespace=NAMESPACE, timing={"failover_ms": 10_000, "ttl_ms": 15_500})
+    live = fleet(cluster, namespace=NAMESPACE)
     live.go_live("pod-1")
     worker = live.workers["pod-1"]
     gaps = worker.health()["push_gaps"]
@@ -160,7 +159,9 @@ def test_the_documented_users_serve_in_a_cluster(
     live.activate(config=operator)
     live.wait_all_armed()
     assert worker.health()["pushed"]
-    outcome = live.revoke(config=operator).outcome
+    timing = {**live.settings["timing"], "beat_ms": 60_000, "ttl_ms": 150_000}
+    patient = config.load(live.write_config(url=as_user("operator"), timing=timing), environ={})
+    outcome = live.revoke(config=patient).outcome
     assert (outcome.result, outcome.by) == ("COMPLETE", "receipts")
 
 

@@ -38,7 +38,7 @@ def test_workers_that_get_no_push_are_closed_by_their_next_read(
         "mute", "no-push", direct=("pod-3",)
     )
     assert unaware.health()["pushed"] and not unsubscribed.health()["pushed"]
-    revoked = live.timed_revoke()
+    revoked = live.timed_revoke(config=live.patient)
     for worker in (unaware, unsubscribed):
         assert worker.closed_within(live.timers.lease_ms, revoked)["reason"] == "revoked"
     assert mute.counts()["swallowed"] and no_push.counts()["refused"]

@@ -21,7 +21,7 @@ from golive_redis.operator.session import Operator
 from golive_redis.store.link import FOLLOW_S
 from kit.sentinels import SentinelSet, sentinel_set
 
-TIMING = {"failover_ms": 10_000, "ttl_ms": 15_500}
+SHORT_TTL = {"failover_ms": 2_000, "ttl_ms": 4_800}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def live(servers: SentinelSet, fleet: Callable[..., Any]) -> Any:
 
     On another primary than the activation's, every heartbeat of the keyset has to answer a stop.
     """
-    made = fleet(servers, timing=TIMING)
+    made = fleet(servers)
     made.write_keyset(without=("hb-2", "hb-3"))
     return made
 
@@ -115,7 +115,7 @@ def test_an_outage_longer_than_the_ttl_ends_the_term(
     fleet: Callable[..., Any], servers: SentinelSet, wait_for: Callable[..., None]
 ) -> None:
     """It lapses, and only a new activation starts it again."""
-    live = fleet(servers)  # ttl_ms is shorter than Sentinel needs here
+    live = fleet(servers, timing=SHORT_TTL)  # shorter than Sentinel needs here
     live.go_live("pod-1")
     servers.wait_in_sync()
     primary, replica = servers.primary, servers.replica
@@ -209,7 +209,10 @@ def test_a_stop_that_a_failover_loses_is_never_complete_without_every_heartbeat(
     live.write_keyset(without=("hb-3",))
     live.go_live("pod-1", "pod-2", heartbeats=("hb-1", "hb-2"))
     live.heartbeats["hb-2"].pause()
-    report = lost(servers, lambda: live.revoke(wait_ms=3_000))
+    report = lost(
+        servers,
+        lambda: live.revoke_until(lambda r: r.outcome.heartbeats[0].answered, wait_ms=2_000),
+    )
     stopped_ns = clock.now_ns()
     assert report.outcome.result == "NOT CONFIRMED"
     assert [row.name for row in report.outcome.heartbeats if not row.answered] == ["hb-2"]
@@ -218,7 +221,7 @@ def test_a_stop_that_a_failover_loses_is_never_complete_without_every_heartbeat(
     wait_for(lambda: live.raw.hget("golive:revoked", "epoch") == b"2", what="the tombstone")
     assert not live.raw.exists("golive:active")
     assert {w.check()["reason"] for w in live.workers.values()} == {"revoked"}
-    again = live.revoke(wait_ms=3_000)
+    again = live.revoke(wait_ms=2_000)
     assert again.outcome.result == "NOT CONFIRMED", "hb-2 may still hold a beat in its hand"
     live.heartbeats["hb-2"].resume()
     live.heartbeats["hb-2"].wait_said("revoked by alice")

@@ -27,7 +27,7 @@ def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(
     time.sleep(live.timers.beat_ms / 1000)  # longer than anything from before the fork is good for
     live.wait_all_armed()
     assert worker.health()["threads"] == {"attend": True, "push": True}
-    outcome = live.revoke().outcome
+    outcome = live.revoke(config=live.patient).outcome
     assert [row.pod.instance for row in outcome.workers] == [worker.instance], "no goodbye for it"
     assert outcome.by == "receipts"
 
@@ -61,7 +61,7 @@ def test_processes_that_share_a_worker_id_answer_a_stop_each_for_itself(
     assert len(instances) == 3
     roster = {member.decode() for member in live.raw.zrange("golive:fleet", 0, -1)}
     assert roster == {f"pod-1:{instance}" for instance in instances}
-    report = live.revoke()
+    report = live.revoke(config=live.patient)
     assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
     rows = report.outcome.workers
     assert {(row.pod.worker, row.pod.instance) for row in rows} == {

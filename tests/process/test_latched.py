@@ -174,6 +174,8 @@ def test_records_of_another_environment_neither_stop_nor_start_anybody_here(
     wait_for(lambda: worker.health()["security_events"] > alarms, what="the alarm")
     reasons = {state["reason"] for state in worker.states() if state["at_ns"] > armed_ns}
     assert "revoked" not in reasons
-    put = live.timed(lambda: live.raw.restore("golive:active", 4_800, active, replace=True))
+    put = live.timed(
+        lambda: live.raw.restore("golive:active", live.timers.ttl_ms, active, replace=True)
+    )
     worker.closed_within(live.timers.lease_ms, put)
     assert worker.check()["reason"] == "record-refused"

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def meanwhile(act: Callable[[], Any]) -> Iterator[list[Any]]:
 
 def raced(live: Any, first: Callable[[], Any]) -> Any:
     """Return a revoke in which `first` happens after it has read and signed, before it is sent."""
-    run = revoke.Revoke(live.config, reason="raced")
+    run = revoke.Revoke(live.patient, reason="raced", wait_ms=60_000)
     send, pending = run._send, [first]
 
     def late_send() -> None:
@@ -139,17 +140,24 @@ def test_a_stop_is_not_taken_for_the_last_one_when_a_term_came_and_went_in_betwe
 
 
 def test_a_revoke_that_repeats_itself_leaves_a_later_activation_alone(
-    fleet: Callable[..., Any], one_server: EmbeddedServer, wait_for: Callable[..., None]
+    fleet: Callable[..., Any],
+    one_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., None],
 ) -> None:
     """Row 63."""
     live = fleet(one_server)
     live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
     live.heartbeats["hb-2"].pause()
-    with meanwhile(lambda: live.revoke(wait_ms=3_300)) as reports:  # repeats at 1, 2 and 3 s
+    run = revoke.Revoke(live.config, reason="insists", wait_ms=600_000)  # it repeats once a second
+    with meanwhile(run.run) as reports:
         wait_for(lambda: live.raw.hexists("golive:revoked", "record"), what="the stop")
         insisted_ns = clock.now_ns()
         live.activate(over_unconfirmed=True)
         live.workers["pod-1"].wait_allowed(after_ns=insisted_ns)
+        wait_for(lambda: "later activation" in str(run._connections.problems), what="a repetition")
+        over = SimpleNamespace(now_ms=lambda: clock.now_ms() + 600_000)
+        monkeypatch.setattr(confirmation, "clock", over)
     (report,) = reports
     assert report.outcome.result == "NOT CONFIRMED" and report.epoch == 2
     assert any("later activation" in problem for problem in report.problems)
