@@ -43,7 +43,7 @@ def redis_binary() -> tuple[str | None, str]:
     if path is None:
         return None, "no redis-server on PATH"
     said = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        [path, "--version"], capture_output=True, text=True, timeout=120, check=False
     ).stdout
     found = re.search(r"v=(\d+)\.(\d+)\S*", said)
     if found is None or (int(found[1]), int(found[2])) < OLDEST_REDIS:

@@ -234,7 +234,7 @@ def postgres(need_program: Callable[..., str]) -> Iterator[Postgres]:
             [initdb, "-D", data, "--no-sync", "--no-locale", "-E", "UTF8", *login],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             cwd=folder,
             **other,
         )
@@ -270,7 +270,7 @@ def _as_another(folder: Path) -> dict[str, int]:
 
 
 def _wait_for_postgres(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         try:
             psycopg.connect(url, connect_timeout=2).close()
@@ -326,7 +326,7 @@ def prometheus(
 
 def _wait_for_samples(url: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
     asking = Asking(folder)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while True:
         found = asking.finding(
             {"prometheus": {"url": url, "query": "count(drawdown_percent)"}, "equals": 2}

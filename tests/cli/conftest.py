@@ -38,7 +38,7 @@ class Golive:
             cwd=cwd or self.folder,
             env={**self.environ, **environ},
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def json(self, *words: str | Path, code: int = 0, **environ: str) -> Any:
@@ -99,7 +99,7 @@ def beating(made: Golive, server: EmbeddedServer) -> Iterator[Callable[..., Fork
         process = made.start("heartbeat", "--name", name, *words, **environ)
         processes.append(process)
         assert process.stdout is not None
-        impatience = threading.Timer(20, process.kill)
+        impatience = threading.Timer(120, process.kill)
         impatience.start()
         try:
             for line in process.stdout:

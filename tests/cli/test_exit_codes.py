@@ -232,7 +232,7 @@ def test_a_reader_that_went_away_changes_neither_the_work_nor_the_code(golive, w
         stderr=subprocess.PIPE,
     )
     os.close(write)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, b"")
     assert (golive.folder / "config").exists() == (words[0] != "--help")
 
@@ -253,7 +253,7 @@ def test_a_result_that_cannot_be_written_is_an_error(golive):
             env=golive.environ,
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=120,
             check=False,
         )
     assert done.returncode == 70

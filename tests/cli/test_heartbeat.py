@@ -16,7 +16,7 @@ from kit.zygote import Forked
 
 
 def ended(process: Forked) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
@@ -126,7 +126,7 @@ def test_it_goes_on_when_nobody_reads_its_lines(beating, wait_for, server):
         wait_for(lambda: client.exists(presence), what="it registers itself anew")
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
 
 
 # -- the voice -------------------------------------------------------------------------------------
@@ -137,12 +137,12 @@ def test_a_line_that_cannot_be_written_does_not_hold_up_who_says_it(wait_for):
 
     def write(at_ms, text):
         blocked.set()
-        gate.wait(10)
+        gate.wait(60)
         written.append(text)
 
     voice = Writer(write)
     voice.say("first")
-    assert blocked.wait(10)
+    assert blocked.wait(60)
     for number in range(3_000):
         voice.say(str(number))
     voice.close(within_s=0.01)
@@ -179,7 +179,7 @@ def test_systemd_hears_ready_status_watchdog_and_stopping(beating, tmp_path, abs
     name = f"@golive-{tmp_path.name}" if abstract else str(tmp_path / "n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(10)
+        manager.settimeout(60)
         process = beating("hb-1", NOTIFY_SOCKET=name, WATCHDOG_USEC="1000000")
         heard: list[str] = []
 
@@ -199,7 +199,7 @@ def test_a_watchdog_of_another_process_is_not_fed(beating, tmp_path):
     path = tmp_path / "n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(10)
+        manager.settimeout(60)
         process = beating(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000", WATCHDOG_PID="1")
         heard = [manager.recv(4096).decode() for _ in range(3)]
         process.send_signal(signal.SIGTERM)

@@ -116,7 +116,7 @@ def test_a_process_without_stdout_still_ends_as_it_should(golive):
         env=golive.environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

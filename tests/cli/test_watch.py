@@ -12,7 +12,7 @@ def test_it_ends_when_its_reader_goes_away(made, shared_server: EmbeddedServer):
     assert watching.stdout
     assert json.loads(watching.stdout.readline())["state"] == "off"
     watching.stdout.close()
-    assert watching.wait(20) == 0
+    assert watching.wait(120) == 0
     assert watching.stderr
     assert watching.stderr.read() == ""
     watching.stderr.close()

@@ -26,7 +26,7 @@ from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer, free_port
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
-PATIENCE_S = 3.0  # far above any timeout below, far below redis-py's 59.5 s
+PATIENCE_S = 30.0  # far above any timeout below, far below redis-py's 59.5 s
 
 
 @contextmanager

@@ -24,7 +24,7 @@ ROW = re.compile(r"(?<![\w-])[Rr]ows? ((?:\d+(?:, | and | to )?)+)")
 def tracked() -> Iterator[tuple[Path, str]]:
     """Path, from the root, and text of each file that somebody wrote."""
     names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=30
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=120
     ).stdout
     for name in filter(None, names.decode().split("\0")):
         path = ROOT / name

@@ -96,7 +96,7 @@ def test_shell_in_the_documents_parses(docs):
     for page in docs.all:
         for block in docs.blocks(page):
             if block.language == "sh":
-                subprocess.run([bash, "-n"], input=block.text, text=True, check=True, timeout=10)
+                subprocess.run([bash, "-n"], input=block.text, text=True, check=True, timeout=120)
 
 
 def test_every_block_says_what_it_is(docs):

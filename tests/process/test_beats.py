@@ -29,7 +29,8 @@ def beats(live: Any) -> dict[str, dict[str, Any]]:
 def last_beat_ns(live: Any, *names: str) -> int:
     """Instant at which the newest beat of these was made, on the clock all processes share."""
     issued = max(beat["issued_at_ms"] for name, beat in beats(live).items() if name in names)
-    return int(clock.now_ns() - (time.time() * 1000 - issued) * MS)
+    old_ms = clock.wall_ms() - issued  # read first: the instant that follows is never too early
+    return clock.now_ns() - old_ms * MS
 
 
 def assert_closed_by_beat_ms(live: Any, last_ns: int) -> None:

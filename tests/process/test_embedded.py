@@ -254,7 +254,7 @@ def test_a_parent_that_ends_without_stopping_leaves_nothing_behind(
     server_binary: str | None,
 ) -> None:
     parent, pid, folder = _parent(server_binary)
-    parent.communicate("", timeout=10)
+    parent.communicate("", timeout=120)
     assert not _alive(pid)
     assert not folder.exists()
 
@@ -268,7 +268,7 @@ def test_the_server_dies_with_a_parent_that_is_killed(
     if frozen:
         os.kill(pid, signal.SIGSTOP)
     parent.kill()
-    parent.communicate(timeout=10)
+    parent.communicate(timeout=120)
     wait_for(lambda: _gone(pid), what="the server's end")
     subprocess.run(["rm", "-r", str(folder)], check=True)
 

@@ -53,7 +53,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
     start = threading.Barrier(len(acts))
 
     def run(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             results[number] = acts[number]()
         except Exception as error:  # noqa: BLE001  (judged by the test)
@@ -63,7 +63,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     return results
 
 

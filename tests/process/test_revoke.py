@@ -28,7 +28,7 @@ def meanwhile(act: Callable[[], Any]) -> Iterator[list[Any]]:
     try:
         yield results
     finally:
-        thread.join(30)
+        thread.join(120)
     assert results, "it raised, or did not end"
 
 

@@ -41,7 +41,7 @@ def meanwhile(act: Callable[[], Any]) -> Iterator[list[Any]]:
     try:
         yield results
     finally:
-        thread.join(30)
+        thread.join(120)
     assert results, "it raised, or did not end"
 
 
@@ -206,7 +206,7 @@ def test_an_operator_who_dies_on_the_way_runs_it_again_and_it_is_one_stop(
         live = fleet(server)
         live.go_live("pod-1")
         died = subprocess.run(
-            [sys.executable, "-P", "-c", KILLED, str(live.path), point], check=False, timeout=30
+            [sys.executable, "-P", "-c", KILLED, str(live.path), point], check=False, timeout=120
         )
         assert died.returncode == -signal.SIGKILL
         live.workers["pod-1"].wait_denied(after_ns=clock.now_ns() - 5_000 * MS)

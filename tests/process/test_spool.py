@@ -223,7 +223,7 @@ def test_what_several_write_at_once_is_in_the_ledger_once(
     monkeypatch.setattr(Store, "recorded", recorded)
 
     def write() -> None:
-        link = live.config.address().link(timeout_ms=2_000)
+        link = live.config.address().link(timeout_ms=30_000)
         done.append(append_once(Store(link, Keyspace("golive")), record))
         link.close()
 
@@ -231,7 +231,7 @@ def test_what_several_write_at_once_is_in_the_ledger_once(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert sorted(done) == [False, False, False, True]
     assert len(live.records("revocation")) == 1
 

@@ -39,7 +39,7 @@ class Venue:
     journal: Path
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body)
         reply = connection.getresponse()
         answer = json.loads(reply.read())
@@ -48,7 +48,7 @@ class Venue:
 
     def raw(self, sent: bytes) -> bytes:
         """Everything that the venue says until it ends the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(sent)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
@@ -181,7 +181,7 @@ def test_requests_sent_in_one_piece_or_byte_by_byte_are_all_answered(venue: Venu
     said = venue.raw(order * 3 + last)
     assert said.count(b"HTTP/1.1 201 ") == 3
     assert said.endswith(b'{"ok": true, "accepted": 3}')
-    with socket.create_connection(("127.0.0.1", venue.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", venue.port), timeout=60) as connection:
         for byte in order:
             connection.sendall(bytes([byte]))
         assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
@@ -189,7 +189,7 @@ def test_requests_sent_in_one_piece_or_byte_by_byte_are_all_answered(venue: Venu
 
 def test_an_order_whose_sender_dies_half_way_is_not_accepted(venue: Venue) -> None:
     body = json.dumps(GOOD).encode()
-    with socket.create_connection(("127.0.0.1", venue.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", venue.port), timeout=60) as connection:
         connection.sendall(b"POST /orders HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body))
         connection.sendall(body[:-1])
     assert venue.ask("GET", "/health")[1]["accepted"] == 0
@@ -211,7 +211,7 @@ def test_sigterm_ends_the_venue_cleanly_with_clients_connected(
 ) -> None:
     client.place(**GOOD)
     venue.process.send_signal(signal.SIGTERM)
-    assert venue.process.wait(5) == 0
+    assert venue.process.wait(60) == 0
 
 
 def test_a_frozen_venue_is_an_unknown_outcome_and_nothing_is_sent_twice(
@@ -254,7 +254,7 @@ def test_seven_workers_at_fifty_orders_a_second_are_all_served(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert client.accepted() == {f"w-{number}": 100 for number in range(7)}
 
 

@@ -75,4 +75,4 @@ def test_private_keys_are_never_sent_to_the_builder():
 
 def test_the_example_imports(tmp_path):
     code = f"import runpy; runpy.run_path({str(ROOT / 'examples' / 'worker.py')!r})"
-    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=120)

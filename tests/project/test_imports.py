@@ -33,7 +33,7 @@ def lint(tree: Path, *only: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'cli'}", "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -165,7 +165,11 @@ def test_every_module_is_in_a_layer(contract, folder):
 def loaded_after(code: str) -> set[str]:
     script = f"{code}\nimport sys; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-P", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return set(done.stdout.split())
 

@@ -102,7 +102,7 @@ def test_without_java_it_says_what_to_install_and_exits_2(tmp_path):
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2

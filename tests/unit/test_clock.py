@@ -98,13 +98,11 @@ def test_a_slow_sample_says_nothing_and_hides_nothing(host: FakeClock, watch: Cl
 
 def test_thousands_of_real_samples_raise_no_false_alarm() -> None:
     watch = ClockWatch(0.01)  # `tight`, the stricter of the two
-    began = time.monotonic()
     alarms = [said for _ in range(20_000) if (said := watch.anomaly()) is not None]
     for _ in range(50):
         time.sleep(0.002)
         alarms += [said for said in (watch.anomaly(),) if said is not None]
     assert alarms == []
-    assert time.monotonic() - began < 60
 
 
 def test_the_steady_clock_is_one_clock_in_two_units() -> None:
