@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
 import pytest
+import redis
 
 from golive_redis.testing.server import EmbeddedServer, find_binary, free_port
 from kit import zygote
@@ -23,13 +25,20 @@ from .pages import Step, fits, same
 
 PORT = "6379"  # as the pages write it
 HOME = "/home/alice"
-COMMAND_S = 60.0
+COMMAND_S = 300.0
 # What only looks is asked again until it shows what the page shows: it may be a moment too early.
-LOOKS = ("golive status", "golive workers", "tail ", "cat ", "grep ")
-PATIENCE_S = 20.0
+LOOKS = re.compile(r"(sleep \d+; )?(golive (status|workers|doctor|preflight)|tail|cat|grep)\b")
+PATIENCE_S = 120.0
+# Whoever reads a page is done long before a term runs out without a beat; a busy machine need not be.
+TTL_MS = 24_000
 QUESTION = re.compile(r"Type (\S+) to go on: ")
-# What bash says of a job that was killed, where no terminal is.
-NOISE = re.compile(r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?", re.MULTILINE)
+# What bash says of a job that was killed, where no terminal is; and what a stop says on its way when
+# a machine is too busy to answer in 250 ms.
+NOISE = re.compile(
+    r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?"
+    r"|^cannot reach Redis: Timeout (reading from|connecting to).*\n?",
+    re.MULTILINE,
+)
 # A call of golive in which bash has nothing to do but to say where output goes.
 PLAIN = re.compile(r"golive ([^|&;<>()$`\\*?\[\]#~{}!%\n]+?)( > \S+)?( 2> ?\S+| 2>&1)?")
 
@@ -76,6 +85,10 @@ class Terminal:
             start_new_session=True,  # so that `close` ends everything that was started in it
         )
         self._marks = 0
+        self._redis = redis.Redis(port=self.port, socket_timeout=5)
+        self._closing = threading.Event()
+        self._keeping = threading.Thread(target=self._keep_term)
+        self._keeping.start()
 
     def cwd(self) -> Path:
         """Where the shell is."""
@@ -156,16 +169,18 @@ class Terminal:
             said = self.type(command, asked[1] if asked else "")
             if fits(shown, [same(line) for line in said]):
                 break
-            if not command.startswith(LOOKS) or time.monotonic() > deadline:
+            if not LOOKS.match(command) or time.monotonic() > deadline:
                 text = "\n".join(said)
                 pytest.fail(
                     f"line {step.line}: $ {step.command}\n{text}\n-- the page shows --\n"
                     + "\n".join(step.shown)
                 )
             time.sleep(0.2)
-        started = re.search(r"> (\S+) .*& [A-Z0-9]+=\$!$", step.command)
+        started = re.search(r"> (\S+) .*& ([A-Z0-9]+)=\$!$", step.command)
         if started:  # whoever reads the page is slower than this test
             self._await(started[1])
+            if re.match(r"golive heartbeat|python \S+ pod-\d", step.command):
+                self._await_present(self.type(f"echo ${started[2]}")[0])
 
     def _await(self, name: str) -> None:
         path, deadline = self.cwd() / name, time.monotonic() + PATIENCE_S
@@ -175,6 +190,21 @@ class Terminal:
                 return
             time.sleep(0.05)
         pytest.fail(f"nothing was written to {name}")
+
+    def _await_present(self, pid: str) -> None:
+        """Return when the process has told Redis that it is there."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            keys = [*self._redis.scan_iter("*:worker:*"), *self._redis.scan_iter("*:heartbeat:*")]
+            if pid.encode() in [self._redis.hget(key, "pid") for key in keys]:
+                return
+            assert time.monotonic() < deadline, f"process {pid} has not registered"
+            time.sleep(0.05)
+
+    def _keep_term(self) -> None:
+        while not self._closing.wait(1):
+            with suppress(redis.RedisError):
+                self._redis.pexpire("golive:active", TTL_MS)
 
     def await_text(self, name: str, text: str) -> None:
         """Return when that text is in a file."""
@@ -196,6 +226,9 @@ class Terminal:
 
     def close(self) -> None:
         """End the shell and whatever is left of what was started in it."""
+        self._closing.set()
+        self._keeping.join()
+        self._redis.close()
         with suppress(ProcessLookupError):
             os.killpg(self._shell.pid, signal.SIGKILL)
         self._shell.communicate()
