@@ -129,7 +129,7 @@ $(RUN): pyproject.toml $(MADE)
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 
-$(DEV): pyproject.toml $(MADE)
+$(DEV): pyproject.toml $(if $(GOLIVE_LOCKED),requirements/ci.txt) $(MADE)
 	@echo "Installing golive-redis and the tools of its tests into .venv"
 	@$(INSTALL_DEV)
 	@touch $(RUN) $@
