@@ -24,7 +24,6 @@ import lab
 import redis
 from layout import Fleet, Rounds, fleet, lasts, rows, timing
 
-from golive_redis.errors import GoliveError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
@@ -69,7 +68,7 @@ class Ear:
                 self._heard.clear()
                 return stamps
             time.sleep(0.05)
-        raise SystemExit(f"{len(stamps)} of {expected} answers")
+        raise lab.NotMeasuredError(f"{len(stamps)} of {expected} answers within 10 s")
 
 
 def from_a_drained_worker(receipt: bytes) -> bool:
@@ -135,11 +134,8 @@ def main() -> None:
     notes: list[str] = []
 
     def measured(count: int, rounds: int, **how: Any) -> Measured | None:
-        try:
-            return measure(count, int(asked or rounds), **how)
-        except (SystemExit, GoliveError) as error:  # too busy a machine for so many: say so, go on
-            notes.append(f"{count} {how or ''}: not measured: {str(error)[:100]}")
-            return None
+        what = " ".join([str(count), *(f"{name}={value}" for name, value in how.items())])
+        return lab.tried(notes, what, lambda: measure(count, int(asked or rounds), **how))
 
     for count in BUSY:
         for switch_ms in SWITCH_MS if count in only else ():

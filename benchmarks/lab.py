@@ -1,6 +1,6 @@
 """What the benchmarks share: a live switch on a private server, pairs of floor and ours, the table.
 
-This is no test: it prints figures, says MISSED beside a missed limit, and still exits 0.
+A figure that a machine is too busy to give is a note with its reason, and the run goes on.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import redis
 import yaml
 
 from golive_redis import config
 from golive_redis.config import keyfile
+from golive_redis.core.barrier import Result
+from golive_redis.errors import GoliveError
 from golive_redis.operator import restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
@@ -38,6 +41,30 @@ LIMITS = {
     "max_daily_loss": "10",
     "max_orders_per_minute": 60,
 }
+
+
+class NotMeasuredError(Exception):
+    """A figure could not be taken; the message says why."""
+
+
+# What a busy machine does to a measurement: nothing of it is a defect of the benchmark.
+TROUBLE = (
+    NotMeasuredError,
+    GoliveError,
+    redis.RedisError,
+    OSError,
+    ValueError,  # half a line of a process that has ended
+    subprocess.SubprocessError,
+)
+
+
+def tried(notes: list[str], what: str, measure: Callable[[], Any]) -> Any:
+    """Return what `measure` returns, or None with the reason among the notes."""
+    try:
+        return measure()
+    except TROUBLE as error:
+        notes.append(f"{what}: not measured: {str(error) or type(error).__name__}"[:200])
+        return None
 
 
 class Row(NamedTuple):
@@ -186,7 +213,8 @@ class Switch:
             activation = Activation(operator, reason="bench")
             done = activation.wait_armed(activation.commit(activation.prepare()), wait_s)
         if done.not_armed or not done.armed:
-            raise SystemExit(f"not armed: {[item.name for item in done.not_armed] or 'nobody'}")
+            names = [item.name for item in done.not_armed]
+            raise NotMeasuredError(f"{len(names)} not armed after {wait_s:.0f} s: {names[:5]}")
 
     def halt(self, **labels: str) -> None:
         """Halt the orders with these labels."""
@@ -195,7 +223,22 @@ class Switch:
 
     def revoke(self) -> StopReport:
         """Turn trading off, and wait until everybody has said so: the next round must be allowed."""
-        return Revoke(self.config, reason="bench", wait_ms=60_000).run()
+        report = Revoke(self.config, reason="bench", wait_ms=60_000).run()
+        if report.outcome.result is not Result.COMPLETE:
+            raise NotMeasuredError(f"the stop is {report.outcome.result}: {missing(report)}")
+        return report
+
+
+def missing(report: StopReport) -> str:
+    """Say who has not answered a stop, and what went wrong."""
+    workers = report.outcome.workers
+    silent = [row.pod.worker for row in workers if row.latched_ms is None]
+    undrained = [row.pod.worker for row in workers if row.latched_ms and row.drained_ms is None]
+    beats = [row.name for row in report.outcome.heartbeats if not row.answered]
+    return (
+        f"of {len(workers)} workers {len(silent)} silent {silent[:3]}, {len(undrained)} not drained "
+        f"{undrained[:3]}; silent heartbeats {beats}; {'; '.join(report.problems[:3]) or 'no problem'}"
+    )
 
 
 @contextmanager

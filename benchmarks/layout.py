@@ -63,7 +63,7 @@ class Fleet:
             stamps += [int(stamp) for answer in self.ask() for stamp in answer]
             if len(stamps) >= expected:
                 return [(stamp - since_ns) / 1e6 for stamp in stamps]
-        raise SystemExit(f"{len(stamps)} of {expected} answered")
+        raise lab.NotMeasuredError(f"{len(stamps)} of {expected} answered within 10 s")
 
     def ask(self) -> list[list[float]]:
         """Return what each process has noted since the last time."""

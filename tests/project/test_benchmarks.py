@@ -44,11 +44,43 @@ def test_a_pair_is_compared_with_itself_so_that_a_slow_moment_hits_both(bench) -
 def test_the_summary_counts_what_was_met_and_names_the_worst_miss_and_what_failed(bench) -> None:
     lab, run = bench("lab"), bench("run")
     rows = [row(lab, "good", 1.0, 1.5), row(lab, "bad", 2.0, 1.5), row(lab, "scale", 9.0, None)]
-    found = {"rows": [{**each._asdict(), "verdict": each.verdict} for each in rows]}
-    line = run.summary([found], [], 0.02)
+    table = [{**each._asdict(), "verdict": each.verdict} for each in rows]
+    found = {"rows": table, "notes": ["a note"]}
+    line = run.summary([found], 0.02)
     assert line.startswith("bench: 3 figures, 1 of 2 within their limits; load 0.5 to 0.5")
     assert line.endswith("the worst miss: bad (2.00)")
-    assert run.summary([], ["imports"], 0.0).endswith("FAILED: imports")
+    absent = {"bench": "x", "rows": [], "notes": ["500: not measured: too busy"]}
+    assert run.summary([absent], 0.0).endswith("NOT MEASURED: 500")
+
+
+def test_a_figure_that_cannot_be_taken_is_a_note_with_its_reason(bench) -> None:
+    lab = bench("lab")
+    notes: list[str] = []
+
+    def busy() -> None:
+        raise TimeoutError("timed out")
+
+    assert lab.tried(notes, "500", busy) is None
+    assert lab.tried(notes, "10", lambda: 7) == 7
+    assert notes == ["500: not measured: timed out"]
+
+
+def test_a_script_that_fails_or_hangs_is_a_note_and_the_run_goes_on(
+    bench, tmp_path, monkeypatch
+) -> None:
+    lab, run = bench("lab"), bench("run")
+    monkeypatch.setattr(lab, "HERE", tmp_path)
+    monkeypatch.setattr(run, "PATIENCE_S", 1)
+    (tmp_path / "bench_fails.py").write_text("raise SystemExit(3)")
+    (tmp_path / "bench_hangs.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(sys, "argv", ["run.py", "--only", "fails,hangs", "--out", "out.json"])
+    monkeypatch.chdir(tmp_path)
+    assert run.main() == 1
+    notes = [each["notes"] for each in json.loads((tmp_path / "out.json").read_text())["benches"]]
+    assert notes == [
+        ["fails: not measured: exit code 3"],
+        ["hangs: not measured: it did not end within 1 s"],
+    ]
 
 
 def test_every_script_is_run_and_its_figures_reach_the_page(bench, tmp_path, monkeypatch) -> None:
