@@ -125,6 +125,8 @@ def test_a_window_that_a_clock_change_swallows_does_not_open() -> None:
     assert next_open(fridays, ms("2011-12-24 12:00")) == (ms("2012-01-05 19:00"), "hours")
 
 
+# pandas, and each calendar, take seconds to import and to make: once is enough.
+pytestmark = pytest.mark.xdist_group("calendars")
 NEW_YORK = {"exchange": window(calendar="XNYS")}
 
 
