@@ -24,6 +24,7 @@ from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreError
+from golive_redis.guard.crowd import LONGEST_MS, crowd
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.presence import Presence
 from golive_redis.guard.stopping import Stopping
@@ -36,11 +37,6 @@ from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
-
-# All guards of a host that were pushed a revocation close before the first of them does what comes
-# after: verifying, persisting, receipts, reading. 100 guards on 2 cores take some 15 ms to close,
-# and the last one of them took 90 ms when the first ones went on after 1 ms (make bench).
-AFTER_CLOSING_S = 0.03
 
 logger = logging.getLogger("golive_redis.guard")
 
@@ -105,6 +101,7 @@ class Attending:
 
     def start(self) -> None:
         """Start both threads."""
+        crowd.join()
         self._thread.start()
         self.listener.start()
 
@@ -125,13 +122,15 @@ class Attending:
             ordered = self._wake.wait(max(0.0, due - time.monotonic()))
             self._wake.clear()
             if ordered and not self._gate.verdict.deadline_ns:
-                self._closing.wait(AFTER_CLOSING_S)  # a closed guard can wait, others may be open
+                # A closed guard has time to read; others of this host may be open, or owe receipts.
+                self._closing.wait(LONGEST_MS / 1000)
             if not ordered:
                 # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
                 due = max(due + period * random.uniform(0.9, 1.0), time.monotonic())
             if self.listener.is_alive():  # S7: a guard with a dead thread is not renewed
                 self._guarded(self._attend)
             self._guarded(self._gate.skips.flush)
+            self._guarded(crowd.look)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -194,7 +193,7 @@ class Attending:
             if suspected:
                 self._publish()
         if suspected:
-            self._closing.wait(AFTER_CLOSING_S)
+            self._closing.wait(crowd.wait_ms() / 1000)
         with self._lock:
             events = self._view.push(raw, suspected=suspected)
             self._publish()
@@ -260,6 +259,7 @@ class Attending:
         if not self._thread.is_alive():  # else it still uses the connection, and cannot be told off
             self._goodbye()
         self.stopping.release()
+        crowd.leave()
 
     def _goodbye(self) -> None:
         try:
