@@ -25,9 +25,10 @@ def tell(**line: Any) -> None:
 
 def look_ahead(heartbeat: Heartbeat, ms: int) -> None:
     """Have it find its trading windows as they will be so much later; no other clock changes."""
-    open_until = heartbeat._open_until
-    heartbeat._open_until = lambda at_ms: open_until(at_ms + ms)
-    heartbeat._open = (0, 0)  # what it has found before
+    hours = heartbeat._hours
+    open_until = hours._open_until
+    hours._open_until = lambda at_ms: open_until(at_ms + ms)
+    hours._open = (0, 0)  # what it has found before
 
 
 def obey(heartbeat: Heartbeat) -> None:
