@@ -8,31 +8,9 @@ from __future__ import annotations
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
-from golive_redis.records.ledger import extend
 from golive_redis.records.trust import Trust
 from golive_redis.store.replies import Status, Stop
 from golive_redis.store.store import Store
-
-
-def execute(store: Store, item: Verified[Revocation], head: str) -> Stop:
-    """Run the `revoke` script.
-
-    Args:
-        store: A connected store.
-        item: The revocation.
-        head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
-            not the head, the entry is left to the caller.
-
-    Raises:
-        StoreError: The script was refused or its answer lost.
-    """
-    return store.revoke(
-        epoch=item.record.epoch,
-        record=item.raw,
-        identity=item.identity,
-        head=head,
-        head_after=extend(head, item.raw),
-    )
 
 
 def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
@@ -43,14 +21,7 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
     Raises:
         StoreError: As `Store.revoke`.
     """
-    stop = store.revoke(
-        epoch=item.record.epoch,
-        record=item.raw,
-        identity=item.identity,
-        head="",
-        head_after="",
-        again=True,
-    )
+    stop = store.revoke(item, again=True)
     if stop.status is not Status.LATER or stop.grant is None or not item.record.blind:
         return stop
     try:
@@ -59,11 +30,5 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
         return stop
     if item.record.covers(grant.term, grant.activated_at_ms):
         # The head cannot match, so no second ledger entry is written.
-        return store.revoke(
-            epoch=item.record.epoch,
-            record=item.raw,
-            identity=item.identity,
-            head="-",
-            head_after="-",
-        )
+        return store.revoke(item, "-")
     return stop

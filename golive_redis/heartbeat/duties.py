@@ -156,16 +156,7 @@ class Duties:
     def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
         record = restriction.record
         self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
-        store().restrict(
-            term=record.term,
-            epoch=record.epoch,
-            record=restriction.raw,
-            identity=restriction.identity,
-            prev="",
-            head="",
-            head_after="",
-            again=True,
-        )
+        store().restrict(restriction, again=True)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""

@@ -33,7 +33,6 @@ from golive_redis.operator.session import (
 from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
-from golive_redis.records.ledger import extend as next_head
 from golive_redis.records.record import wording
 from golive_redis.store.replies import Status, Step
 
@@ -53,22 +52,12 @@ def put_grant(
         RefusedError: The store refused it; nothing was changed.
         MaybeAppliedError: No answer, twice: it is unknown whether it is in force.
     """
-    record, store = grant.record, operator.store
+    store = operator.store
     head, unknown = store.head(), False
     for _ in range(MAX_TRIES):
         try:
             step = store.grant(
-                activates=record.kind is GrantKind.ACTIVATE,
-                term=record.term,
-                epoch=record.epoch,
-                record=grant.raw,
-                identity=grant.identity,
-                prev=record.prev or "",
-                ttl_ms=operator.timing.ttl_ms,
-                origin=origin,
-                head=head,
-                head_after=next_head(head, grant.raw),
-                keeps=keeps,
+                grant, ttl_ms=operator.timing.ttl_ms, head=head, origin=origin, keeps=keeps
             )
         except MaybeAppliedError:
             if unknown:

@@ -35,7 +35,6 @@ from golive_redis.records.directive import (
 )
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
-from golive_redis.records.ledger import extend as next_head
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import wording
 from golive_redis.stop.inbox import Receipts
@@ -151,20 +150,8 @@ def _put_restriction(
             prev=reading.snapshot.active_last or None,
         )
         item = operator.trust.restriction(seal(record, signer))
-        head = reading.snapshot.head
         try:
-            step = _until_known(
-                partial(
-                    operator.store.restrict,
-                    term=record.term,
-                    epoch=record.epoch,
-                    record=item.raw,
-                    identity=item.identity,
-                    prev=record.prev or "",
-                    head=head,
-                    head_after=next_head(head, item.raw),
-                )
-            )
+            step = _until_known(partial(operator.store.restrict, item, head=reading.snapshot.head))
         except MaybeAppliedError:
             _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
             raise

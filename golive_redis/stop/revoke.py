@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from golive_redis import clock
 from golive_redis.config import Config
 from golive_redis.core.barrier import Collected, Outcome, Roster, is_confirmed, judge
-from golive_redis.delivery.tombstone import execute
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
@@ -244,7 +243,7 @@ class Revoke:
             head = "" if item.identity in progress.sent else self._head or GENESIS
             progress.sent.add(item.identity)
             try:
-                stop = execute(connections.store(), item, head)
+                stop = connections.store().revoke(item, head)
             except StoreError as error:
                 connections.problem(f"the revoke script did not run: {error.message}")
                 if connections.store().delete_active():
@@ -268,7 +267,7 @@ class Revoke:
         self._forged, self._progress.shown_on = False, 0
         store = self._connections.store()
         store.drop_tombstone()
-        self._executed(execute(store, item, ""))
+        self._executed(store.revoke(item))
 
     def _executed(self, stop: Stop) -> None:
         progress = self._progress

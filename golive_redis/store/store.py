@@ -1,4 +1,4 @@
-"""The typed store: one method per atomic step. Bytes in, frozen values out; nothing is verified here.
+"""The typed store: one method per atomic step. Verified directives and bytes in, frozen values out.
 
 Every method raises the errors of `golive_redis.store.link.RedisLink`; `MaybeAppliedError` means
 that the step may have happened, and that repeating it is safe: each step recognises its own repeat.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
+from golive_redis.records.envelope import Verified
+from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, usable
@@ -38,7 +40,24 @@ PAGE = 1_000  # entries of the ledger in one answer
 
 
 class Store:
-    """The steps, over one link."""
+    """The steps, over one link.
+
+    What may go wrong with each that writes, and what a caller may do then:
+
+    | step | atomic | its repeat | where writes are refused | called by |
+    | --- | --- | --- | --- | --- |
+    | `attend` | script | renews | refused, but not for want of memory | guards, heartbeats |
+    | `beat` | script | renews | refused, but not for want of memory | heartbeats |
+    | `grant` | script, compare-and-set | says SAME | refused: no audit, no loosening | operators |
+    | `restrict` | script, compare-and-set | says SAME | refused, but not for want of memory | revokers |
+    | `revoke` | script | says SAME | refused, but not for want of memory | revokers, heartbeats |
+    | `publish` | one command | reaches them twice | works | whoever signs |
+    | `delete_active` | one command | finds nothing | refused, but not for want of memory | stops |
+    | `append` | script, compare-and-set | says SAME or HEAD | refused, but not for want of memory | all but guards |
+    | `store_receipt` | one command | writes the same | refused; published is enough | outboxes |
+    | `confirm` | two commands | writes the same | refused | stops |
+    | `strike`, `leave` | one command, two | finds nothing | refused, but not for want of memory | stops, leavers |
+    """
 
     def __init__(self, link: Link, keyspace: Keyspace) -> None:
         self.link = link
@@ -132,92 +151,88 @@ class Store:
 
     def grant(
         self,
+        item: Verified[Grant],
         *,
-        activates: bool,
-        term: int,
-        epoch: int,
-        record: bytes,
-        identity: str,
-        prev: str,
         ttl_ms: int,
-        origin: str,
         head: str,
-        head_after: str,
+        origin: str = "",
         keeps: Sequence[str] = (),
     ) -> Step:
-        """Put a grant in force, together with its ledger entry, or refuse both."""
-        keys = self.keys
+        """Put a grant in force, together with its ledger entry, or refuse both.
+
+        Args:
+            item: The grant.
+            ttl_ms: How long the key lives without a beat.
+            head: Ledger head as last read.
+            origin: Run id of the primary, for an activation.
+            keeps: Fields of the restrictions that stay; all others go.
+        """
+        keys, record = self.keys, item.record
         reply = scripts.run(
             self.link,
             "grant",
             (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
-            "activate" if activates else "change",
-            term,
-            epoch,
-            record,
-            identity,
-            prev,
+            "activate" if record.kind is GrantKind.ACTIVATE else "change",
+            record.term,
+            record.epoch,
+            item.raw,
+            item.identity,
+            record.prev or "",
             ttl_ms,
             origin,
             head,
-            head_after,
+            extend(head, item.raw),
             keys.events,
             *keeps,
         )
         return parse_step(reply)
 
-    def restrict(
-        self,
-        *,
-        term: int,
-        epoch: int,
-        record: bytes,
-        identity: str,
-        prev: str,
-        head: str,
-        head_after: str,
-        again: bool = False,
-    ) -> Step:
-        """Put a restriction in force; the audit comes last and cannot hold it up."""
-        keys = self.keys
+    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
+        """Put a restriction in force; the audit comes last and cannot hold it up.
+
+        Args:
+            item: The restriction.
+            head: Ledger head as last read.
+            again: Re-assert one that the store lost: whatever came last, and without a ledger entry.
+        """
+        keys, record = self.keys, item.record
         reply = scripts.run(
             self.link,
             "restrict",
             (keys.active, keys.epoch, keys.last, keys.head, keys.audit),
-            term,
-            epoch,
-            record,
-            identity,
-            prev,
+            record.term,
+            record.epoch,
+            item.raw,
+            item.identity,
+            record.prev or "",
             keys.events,
             head,
-            head_after,
+            extend(head, item.raw),
             "1" if again else "",
         )
         return parse_step(reply)
 
-    def revoke(
-        self,
-        *,
-        epoch: int,
-        record: bytes,
-        identity: str,
-        head: str,
-        head_after: str,
-        again: bool = False,
-    ) -> Stop:
-        """End the term: key, tombstone, push, and the audit last. Sent as full text."""
+    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
+        """End the term: key, tombstone, push, and the audit last. Sent as full text.
+
+        Args:
+            item: The revocation.
+            head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
+                not the head, the entry is left to the caller.
+            again: A repeat: a later term is left alone, and no ledger entry is written.
+        """
         keys = self.keys
+        # The kill path depends on no script cache: the full text, whatever the server has forgotten.
         reply = scripts.run_text(
             self.link,
             "revoke",
             (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
-            epoch,
-            record,
-            identity,
+            item.record.epoch,
+            item.raw,
+            item.identity,
             keys.events,
             head,
-            head_after,
+            extend(head, item.raw),
             "1" if again else "",
         )
         with usable("revoke"):

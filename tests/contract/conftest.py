@@ -16,6 +16,7 @@ import pytest
 from fakeredis import FakeRedisConnection, FakeServer
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store import scripts
 from golive_redis.store.connect import Address
@@ -24,6 +25,7 @@ from golive_redis.store.link import RedisLink
 from golive_redis.store.replies import Caller, Status, Step, Stop
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
+from kit import directives
 
 WORKER = Caller("worker", "pod-7", "0" * 32)
 TTL_MS = 24_000
@@ -103,6 +105,9 @@ def store(open_store: Callable[[], Store]) -> Store:
     return open_store()
 
 
+_HOW = ("ttl_ms", "origin", "head", "keeps", "again")  # of the step, not of its directive
+
+
 class Deck:
     """Takes steps with records of its own making, so that a test states only what it is about.
 
@@ -141,13 +146,14 @@ class Deck:
             "ttl_ms": TTL_MS,
             "origin": "run-1",
             "head": self.head,
-            "head_after": extend(self.head, record),
             **changes,
         }
-        step = self.store.grant(**asked)
+        how = {name: asked.pop(name) for name in _HOW if name in asked}
+        item = directives.grant(asked.pop("record"), asked.pop("identity"), **asked)
+        step = self.store.grant(item, **how)
         if step.status is Status.OK:
-            self.term = asked["term"]
-            self._moved(asked)
+            self.term = item.record.term
+            self._moved(item, how["head"])
         return step
 
     def restrict(self, epoch: int = 0, **changes: Any) -> Step:
@@ -160,12 +166,14 @@ class Deck:
             "identity": identity(record),
             "prev": self.last,
             "head": self.head,
-            "head_after": extend(self.head, record),
             **changes,
         }
-        step = self.store.restrict(**asked)
+        how = {name: asked.pop(name) for name in _HOW if name in asked}
+        item = directives.restriction(asked.pop("record"), asked.pop("identity"), **asked)
+        step = self.store.restrict(item, **how)
         if step.status is Status.OK:
-            self._moved(asked, audited=step.why == "AUDITED" and not asked.get("again"))
+            audited = step.why == "AUDITED" and not how.get("again")
+            self._moved(item, how["head"], audited=audited)
         return step
 
     def revoke(self, epoch: int = 0, **changes: Any) -> Stop:
@@ -176,22 +184,23 @@ class Deck:
             "record": record,
             "identity": identity(record),
             "head": self.head,
-            "head_after": extend(self.head, record),
             **changes,
         }
-        stop = self.store.revoke(**asked)
+        how = {name: asked.pop(name) for name in _HOW if name in asked}
+        item = directives.revocation(asked.pop("record"), asked.pop("identity"), **asked)
+        stop = self.store.revoke(item, **how)
         if stop.status is Status.OK:
-            self._moved(asked, audited=stop.audit == "AUDITED")
+            self._moved(item, how["head"], audited=stop.audit == "AUDITED")
         return stop
 
     def beat(self, n: int = 1, **changes: Any) -> Step:
         asked = {"term": self.term, "ttl_ms": TTL_MS, **changes}
         return self.store.beat("hb-1", f"beat {n}".encode(), **asked)
 
-    def _moved(self, asked: dict[str, Any], *, audited: bool = True) -> None:
-        self.epoch, self.last = asked["epoch"], asked["identity"]
+    def _moved(self, item: Verified[Any], head: str, *, audited: bool = True) -> None:
+        self.epoch, self.last = item.record.epoch, item.identity
         if audited:
-            self.head = asked["head_after"]
+            self.head = extend(head, item.raw)
 
     # -- looking ---------------------------------------------------------------------------------
 

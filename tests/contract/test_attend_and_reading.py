@@ -14,6 +14,7 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Caller, Presence, Status
 from golive_redis.store.store import Store
+from kit import directives
 
 TTL_MS = 24_000
 WORKER = Caller("worker", "pod-7", "0" * 32)
@@ -196,7 +197,7 @@ def test_a_reply_of_another_shape_is_no_answer_of_any_step(reply: Any) -> None:
     with pytest.raises(StoreError):
         store.attend(Ask("nonce", "", ""), WORKER, {})
     with pytest.raises(StoreError):
-        store.revoke(epoch=1, record=b"r", identity="i", head="h", head_after="a")
+        store.revoke(directives.revocation(b"r", "i", epoch=1), "h")
     with pytest.raises(StoreError):
         store.beat("hb-1", b"b", term=1, ttl_ms=TTL_MS)
 

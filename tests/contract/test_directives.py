@@ -42,7 +42,7 @@ def test_a_repeated_activation_is_recognised_and_changes_nothing(deck: Deck) -> 
     """Row 50: the reply was lost, the operator runs it again."""
     deck.activate()
     before = deck.everything()
-    repeat = {"term": 1, "prev": "", "head": GENESIS, "head_after": extend(GENESIS, b"grant 1")}
+    repeat = {"term": 1, "prev": "", "head": GENESIS}
     assert deck.activate(1, **repeat).status is Status.SAME
     assert deck.everything() == before
 
@@ -231,7 +231,7 @@ def test_a_lost_restriction_that_is_asserted_again_comes_back(deck: Deck) -> Non
     deck.restrict()
     deck.store.link.call("HDEL", "golive:active", "r:2")
     deck.store.link.call("HSET", "golive:active", "epoch", 1, "last", before_halt.last)
-    step = before_halt.restrict(again=True, prev="x" * 64, head=deck.head, head_after="a" * 64)
+    step = before_halt.restrict(again=True, prev="x" * 64, head=deck.head)
     assert step.status is Status.OK
     now = deck.store.snapshot()
     assert (now.restrictions, now.last) == ({"r:2": b"halt 2"}, _id(b"halt 2"))

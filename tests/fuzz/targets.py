@@ -31,6 +31,7 @@ from golive_redis.store.push import Push
 from golive_redis.store.replies import Caller
 from golive_redis.store.store import Store
 from golive_redis.testing import START_MS, Harness, Signers, identity
+from kit import directives
 
 from .mutator import Mutator
 
@@ -160,7 +161,7 @@ QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (lambda s: s.beat("hb-1", BEAT, term=1, ttl_ms=24_000), [[b"OK", 24_000]]),
     (lambda s: s.append(NOTE_RAW, head="0", head_after="1"), [[b"HEAD", b"0" * 64]]),
     (
-        lambda s: s.revoke(epoch=3, record=REVOCATION, identity="0", head="0", head_after="1"),
+        lambda s: s.revoke(directives.revocation(REVOCATION, "0", epoch=3), "0"),
         [[b"OK", GRANT, HALT, b"0" * 40, b"AUDITED", b""]],
     ),
     (lambda s: s.publish("golive:events", HALT), [3]),

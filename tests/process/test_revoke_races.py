@@ -89,7 +89,7 @@ def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
     live.go_live("pod-1")
     live.revoke()
     run = raced(live, live.activate)
-    execute, publish = revoke.execute, Store.publish
+    execute, publish = Store.revoke, Store.publish
     tries: list[int] = []
 
     def late_publish(store: Any, channel: str, raw: bytes) -> Any:
@@ -98,12 +98,12 @@ def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(
             raise StoreUnavailableError("held up on purpose")
         return publish(store, channel, raw)
 
-    def late_execute(store: Any, item: Any, head: str) -> Any:
+    def late_execute(store: Any, item: Any, head: str = "", **options: Any) -> Any:
         if len(tries) == 2:
             raise StoreUnavailableError("held up on purpose")
-        return execute(store, item, head)
+        return execute(store, item, head, **options)
 
-    monkeypatch.setattr(revoke, "execute", late_execute)
+    monkeypatch.setattr(Store, "revoke", late_execute)
     monkeypatch.setattr(Store, "publish", late_publish)
     report = run.run()
     assert tries[:2] == [2, 4]
@@ -173,6 +173,7 @@ KILLED = """
 import os, signal, sys
 from golive_redis import config
 from golive_redis.stop import journal, revoke
+from golive_redis.store.store import Store
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -180,7 +181,7 @@ def die(*args, **kwargs):
 run = revoke.Revoke(config.load(sys.argv[1]), reason="killed on the way")
 match sys.argv[2]:
     case "published":
-        revoke.execute = die
+        Store.revoke = die
     case "stopped":  # somebody else's entry came first, so that ours is still to be written
         read = run._read_directives
         def read_and_forget_the_head():

@@ -18,6 +18,7 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Caller, Snapshot, Step
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
+from kit import directives
 
 TTL_MS = 3_000_000  # so long that nothing expires by itself: virtual time stands still
 STEPS = 250
@@ -27,6 +28,10 @@ PODS = (
     Caller("heartbeat", "hb-1", "2" * 32),
     Caller("heartbeat", "hb-2", "3" * 32),
 )
+
+
+def _of(asked: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: asked[name] for name in names}
 
 
 class Pair:
@@ -83,8 +88,11 @@ class Pair:
             "keeps": tuple(name for name in held if self.random.random() < 0.5),
             **fixed,
         }
+        raw, identity = asked["record"], asked["identity"]
         self.sent.append(("grant", asked))
-        self.same("grant", self.real.grant(**asked), self.model.grant(**asked, now=0.0))
+        item = directives.grant(raw, identity, **_of(asked, "activates", "term", "epoch", "prev"))
+        step = self.real.grant(item, **_of(asked, "ttl_ms", "origin", "head", "keeps"))
+        self.same("grant", step, self.model.grant(**asked, now=0.0))
 
     def restrict(self, **fixed: Any) -> None:
         raw, identity = self.record()
@@ -99,8 +107,11 @@ class Pair:
             "again": self.random.random() < 0.2,
             **fixed,
         }
+        raw, identity = asked["record"], asked["identity"]
         self.sent.append(("restrict", asked))
-        self.same("restrict", self.real.restrict(**asked), self.model.restrict(**asked, now=0.0))
+        item = directives.restriction(raw, identity, **_of(asked, "term", "epoch", "prev"))
+        step = self.real.restrict(item, **_of(asked, "head", "again"))
+        self.same("restrict", step, self.model.restrict(**asked, now=0.0))
 
     def revoke(self, **fixed: Any) -> None:
         raw, identity = self.record()
@@ -112,8 +123,11 @@ class Pair:
             "again": self.random.random() < 0.4,
             **fixed,
         }
+        raw, identity = asked["record"], asked["identity"]
         self.sent.append(("revoke", asked))
-        self.same("revoke", self.real.revoke(**asked), self.model.revoke(**asked, now=0.0))
+        item = directives.revocation(raw, identity, epoch=asked["epoch"])
+        stop = self.real.revoke(item, **_of(asked, "head", "again"))
+        self.same("revoke", stop, self.model.revoke(**asked, now=0.0))
 
     def repeat(self) -> None:
         """Send something once more, as whoever got no answer does, or whoever re-asserts."""

@@ -10,6 +10,8 @@ from model import Server
 
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
+from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
+from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
@@ -104,6 +106,17 @@ def ask(conn: Conn, execute: Callable[[Server], Any]) -> Any:
     return reply
 
 
+def _asked(item: Verified[Any], head: str) -> dict[str, Any]:
+    """What every script is told of a directive."""
+    return {
+        "epoch": item.record.epoch,
+        "record": item.raw,
+        "identity": item.identity,
+        "head": head,
+        "head_after": extend(head, item.raw),
+    }
+
+
 class SimStore:
     """`golive_redis.store.store.Store`, over a simulated wire."""
 
@@ -155,21 +168,44 @@ class SimStore:
     def receipts(self, directive: str) -> list[bytes]:
         return self._do(lambda s: list(s.data.receipts.get(directive, {}).values()))
 
-    def grant(self, *, keeps: Sequence[str] = (), **asked: Any) -> Step:
+    def grant(
+        self,
+        item: Verified[Grant],
+        *,
+        ttl_ms: int,
+        head: str,
+        origin: str = "",
+        keeps: Sequence[str] = (),
+    ) -> Step:
+        record = item.record
+        asked = {
+            **_asked(item, head),
+            "activates": record.kind is GrantKind.ACTIVATE,
+            "term": record.term,
+            "prev": record.prev or "",
+            "ttl_ms": ttl_ms,
+            "origin": origin,
+        }
         return self._do(
             lambda s: self._world.checker.granted(
                 s, asked, s.grant(keeps=tuple(keeps), now=self._world.now, **asked)
             )
         )
 
-    def restrict(self, *, again: bool = False, **asked: Any) -> Step:
+    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
+        asked = {
+            **_asked(item, head),
+            "term": item.record.term,
+            "prev": item.record.prev or "",
+        }
         return self._do(
             lambda s: self._world.checker.restricted(
                 s, asked, s.restrict(again=again, now=self._world.now, **asked)
             )
         )
 
-    def revoke(self, *, again: bool = False, **asked: Any) -> Stop:
+    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
+        asked = _asked(item, head)
         return self._do(
             lambda s: self._world.checker.revoked(
                 s, asked, s.revoke(again=again, now=self._world.now, **asked)
