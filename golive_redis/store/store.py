@@ -46,17 +46,17 @@ class Store:
 
     | step | atomic | its repeat | where writes are refused | called by |
     | --- | --- | --- | --- | --- |
-    | `attend` | script | renews | refused, but not for want of memory | guards, heartbeats |
-    | `beat` | script | renews | refused, but not for want of memory | heartbeats |
+    | `attend` | script | renews | refused, but not on OOM | guards, heartbeats |
+    | `beat` | script | renews | refused, but not on OOM | heartbeats |
     | `grant` | script, compare-and-set | says SAME | refused: no audit, no loosening | operators |
-    | `restrict` | script, compare-and-set | says SAME | refused, but not for want of memory | revokers |
-    | `revoke` | script | says SAME | refused, but not for want of memory | revokers, heartbeats |
+    | `restrict` | script, compare-and-set | says SAME | refused, but not on OOM | revokers |
+    | `revoke` | script | says SAME | refused, but not on OOM | revokers, heartbeats |
     | `publish` | one command | reaches them twice | works | whoever signs |
-    | `delete_active` | one command | finds nothing | refused, but not for want of memory | stops |
-    | `append` | script, compare-and-set | says SAME or HEAD | refused, but not for want of memory | all but guards |
+    | `delete_active` | one command | finds nothing | refused, but not on OOM | stops |
+    | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
     | `store_receipt` | one command | writes the same | refused; published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
-    | `strike`, `leave` | one command, two | finds nothing | refused, but not for want of memory | stops, leavers |
+    | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | stops, leavers |
     """
 
     def __init__(self, link: Link, keyspace: Keyspace) -> None:
