@@ -16,7 +16,7 @@ import lab
 from bench_cold_revoke import command
 from layout import fleet, timing
 
-LIMIT = 1.5
+LIMIT = 1.3
 ROUNDS = 25
 COMMANDS = ("status", "workers", "halt")
 
