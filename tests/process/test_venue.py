@@ -6,8 +6,6 @@ import http.client
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,8 @@ import pytest
 
 from golive_cli.demo.prices import PaperOrder, orders
 from golive_redis.testing.venue_client import VenueClient, VenueError
+from kit import zygote
+from kit.zygote import Forked
 
 GOOD: dict[str, Any] = {
     "worker": "w-1",
@@ -35,7 +35,7 @@ GOOD: dict[str, Any] = {
 @dataclass
 class Venue:
     port: int
-    process: subprocess.Popen[bytes]
+    process: Forked
     journal: Path
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
@@ -56,8 +56,8 @@ class Venue:
 @pytest.fixture
 def venue(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[Venue]:
     port_file, journal = tmp_path / "port", tmp_path / "journal"
-    command = [sys.executable, "-m", "golive_redis.testing.venue"]
-    process = subprocess.Popen([*command, "--port-file", port_file, "--journal", journal])
+    files = ["--port-file", port_file, "--journal", journal]
+    process = zygote.start("golive_redis.testing.venue:main", *files)
     try:
         wait_for(port_file.exists, what="the venue is open")
         yield Venue(int(port_file.read_text()), process, journal)
