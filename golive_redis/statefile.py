@@ -60,7 +60,7 @@ class StateFile:
     def _claim(self, path: Path) -> bool:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # S11
         except BlockingIOError:
             os.close(handle)
             return False

@@ -96,6 +96,7 @@ class Confirmation:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
         roster = Roster(
+            # S14: also whoever was there at the activation. Redis may have lost them since.
             roster.heartbeats | (then.heartbeats - self._left) | self._dead,
             roster.workers | then.workers,
             roster.processes,
@@ -111,7 +112,7 @@ class Confirmation:
             here=self._evidence(),
         )
         if self.roster is None:
-            # Our list may lack a heartbeat that joined later: without the roster nobody knows.
+            # S14: our list may lack a heartbeat that joined later: without the roster nobody knows.
             return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
         return outcome
 
@@ -165,7 +166,8 @@ class Confirmation:
         store, number = self._connections.store(), self._connections.number
         since = clock.now_ms()
         if self.roster is None or self._workers_on != number:
-            # Whoever registers after the stop executed cannot have seen "active" on that primary.
+            # S14: whoever registers after the stop executed cannot have seen "active" on that
+            # primary, so the roster is read after it.
             after = self._shown()
             self.roster = read_rosters(store)
             self._workers_on = number if after else 0
@@ -180,8 +182,10 @@ class Confirmation:
             # Evidence for the operator, never success: a failover may still lose what they have.
             have = store.replicated(server.replicas, WAIT_MS)
             self._connections.say_once(f"{have} of {server.replicas} replica(s) have the stop")
+        # What was read on two connections may be of two servers, and proves nothing of either.
         if store.link.closed or self._connections.number != number:
             return
+        # S14: only the primary that took the activation can vouch for its roster.
         origin = server.run_id if server.run_id == self._progress.origin else ""
         stopped = self._shown() and self._workers_on == number
         self._here, self._here_on = Here(origin, stopped, self._here.since), number

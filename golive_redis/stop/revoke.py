@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from golive_redis import clock
 from golive_redis.config import Config
@@ -30,9 +29,6 @@ from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Audit, Status, Stop
-
-if TYPE_CHECKING:
-    from golive_redis.stop.journal import Journal
 
 READ_BOUND_MS = 250.0
 MAX_SIGNED = 5
@@ -108,7 +104,10 @@ class Revoke:
         self._operator = signer
         self._number_and_sign()
         self._connections.attempt(self._send)
-        journal = self._journal()
+        from golive_redis.stop.journal import Journal  # noqa: PLC0415  (after the stop)
+
+        folder = self._config.state_dir
+        journal = Journal(self._trust, self._connections, self._progress, self._memory, folder)
         journal.keep()
         journal.write_down()
         confirmation = Confirmation(
@@ -184,14 +183,15 @@ class Revoke:
                 self._forged, readable = True, False
             if snapshot.grant is not None:
                 self._note_grant(snapshot.grant)
-                # Of a term that we cannot verify (our keyset is old) the epoch is not known either:
-                # blind, the revocation covers it by the time it was activated.
+                # S2: of a term that we cannot verify (our keyset is old) the epoch is not known
+                # either: blind, the revocation covers it by the time it was activated.
                 readable = readable and progress.grant is not None
             raws += store.told_directives(lambda: clock.now_ms() < until)
         except StoreError as error:
             self._connections.problem(error.message)
         found = newest(raws, self._trust)
-        # Redis knows of a later directive than anybody can show us: a term may have begun unseen.
+        # S2: Redis knows of a later directive than anybody can show us, so a term may have begun
+        # unseen, and a number alone would not cover it.
         known = found.record.epoch if found is not None else 0
         return found, readable and hint <= known
 
@@ -306,13 +306,6 @@ class Revoke:
     def _confirm(self, confirmation: Confirmation) -> Outcome:
         return confirmation.until(self._progress.called_at + self._wait_ms, self._send)
 
-    def _journal(self) -> Journal:
-        from golive_redis.stop.journal import Journal  # noqa: PLC0415  (after the stop)
-
-        return Journal(
-            self._trust, self._connections, self._progress, self._memory, self._config.state_dir
-        )
-
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""
         self._connections.attempt(self._delete)
@@ -337,9 +330,8 @@ class Revoke:
 
     def _report(self, outcome: Outcome, ledger: LedgerState) -> StopReport:
         progress = self._progress
-        bound = progress.not_after_ms
-        if bound is None:
-            bound = self._memory.newest.not_after_ms or None
+        # A heartbeat that stays silent could beat until the window closes, and not after.  S14
+        bound = progress.not_after_ms or self._memory.newest.not_after_ms or None
         return StopReport(
             outcome,
             progress.newest.record.epoch if progress.signed else 0,
