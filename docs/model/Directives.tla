@@ -8,10 +8,10 @@
    highest in sight, so that after a loss two of them can have one epoch. Every halt
    concerns every order, so a guard that holds one halt less trades more.
 
-   As built: core/view.py (_stored_state, _judge, _applied, _take_beats,
-   _pushed_restriction), core/pulse.py (_read, _follow, next_beat), core/state.py
-   (in_force, assemble), store/lua/grant.lua, restrict.lua, attend.lua, operator/grants.py
-   (loosen), operator/restrictions.py (_put_restriction).
+   As built: core/knowledge.py (read, met, went_back), core/view.py (_judge, _applied,
+   _restricted), core/freshness.py (take), core/pulse.py (_follow, next_beat),
+   core/state.py (in_force, assemble), store/lua/grant.lua, restrict.lua, attend.lua,
+   operator/grants.py (loosen), operator/restrictions.py (_put_restriction).
 
    Left out, because leaving it out allows more: time. A guard is armed once it has seen
    a beat advance and stays so; Freshness.tla says for how long. Revocations are

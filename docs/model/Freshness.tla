@@ -11,8 +11,8 @@
    Beats are known by their order only: after each step the counts are renumbered
    without gaps, which keeps the state space finite for runs of any length.
 
-   As built: core/view.py (reconnected, _take_beats, _arm, _cold), core/freshness.py
-   (observe, deadline), core/pulse.py (overdue, answer).
+   As built: core/view.py (reconnected, _arm, _cold), core/freshness.py (observe,
+   take, deadline), core/pulse.py (overdue, answer).
 
    Left out, because leaving it out allows more: the lease and the PTTL (Lease.tla; the
    key lives here for ever), the tombstone, timeout_ms. Beats execute at once: a beat's

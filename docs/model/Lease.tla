@@ -5,7 +5,7 @@
    Every time is relative: ages that saturate, lives that count down. So the state
    space is finite and what TLC finds holds for runs of any length.
 
-   As built: golive_redis/core/view.py (answer, _judge, _arm), core/freshness.py
+   As built: core/view.py (answer, _judge, _arm), core/freshness.py
    (deadline), core/decision.py (the clock is compared at the call),
    store/lua/attend.lua, beat.lua, revoke.lua.
 

@@ -6,7 +6,7 @@
    cannot do is sign, so every record shown is genuine; its age is known here by its
    issued_at_ms, and a higher count never has an earlier one.
 
-   As built: core/view.py (_take_beats), core/freshness.py (observe),
+   As built: core/freshness.py (take, observe),
    records/beat.py (ISSUED_TOLERANCE_MS).
    Assumed: the worker's wall clock is right; what it is wrong by adds to the bound. *)
 EXTENDS Integers

@@ -18,8 +18,9 @@
    its way when a pod latches is refused by the latch, and what is on its way when the
    clock is started carries an old `p`.
 
-   As built: core/barrier.py (judge), revoke.py, core/pulse.py, heartbeat.py,
-   core/view.py, stopping.py, statefile.py, store/lua/*.lua.                        *)
+   As built: core/barrier.py (judge), core/knowledge.py (ended), core/pulse.py,
+   core/view.py, stop/revoke.py, heartbeat/daemon.py, guard/stopping.py, statefile.py,
+   store/lua/revoke.lua, restrict.lua, grant.lua, beat.lua.                         *)
 EXTENDS Integers, FiniteSets, TLC
 
 CONSTANTS

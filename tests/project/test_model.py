@@ -107,3 +107,20 @@ def test_without_java_it_says_what_to_install_and_exits_2(tmp_path):
     )
     assert done.returncode == 2
     assert "sudo apt-get install -y openjdk-17-jre-headless" in done.stderr
+
+
+def test_each_file_and_function_that_the_model_says_it_models_exists():
+    """`As built: folder/file.py (name, name), ...`: the way from a rule to its lines."""
+    package = MODEL.parents[1] / "golive_redis"
+    for path in MODEL.glob("*.tla"):
+        (built,) = re.findall(
+            r"As built: (.*?)(?:\n\n|\*\)|\n   [A-Z])", path.read_text(), re.DOTALL
+        )
+        folder = package
+        for file, names in re.findall(r"([\w/]+\.(?:py|lua))(?: \(([\w,\s]+)\))?", built):
+            # A file without a folder stands beside the one before it.
+            whole = package / file if "/" in file or file == "statefile.py" else folder / file
+            assert whole.is_file(), (path.name, file)
+            folder = whole.parent
+            for name in re.findall(r"\w+", names if "the" not in names.split() else ""):
+                assert re.search(rf"\b{name}\b", whole.read_text()), (path.name, file, name)

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant
-from golive_redis.records.envelope import peek, seal
-from golive_redis.records.keyset import Role
+from golive_redis.records.envelope import Signer, peek, seal
+from golive_redis.records.keyset import Role, TrustedKey
 from golive_redis.records.ledger import Note
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing import EVERYBODY, START_MS, Signers
@@ -188,3 +190,17 @@ def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
     assert PARTY.trust.note(raw, Role.HEARTBEAT).record.topic == "out-of-band"
     with pytest.raises(RecordError):
         PARTY.trust.note(raw, Role.REVOKER)
+
+
+def test_two_keys_of_one_approver_are_one_approver() -> None:
+    """Row 37: a laptop and a token in one hand are one person."""
+    token = Signer("alice", Ed25519PrivateKey.generate())
+    keyset = PARTY.trust.keyset
+    key = TrustedKey(token.keyid, "alice", frozenset({Role.APPROVER}), token.public)
+    trust = msgspec.structs.replace(
+        PARTY.trust, keyset=msgspec.structs.replace(keyset, keys={**keyset.keys, key.keyid: key})
+    )
+    record, alice, bob = peek(PARTY.grant(), Grant), PARTY.signers["alice"], PARTY.signers["bob"]
+    assert trust.grant(seal(record, alice, token, bob)).signers == {"alice", "bob"}
+    with pytest.raises(RecordError, match="1 of 2 approver signatures: alice signed"):
+        trust.grant(seal(record, alice, token))
