@@ -204,10 +204,11 @@ class GuardMachine(RuleBasedStateMachine):
     @precondition(active)
     @rule(off_ms=st.sampled_from([-31_000, 31_000]))
     def a_sick_heartbeat_beats(self, off_ms: int) -> None:
-        self.n += 1
+        """Its clock is wrong, and nothing else: like any heartbeat it has latched for what is over."""
         state = self.stored()
-        if state is None:
+        if state is None or state.term in self.over:
             return
+        self.n += 1
         at = round(self.clock.wall) + off_ms
         raw = PARTY.beat(self.n, "hb-2", state=state, issued_at_ms=at)
         self.made[raw] = self.clock.boot
