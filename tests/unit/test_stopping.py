@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from golive_redis.core.answer import Latch
+from golive_redis.delivery.outbox import Outbox
+from golive_redis.delivery.receipts import Receipts
 from golive_redis.guard.memory import WorkerState
 from golive_redis.guard.stopping import Stopping
 from golive_redis.records.receipt import Durable
@@ -29,4 +31,30 @@ def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first
     assert kept == WorkerState(latch=Latch(epoch=6), revocation=later.decode())
     assert stopping.persist(Latch(epoch=6, blind_before_ms=7), later)
     assert file.read_all(WorkerState)[0].latch.blind_before_ms == 7
+    file.release()
+
+
+class Recorded(Outbox):
+    """An outbox that notes what the disk held when each receipt was handed to it."""
+
+    def __init__(self, file: StateFile) -> None:
+        self.file, self.held = file, []
+
+    def send(self, *_: Any, **__: Any) -> None:
+        self.held.append([state.latch for state in self.file.read_all(WorkerState)])
+
+
+def test_the_latch_is_on_disk_before_any_receipt_says_so(tmp_path: Path) -> None:
+    """S9."""
+    party = Signers()
+    file = StateFile(tmp_path, "worker-pod-1")
+    outbox = Recorded(file)
+    receipts = Receipts(
+        party.trust, party.signers["pod-1"], outbox, instance="1" * 32, worker="pod-1"
+    )
+    ended: list[bool] = []
+    stop = party.trust.revocation(party.revocation(6))
+    Stopping(receipts, file, lambda: 0, 1_000).stop(stop, Latch(epoch=6), ended.append).join()
+    assert ended == [True]
+    assert outbox.held == [[Latch(epoch=6)]] * 2  # latched, and drained
     file.release()
