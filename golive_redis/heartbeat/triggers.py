@@ -21,7 +21,8 @@ from golive_redis.checks.question import Question
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
 from golive_redis.core.state import State
-from golive_redis.delivery.append import append
+from golive_redis.delivery.append import append_once
+from golive_redis.delivery.retry import retried
 from golive_redis.errors import ConfigError, GoliveError, StoreError
 from golive_redis.operator import restrictions
 from golive_redis.operator.session import Operator
@@ -34,6 +35,9 @@ from golive_redis.records.report import Finding, Outcome
 from golive_redis.stop.revoke import Revoke
 
 logger = logging.getLogger("golive_redis.triggers")
+
+NOTE_TRIES = 5
+"""A note about facts holds up the trigger's next sample, so it is not tried for ever."""
 
 _RESTRICTS = {
     Action.REDUCE_ONLY: (RestrictionKind.REDUCE, Mode.REDUCE_ONLY),
@@ -265,9 +269,14 @@ class _Actor:
             text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
             facts=dict(found.facts),
         )
-        try:
+        record = seal(note, self._signer)
+
+        def put() -> None:
             with Operator(self._config) as operator:
-                append(operator.store, seal(note, self._signer))
+                append_once(operator.store, record)
+
+        try:
+            retried(put, again=StoreError, tries=NOTE_TRIES)
         except GoliveError as error:
             self.say(f"the facts are not in the ledger: {error.message}")
 

@@ -15,6 +15,7 @@ from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.core.state import State, let_go
+from golive_redis.delivery.retry import retried
 from golive_redis.errors import (
     ConflictError,
     MaybeAppliedError,
@@ -42,6 +43,10 @@ POLL_MS = 100.0
 CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
 
 
+class _AgainError(StoreError):
+    """The grant is not in force, as far as is known, and may be put once more."""
+
+
 def put_grant(
     operator: Operator, grant: Verified[Grant], *, origin: str = "", keeps: Sequence[str] = ()
 ) -> None:
@@ -52,23 +57,26 @@ def put_grant(
         RefusedError: The store refused it; nothing was changed.
         MaybeAppliedError: No answer, twice: it is unknown whether it is in force.
     """
-    store = operator.store
+    store, ttl_ms = operator.store, operator.timing.ttl_ms
     head, unknown = store.head(), False
-    for _ in range(MAX_TRIES):
+
+    def put() -> Step:
+        nonlocal head, unknown
         try:
-            step = store.grant(
-                grant, ttl_ms=operator.timing.ttl_ms, head=head, origin=origin, keeps=keeps
-            )
-        except MaybeAppliedError:
+            step = store.grant(grant, ttl_ms=ttl_ms, head=head, origin=origin, keeps=keeps)
+        except MaybeAppliedError as error:
             if unknown:
                 raise
             unknown = True  # the very same grant is recognised, so asking again is safe
-            continue
-        if step.status is not Status.HEAD:
-            _refuse_grant(operator, step)
-            return
-        head = step.why
-    raise StoreError(f"the ledger head moved {MAX_TRIES} times; nothing was changed, try again")
+            raise _AgainError(error.message) from error
+        if step.status is Status.HEAD:
+            head = step.why
+            raise _AgainError(
+                f"the ledger head moved {MAX_TRIES} times; nothing was changed, try again"
+            )
+        return step
+
+    _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
 
 
 def _refuse_grant(operator: Operator, step: Step) -> None:

@@ -6,6 +6,7 @@ Activating, halting, resuming, revoking and collecting receipts is the code of `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -314,3 +315,15 @@ class Person(Node):
 def no_checks(*_: Any, **__: Any) -> list[Finding]:
     """Everything is well: there is no server to look at."""
     return [Finding(check="simulated", outcome=Passed.PASS, explain="")]
+
+
+def tried_again(step: Callable[[], Any], *, again: type[Exception], tries: int) -> Any:
+    """`retried`, in simulated time and with the world's own dice."""
+    for left in reversed(range(tries)):
+        try:
+            return step()
+        except again:
+            if not left:
+                raise
+        fibers.sleep(fibers.node().world.random.uniform(1, 20))
+    raise AssertionError("no try at all")

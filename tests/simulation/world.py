@@ -21,7 +21,7 @@ import fibers
 from checker import Checker
 from model import Data, Server
 from nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
-from people import Person, SimSpool, no_checks, remembered
+from people import Person, SimSpool, no_checks, remembered, tried_again
 from trust import CAST, HEARTBEATS, OPERATORS, seal_known
 from wire import Conn, SimOutbox, SimStore
 
@@ -71,6 +71,7 @@ SIMULATED: dict[str, Any] = {
     "StateFile": SimFile,
     "Store": SimStore,
     "clock": fibers.SimClock,
+    "retried": tried_again,
     "run": no_checks,  # of the preflight
     "seal": seal_known,
     "secrets": fibers.SimSecrets,
