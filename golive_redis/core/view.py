@@ -39,10 +39,8 @@ Everything that moves a guard between its phases lives here; clocks, sockets, fi
 permitted in `armed` alone: in `armed*` the guard is closed until the next good answer. It begins cold.
 LATCHED is left by a verified activation above the latch, after the drain, and by nothing else.
 
-The rules that it keeps, each with its reason in docs/explanation/protocol.md#the-guard:
-
 What it knows is in `knowledge`, what it saw of heartbeats in `freshness`. The number of a rule stands
-beside each line that enforces it.
+beside each line that enforces it; its reason is in docs/explanation/protocol.md#the-guard.
 """
 
 from __future__ import annotations
