@@ -30,7 +30,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
-from golive_redis.stop.inbox import read_rosters
+from golive_redis.stop.roster import read_rosters
 from golive_redis.store.replies import Presence
 
 POLL_MS = 100.0

@@ -18,9 +18,10 @@ from golive_redis.errors import StoreError
 from golive_redis.records.keyset import Role
 from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
-from golive_redis.stop.inbox import Receipts, farewells, read_heartbeats, read_rosters
+from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress
+from golive_redis.stop.roster import farewells, read_heartbeats, read_rosters
 from golive_redis.store.replies import Status
 
 REPEAT_MS = 1_000.0

@@ -17,9 +17,9 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
 from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
-from golive_redis.stop.inbox import strike_silent
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress
+from golive_redis.stop.roster import strike_silent
 
 NEAR = 64
 

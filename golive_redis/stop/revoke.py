@@ -67,11 +67,14 @@ class Revoke:
         self._trust: Trust = config.trust()
         known = set(self._trust.keyset.principals(Role.HEARTBEAT))
         self._dead = dead & known
-        self._unknown_dead = dead - known
         self._key = key
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
+        for name in sorted(dead - known):
+            self._connections.problem(
+                f"{name!r} is no heartbeat in the keyset; the attestation is ignored"
+            )
         self._head = ""
         self._confirmed_note: bytes | None = None
         self._forged = False
@@ -85,10 +88,6 @@ class Revoke:
         Raises:
             ConfigError: The keyset or the configuration cannot be used.
         """
-        for name in sorted(self._unknown_dead):
-            self._connections.problem(
-                f"{name!r} is no heartbeat in the keyset; the attestation is ignored"
-            )
         signer = self._signer()
         self._memory = self._remember()
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from golive_redis.records.envelope import seal
 from golive_redis.records.ledger import Entry, Note
-from golive_redis.stop.inbox import farewells
+from golive_redis.stop.roster import farewells
 from golive_redis.testing import START_MS, Signers
 
 PARTY = Signers()

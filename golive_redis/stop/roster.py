@@ -1,0 +1,64 @@
+"""Who has to answer a stop: the rosters, who has left them, and who is taken off when it is over."""
+
+from __future__ import annotations
+
+from golive_redis.core.barrier import Pod, Roster
+from golive_redis.errors import RecordError, StoreError
+from golive_redis.records.keyset import Role
+from golive_redis.records.trust import Trust
+from golive_redis.store.store import Store
+
+LOOK_BACK = 2_000
+
+
+def read_rosters(store: Store) -> Roster:
+    """Read who is on the rosters.
+
+    Raises:
+        StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
+    """
+    processes = read_heartbeats(store)
+    workers = frozenset(Pod(item.name, item.instance) for item in store.workers())
+    return Roster(frozenset(processes), workers, processes)
+
+
+def read_heartbeats(store: Store) -> dict[str, str]:
+    """Read which process of each heartbeat registered last.
+
+    Raises:
+        StoreError: The roster cannot be read.
+    """
+    return {item.name: item.instance for item in store.heartbeats()}
+
+
+def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) -> frozenset[str]:
+    """Return which of these heartbeats have left with a signed goodbye since then, and stayed away.
+
+    A heartbeat that has said goodbye has given its term up on disk, so no stop waits for it, until it
+    joins the term again: then it says so in the ledger before its first beat.
+
+    Raises:
+        StoreError: The ledger cannot be read. Fails closed: whoever is not known to have left is
+            waited for.
+    """
+    last: dict[str, str] = {}
+    for entry in store.entries(LOOK_BACK) if names else ():
+        try:
+            note = trust.note(entry.envelope, Role.HEARTBEAT).record
+        except RecordError:
+            continue
+        if note.topic in {"goodbye", "joined"} and note.issued_at_ms >= since_ms:
+            last[note.by] = note.topic
+    return frozenset(name for name in names if last.get(name) == "goodbye")
+
+
+def strike_silent(store: Store, roster: Roster, answered: set[Pod]) -> None:
+    """After a completed stop, take workers off the roster that did not answer it.
+
+    One that is only cut off registers again with its next question.
+    """
+    gone = roster.workers - answered
+    try:
+        store.strike([f"{pod.worker}:{pod.instance}" for pod in sorted(gone)])
+    except StoreError:
+        return  # they stay, and the next completed stop strikes them
