@@ -11,7 +11,6 @@ the trouble is noted, and the next turn begins.
 from __future__ import annotations
 
 import logging
-import random
 import secrets
 import threading
 import time
@@ -32,6 +31,7 @@ from golive_redis.guard.troubles import Troubles
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
+from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
@@ -126,7 +126,7 @@ class Attending:
                 self._closing.wait(LONGEST_MS / 1000)
             if not ordered:
                 # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
-                due = max(due + period * random.uniform(0.9, 1.0), time.monotonic())
+                due = max(due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
             if self.listener.is_alive():  # S7: a guard with a dead thread is not renewed
                 self._guarded(self._attend)
             self._guarded(self._gate.skips.flush)

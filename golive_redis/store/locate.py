@@ -7,7 +7,6 @@ try asks somebody else.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.masking import Masked
+from golive_redis.store.jitter import JITTER
 
 SENTINEL = "redis+sentinel"
 CLUSTER = "redis+cluster"
@@ -123,7 +123,7 @@ class Finder:
         """
         nodes, scheme = self._seeds.nodes, self._seeds.scheme
         problems, hint = [], _HINTS[scheme]
-        for host, port in random.sample(nodes, len(nodes)):
+        for host, port in JITTER.sample(nodes, len(nodes)):
             try:
                 found = self._asked(host, port)
             except (RedisError, OSError) as error:

@@ -12,7 +12,6 @@ Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (its
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.errors import StoreError, StoreUnavailableError
+from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 from golive_redis.store.link import Link, Reply, StoreRefusedError
 
@@ -227,6 +227,7 @@ class PushListener:
         self.gaps += self.connected
         self.connected = False
         self.subscription.close()
-        self._read()
+        with suppress(Exception):  # as above: whoever is told does not end this thread
+            self._read()
         # Jitter: a fleet that lost the same server does not come back in one instant.
-        self._closing.wait(self._every_ms / 1000 * random.uniform(0.2, 1.0))
+        self._closing.wait(self._every_ms / 1000 * JITTER.uniform(0.2, 1.0))
