@@ -31,7 +31,7 @@ help:
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
-	@echo "make fuzz     a million strange inputs for every parser at the edge"
+	@echo "make fuzz     a million strange inputs for every parser at the edge; new examples for the laws"
 	@echo "make mutants          break the product in 96 ways, and see that somebody notices"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
@@ -69,6 +69,7 @@ soak: $(DEV)
 
 fuzz: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m fuzz.run $(FUZZ_ARGS)
+	@$(BIN)/python -P -m pytest -q tests/property --hypothesis-profile=explore
 
 mutants: $(DEV)
 	@$(BIN)/python tests/mutants/run.py

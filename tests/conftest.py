@@ -20,10 +20,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from golive_redis.testing.server import EmbeddedServer
 
 pytest.register_assert_rewrite("kit")
+
+# The suite tries the same examples in every run, so that it fails by a change and not by luck; `make
+# fuzz` looks for new ones. No deadline for an example, because tests share their cores.
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=2_000)
+for _name in ("suite", "explore"):
+    settings.register_profile(
+        _name, settings.get_profile(_name), suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("suite")
 
 OLDEST_REDIS = (7, 0)
 REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"
@@ -75,11 +86,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Say how many `-n auto` is: two for each core that is ours, because most tests mostly wait."""
+    """Say how many `-n auto` is: three for each core that is ours, because most tests mostly wait."""
     cores = (
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
-    return 2 * len(cores)
+    return 3 * len(cores)
 
 
 def pytest_report_header() -> str:

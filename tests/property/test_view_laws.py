@@ -461,7 +461,8 @@ def test_no_order_goes_out_after_its_bound_whatever_happens() -> None:
     """Rows 2, 7, 8, 10, 20, 22, 26, 36, 55, 56, 58, 59: in any order and any mixture."""
     SEEN.clear()
     run_state_machine_as_test(
-        GuardMachine, settings=settings(max_examples=100, stateful_step_count=50)
+        GuardMachine,
+        settings=settings(max_examples=settings.default.max_examples, stateful_step_count=50),
     )
     # A simulation that never armed or never stopped has shown nothing.
     for what in ("permits", "permits within the bound of a stop", "stopped", "restarted"):

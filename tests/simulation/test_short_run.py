@@ -1,18 +1,18 @@
-"""About a cluster-hour of the simulation; `make simulate` runs 63 of them."""
+"""Some minutes of the simulation; `make simulate` runs 63 cluster-hours."""
 
 import run
 
 
-def test_an_hour_of_faults_breaks_no_rule() -> None:
-    tally = run.simulate(list(range(12)))
+def test_minutes_of_faults_break_no_rule() -> None:
+    tally = run.simulate(list(range(5)))
     assert not tally.violations
-    assert tally.hours == 1.0
+    assert round(tally.hours * 60) == 25
     minutes = tally.hours * 60
     faults = sum(n for name, n in tally.counts.items() if name.startswith("faults: "))
     assert faults >= minutes
     assert tally.counts["revokes"] >= minutes
-    assert tally.counts["activations"] > 12
-    assert tally.accepts > 1_000
+    assert tally.counts["activations"] > 5
+    assert tally.accepts > 400
     assert 0.3 < tally.armed / tally.samples < 0.99
 
 
