@@ -77,6 +77,7 @@ def _servers_line() -> str:
 MADE_ONCE = ("at_standard", "every_command", "postgres", "prometheus", "wheel")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests `--dist loadgroup` has to keep together."""
     for item in items:

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +100,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
         with server.client() as client:
             for key in map(bytes.decode, client.keys("*")):
                 kind = client.type(key).decode()
+                if kind == "none":
+                    continue  # its time was over between the two questions
                 fields = {f.decode() for f in client.hkeys(key)} if kind == "hash" else set()
                 before = keys[key][2] if key in keys else set()
                 keys[key] = kind, client.pttl(key), fields | before
@@ -145,40 +147,36 @@ SESSIONS = {  # page -> whether it starts its own server
 }
 
 
-@pytest.fixture(scope="session")
-def opened() -> Iterator[Callable[..., Terminal]]:
-    """Opens terminals, with a server or without one; each has a folder of its own."""
-    with ExitStack() as stack:
-
-        def make(server: EmbeddedServer | None = None) -> Terminal:
-            # Under a short path: Unix sockets allow about 100 bytes.
-            name = tempfile.mkdtemp(prefix="golive-docs-")
-            stack.callback(shutil.rmtree, name, ignore_errors=True)
-            terminal = Terminal(Path(name).resolve(), server)
-            stack.callback(terminal.close)
-            return terminal
-
-        yield make
+@contextmanager
+def opened(server: EmbeddedServer | None = None) -> Iterator[Terminal]:
+    """Open a terminal with a folder of its own; what was started in it ends with it."""
+    # Under a short path: Unix sockets allow about 100 bytes.
+    name = tempfile.mkdtemp(prefix="golive-docs-")
+    terminal = Terminal(Path(name).resolve(), server)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+        shutil.rmtree(name, ignore_errors=True)
 
 
 @pytest.fixture
-def session(opened: Callable[..., Terminal]) -> Callable[[str], int]:
+def session() -> Callable[[str], int]:
     """Plays a page from its first command to its last; returns how many ran."""
 
     def run(page: str) -> int:
-        if SESSIONS[page]:
-            return play(opened(), ROOT / page)
-        with EmbeddedServer() as server:
-            return play(opened(server), ROOT / page)
+        own = nullcontext() if SESSIONS[page] else EmbeddedServer()
+        with own as server, opened(server) as terminal:
+            return play(terminal, ROOT / page)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def every_command(opened: Callable[..., Terminal]) -> Fleet:
+def every_command() -> Fleet:
     """A fleet that ran every command once."""
-    with EmbeddedServer() as server:
-        return watch_fleet(opened(server), server)
+    with EmbeddedServer() as server, opened(server) as terminal:
+        return watch_fleet(terminal, server)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from typing import IO
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from golive_redis.testing.server import EmbeddedServer, find_binary, free_port
 from kit import zygote
@@ -85,7 +87,8 @@ class Terminal:
             start_new_session=True,  # so that `close` ends everything that was started in it
         )
         self._marks = 0
-        self._redis = redis.Redis(port=self.port, socket_timeout=5)
+        # Without redis-py's retries, which go on for seconds after the page has stopped its server.
+        self._redis = redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         self._closing = threading.Event()
         self._keeping = threading.Thread(target=self._keep_term)
         self._keeping.start()

@@ -29,9 +29,14 @@ NOT_RUN = {
 HURRIED = ["docs/OPERATOR_MANUAL.md", "docs/GO_LIVE_ROLLBACK.md"]
 
 
-# One at a time, even where tests run side by side: a reader has a machine with nothing else to do.
-@pytest.mark.xdist_group("sessions")
-@pytest.mark.parametrize("page", PAGES)
+# Each on a fleet of its own. Two at a time, for they are the longest tests and mostly wait.
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.xdist_group(f"sessions-{number % 2}"))
+        for number, page in enumerate(PAGES)
+    ],
+)
 def test_the_page_is_a_session_that_really_runs(session, docs, page):
     commands = sum(
         len(docs.steps(block))
