@@ -285,6 +285,10 @@ class Revoke:
     def _recorded(self) -> str:
         if self._progress.adopted:
             return "the stop is still recorded ({:.0f} ms)"
+        if self._progress.grant is not None:
+            # It was there when we read: a heartbeat that heard the push was faster than our script, or
+            # the answer to an earlier try of ours was lost.
+            return _GONE
         return "nothing was active; the stop is recorded ({:.0f} ms)"
 
     def _effect(self, what: str = _GONE) -> None:

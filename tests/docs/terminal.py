@@ -87,6 +87,7 @@ class Terminal:
             start_new_session=True,  # so that `close` ends everything that was started in it
         )
         self._marks = 0
+        self._early = b""  # what was printed behind the last mark
         # Without redis-py's retries, which go on for seconds after the page has stopped its server.
         self._redis = redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         self._closing = threading.Event()
@@ -147,13 +148,15 @@ class Terminal:
         shell.stdin.write(f"{text}; printf '\\n{mark}\\n'\n".encode())
         shell.stdin.flush()
         os.set_blocking(shell.stdout.fileno(), False)
-        said, deadline = b"", time.monotonic() + COMMAND_S
-        while not said.endswith(f"\n{mark}\n".encode()):
+        # Not "ends with": bash may say behind it that a job of the background was killed.
+        end, said, deadline = f"\n{mark}\n".encode(), self._early, time.monotonic() + COMMAND_S
+        while end not in said:
             if time.monotonic() > deadline:
                 pytest.fail(f"`{command}` did not end within {COMMAND_S:.0f} s: {said!r}")
             said += shell.stdout.read() or b""
             time.sleep(0.005)
-        return said.decode()[: -len(mark) - 2]
+        said, _, self._early = said.partition(end)
+        return said.decode()
 
     def _seen(self, text: str, answer: str) -> str:
         """Return the output as the reader of the page would see it."""

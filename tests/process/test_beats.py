@@ -37,7 +37,8 @@ def assert_closed_by_beat_ms(live: Any, last_ns: int) -> None:
     """Every worker is denied, and permitted nothing later than beat_ms after that instant."""
     for worker in live.workers.values():
         denied = worker.wait_denied(after_ns=last_ns)
-        assert denied["reason"] == "lapsed"
+        # The beat's time ran out, and on a machine that stalls perhaps the trust in the clocks before.
+        assert denied["reason"] in {"lapsed", "not-armed"}
         late_ms = (worker.last_permit_ns() - last_ns) / MS
         assert late_ms <= live.timers.beat_ms, f"{worker.name} {late_ms:.0f} ms after the beat"
 

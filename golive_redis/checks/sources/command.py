@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 import msgspec
@@ -23,7 +24,9 @@ from golive_redis.checks.source import MAX_BYTES, Fetched, Surroundings, Unanswe
 MAX_COMPLAINT_BYTES = 4096
 # The operator's private key: no program that a check starts needs it.
 _WITHHELD = ("GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
+START_S = 5.0
 _running: set[subprocess.Popen[bytes]] = set()
+_starting = Lock()
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -73,8 +76,9 @@ def run(
     with tempfile.TemporaryFile() as stdin:
         stdin.write(given)
         stdin.seek(0)
-        process = _start(argv, where.folder, where.environ, stdin)
-    _running.add(process)
+        with _starting:
+            process = _start(argv, where.folder, where.environ, stdin)
+            _running.add(process)
     try:
         out, complaint = _printed(process, until_ms)
         code = process.wait(max(0.0, until_ms - clock.now_ms()) / 1000)
@@ -131,7 +135,9 @@ def _printed(process: subprocess.Popen[bytes], until_ms: float) -> tuple[bytes, 
 
 @atexit.register
 def _end_all() -> None:
-    # Whoever asked has gone, perhaps by Ctrl-C: the thread that would kill at the deadline ends, too.
+    # The operator has gone, perhaps by Ctrl-C: the thread that would kill at the deadline ends, too. One
+    # that is just being started is waited for, or it would go on alone.
+    _starting.acquire(timeout=START_S)
     for process in list(_running):
         _kill(process)
 
