@@ -48,18 +48,21 @@ class Masked(msgspec.Struct, frozen=True):
 
 
 def is_unclear(url: str) -> bool:
-    """Tell whether a login cannot be told apart: perhaps a password with / or ? that nobody escaped."""
+    """Tell whether a login cannot be told apart: a password with a bare /, ? or #, or without its @."""
     scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
-    place = re.split("[/?]", rest, maxsplit=1)[0]
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    if scheme not in _WEB and "@" not in rest:
+        # redis://:password:6379, whose host was forgotten
+        return re.sub(r"\[.*?\]", "", place.split(",")[0]).count(":") > 1
     return "@" in rest[len(place) :] and (scheme not in _WEB or not _HOST.fullmatch(place))
 
 
 def without_login(url: str) -> str:
-    """Return a URL without its login and what stands behind `?`, either of which may be secret."""
+    """Return a URL without its login and what stands behind `?` or `#`, all of which may be secret."""
     scheme, sep, rest = url.partition("://") if "://" in url else ("", "", url)
     if is_unclear(url):
         return f"{scheme}{sep}{MASK}"
-    head, mark, _ = rest.partition("?")
+    head, mark, _ = rest.partition("#")[0].partition("?")
     place, slash, path = head.partition("/")
     return f"{scheme}{sep}{place.rpartition('@')[2]}{slash}{path}{mark and '?...'}"
 

@@ -63,13 +63,18 @@ def postpone(name: str) -> None:
     if spec is None or spec.loader is None:  # imported already, or not there: for others to say
         return
     package, load, lock = module_from_spec(spec), spec.loader.exec_module, RLock()
+    begun: list[bool] = []
     sys.modules[name] = package
 
     def complete(attribute: str) -> object:
         with lock:
-            # Not again for another thread, nor when the __init__ itself asks for what is not there.
-            if package.__dict__.pop("__getattr__", None) is not None:
-                load(package)
+            # Once: another thread waits here, and the __init__ may ask for what is not there yet.
+            if not begun:
+                begun.append(True)
+                try:
+                    load(package)
+                finally:
+                    package.__dict__.pop("__getattr__", None)
         try:
             return package.__dict__[attribute]
         except KeyError:

@@ -45,24 +45,27 @@ def read(words: Sequence[str], options: Sequence[str], *, labels: bool) -> Words
         options: Those that take a value.
         labels: Whether words without an option are allowed.
     """
-    out = Words({}, as_json=FLAG in words, labels=[])
-    rest = [word for word in words if word != FLAG]
-    if len(words) - len(rest) > 1:
-        return None
+    values: dict[str, str] = {}
+    bare: list[str] = []
+    as_json, rest = False, list(words)
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
-            out.labels.append(word)
+            bare.append(word)
+            continue
+        if word == FLAG and not as_json:
+            as_json = True
             continue
         name, sign, value = word.partition("=")
-        if name not in options or name in out.values:
+        if name not in options or name in values:
             return None
         if not sign:
             value = rest.pop(0) if rest else ""
+        # Also `--reason --json symbol=BTC`: what looks like an option is for Typer to say.
         if not value or value.startswith("-"):
             return None
-        out.values[name] = value
-    return None if out.labels and not labels else out
+        values[name] = value
+    return None if bare and not labels else Words(values, as_json, bare)
 
 
 def run(argv: Sequence[str]) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from golive_redis.clock import Throttle
 from golive_redis.errors import StoreError
 from golive_redis.records.receipt import Receipt
+from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.reconnect import Reconnecting
@@ -51,15 +52,21 @@ class Outbox:
                 with contextlib.suppress(queue.Empty):
                     self._waiting.get_nowait()
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._run, name="golive-outbox", daemon=True)
-                thread.start()
-                self._thread = thread  # only now: one that could not start is tried again
+                # Where the system has no more threads, the next receipt tries again: a stop goes on.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         while not self._closing.is_set() and (item := self._waiting.get()) is not None:
-            while not self._tried(*item):
-                if self._closing.wait(self._retry_s):
+            delivered = False
+            while not delivered:
+                # Whatever is raised, be it by somebody's log handler, the receipt is owed.
+                with contextlib.suppress(Exception):
+                    delivered = self._tried(*item)
+                if not delivered and self._closing.wait(self._retry_s * JITTER.uniform(0.5, 1.0)):
                     break
         self._connection.drop()
 
@@ -68,14 +75,14 @@ class Outbox:
         try:
             self._deliver(receipt, raw)
         except StoreError as error:
+            self._connection.drop()
             logger.info("receipt not delivered yet: %s", error)
         except Exception as error:
-            # Nobody foresaw it, and the receipt is owed all the same.
+            self._connection.drop()
             if self._defects.due(repr(error)):
                 logger.exception("a defect in golive-redis; the receipt is sent again")
         else:
             return True
-        self._connection.drop()
         return False
 
     def _deliver(self, receipt: Receipt, raw: bytes) -> None:

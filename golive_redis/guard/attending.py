@@ -192,11 +192,13 @@ class Attending:
             suspected = self._view.suspect(raw)
             if suspected:
                 self._publish()
-        if suspected:
-            self._closing.wait(crowd.wait_ms() / 1000)
-        with self._lock:
-            events = self._view.push(raw, suspected=suspected)
-            self._publish()
+        try:
+            if suspected:
+                self._closing.wait(crowd.wait_ms() / 1000)
+        finally:  # a suspicion that is not judged would keep the guard closed for ever
+            with self._lock:
+                events = self._view.push(raw, suspected=suspected)
+                self._publish()
         self._act(events)
 
     # -- what follows ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import struct
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from golive_redis import clock
@@ -44,9 +45,10 @@ class Crowd:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path if path is not None else _place()
+        self._path = path
         self._lock = threading.Lock()
         self._handle = -1
+        self._file = (0, 0)
         self._own = 0
         self._total: int | None = None
         self._counted_ms = 0.0
@@ -78,20 +80,21 @@ class Crowd:
 
     def wait_ms(self) -> float:
         """Return how long a guard that has just closed leaves the processors to the others."""
-        if self._total is None:
+        total = self._total  # once: another thread counts meanwhile
+        if total is None:
             return LONGEST_MS
-        return min(LONGEST_MS, EACH_MS * max(0, self._total - 1))
+        return min(LONGEST_MS, EACH_MS * max(0, total - 1))
 
     def forked(self) -> None:
         """In a forked child, which has no guards yet: the parent's locks stay the parent's."""
         self._lock = threading.Lock()  # the parent's may be locked for ever in here
-        self._own, self._total = 0, None
+        self._own, self._total, self._handle = 0, None, -1
 
     def _hold(self) -> None:
         """Lock one byte for each guard of this process."""
         try:
-            if self._handle < 0:
-                self._handle = _opened(self._path)
+            if not self._holds():
+                self._handle, self._file = _opened(self._path or _place())
             start = os.getpid() * _SPAN
             fcntl.lockf(self._handle, fcntl.LOCK_UN, _SPAN, start)
             if self._own:
@@ -102,7 +105,8 @@ class Crowd:
 
     def _count(self) -> None:
         self._counted_ms = clock.now_ms()
-        if self._handle < 0 or sys.platform != "linux" or struct.calcsize("P") != 8:  # noqa: PLR2004
+        known = sys.platform == "linux" and struct.calcsize("P") == 8  # noqa: PLR2004
+        if not known or not self._holds():
             self._total = None
             return
         try:
@@ -132,10 +136,19 @@ class Crowd:
                 ranges.append((start + length, end))
         return found
 
+    def _holds(self) -> bool:
+        """Tell whether the descriptor is still ours: a bot that daemonises closes all of them."""
+        try:
+            return self._handle >= 0 and _identity(self._handle) == self._file
+        except OSError:
+            return False
+
     def _forget(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
+        ours, handle = self._holds(), self._handle
         self._handle, self._total = -1, None
+        if ours:  # never a descriptor that is somebody else's by now
+            with suppress(OSError):
+                os.close(handle)
 
 
 def _place() -> Path:
@@ -144,12 +157,17 @@ def _place() -> Path:
     return folder / f"golive-guards-{os.getuid()}"
 
 
-def _opened(path: Path) -> int:
+def _identity(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
+
+
+def _opened(path: Path) -> tuple[int, tuple[int, int]]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.fstat(handle).st_uid != os.getuid():
         os.close(handle)
         raise PermissionError(path)
-    return handle
+    return handle, _identity(handle)
 
 
 crowd = Crowd()

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from golive_redis import clock
 from golive_redis.core.answer import Latch
@@ -116,8 +117,10 @@ class Stopping:
             kept = self._carry_out(revocation, latch)
         except Exception:
             # It may be that no receipt left: the operator is told of a silent worker, which is off.
-            logger.critical("a defect in golive-redis; the guard stays closed", exc_info=True)
-        done(kept)
+            with suppress(Exception):  # such as a log handler that fails
+                logger.critical("a defect in golive-redis; the guard stays closed", exc_info=True)
+        finally:
+            done(kept)
 
     def _carry_out(self, revocation: Verified[Revocation], latch: Latch) -> bool:
         kept = self.persist(latch, revocation.raw)  # S9: on disk before the receipt says so

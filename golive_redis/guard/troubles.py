@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from typing import Any
 
 from golive_redis.clock import Throttle
 from golive_redis.errors import GoliveError
 
 logger = logging.getLogger("golive_redis.guard")
+
+
+def _logged(*what: object, **more: Any) -> None:
+    """Log an error; a handler of the bot's that fails does not end the guard's thread."""
+    with suppress(Exception):
+        logger.error(*what, **more)
 
 
 class Troubles:
@@ -30,15 +38,15 @@ class Troubles:
             return
         self.last = f"defect: {error!r}"
         if self._throttle.due(self.last):
-            logger.error("a defect in golive-redis; the guard is closed", exc_info=error)
+            _logged("a defect in golive-redis; the guard is closed", exc_info=error)
 
     def clocks(self, anomaly: str) -> None:
         """Note that this host's clocks disagree (S7)."""
         self.last = anomaly
-        logger.error("clock anomaly: %s", anomaly)
+        _logged("clock anomaly: %s", anomaly)
 
     def security(self, text: str) -> None:
         """Count a refused record; each text is logged once a minute, for whoever may push can flood."""
         self.security_events += 1
         if self._throttle.due(text):
-            logger.error("[SECURITY] %s", text)
+            _logged("[SECURITY] %s", text)

@@ -18,6 +18,7 @@ from golive_redis.core.state import State, let_go
 from golive_redis.delivery.retry import retried
 from golive_redis.errors import (
     ConflictError,
+    GoliveError,
     MaybeAppliedError,
     RefusedError,
     StoreError,
@@ -76,7 +77,18 @@ def put_grant(
             )
         return step
 
-    _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
+    try:
+        _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
+    except MaybeAppliedError:
+        raise
+    except GoliveError as error:
+        if not unknown:
+            raise
+        # One try got no answer, so it may have been in force whatever became of the next.
+        raise MaybeAppliedError(
+            f"an earlier try got no answer, and then: {error.message}",
+            hint="look at `golive status` before you run it again",
+        ) from error
 
 
 def _refuse_grant(operator: Operator, step: Step) -> None:

@@ -158,3 +158,20 @@ def test_a_package_that_is_missing_or_loaded_is_left_alone():
         )
         == "ok\n"
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "halt --reason --json symbol=BTC",
+        "halt --reason x --ticket --json symbol=BTC",
+        "halt --reason x --config --json symbol=BTC",
+        "reduce symbol=BTC --reason --json",
+        "status --config --json c.yaml",
+        "halt --reason x --json --json symbol=BTC",
+    ],
+)
+def test_a_flag_where_a_value_is_due_is_left_to_typer(taken, line):
+    """A halt of one symbol must not become one of everything."""
+    assert quick.run(line.split()) is None
+    assert taken == []

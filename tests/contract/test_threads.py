@@ -13,6 +13,7 @@ import pytest
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
+from golive_redis.errors import StoreUnavailableError
 from golive_redis.guard.stopping import Stopping
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.store.connect import Address
@@ -195,6 +196,40 @@ def test_a_listener_outlives_whoever_it_tells(
     assert "a gap" in told
     assert listener.is_alive()
     listener.close(5)
+
+
+def test_a_receipt_comes_in_although_a_log_handler_fails_when_redis_is_away(
+    shared_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError(record.getMessage())
+
+    tries = itertools.count()
+
+    def connect() -> Any:
+        if next(tries) < 2:
+            raise StoreUnavailableError("told to fail")
+        return Address(shared_server.url).connect(timeout_ms=2_000)
+
+    logger, handler = logging.getLogger("golive_redis.courier"), Failing()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    directive = PARTY.trust.revocation(PARTY.revocation(2))
+    with shared_server.client() as client:
+        client.flushall()
+        outbox = Outbox(connect, KEYS, 0.01)
+        receipts = Receipts(
+            PARTY.trust, PARTY.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+        )
+        try:
+            receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+            wait_for(lambda: client.keys("golive:receipt:*"), what="the receipt")
+        finally:
+            outbox.close(5)
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 class BrokenReceipts:

@@ -110,3 +110,26 @@ def test_a_forked_child_has_no_guards_and_leaves_its_parents_counted(
     os.waitpid(pid, 0)
     crowd.join()
     assert crowd.total == 2 + 2
+
+
+def test_a_descriptor_that_the_bot_has_closed_is_no_error_and_no_other_file_is_touched(
+    tmp_path: Path,
+) -> None:
+    """A process that becomes a daemon closes every descriptor, and gives the numbers to others."""
+    crowd = Crowd(tmp_path / "guards")
+    crowd.join()
+    taken = crowd._handle
+    os.close(taken)
+    other = os.open(tmp_path / "orders", os.O_RDWR | os.O_CREAT)
+    if other != taken:
+        os.dup2(other, taken)
+        os.close(other)
+    crowd.join()
+    os.fstat(taken)  # raises if it was closed
+    crowd.leave()
+    os.fstat(taken)
+    os.close(taken)
+    crowd.leave()
+    crowd._counted_ms = 0.0
+    crowd.look()
+    assert 0.0 <= crowd.wait_ms() <= LONGEST_MS
