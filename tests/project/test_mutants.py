@@ -1,6 +1,7 @@
 """Each rule of the protocol is taken away by a mutant, and each mutant has a test that is named."""
 
 import re
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,3 +35,17 @@ def test_each_test_that_a_mutant_names_exists():
 def test_the_makefile_says_how_many_there_are():
     (said,) = re.findall(r"break the product in (\d+) ways", (ROOT / "Makefile").read_text())
     assert int(said) == len(PATCHES)
+
+
+def test_each_mutant_still_applies_to_the_code():
+    patches = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
+    for path in patches:
+        done = subprocess.run(
+            ["git", "apply", "--check", str(path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
