@@ -248,3 +248,24 @@ def test_impatience_loses_nothing(
         wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
         for _ in range(9):  # and its slot of the state folder is free again
             live.revoke(wait_ms=0)
+
+
+def test_a_stop_that_a_heartbeat_carried_out_first_is_not_told_as_one_of_nothing(
+    fleet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    """The push goes out before the script, and who hears it may be faster than ours."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        carry_out = Store.revoke
+
+        def late(store: Any, *words: Any, **options: Any) -> Any:
+            wait_for(lambda: not live.raw.exists("golive:active"), what="the heartbeat's stop")
+            return carry_out(store, *words, **options)
+
+        monkeypatch.setattr(Store, "revoke", late)
+        said: list[str] = []
+        run = revoke.Revoke(live.config, reason="test", wait_ms=60_000, say=said.append)
+        assert run.run().outcome.result == "COMPLETE"
+        assert any("the key is gone" in line for line in said)
+        assert not any("nothing was active" in line for line in said)
