@@ -124,7 +124,8 @@ class _Sampler:
             try:
                 self._turn(state())
             except Exception as error:  # a trigger that stopped sampling would watch over nothing
-                logger.exception("trigger %s", self._name)
+                with suppress(Exception):  # nor does a log handler that fails end it
+                    logger.exception("trigger %s", self._name)
                 self._actor.say(f"trigger {self._name}: {error}")
 
     def _turn(self, state: State | None) -> None:

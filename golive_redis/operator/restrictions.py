@@ -186,7 +186,13 @@ def _until_known(step: Callable[[], Step]) -> Step:
     try:
         return step()
     except MaybeAppliedError:
-        return step()
+        try:
+            return step()
+        except StoreError as error:
+            # Whatever became of the second try, the first may have been carried out.
+            raise MaybeAppliedError(
+                f"an earlier try got no answer, and then: {error.message}", hint=error.hint
+            ) from error
 
 
 def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> str:
