@@ -36,13 +36,13 @@ from kit import directives
 from .mutator import Mutator
 
 EXAMPLES = Path(__file__).parents[2] / "config"
-PARTY = Signers(approvals=2)
-TRUST = PARTY.trust
-GRANT = PARTY.grant()
-HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
-REVOCATION = PARTY.revocation(3, blind=True)
-BEAT = PARTY.beat(7, state=PARTY.state(GRANT))
-RECEIPTS = [PARTY.receipt(REVOCATION), PARTY.receipt(REVOCATION, "drained")]
+SIGNERS = Signers(approvals=2)
+TRUST = SIGNERS.trust
+GRANT = SIGNERS.grant()
+HALT = SIGNERS.restriction(2, labels={"symbol": "BTC"})
+REVOCATION = SIGNERS.revocation(3, blind=True)
+BEAT = SIGNERS.beat(7, state=SIGNERS.state(GRANT))
+RECEIPTS = [SIGNERS.receipt(REVOCATION), SIGNERS.receipt(REVOCATION, "drained")]
 COMMON = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "alice"}
 REPORT = Report(
     **COMMON,
@@ -176,7 +176,7 @@ def answer(mutate: Mutator) -> bool:
 
     It is one beat that it was shown, and never saw one advance.
     """
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     nonce = guard.ask()
     strange = mutate.reply(ATTEND)
     try:

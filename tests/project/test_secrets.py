@@ -145,8 +145,8 @@ SOURCES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """A configuration with secrets wherever it can have one; its key's PEM is the environment's."""
-    party = Signers()
-    pem = to_pem(party.signers["rita"]._private, MARK).decode()
+    signers = Signers()
+    pem = to_pem(signers.signers["rita"]._private, MARK).decode()
     limits = {
         "currency": "USD",
         "max_order_notional": "25",
@@ -163,7 +163,7 @@ def config(tmp_path: Path) -> Config:
         "triggers": {"t": {"check": "own", "every": "5s", "then": "revoke"}},
     }
     (tmp_path / "go_live.yaml").write_text(json.dumps(file))  # JSON is YAML, too
-    (tmp_path / "keyset.yaml").write_text(json.dumps(party.keyset_file))
+    (tmp_path / "keyset.yaml").write_text(json.dumps(signers.keyset_file))
     (tmp_path / "rita.pem").write_text(pem)
     (tmp_path / "rita.pem").chmod(0o600)
     environ = {
@@ -178,8 +178,8 @@ def config(tmp_path: Path) -> Config:
 
 def holders(config: Config) -> list[Any]:
     """Values that hold a secret, or something that holds one."""
-    party, address = Signers(), config.address()
-    signer, trust = party.signers["hb-1"], party.trust
+    signers, address = Signers(), config.address()
+    signer, trust = signers.signers["hb-1"], signers.trust
     where = ask.Surroundings.of(config)
     questions = [
         msgspec.convert({kind: source, "at_least": 0}, Question) for kind, source in SOURCES.items()
@@ -209,7 +209,7 @@ def holders(config: Config) -> list[Any]:
         ),
         Guard(worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address),
         EmbeddedServer(options={"requirepass": MARK}),
-        party,
+        signers,
     ]
 
 
