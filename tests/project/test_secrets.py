@@ -176,7 +176,17 @@ def config(tmp_path: Path) -> Config:
     return configuration.load(tmp_path / "go_live.yaml", environ=environ)
 
 
-def holders(config: Config) -> list[Any]:
+@pytest.fixture
+def guard(config: Config) -> Iterator[Guard]:
+    signers, timing = Signers(), config.policy.timers
+    trust, signer, address = signers.trust, signers.signers["hb-1"], config.address()
+    with Guard(
+        worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address
+    ) as guard:
+        yield guard
+
+
+def holders(config: Config, guard: Guard) -> list[Any]:
     """Values that hold a secret, or something that holds one."""
     signers, address = Signers(), config.address()
     signer, trust = signers.signers["hb-1"], signers.trust
@@ -207,17 +217,19 @@ def holders(config: Config) -> list[Any]:
         Heartbeat(
             name="hb-1", trust=trust, timing=timing, signer=signer, address=address, state_dir=None
         ),
-        Guard(worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address),
+        guard,
         EmbeddedServer(options={"requirepass": MARK}),
         signers,
     ]
 
 
-def test_what_holds_a_secret_does_not_print_it(config: Config, classes: dict[str, type]) -> None:
+def test_what_holds_a_secret_does_not_print_it(
+    config: Config, guard: Guard, classes: dict[str, type]
+) -> None:
     pem = config.environ["GOLIVE_KEY"].split()
     secrets = [MARK, *(line for line in pem if len(line) > 20)]
     assert len(secrets) > 1
-    found = holders(config)
+    found = holders(config, guard)
     for value in found:
         ways = [repr(value), str(value), f"{value}", pretty_repr(value), repr([value])]
         shown = [secret for secret in secrets for text in ways if secret in text]
