@@ -18,6 +18,7 @@ from golive_redis import clock
 from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
 from golive_redis.core.state import State
@@ -110,7 +111,7 @@ class _Sampler:
         self._actions = actions
         self._debounce = Debounce(wanted)
         self._grant, self._term = "", 0
-        self._where = ask.Surroundings.of(config)
+        self._where = Surroundings.of(config)
         self._said = Outcome.PASS
         self._warned = False
 
@@ -136,7 +137,7 @@ class _Sampler:
             # People have decided anew, so what was seen before counts no more; what is counted from
             # the first look at a term begins with the term, also when no sample saw the pause between.
             if not self._grant or state.term != self._term:
-                self._where = ask.Surroundings.of(self._config)
+                self._where = Surroundings.of(self._config)
             self._grant, self._term = state.grant.identity, state.term
             self._debounce.restart()
         found = self._sample()

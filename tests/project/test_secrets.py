@@ -25,6 +25,7 @@ from golive_redis import config as configuration
 from golive_redis.checks import ask
 from golive_redis.checks.parallel import Work
 from golive_redis.checks.question import Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.sources.http import Reply
 from golive_redis.config import Config
 from golive_redis.config.keyfile import to_pem
@@ -190,7 +191,7 @@ def holders(config: Config, guard: Guard) -> list[Any]:
     """Values that hold a secret, or something that holds one."""
     signers, address = Signers(), config.address()
     signer, trust = signers.signers["hb-1"], signers.trust
-    where = ask.Surroundings.of(config)
+    where = Surroundings.of(config)
     questions = [
         msgspec.convert({kind: source, "at_least": 0}, Question) for kind, source in SOURCES.items()
     ]
@@ -303,7 +304,7 @@ def fails(config: Config) -> dict[str, Callable[[], object]]:
 
     def question(**source: Any) -> object:
         asked = msgspec.convert({**source, "at_least": 0}, Question)
-        return ask.ask(asked, ask.Surroundings.of(config))
+        return ask.ask(asked, Surroundings.of(config))
 
     return {
         "a port": lambda: Address(f"redis://al:{MARK}/b@host").link(timeout_ms=1),
