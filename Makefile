@@ -19,6 +19,10 @@ INSTALL_DEV = $(if $(GOLIVE_LOCKED),$(PIP) --require-hashes --requirement requir
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
   --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
 
+# A thousand processes start in `make test`: without the compiled files of the one before, each would
+# compile our modules again, and each test worker the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
 
 help:
@@ -32,7 +36,7 @@ help:
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
 	@echo "make fuzz     a million strange inputs for every parser at the edge; new examples for the laws"
-	@echo "make mutants          break the product in 96 ways, and see that somebody notices"
+	@echo "make mutants          break the product on purpose, rule by rule; a test must fail each time"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
 	@echo "make lock    pin what pyproject.toml allows, with hashes; LOCK_ARGS=--upgrade for the newest"

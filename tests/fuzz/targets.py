@@ -146,7 +146,7 @@ ATTEND = [
 ]
 HASH = [b"term", b"1", b"grant", GRANT, b"r:2", HALT, b"origin", b"0" * 40, b"last", b"1" * 64]
 TOMBSTONE = [b"epoch", b"3", b"record", REVOCATION, b"id", b"0" * 64]
-INFO = b"# Server\r\nrun_id:0123\r\nconnected_slaves:1\r\n"
+INFO = b"# Server\r\nrun_id:0123\r\nconnected_slaves:1\r\nmaster_replid:4567\r\n"
 NOTE_RAW = encode_record(NOTE)
 QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (Store.snapshot, [HASH, 24_000, [b"hb-1", BEAT], TOMBSTONE, b"3", b"1" * 64, b"2" * 64]),

@@ -168,6 +168,27 @@ def test_absent_on_one_connection_and_active_on_the_next_is_no_activation_seen()
     assert daemon.beat() is None
 
 
+def test_absent_and_active_on_one_server_is_an_activation_seen_over_a_reconnect_too() -> None:
+    """Row 62: a slow machine cuts its connection, and the activation happens meanwhile."""
+    daemon = Daemon()
+    daemon.pulse.reconnected("run line")
+    daemon.reads(None)
+    daemon.pulse.reconnected("run line")
+    assert daemon.reads(GRANT) == [Change.ADOPTED, Change.RESTRICTED]
+    assert daemon.beat() is not None
+
+
+@pytest.mark.parametrize("after", ["another line", "run another", ""])
+def test_absent_on_one_server_and_active_on_another_is_no_activation_seen(after: str) -> None:
+    """Row 62: another process, one that followed another meanwhile, or one that does not say."""
+    daemon = Daemon()
+    daemon.pulse.reconnected("run line")
+    daemon.reads(None)
+    daemon.pulse.reconnected(after)
+    assert daemon.reads(GRANT) == []
+    assert daemon.beat() is None
+
+
 def test_a_stop_that_appears_over_a_reconnect_is_no_activation_seen() -> None:
     daemon = Daemon()
     daemon.reads(None)
