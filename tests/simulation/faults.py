@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import fibers
-from model import Data
+from . import fibers
+from .model import Data
 
 if TYPE_CHECKING:
-    from nodes import HeartbeatHost, Node
-    from world import World
+    from .nodes import HeartbeatHost, Node
+    from .world import World
 
 FAULT_EVERY_MS = 10_000.0
 WEATHER_EVERY_MS = 20_000.0
@@ -52,7 +52,7 @@ def until(world: World, least: float, most: float) -> float:
 
 def weather(world: World) -> None:
     """The network changes."""
-    from world import FINE, Weather  # noqa: PLC0415  (it imports this module)
+    from .world import FINE, Weather  # noqa: PLC0415  (it imports this module)
 
     pick = world.random.choice
     if world.calm or world.random.random() < 0.4 / world.severity:

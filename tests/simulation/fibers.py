@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 if TYPE_CHECKING:
-    from nodes import Node
+    from .nodes import Node
 
 LOST = object()
 

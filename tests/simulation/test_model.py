@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from model import Server
-from wire import SimStore
 
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, extend
@@ -19,6 +17,9 @@ from golive_redis.store.replies import Caller, Snapshot, Step
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit import directives
+
+from .model import Server
+from .wire import SimStore
 
 TTL_MS = 3_000_000  # so long that nothing expires by itself: virtual time stands still
 STEPS = 250

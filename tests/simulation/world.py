@@ -17,15 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import fibers
-from checker import Checker
-from model import Data, Server
-from nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
-from people import Person, SimSpool, no_checks, remembered, tried_again
-from trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
-from wire import Conn, SimOutbox, SimStore
-
-import faults
 from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import receipts, spool
 from golive_redis.guard import stopping
@@ -33,6 +24,14 @@ from golive_redis.heartbeat import daemon, duties, memory
 from golive_redis.operator import activation, grants, preflight, restrictions, session
 from golive_redis.stop import confirmation, connections, journal, revoke
 from golive_redis.store import reconnect
+
+from . import faults, fibers
+from .checker import Checker
+from .model import Data, Server
+from .nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
+from .people import Person, SimSpool, no_checks, remembered, tried_again
+from .trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
+from .wire import Conn, SimOutbox, SimStore
 
 
 class Loud(logging.Logger):
