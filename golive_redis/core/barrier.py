@@ -204,16 +204,16 @@ def judge(
         _heartbeat_row(name, answers[name], called_at, name in attested_dead)
         for name in sorted(answers)
     )
-    # Whoever was started after the roster was read is not on it; whoever answered was there before.
+    # A heartbeat started after the roster was read is not on it; one that answered was there before.
     heard = all(answer is None or answer.at <= here.since for answer in answers.values())
     known = bool(roster.heartbeats) and heard and all(row.answered for row in beats)  # S14
-    # From the call on when every heartbeat is attested dead: such a one beat last before that.
+    # From the call on when every heartbeat is attested dead: they beat last before that.
     latched = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     workers = tuple(
         _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
     )
-    drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
+    drained = here.stopped and on_one  # S14: elsewhere there may be workers that are not listed
     result, by = _result(workers, known=known, off_by=off_by, now=now, drained=drained)
     return Outcome(result, by, beats, workers)
 

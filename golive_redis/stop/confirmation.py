@@ -97,7 +97,7 @@ class Confirmation:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
         roster = Roster(
-            # S14: also whoever was there at the activation. Redis may have lost them since.
+            # S14: also those that were there at the activation. Redis may have lost them since.
             roster.heartbeats | (then.heartbeats - self._left) | self._dead,
             roster.workers | then.workers,
             roster.processes,
@@ -113,7 +113,7 @@ class Confirmation:
             here=self._evidence(),
         )
         if self.roster is None:
-            # S14: our list may lack a heartbeat that joined later: without the roster nobody knows.
+            # S14: our list may lack a heartbeat that joined later: without the roster that is unknown.
             return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
         return outcome
 
@@ -127,7 +127,7 @@ class Confirmation:
     def _then(self) -> Roster:
         """Return who was there at the activation that this stop ends, until it is confirmed.
 
-        Also when the stop is repeated and nothing is active any more: whoever was taken off the
+        Also when the stop is repeated and nothing is active any more: a process that was taken off the
         roster meanwhile is still waited for.
         """
         state = self._memory.newest
@@ -167,7 +167,7 @@ class Confirmation:
         store, number = self._connections.store(), self._connections.number
         since = clock.now_ms()
         if self.roster is None or self._workers_on != number:
-            # S14: whoever registers after the stop executed cannot have seen "active" on that
+            # S14: what registers after the stop executed cannot have seen "active" on that
             # primary, so the roster is read after it.
             after = self._shown()
             self.roster = read_rosters(store)

@@ -299,7 +299,7 @@ def replay(world: World) -> None:
 
 
 def old_beat(world: World) -> None:
-    """Somebody writes a recorded beat back, always the same: whoever can write several in order
+    """A recorded beat is written back, always the same: who can write several in order
 
     owns Redis, and against an owner the bounds are 30 s longer.
     """

@@ -159,7 +159,7 @@ class SimEvent:
 
 
 class SimLock:
-    """`threading.Lock` of the simulation: whoever waits for it lets the world go on."""
+    """`threading.Lock` of the simulation: a fiber that waits for it lets the world go on."""
 
     def __init__(self) -> None:
         self._held = False

@@ -131,7 +131,7 @@ class Pair:
         self.same("revoke", stop, self.model.revoke(**asked, now=0.0))
 
     def repeat(self) -> None:
-        """Send something once more, as whoever got no answer does, or whoever re-asserts."""
+        """Send something once more, as a caller without an answer does, or one that re-asserts."""
         if self.sent:
             name, asked = self.random.choice(self.sent[-8:])
             again = {"again": self.random.random() < 0.5} if name != "grant" else {}

@@ -275,7 +275,7 @@ class World:
         self.counts[what] += 1
 
     def note(self, text: str) -> None:
-        """Keep a line of the trace, for whoever replays the seed."""
+        """Keep a line of the trace, to compare replays of the seed."""
         line = f"{self.now / 1000:9.3f} {text}"
         self.digest = zlib.crc32(line.encode(), self.digest)
         self.trace.append(line)
