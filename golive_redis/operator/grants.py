@@ -170,15 +170,23 @@ def put_successor(
     """Put a grant in force that follows the one just read, with changes to its fields.
 
     Raises:
+        RefusedError: This host's clock is behind the activation; nothing was changed.
         ConflictError: Another directive came first.
     """
     state = active(reading)
     before = state.grant.record
+    now = clock.wall_ms()
+    if now < before.activated_at_ms:
+        behind_s = (before.activated_at_ms - now) / 1000
+        raise RefusedError(
+            f"by this host's clock the term begins in {behind_s:.1f} s: one of two clocks is wrong",
+            hint="set the clock of this host or of the one that activated; stops do not depend on it",
+        )
     record = msgspec.structs.replace(
         before,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
         keyset_version=operator.trust.keyset.version,
-        issued_at_ms=clock.wall_ms(),
+        issued_at_ms=now,
         by=signers[0].principal,
         keeps=[item.identity for item in kept],
         **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),

@@ -350,3 +350,18 @@ def test_a_worker_that_died_armed_is_not_shown_as_armed_after_the_stop(
     assert live.revoke().outcome.by == "time"
     assert [item.state for item in live.status().workers if item.state == "armed"] == []
     assert live.status().workers == [], "who did not answer a completed stop is struck off"
+
+
+def test_an_operator_whose_clock_is_behind_the_activation_is_refused_and_can_stop(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 28: a change of the term would be older than the term; a stop has no such order."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    live.halt(symbol="BTC")
+    behind = clock.wall_ms() - 300_000
+    monkeypatch.setattr(clock, "wall_ms", lambda: behind)
+    with Operator(live.config) as operator, pytest.raises(RefusedError, match="clocks is wrong"):
+        grants.loosen(operator, GrantKind.RESUME, reason="r", every=True)
+    assert live.workers["pod-1"].check(symbol="BTC")["reason"] == "halted"
+    assert live.revoke().outcome.result == "COMPLETE"
