@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.knowledge import Knowledge
@@ -30,6 +32,14 @@ from golive_redis.records.receipt import MAX_SERVERS
 from golive_redis.records.trust import Trust
 
 FRESH_ACTIVATION_MS = 60_000
+
+
+class _Seen(msgspec.Struct):
+    """What one server, with one history of its data, has shown since it was first met (S13)."""
+
+    history: str = ""
+    read: bool = False
+    absent: bool = False
 
 
 class Pulse:
@@ -64,9 +74,7 @@ class Pulse:
         self.waiting_for = "nothing is active"
         self._refusal = ""
         self._stored_revoked = 0
-        self._saw_absent = False
-        self._has_read = False
-        self._history = ""
+        self._seen = _Seen()
         self._n = 0
         self._others: dict[str, int] = {}
         self._lost_in: dict[str, int] = {}
@@ -89,18 +97,17 @@ class Pulse:
 
     # -- what it reads ---------------------------------------------------------------------------
 
-    def reconnected(self, history: str = "") -> None:
+    def reconnected(self, history: str) -> None:
         """Note that it reads over a new connection, perhaps from another server (S13).
 
         Args:
-            history: Names the server process and the line of its data; "" when unknown, which is
-                the same as none: what was absent before says nothing of what is there now.
+            history: Names the server process and the history of its data. Fails closed: "" is
+                unknown, and then what was absent before says nothing of what is there now.
         """
         self._others = {}
         self.known.untold()
-        if not history or history != self._history:  # S13
-            self._saw_absent = self._has_read = False
-        self._history = history
+        if not history or history != self._seen.history:  # S13
+            self._seen = _Seen(history)
 
     def answer(self, answer: Answer, *, now: float, wall_ms: float) -> list[Happening]:
         """Take in an answer of the `attend` script.
@@ -120,8 +127,8 @@ class Pulse:
             self.known.untold()
             return out + self._refused(f"a record is refused: {error}")
         out += self._present(stored, answer, now, wall_ms)
-        self._saw_absent = False
-        self._has_read = True
+        self._seen.absent = False
+        self._seen.read = True
         self.known.told(stored, answer)
         return out
 
@@ -141,7 +148,7 @@ class Pulse:
             # between: whatever is active now was activated since. A tombstone that the first read
             # shows says nothing of the kind.
             newer = item.record.epoch > self._stored_revoked
-            self._saw_absent = self._saw_absent or (self._has_read and newer)  # S13
+            self._seen.absent = self._seen.absent or (self._seen.read and newer)  # S13
             self._stored_revoked = item.record.epoch
             out = self.revoked(item)
         elif not answer.revoked_unchanged:
@@ -153,7 +160,7 @@ class Pulse:
         return out
 
     def _absent(self, now: float) -> list[Happening]:
-        self._saw_absent = self._has_read = True
+        self._seen.absent = self._seen.read = True
         self.known.untold()
         self.waiting_for = "nothing is active"
         if self.term is None:
@@ -171,9 +178,8 @@ class Pulse:
         term = stored.term
         before = self.known.stored
         if before is not None and before.term < term:
-            self._saw_absent = (
-                True  # S13: the script that activates finds nothing active, or refuses
-            )
+            # S13: the script that activates finds nothing active, or refuses
+            self._seen.absent = True
         if self.term is not None and self.term != term:
             ended = self.term
             self._end(ended)  # S12
@@ -212,7 +218,7 @@ class Pulse:
     def _adopt(self, stored: State, advanced: bool, now: float, wall_ms: float) -> list[Happening]:
         grant = stored.grant.record
         happened = (
-            self._saw_absent
+            self._seen.absent
             and grant.kind is GrantKind.ACTIVATE
             and abs(wall_ms - grant.issued_at_ms) < FRESH_ACTIVATION_MS
         )

@@ -93,17 +93,18 @@ class Server(msgspec.Struct, frozen=True):
     Attributes:
         run_id: Of the process; changes with a failover or a restart.
         replicas: How many follow it.
-        line: Of its data: changes when it follows another server or is promoted (Redis: replid).
+        replication_id: Of its data; changes when it follows another server or is promoted.
     """
 
     run_id: str
     replicas: int
-    line: str = ""
+    replication_id: str = ""
 
     @property
     def history(self) -> str:
-        """What names this process with this line of data; "" when either is unknown."""
-        return f"{self.run_id} {self.line}" if self.run_id and self.line else ""
+        """What names this process with this history of data; "" when either is unknown."""
+        known = self.run_id and self.replication_id
+        return f"{self.run_id} {self.replication_id}" if known else ""
 
 
 class Caller(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from golive_redis.store.link import StoreRefusedError
-from golive_redis.store.replies import Audit, Caller, Status, Step
+from golive_redis.store.replies import Audit, Caller, Status, Step, parse_server
 from golive_redis.testing.server import EmbeddedServer
 
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
@@ -193,3 +193,10 @@ def test_a_server_that_followed_another_has_another_history(make_server: Any, de
     after = deck_on(first).store.server()
     assert before.run_id == after.run_id
     assert before.history != after.history
+
+
+@pytest.mark.parametrize("said", [b"", b"run_id:1\r\n", b"master_replid:2\r\n"])
+def test_a_server_that_hides_its_run_id_or_its_replication_id_has_no_history(said: bytes) -> None:
+    """Unknown is not the same as before: a proxy may leave either out."""
+    assert parse_server(said).history == ""
+    assert parse_server(b"run_id:1\r\nmaster_replid:2\r\n").history == "1 2"

@@ -155,3 +155,20 @@ def test_a_stop_that_cannot_be_put_back_now_keeps_nothing_else_from_being_noted(
     wait_for(lambda: live.raw.hexists("golive:revoked", "record"), what="the tombstone")
     assert len(live.records("note")) == noted + 1
     assert live.workers["pod-1"].check()["reason"] in {"revoked", "not-activated"}
+
+
+def test_a_heartbeat_that_is_cut_off_while_somebody_activates_beats_for_that_term(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 62's other end: the same server with the same data, over another connection."""
+    live = fleet(own_server)
+    live.start_workers("pod-1")
+    beating = live.start_heartbeat()
+    wait_for(lambda: beating.ask("status")["waiting_for"] == "nothing is active", what="it looked")
+    beating.pause()
+    for client in live.raw.client_list():
+        if client["name"] == "golive-heartbeat-hb-1":
+            live.raw.client_kill_filter(_id=client["id"])
+    live.activate(wait_s=0)
+    beating.resume()
+    live.workers["pod-1"].wait_allowed()

@@ -163,7 +163,7 @@ def test_absent_on_one_connection_and_active_on_the_next_is_no_activation_seen()
     """Row 62: another connection may lead to another server, with old data."""
     daemon = Daemon()
     daemon.reads(None)
-    daemon.pulse.reconnected()
+    daemon.pulse.reconnected("")
     assert daemon.reads(GRANT) == []
     assert daemon.beat() is None
 
@@ -171,18 +171,18 @@ def test_absent_on_one_connection_and_active_on_the_next_is_no_activation_seen()
 def test_absent_and_active_on_one_server_is_an_activation_seen_over_a_reconnect_too() -> None:
     """Row 62: a slow machine cuts its connection, and the activation happens meanwhile."""
     daemon = Daemon()
-    daemon.pulse.reconnected("run line")
+    daemon.pulse.reconnected("run history")
     daemon.reads(None)
-    daemon.pulse.reconnected("run line")
+    daemon.pulse.reconnected("run history")
     assert daemon.reads(GRANT) == [Change.ADOPTED, Change.RESTRICTED]
     assert daemon.beat() is not None
 
 
-@pytest.mark.parametrize("after", ["another line", "run another", ""])
+@pytest.mark.parametrize("after", ["another history", "run another", ""])
 def test_absent_on_one_server_and_active_on_another_is_no_activation_seen(after: str) -> None:
     """Row 62: another process, one that followed another meanwhile, or one that does not say."""
     daemon = Daemon()
-    daemon.pulse.reconnected("run line")
+    daemon.pulse.reconnected("run history")
     daemon.reads(None)
     daemon.pulse.reconnected(after)
     assert daemon.reads(GRANT) == []
@@ -192,7 +192,7 @@ def test_absent_on_one_server_and_active_on_another_is_no_activation_seen(after:
 def test_a_stop_that_appears_over_a_reconnect_is_no_activation_seen() -> None:
     daemon = Daemon()
     daemon.reads(None)
-    daemon.pulse.reconnected()
+    daemon.pulse.reconnected("")
     assert Change.ADOPTED not in daemon.reads(GRANT, revoked=SIGNERS.revocation(4))
     assert daemon.beat() is None
 
@@ -201,7 +201,7 @@ def test_a_newer_beat_on_the_next_connection_did_not_advance() -> None:
     """Row 62: a beat on one server, and a newer recorded one on another."""
     daemon = Daemon()
     daemon.reads(GRANT, beats=daemon.other(1))
-    daemon.pulse.reconnected()
+    daemon.pulse.reconnected("")
     assert daemon.reads(GRANT, beats=daemon.other(2)) == []
     assert Change.JOINED in daemon.reads(GRANT, beats=daemon.other(3))
 
@@ -292,7 +292,7 @@ def test_a_newer_term_on_the_same_connection_was_activated_in_between(beating: D
 
 
 def test_a_newer_term_on_another_connection_says_nothing(beating: Daemon) -> None:
-    beating.pulse.reconnected()
+    beating.pulse.reconnected("")
     assert Change.ADOPTED not in beating.reads(SIGNERS.grant(9))
     assert beating.beat() is None
 
