@@ -68,7 +68,7 @@ Init ==
         origin |-> c = 1]]
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
-       [link |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
+       [link |-> 1, from |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
         others |-> NoPair, process |-> 1, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE, moved |-> FALSE,
         gone |-> FALSE,
         kept |-> [latch |-> 0, term |-> 1, rev |-> 0]]]
@@ -90,6 +90,11 @@ Symmetry == Permutations(Workers) \cup Permutations(Heartbeats)
 -----------------------------------------------------------------------------
 \* the store
 
+\* Of a heartbeat: `from` is the copy that it connected to last, 0 once that is another process or
+\* has another history: its run id or its replication id has changed.
+Changed(r, c) == IF r.from = c THEN [r EXCEPT !.from = 0] ELSE r
+HbCut(c) == [h \in Heartbeats |->
+  Changed(IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0] ELSE hb[h], c)]
 Cut(c) == [w \in Workers |-> IF worker[w].link = c
                              THEN [worker[w] EXCEPT !.link = 0, !.shown = NoPair] ELSE worker[w]]
 
@@ -100,13 +105,13 @@ Follow ==
   IN /\ follows < FOLLOWS /\ follows' = follows + 1
      /\ copy[c] # new /\ copy' = [copy EXCEPT ![c] = new]
      /\ worker' = Cut(c)
-     /\ hb' = [h \in Heartbeats |-> IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0]
-                                    ELSE hb[h]]
+     /\ hb' = HbCut(c)
      /\ UNCHANGED <<primary, beats, faults, disk, late, op>>
 
 Failover ==
   /\ Fault("failover") /\ primary' = 3 - primary
-  /\ UNCHANGED <<copy, beats, follows, hb, worker, disk, late, op>>
+  /\ hb' = [h \in Heartbeats |-> Changed(hb[h], 3 - primary)] \* promoted: another history
+  /\ UNCHANGED <<copy, beats, follows, worker, disk, late, op>>
 
 \* Killed and restarted without its data: another process, and everybody connects anew.
 Crash ==
@@ -115,8 +120,7 @@ Crash ==
      /\ copy' = [copy EXCEPT ![c] = [term |-> 0, tomb |-> 0, beats |-> NoPair,
                                      fleet |-> {}, hearts |-> Nobody, origin |-> FALSE]]
      /\ worker' = Cut(c)
-     /\ hb' = [h \in Heartbeats |-> IF hb[h].link = c THEN [hb[h] EXCEPT !.link = 0, !.out = 0]
-                                    ELSE hb[h]]
+     /\ hb' = HbCut(c)
      /\ UNCHANGED <<primary, beats, follows, disk, late, op>>
 
 \* A bare DEL golive:active.
@@ -136,11 +140,15 @@ Activate(t) ==
 -----------------------------------------------------------------------------
 \* heartbeats
 
+HbLose(h) ==
+  /\ hb[h].link # 0 /\ hb[h].out = 0 /\ hb' = [hb EXCEPT ![h].link = 0]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
+
 HbConnect(h) ==
   /\ hb[h].link # primary /\ hb[h].out = 0
-  /\ hb' = [hb EXCEPT ![h].link = primary,
+  /\ hb' = [hb EXCEPT ![h].link = primary, ![h].from = primary,
        ![h].others = IF Holds("S13 on one connection") THEN NoPair ELSE @,
-       ![h].absent = IF Holds("S13 on one connection") THEN FALSE ELSE @]
+       ![h].absent = IF Holds("S13 on one server") /\ hb[h].from # primary THEN FALSE ELSE @]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 Ended(r) == [r EXCEPT !.latch = Max({@, r.term}), !.term = 0]
@@ -247,7 +255,7 @@ HbRestart(h, empty) ==
   LET lost == empty \/ ~HeartbeatFiles
       kept == IF lost THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
   IN /\ Fault(IF empty THEN "empty" ELSE "restart")
-     /\ hb' = [hb EXCEPT ![h] = [link |-> primary, latch |-> kept.latch, term |-> kept.term,
+     /\ hb' = [hb EXCEPT ![h] = [link |-> primary, from |-> primary, latch |-> kept.latch, term |-> kept.term,
           rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair,
           process |-> hb[h].process + 1, said |-> hb[h].said, elsewhere |-> hb[h].elsewhere,
           bad |-> FALSE, moved |-> hb[h].moved \/ lost, gone |-> hb[h].gone,
@@ -469,7 +477,7 @@ CompleteByReceipts ==
 
 Next ==
   \/ Follow \/ Failover \/ Crash \/ Delete \/ \E t \in Terms : Activate(t)
-  \/ \E h \in Heartbeats : HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
+  \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
   \/ LateBeat
   \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
