@@ -81,6 +81,15 @@ class MaybeAppliedError(StoreError):
 
     reason = "maybe-applied"
 
+    @classmethod
+    def despite(cls, error: GoliveError, *, hint: str = "") -> MaybeAppliedError:
+        """Return what to say when an earlier try got no answer and the next met `error`.
+
+        Whatever became of the next one, the earlier may have been applied.
+        """
+        text = f"an earlier try got no answer, and then: {error.message}"
+        return cls(text, hint=hint or error.hint)
+
 
 class NotPermittedError(GoliveError):
     """Raised by `Guard.require` only: the order must not be sent.

@@ -84,10 +84,8 @@ def put_grant(
     except GoliveError as error:
         if not unknown:
             raise
-        # One try got no answer, so it may have been in force whatever became of the next.
-        raise MaybeAppliedError(
-            f"an earlier try got no answer, and then: {error.message}",
-            hint="look at `golive status` before you run it again",
+        raise MaybeAppliedError.despite(
+            error, hint="look at `golive status` before you run it again"
         ) from error
 
 

@@ -182,22 +182,28 @@ def _smaller_limits(operator: Operator, state: State, profile: Profile, say: Say
 
 
 def _until_known(step: Callable[[], Step]) -> Step:
-    """Take a step, and again when no answer came: each step recognises its own repeat."""
+    """Take a step, and again when no answer came: each step recognises its own repeat.
+
+    Raises:
+        RefusedError: The store refused it; nothing was changed.
+        MaybeAppliedError: A try got no answer, and the next one does not tell what became of it.
+    """
     try:
-        return step()
+        return _accepted(step())
     except MaybeAppliedError:
         try:
-            return step()
-        except StoreError as error:
-            # Whatever became of the second try, the first may have been carried out.
-            raise MaybeAppliedError(
-                f"an earlier try got no answer, and then: {error.message}", hint=error.hint
-            ) from error
+            return _accepted(step())
+        except GoliveError as error:  # refused, too: a revocation may have come after the first
+            raise MaybeAppliedError.despite(error) from error
+
+
+def _accepted(step: Step) -> Step:
+    if step.status is Status.REFUSED:
+        raise RefusedError(f"the store refused the restriction: {step.why} {step.detail}".strip())
+    return step
 
 
 def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> str:
-    if step.status is Status.REFUSED:
-        raise RefusedError(f"the store refused the restriction: {step.why} {step.detail}".strip())
     if step.why == "AUDITED":
         return "written"
     # Also for a repeat that was recognised: the first try may have found the head moved.

@@ -14,6 +14,7 @@ from golive_redis.config import keyfile
 from golive_redis.errors import (
     ConfigError,
     ConflictError,
+    MaybeAppliedError,
     RefusedError,
     StoreError,
     StoreUnavailableError,
@@ -25,6 +26,9 @@ from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
 from golive_redis.records.envelope import Signer, identity_of, peek, seal
 from golive_redis.statefile import StateFileError
+from golive_redis.store.link import StoreRefusedError
+from golive_redis.store.replies import Status, Step
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
@@ -196,6 +200,45 @@ def test_a_halt_waits_neither_for_this_hosts_memory_nor_for_the_answers(
     monkeypatch.undo()
     live.resume(symbol="AAA")
     assert worker.check(symbol="BBB")["reason"] == "halted"
+
+
+@pytest.mark.parametrize(
+    "then", [StoreRefusedError("NOPERM", "no permission"), Step(Status.REFUSED, "revoked", "9")]
+)
+def test_what_followed_a_try_without_an_answer_is_not_told_as_refused(
+    fleet: Callable[..., Any],
+    one_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., None],
+    then: StoreRefusedError | Step,
+) -> None:
+    """Row 7: the first try was carried out, and its answer lost; then another thing went wrong."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+
+    def lose_the_answer_of(name: str) -> None:
+        real, tries = getattr(Store, name), []
+
+        def step(store: Store, *args: Any, **kwargs: Any) -> Step:
+            tries.append(name)
+            if len(tries) == 1:
+                real(store, *args, **kwargs)
+                raise MaybeAppliedError("no answer")
+            if isinstance(then, Exception):
+                raise then
+            return then
+
+        monkeypatch.setattr(Store, name, step)
+
+    lose_the_answer_of("restrict")
+    with pytest.raises(MaybeAppliedError, match="an earlier try got no answer, and then"):
+        live.halt(symbol="BTC")
+    check = live.workers["pod-1"].check
+    wait_for(lambda: check(symbol="BTC").get("reason") == "halted", what="the halt, in force")
+    lose_the_answer_of("grant")
+    with pytest.raises(MaybeAppliedError, match="an earlier try got no answer, and then"):
+        live.resume(symbol="BTC")
+    assert live.raw.hget("golive:active", "r:2") is None, "it is in force"
 
 
 class _FullDisk:
