@@ -41,7 +41,7 @@ OLDEST_REDIS = (7, 0)
 # Of a guard and of a heartbeat, and how long the last of them may take to end: one that is told to
 # end finishes the command that is under way.
 THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-heartbeat")
-THREADS_END_S = 20
+THREADS_END_S = 60
 REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"
 
 

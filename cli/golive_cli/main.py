@@ -63,14 +63,15 @@ def postpone(name: str) -> None:
     if spec is None or spec.loader is None:  # imported already, or not there: for others to say
         return
     package, load, lock = module_from_spec(spec), spec.loader.exec_module, RLock()
-    begun: list[bool] = []
+    begun = False
     sys.modules[name] = package
 
     def complete(attribute: str) -> object:
+        nonlocal begun
         with lock:
             # Once: another thread waits here, and the __init__ may ask for what is not there yet.
             if not begun:
-                begun.append(True)
+                begun = True
                 try:
                     load(package)
                 finally:

@@ -105,10 +105,10 @@ class Attending:
         try:
             self._thread.start()
             self.listener.start()
-        except (
-            BaseException
-        ):  # such as no more threads: the caller gets no guard that it could close
-            self.close()  # or its slot stays claimed for the life of this process
+        except BaseException:
+            # Such as no more threads. The caller gets no guard that it could close, and its slot
+            # would stay claimed for the life of this process.
+            self.close()
             raise
 
     def threads(self) -> dict[str, bool]:

@@ -124,10 +124,15 @@ class _Sampler:
             due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
             try:
                 self._turn(state())
-            except Exception as error:  # a trigger that stopped sampling would watch over nothing
-                with suppress(Exception):  # nor does a log handler that fails end it
-                    logger.exception("trigger %s", self._name)
-                self._actions.say(f"trigger {self._name}: {error}")
+            except Exception as error:  # noqa: BLE001  (one that stopped sampling would watch nothing)
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Log it and say it, whichever of the two fails: neither ends the sampling."""
+        with suppress(Exception):
+            logger.error("trigger %s", self._name, exc_info=error)
+        with suppress(Exception):
+            self._actions.say(f"trigger {self._name}: {error}")
 
     def _turn(self, state: State | None) -> None:
         if state is None:

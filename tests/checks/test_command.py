@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from golive_redis.checks.source import UnansweredError
+from golive_redis.checks.sources import command
 from golive_redis.records.report import Outcome
 
 PATIENCE_S = 60  # what would hang does so for minutes
@@ -259,3 +263,39 @@ def test_a_function_that_hangs_in_c_and_holds_the_interpreters_lock_stops_nobody
     assert found.explain.startswith(f"1 python: {sys.executable} did not end in time")
     assert found.facts["2 command"].startswith("0, wanted equals 0")
     assert time.monotonic() - began < PATIENCE_S
+
+
+def test_a_program_that_is_being_started_at_the_end_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in between: started, and not yet on the list of those to be ended."""
+    start, started, go_on = command._start, threading.Event(), threading.Event()
+    made: list[subprocess.Popen[bytes]] = []
+
+    def slow(*args: Any) -> subprocess.Popen[bytes]:
+        made.append(start(*args))
+        started.set()
+        assert go_on.wait(PATIENCE_S)
+        return made[0]
+
+    monkeypatch.setattr(command, "_start", slow)
+    monkeypatch.setattr(command, "_starting", threading.Lock())  # which an end keeps for itself
+    where: Any = SimpleNamespace(folder=tmp_path, environ=dict(os.environ))
+
+    def ask() -> None:
+        with suppress(UnansweredError):
+            command.run(["sleep", "600"], where, 600_000)
+
+    asking, ending = threading.Thread(target=ask), threading.Thread(target=command._end_all)
+    asking.start()
+    assert started.wait(PATIENCE_S)
+    try:
+        ending.start()
+        ending.join(0.2)  # one that does not wait for the start is over by now, and has missed it
+        go_on.set()
+        ending.join(PATIENCE_S)
+        asking.join(PATIENCE_S)  # it ends when its program does
+        assert not asking.is_alive()
+    finally:
+        made[0].kill()
+        asking.join(PATIENCE_S)
