@@ -147,7 +147,7 @@ HbLose(h) ==
 HbConnect(h) ==
   /\ hb[h].link # primary /\ hb[h].out = 0
   /\ hb' = [hb EXCEPT ![h].link = primary, ![h].from = primary,
-       ![h].others = IF Holds("S13 on one connection") THEN NoPair ELSE @,
+       ![h].others = NoPair,
        ![h].absent = IF Holds("S13 on one server") /\ hb[h].from # primary THEN FALSE ELSE @]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
