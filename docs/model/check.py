@@ -84,7 +84,9 @@ class Verdict:
 def configurations(*, deep: bool) -> list[Configuration]:
     """Read the table: each specification, then its mutants and its witnesses.
 
-    Only specifications grow with `deep`: what is refuted with small constants is refuted.
+    Only specifications grow with `deep`: what is refuted with small constants is refuted. `deep` also
+    runs each mutant that has constants of its own with its rule in place. There the invariant must hold,
+    or its refutation says nothing about the rule.
     """
     out: list[Configuration] = []
     for spec in tomllib.loads(TABLE.read_text())["specification"]:
@@ -93,16 +95,12 @@ def configurations(*, deep: bool) -> list[Configuration]:
         out.append(_configuration(spec, name, "specification", large, spec["invariants"]))
         for item in spec.get("mutant", []):
             rules = [item["drops"]] if isinstance(item["drops"], str) else item["drops"]
-            out.append(
-                _configuration(
-                    spec,
-                    f"{name}: {rules[0]}",
-                    "mutant",
-                    {**small, **item.get("constants", {})},
-                    [item["refutes"]],
-                    drops=rules,
-                )
-            )
+            label, claims = f"{name}: {rules[0]}", [item["refutes"]]
+            constants = {**small, **item.get("constants", {})}
+            out.append(_configuration(spec, label, "mutant", constants, claims, drops=rules))
+            if deep and constants != small:
+                kept = f"{label}, kept"
+                out.append(_configuration(spec, kept, "specification", constants, claims))
         out += [
             _configuration(spec, f"{name}: {claim}", "witness", small, [claim])
             for claim in spec.get("witnesses", [])

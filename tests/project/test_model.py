@@ -55,6 +55,21 @@ def test_each_mutant_and_its_invariant_are_in_the_readme(configurations):
             assert all(name in README for name in item.expects), item.name
 
 
+def test_each_mutant_with_constants_of_its_own_is_run_with_its_rule_in_place_too(
+    check, configurations
+):
+    holding = [item.constants for item in configurations if item.kind == "specification"]
+    deep = {item.name: item for item in check.configurations(deep=True)}
+    own = 0
+    for mutant in (item for item in configurations if item.kind == "mutant"):
+        undropped = {**mutant.constants, "Drop": "{}"}
+        if undropped not in holding:
+            kept = deep[f"{mutant.name}, kept"]
+            assert (kept.constants, kept.expects) == (undropped, mutant.expects)
+            own += 1
+    assert own
+
+
 def test_each_specification_has_a_witness_that_it_does_something(configurations):
     seen = {item.name.split(":")[0] for item in configurations if item.kind == "witness"}
     assert {item.name for item in configurations if item.kind == "specification"} == seen
