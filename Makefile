@@ -23,11 +23,12 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 # compile our modules again, and each test worker the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
+.PHONY: help demo test sessions lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
-	@echo "make test    run all tests"
+	@echo "make test    run the tests"
+	@echo "make sessions  every page from its first command to its last, and the demo's proofs; minutes"
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
@@ -46,7 +47,11 @@ demo: $(RUN)
 	@$(BIN)/golive demo
 
 test: $(DEV)
-	@$(BIN)/python -P -m pytest -n auto --dist loadgroup --durations 20 $(PYTEST_ARGS)
+	@$(BIN)/python -P -m pytest -n auto --dist loadgroup --durations 20 -m "not session" $(PYTEST_ARGS)
+
+# One at a time: they are what a user does, at the pace of a user's machine.
+sessions: $(DEV)
+	@$(BIN)/python -P -m pytest -v --durations 0 -m session $(SESSIONS_ARGS)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

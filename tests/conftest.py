@@ -79,15 +79,21 @@ def _servers_line() -> str:
 
 
 # Who needs one of these runs in one process, which makes it once: each takes seconds to make.
-MADE_ONCE = ("at_standard", "every_command", "postgres", "prometheus", "wheel")
+MADE_ONCE = ("postgres", "prometheus", "wheel")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests `--dist loadgroup` has to keep together."""
+@pytest.hookimpl(wrapper=True)  # xdist reads the marks in the same hook
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Say which tests `--dist loadgroup` has to keep together, and see that it was understood."""
     for item in items:
         for name in set(MADE_ONCE).intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(name))
+    yield
+    for item in items if config.getoption("loadgroup", default=False) else ():
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+            raise pytest.UsageError(f"xdist has not put {item.nodeid} into its group")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -134,7 +140,7 @@ def wait_until(condition: Callable[[], object], *, within_ms: int = 60_000, what
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within_ms} ms: {what or condition}")
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -160,7 +166,22 @@ def need_program() -> Callable[..., str]:
     return find
 
 
-@pytest.fixture(scope="session", params=server_kinds())
+ONE_KIND = Path(__file__).parent / "process"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs a server on both kinds; fleets of processes on one, `redis` where it is.
+
+    `make faults` has each fault on both.
+    """
+    if "server_kind" in metafunc.fixturenames:
+        kinds = server_kinds()
+        if ONE_KIND in metafunc.definition.path.parents:
+            kinds = kinds[-1:]
+        metafunc.parametrize("server_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def server_kind(request: pytest.FixtureRequest) -> str:
     """The kind of server under test: `valkey` or `redis`."""
     kind: str = request.param

@@ -74,6 +74,7 @@ def test_the_page_has_the_shapes_of_the_code(written, coded):
     assert written == coded
 
 
+@pytest.mark.session
 def test_every_command_is_listed_with_its_shape(docs, written, every_command):
     rows = {row[0].strip("`"): row[1] for row in docs.table(PAGE, "`--json`")}
     assert set(rows) == {name for name in every_command.said if name != "error"} | NOT_RUN_HERE
@@ -81,6 +82,7 @@ def test_every_command_is_listed_with_its_shape(docs, written, every_command):
         assert shape.split("[")[1].split("]")[0] in written
 
 
+@pytest.mark.session
 def test_what_the_commands_print_has_the_shapes_of_the_page(docs, written, every_command):
     rows = {row[0].strip("`"): row[1] for row in docs.table(PAGE, "`--json`")}
     for command, value in every_command.said.items():

@@ -7,6 +7,7 @@ import hashlib
 import json
 
 import msgspec
+import pytest
 
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
@@ -74,6 +75,7 @@ def test_the_examples_of_an_envelope_have_its_members(docs):
     assert base64.b64decode(example["payload"].rstrip(".")).startswith(b'{"by":"alice"')
 
 
+@pytest.mark.session
 def test_the_verifier_on_the_page_follows_a_real_ledger(every_command):
     kinds = [line.split()[0] for line in every_command.verifier[:-1]]
     assert every_command.verifier[-1] == "the chain is whole: True"

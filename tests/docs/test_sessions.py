@@ -29,14 +29,9 @@ NOT_RUN = {
 HURRIED = ["docs/OPERATOR_MANUAL.md", "docs/GO_LIVE_ROLLBACK.md"]
 
 
-# Each on a fleet of its own. Two at a time, for they are the longest tests and mostly wait.
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=pytest.mark.xdist_group(f"sessions-{number % 2}"))
-        for number, page in enumerate(PAGES)
-    ],
-)
+# Each on a fleet of its own.
+@pytest.mark.session
+@pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_a_session_that_really_runs(session, docs, page):
     commands = sum(
         len(docs.steps(block))

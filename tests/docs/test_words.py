@@ -58,6 +58,7 @@ def patterns(docs) -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.session
 def test_the_keys_in_redis_are_those_on_the_page(docs, every_command):
     page, seen = patterns(docs), set()
     for key, (kind, ttl_ms, _) in every_command.keys.items():
@@ -69,6 +70,7 @@ def test_the_keys_in_redis_are_those_on_the_page(docs, every_command):
     assert seen | {r"golive:preflight"} == set(page)
 
 
+@pytest.mark.session
 def test_the_fields_of_the_keys_are_those_on_the_page(docs, every_command):
     rows = {row[0].strip("`").split(":")[1]: row[1] for row in docs.table(KEYS, "Fields")}
     for key, (_, _, fields) in every_command.keys.items():

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from golive_redis import config as configuration
 from golive_redis.config import keyfile
 from golive_redis.core.state import assemble
 from golive_redis.core.timing import Timing
+from golive_redis.errors import GoliveError
 from golive_redis.operator import grants, restrictions, status
 from golive_redis.operator.activation import Activated, Activation
 from golive_redis.operator.session import Operator
@@ -202,6 +203,7 @@ class Fleet:
         path = self.write_config(**config) if config else self.path
         log = self._log(name)
         beating = Beating(name, "heartbeat", str(path), name, json.dumps(options), log=log)
+        beating.environment = {**self.settings, **(config or {})}["environment"]
         self.heartbeats[name] = beating
         self.processes.append(beating)
         if wait:
@@ -220,7 +222,7 @@ class Fleet:
             while not (worker.ask("status")["allowed"] and worker.allowed):
                 if time.monotonic() > deadline:
                     pytest.fail(f"{worker.name} not armed: {worker.states()}\n{worker.stderr()}")
-                time.sleep(0.005)
+                time.sleep(0.02)
 
     # -- the operator ----------------------------------------------------------------------------
 
@@ -230,21 +232,34 @@ class Fleet:
         """Activate and wait until everybody is armed, as `golive activate` does."""
         with Operator(config or self.config) as operator:
             activation = Activation(operator, reason=reason, **options)
+            self._wait_reported(operator)
             reading = activation.prepare()
-            self._wait_seen_off()
+            self._wait_seen_off(operator.config.policy.environment)
             return activation.wait_armed(activation.commit(reading), wait_s)
 
-    def _wait_seen_off(self) -> None:
-        """Give every heartbeat time to see that nothing is active, without which S13 keeps it silent.
+    @staticmethod
+    def _wait_reported(operator: Operator) -> None:
+        """Give every worker time to say what it runs, without which the preflight refuses it."""
+        deadline = time.monotonic() + 10
+        with suppress(GoliveError):  # told by what comes after
+            while time.monotonic() < deadline:
+                if all(worker.version for worker in status.read(operator).workers):
+                    break
+                time.sleep(0.02)
+
+    def _wait_seen_off(self, environment: str) -> None:
+        """Give its heartbeats time to see that nothing is active, without which S13 keeps them silent.
 
         On a busy machine a stop and the next activation may fit between two of its reads.
         """
         deadline = time.monotonic() + 10
         for beating in self.heartbeats.values():
+            if beating.environment != environment:
+                continue
             while beating.alive and not beating.stopped and time.monotonic() < deadline:
                 if beating.ask("status")["waiting_for"] == "nothing is active":
                     break
-                time.sleep(0.005)
+                time.sleep(0.02)
 
     def go_live(self, *workers: str, heartbeats: Sequence[str] = ("hb-1",), **options: Any) -> None:
         """Start heartbeats and workers, activate, and wait until all are armed."""

@@ -262,6 +262,8 @@ class Worker(Process):
 class Beating(Process):
     """A process with a heartbeat; see programs/heartbeat.py."""
 
+    environment = ""
+
     def said(self) -> list[str]:
         return [event["text"] for event in list(self.events) if event["event"] == "say"]
 

@@ -62,7 +62,7 @@ class SentinelSet:
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {within_s} s: {what}")
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     # -- as a server -----------------------------------------------------------------------------
 

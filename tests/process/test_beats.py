@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from golive_redis import clock
 from golive_redis.testing.server import EmbeddedServer
-from kit.fleet import fleets
-from kit.processes import Span, proxies
 
 MS = clock.NS_PER_MS
 
@@ -58,25 +56,6 @@ def closures(worker: Any) -> set[str]:
     return {state["reason"] for state in states[first:] if not state["allowed"]} - {"lapsed"}
 
 
-@pytest.fixture(scope="session")
-def at_standard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Span, int]]:
-    """A fleet at `standard` that loses everything, and when it lost its network and its beats.
-
-    `pod-1` is cut off, `hb-1` falls asleep, `hb-2` is dead. The key lives 24 s, so the first test
-    of this file lets it begin, and the last looks at what became of it: others run meanwhile.
-    """
-    folder = tmp_path_factory.mktemp("standard")
-    with EmbeddedServer() as server, fleets(folder) as fleet, proxies(folder) as proxy:
-        live, network = fleet(server, timing="standard"), proxy(server)
-        live.start_worker("pod-1", wait=False, config={"url": network.url}, rate_hz=50)
-        live.go_live("pod-2", heartbeats=("hb-1", "hb-2"), rate_hz=50)
-        cut = live.timed(lambda: network.set("blackhole"))
-        live.heartbeats["hb-1"].pause()
-        live.heartbeats["hb-2"].kill()
-        yield live, cut, last_beat_ns(live, "hb-1", "hb-2")
-
-
-@pytest.mark.usefixtures("at_standard")
 def test_a_heartbeat_that_is_back_in_time_revives_the_fleet(
     fleet: Callable[..., Any], own_server: EmbeddedServer
 ) -> None:
@@ -217,11 +196,24 @@ def test_a_beat_that_executes_after_the_stop_brings_nothing_back(
     assert not live.workers["pod-1"].allowed
 
 
+@pytest.mark.session
 def test_at_standard_timers_each_bound_holds(
-    at_standard: tuple[Any, Span, int], wait_for: Callable[..., None]
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    proxy: Callable[..., Any],
+    wait_for: Callable[..., None],
 ) -> None:
-    """Rows 4, 9 and 11, at `standard` and on one kind of server: 2.5 s, 5.5 s, and over 24 s."""
-    live, cut, last_ns = at_standard
+    """Rows 4, 9 and 11, at `standard`: 2.5 s, 5.5 s, and over 24 s.
+
+    `pod-1` is cut off, `hb-1` falls asleep, `hb-2` is dead.
+    """
+    live, network = fleet(own_server, timing="standard"), proxy(own_server)
+    live.start_worker("pod-1", wait=False, config={"url": network.url}, rate_hz=50)
+    live.go_live("pod-2", heartbeats=("hb-1", "hb-2"), rate_hz=50)
+    cut = live.timed(lambda: network.set("blackhole"))
+    live.heartbeats["hb-1"].pause()
+    live.heartbeats["hb-2"].kill()
+    last_ns = last_beat_ns(live, "hb-1", "hb-2")
     live.workers["pod-1"].closed_within(2_500, cut)
     assert live.timers.beat_ms == 5_500
     assert_closed_by_beat_ms(live, last_ns)

@@ -1,7 +1,8 @@
 """Sentinel changes the primary: during activation, while live, and when the stop is lost by it.
 
 All on a real set of processes (sentinels.py). A failover takes some seconds, so the term is given
-ten to survive one; the bounds of a stop are those of the fifth.
+ten to survive one; the bounds of a stop are those of the fifth. What takes Sentinel longer than ten
+seconds is a session.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def test_a_lost_primary_closes_the_fleet_in_time_and_the_term_heals_at_the_next(
     assert len(live.records("grant")) == len(live.records("revocation")) == 1
 
 
+@pytest.mark.session
 def test_a_planned_change_of_roles_is_followed_by_reads_and_pushes(
     live: Any, servers: SentinelSet, wait_for: Callable[..., None]
 ) -> None:
@@ -173,6 +175,7 @@ def test_an_activation_that_a_failover_loses_arms_nobody_for_good(
     live.wait_all_armed()
 
 
+@pytest.mark.session
 def test_an_activation_that_hangs_in_a_frozen_primary_is_nobodys(
     live: Any, servers: SentinelSet
 ) -> None:
@@ -253,6 +256,7 @@ def test_a_restarted_fleet_stays_closed_on_a_primary_that_lost_the_stop(
     assert again.last_permit_ns() == new.last_permit_ns() == 0
 
 
+@pytest.mark.session
 def test_an_old_primary_that_comes_back_with_the_old_term_is_stopped_each_time(
     live: Any, servers: SentinelSet, tmp_path: Path, wait_for: Callable[..., None]
 ) -> None:

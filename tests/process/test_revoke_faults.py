@@ -299,8 +299,8 @@ def test_nothing_in_the_store_makes_revoke_raise(
     live.go_live("pod-1")
     live.raw.set("golive:epoch", "9" * 5_000)
     for key in ("beat", "last", "head", "fleet", "heartbeats"):
-        live.raw.delete(f"golive:{key}")
-        live.raw.rpush(f"golive:{key}", "what?")
+        # In one step: a beat in between would make the hash again.
+        live.raw.pipeline().delete(f"golive:{key}").rpush(f"golive:{key}", "what?").execute()
     # By time it would be over, for those whom this host remembers.
     report = live.revoke_until(lambda r: r.outcome.heartbeats[0].answered, wait_ms=3_000)
     assert report.outcome.result == "NOT CONFIRMED", "the rosters cannot be read"

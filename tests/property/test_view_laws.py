@@ -462,7 +462,7 @@ def test_no_order_goes_out_after_its_bound_whatever_happens() -> None:
     SEEN.clear()
     run_state_machine_as_test(
         GuardMachine,
-        settings=settings(max_examples=settings.default.max_examples, stateful_step_count=50),
+        settings=settings(max_examples=settings.default.max_examples // 2, stateful_step_count=50),
     )
     # A simulation that never armed or never stopped has shown nothing.
     for what in ("permits", "permits within the bound of a stop", "stopped", "restarted"):

@@ -263,7 +263,6 @@ STEP_SHARES: tuple[tuple[Callable[[Pair], None], int], ...] = (
 )
 
 
-@pytest.mark.redis
 @pytest.mark.parametrize("seed", range(6))
 def test_the_model_answers_every_step_as_the_scripts_do(
     shared_server: EmbeddedServer, seed: int

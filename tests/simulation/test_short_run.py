@@ -4,9 +4,9 @@ from . import run
 
 
 def test_minutes_of_faults_break_no_rule() -> None:
-    tally = run.simulate(list(range(5)))
+    tally = run.simulate(list(range(3)))
     assert not tally.violations
-    assert round(tally.hours * 60) == 25
+    assert round(tally.hours * 60) == 15
     minutes = tally.hours * 60
     faults = sum(n for name, n in tally.counts.items() if name.startswith("faults: "))
     assert faults >= minutes
