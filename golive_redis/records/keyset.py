@@ -2,6 +2,9 @@
 
 A key's id is the SHA-256 of its 32 raw bytes, so one key cannot appear under two ids; a raw key may
 belong to one principal only, so one person cannot be counted twice.
+
+A public key of small order is refused: OpenSSL takes it, and under it a signature that was made without
+any private key verifies (R = the neutral point, S = 0; for every message under the key `01 00 .. 00`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,11 @@ from golive_redis.errors import ConfigError, RecordError
 from golive_redis.records.record import Epoch, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
+
+_PRIME = 2**255 - 19
+_Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# The y of every point whose order divides 8, the cofactor (RFC 8032 section 5.1).
+_SMALL_ORDER = frozenset({0, 1, _PRIME - 1, _Y_OF_ORDER_8, _PRIME - _Y_OF_ORDER_8})
 
 
 class Role(StrEnum):
@@ -95,6 +103,19 @@ def decode_public(text: str) -> bytes:
     return raw
 
 
+def unsound(raw: bytes) -> str:
+    """Say why the raw bytes of a public key are refused; "" when they are not.
+
+    Not asked is whether the point is on the curve: under one that is not, no signature verifies.
+    """
+    y = int.from_bytes(raw, "little") & (2**255 - 1)  # the highest bit is the sign of x
+    if y >= _PRIME:
+        return "is not written canonically: its y is not below 2^255-19"
+    if y in _SMALL_ORDER:
+        return "is of small order: anybody can sign under it, without a private key"
+    return ""
+
+
 def encode_public(public: Ed25519PublicKey) -> str:
     """Return a public key as the keyset file writes it: `ed25519:<base64>`."""
     return "ed25519:" + base64.b64encode(raw_of(public)).decode()
@@ -120,8 +141,9 @@ def parse_keyset(value: Any) -> Keyset:
     """Turn the parsed keyset file into a `Keyset`.
 
     Raises:
-        ConfigError: Unknown fields, a bad key, one key listed twice (for one principal or for two),
-            or a threshold that no set of principals can meet. Fails closed: nothing is trusted.
+        ConfigError: Unknown fields, a bad key, one under which anybody can sign, one key listed twice
+            (for one principal or for two), or a threshold that no set of principals can meet. Fails
+            closed: nothing is trusted.
     """
     try:
         file = convert(value, _File)
@@ -129,6 +151,12 @@ def parse_keyset(value: Any) -> Keyset:
         raise ConfigError(f"keyset: {error.message}") from error
     keys: dict[str, TrustedKey] = {}
     for name, raw in _listed(file.principals):
+        if why := unsound(raw):  # S1
+            raise ConfigError(
+                f"keyset: a key of {name} {why}",
+                hint="no key generator makes such a key: ask where it comes from; `golive keys new`"
+                " makes a good one",
+            )
         keyid = key_id(raw)
         if keyid in keys:
             raise ConfigError(

@@ -7,15 +7,19 @@ import hashlib
 import json
 
 import msgspec
+import pytest
 
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, MAX_SIGNATURES, pae
+from golive_redis.records.keyset import unsound
 from golive_redis.records.ledger import GENESIS, Note, extend
 from golive_redis.records.limits import Limits
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.record import MAX_INT, Record
 from golive_redis.records.report import Finding, Report
+from golive_redis.testing import EVERYBODY, Signers
+from kit.curve import NEUTRAL, encoded, small_order_points
 
 PAGE = "docs/reference/records.md"
 KINDS = (Grant, Restriction, Revocation, Beat, Receipt, Report, Note)
@@ -65,6 +69,36 @@ def test_the_formulas_on_the_page_give_what_the_code_gives():
     body = hashlib.sha256(b"envelope").hexdigest()
     head = hashlib.sha256(f"golive-ledger-v1\n{GENESIS}\n{body}".encode()).hexdigest()
     assert extend(GENESIS, b"envelope") == head
+
+
+def test_the_page_lists_the_keys_under_which_anybody_can_sign(docs):
+    """Row 69: also for whoever writes a verifier in another language."""
+    listed = [row[1].strip("`") for row in docs.table(PAGE, "Public keys")]
+    points = [encoded((0, y)) for y in {y for _, y in small_order_points()}]
+    assert sorted(listed) == sorted(point.hex() for point in points)
+    assert all(unsound(bytes.fromhex(key)) for key in listed)
+
+
+def test_the_verifier_on_the_page_refuses_a_key_under_which_anybody_can_sign(docs, tmp_path):
+    """Row 69: it trusts no file that lists one."""
+    verifier = functions_of_the_verifier(docs)
+    keyset, file = tmp_path / "keyset.json", Signers().keyset_file
+    keyset.write_text(json.dumps(file))
+    assert len(verifier["trusted"](keyset)) == len(EVERYBODY)
+    key = "ed25519:" + base64.b64encode(encoded(NEUTRAL)).decode()
+    file["principals"]["mallory"] = {"roles": ["approver"], "keys": [key]}
+    keyset.write_text(json.dumps(file))
+    with pytest.raises(SystemExit, match="mallory"):
+        verifier["trusted"](keyset)
+
+
+def functions_of_the_verifier(docs):
+    """What the program on the page defines, without running it."""
+    pages = [page for page in docs.all if page.name == "records.md"]
+    (text,) = (b.text for b in docs.blocks(pages[0]) if b.text.startswith("# verify.py\n"))
+    defined: dict[str, object] = {"__name__": "verify"}
+    exec(text.split("\nurl, keyset = sys.argv")[0], defined)
+    return defined
 
 
 def test_the_examples_of_an_envelope_have_its_members(docs):
