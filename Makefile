@@ -32,7 +32,7 @@ help:
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
 	@echo "make fuzz     a million strange inputs for every parser at the edge; new examples for the laws"
-	@echo "make mutants          break the product in 97 ways, and see that somebody notices"
+	@echo "make mutants          break each rule of the product, and see that somebody notices"
 	@echo "make model     the TLA+ model of the protocol, every rule dropped once; needs Java"
 	@echo "make model-deep  the same with larger constants; hours"
 	@echo "make lock    pin what pyproject.toml allows, with hashes; LOCK_ARGS=--upgrade for the newest"
