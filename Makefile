@@ -19,6 +19,10 @@ INSTALL_DEV = $(if $(GOLIVE_LOCKED),$(PIP) --require-hashes --requirement requir
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
   --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
 
+# A thousand processes start in `make test`: without the compiled files of the one before, each would
+# compile our modules again, and each test worker the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
 
 help:

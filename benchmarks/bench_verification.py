@@ -34,14 +34,14 @@ def timed(batch: Batch) -> Callable[[], float]:
     return measure
 
 
-def signatures(party: Signers, raws: list[bytes]) -> Batch:
+def signatures(signers: Signers, raws: list[bytes]) -> Batch:
     """Return the floor: the Ed25519 verifications that these records need, and nothing else."""
     work = []
     for raw in raws:
         envelope = decode(raw)
         message = pae(envelope.payload_type, envelope.payload)
         for keyid, signature in envelope.signatures:
-            public = party.keyset.keys[keyid].public
+            public = signers.keyset.keys[keyid].public
             work.append((public, signature, message))
     return lambda: [public.verify(signature, message) for public, signature, message in work]
 
@@ -72,8 +72,8 @@ def main() -> None:
         "ledger entry: its place and its signature": (one, revocations, ledger),
     }
     table, notes = [], []
-    for what, (party, raws, batch) in cases.items():
-        pairs = lab.interleaved(timed(signatures(party, raws)), timed(batch), ROUNDS)
+    for what, (signers, raws, batch) in cases.items():
+        pairs = lab.interleaved(timed(signatures(signers, raws)), timed(batch), ROUNDS)
         row = lab.compared(what, pairs, LIMIT, "us")
         table.append(row)
         notes.append(f"{what}: {1e6 / row.ours:,.0f} a second on one core")

@@ -43,32 +43,32 @@ FIRST = {
 
 
 def packed(*words: object) -> bytes:
-    """Return a command as it goes over the wire."""
+    """Return a command as it goes over the connection."""
     raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     return b"*%d\r\n" % len(raw) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in raw)
 
 
-class OverheardError(Exception):
+class RecordedCommandError(Exception):
     """Carries the command that a store was about to send."""
 
 
-class Eavesdropper:
-    """A link that sends nothing."""
+class RecordingLink:
+    """A link that sends nothing: it raises the command instead."""
 
     def call(self, *words: Any) -> Any:
-        raise OverheardError(packed(*words))
+        raise RecordedCommandError(packed(*words))
 
 
-def overheard(step: Callable[[Store], object]) -> bytes:
+def command_of(step: Callable[[Store], object]) -> bytes:
     """Return the bytes that a step of the store would send."""
     try:
-        step(Store(Eavesdropper(), KEYS))  # type: ignore[arg-type]
-    except OverheardError as command:
+        step(Store(RecordingLink(), KEYS))  # type: ignore[arg-type]
+    except RecordedCommandError as command:
         return command.args[0]
     raise AssertionError("it sent nothing")
 
 
-class Wire:
+class SocketLink:
     """A link over a socket that the crowd goes on using."""
 
     def __init__(self, port: int) -> None:
@@ -111,8 +111,8 @@ class Crowd:
         self._port = port
         self._period = read_every_ms / 1000
         self._poll = select.epoll()
-        self._wires: dict[int, Wire] = {}
-        self._questions: list[tuple[Wire, list[bytes]]] = []
+        self._links: dict[int, SocketLink] = {}
+        self._questions: list[tuple[SocketLink, list[bytes]]] = []
         self._due: list[tuple[float, int, int]] = []
         self.sent = 0
         for number in range(size):
@@ -124,30 +124,30 @@ class Crowd:
                 first = packed("HSET", key, "state", "armed")
             else:
                 quiet, counts, first = (
-                    overheard(lambda store, f=fields, a=ask, c=caller: store.attend(a, c, f))
+                    command_of(lambda store, f=fields, a=ask, c=caller: store.attend(a, c, f))
                     for fields in ({}, {"permits": "1234"}, FIRST)
                 )
                 questions = [quiet] * (COUNTS_EVERY - 1) + [counts]
-            wire = self._wire()
-            wire.socket.sendall(first)
-            wire.socket.recv(65536)
-            self._schedule(wire, questions)
+            link = self._connect()
+            link.socket.sendall(first)
+            link.socket.recv(65536)
+            self._schedule(link, questions)
 
-    def _wire(self) -> Wire:
-        wire = Wire(self._port)
-        self._wires[wire.socket.fileno()] = wire
-        self._poll.register(wire.socket.fileno(), select.EPOLLIN)
-        return wire
+    def _connect(self) -> SocketLink:
+        link = SocketLink(self._port)
+        self._links[link.socket.fileno()] = link
+        self._poll.register(link.socket.fileno(), select.EPOLLIN)
+        return link
 
-    def _schedule(self, wire: Wire, questions: list[bytes]) -> None:
-        self._questions.append((wire, questions))
+    def _schedule(self, link: SocketLink, questions: list[bytes]) -> None:
+        self._questions.append((link, questions))
         now = time.monotonic() + random.random() * self._period
         heapq.heappush(self._due, (now, len(self._questions) - 1, 0))
 
     def take_pushes(self, size: int) -> None:
         """Let so many of them subscribe and track, and ping."""
         for _ in range(size):
-            push = Push(self._wire, KEYS, lambda: 0.0, 0.0)  # type: ignore[arg-type]
+            push = Push(self._connect, KEYS, lambda: 0.0, 0.0)  # type: ignore[arg-type]
             push.open()
             self._schedule(push._subscriber, [packed("PING")])  # type: ignore[arg-type]
 
@@ -158,20 +158,20 @@ class Crowd:
         while now < end:
             due, number, turn = self._due[0]
             if due <= now:
-                wire, questions = self._questions[number]
-                wire.socket.send(questions[turn % len(questions)])
+                link, questions = self._questions[number]
+                link.socket.send(questions[turn % len(questions)])
                 self.sent += 1
                 later = due + self._period * random.uniform(0.9, 1.0)
                 heapq.heapreplace(self._due, (max(later, now), number, turn + 1))
                 if self.sent % 64:
                     continue
             for ready, _ in self._poll.poll(max(0.0, min(due - now, 0.01)), 256):
-                self._wires[ready].socket.recv(65536)
+                self._links[ready].socket.recv(65536)
             now = time.monotonic()
 
     def close(self) -> None:
-        for wire in self._wires.values():
-            wire.close()
+        for link in self._links.values():
+            link.close()
         self._poll.close()
 
 

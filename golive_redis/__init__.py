@@ -1,4 +1,9 @@
-"""A kill switch for trading fleets, over Redis: off when anything is unknown."""
+"""A kill switch for trading fleets, over Redis: off when anything is unknown.
+
+Here belong the names that a bot imports, each loaded at its first use. Code does not: each package
+below says what belongs in it, `golive_redis.testing` is for a bot's own tests, and the command is
+`golive_cli`. Start with `guard.guard`, which a bot asks before each order, then `core` (the rules).
+"""
 
 from typing import TYPE_CHECKING
 

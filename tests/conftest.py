@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,6 +38,10 @@ for _name in ("suite", "explore"):
 settings.load_profile("suite")
 
 OLDEST_REDIS = (7, 0)
+# Of a guard and of a heartbeat, and how long the last of them may take to end: one that is told to
+# end finishes the command that is under way.
+THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-heartbeat")
+THREADS_END_S = 20
 REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"
 
 
@@ -103,6 +108,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Repeat it at the end when a kind was left out: `-q` prints no header."""
     if redis_binary()[0] is None:
         terminalreporter.write_line(_servers_line(), yellow=True)
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures' own ends
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test that leaves a guard or a heartbeat running: it would go on beside all others."""
+    end = time.monotonic() + THREADS_END_S
+    while left := {thread.name for thread in threading.enumerate()}.intersection(THREADS):
+        if time.monotonic() > end:
+            pytest.fail(f"{item.nodeid} left running: {', '.join(sorted(left))}")
+        time.sleep(0.01)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

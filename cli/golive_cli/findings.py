@@ -1,4 +1,4 @@
-"""The board of a preflight: each finding as it comes, and the verdict over all of them."""
+"""The table of a preflight: each finding as it comes, and the verdict over all of them."""
 
 from __future__ import annotations
 

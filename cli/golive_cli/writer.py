@@ -31,7 +31,7 @@ class Writer:
         self._write = write
         self._lost = 0
         self._waiting: queue.Queue[tuple[int, str] | None] = queue.Queue(MAX_WAITING)
-        self._thread = threading.Thread(target=self._run, name="golive-voice", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="golive-writer", daemon=True)
         self._thread.start()
 
     def say(self, text: str) -> None:

@@ -16,12 +16,10 @@ from golive_redis.checks.parse import time_ms
 from golive_redis.checks.question import WORKERS, Question, Several
 from golive_redis.checks.runner import Check
 from golive_redis.checks.secrets import secrets_of
-from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
+from golive_redis.checks.source import Fetched, Surroundings
 from golive_redis.masking import masked
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome
-
-__all__ = ["Fetched", "Surroundings", "UnansweredError", "ask", "check", "finding"]
 
 # Beyond the longest deadline: for the threads, and to import a library at the first question.
 GRACE_MS = 2_000

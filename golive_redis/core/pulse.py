@@ -6,8 +6,9 @@
 - S13 Without durable state for a term it stays silent until it sees the activation happen, or another
       heartbeat's beat advance. It saw it happen when the key was absent before (or of an older term, or
       a newer tombstone appeared since its own last reading) and is present now, issued under 60 s ago.
-      Before and after are on one connection: another may lead to another server. It beats on the highest
-      directive it has verified, also before a restart, never on a lower one, and stops at `not_after`.
+      Before and after are of one server, which took no other server's data in between: another
+      connection may lead to another. It beats on the highest directive it has verified, also before
+      a restart, never on a lower one, and stops at `not_after`.
 
 Instants are ms on the caller's steady clock, except those called `wall`.
 """
@@ -65,6 +66,7 @@ class Pulse:
         self._stored_revoked = 0
         self._saw_absent = False
         self._has_read = False
+        self._history = ""
         self._n = 0
         self._others: dict[str, int] = {}
         self._lost_in: dict[str, int] = {}
@@ -87,11 +89,18 @@ class Pulse:
 
     # -- what it reads ---------------------------------------------------------------------------
 
-    def reconnected(self) -> None:
-        """Note that it reads over a new connection, perhaps from another server (S13)."""
+    def reconnected(self, history: str = "") -> None:
+        """Note that it reads over a new connection, perhaps from another server (S13).
+
+        Args:
+            history: Names the server process and the line of its data; "" when unknown, which is
+                the same as none: what was absent before says nothing of what is there now.
+        """
         self._others = {}
         self.known.untold()
-        self._saw_absent = self._has_read = False  # S13
+        if not history or history != self._history:  # S13
+            self._saw_absent = self._has_read = False
+        self._history = history
 
     def answer(self, answer: Answer, *, now: float, wall_ms: float) -> list[Happening]:
         """Take in an answer of the `attend` script.

@@ -100,10 +100,16 @@ class Attending:
             gate.publish(view.verdict)
 
     def start(self) -> None:
-        """Start both threads."""
+        """Start both threads; where one cannot be started, what was taken is given back."""
         crowd.join()
-        self._thread.start()
-        self.listener.start()
+        try:
+            self._thread.start()
+            self.listener.start()
+        except (
+            BaseException
+        ):  # such as no more threads: the caller gets no guard that it could close
+            self.close()  # or its slot stays claimed for the life of this process
+            raise
 
     def threads(self) -> dict[str, bool]:
         """Return which threads are alive."""

@@ -141,6 +141,7 @@ class Guard(Gate):
         Raises:
             ConfigError: The configuration, a key or a label cannot be used. Redis being away is no
                 error: the guard stays closed and goes on trying.
+            RuntimeError: The process cannot start another thread. Nothing of the guard is left.
         """
         if not isinstance(config, configuration.Config):
             config = configuration.load(config)

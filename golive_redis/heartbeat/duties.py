@@ -85,8 +85,9 @@ class Duties:
         Raises:
             StoreError: It does not say.
         """
-        self._server = store.server().run_id
-        self._pulse.reconnected()
+        server = store.server()
+        self._server = server.run_id
+        self._pulse.reconnected(server.history)
         self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
 
     # -- what follows ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from golive_redis import clock
 from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
 from golive_redis.core.state import State
@@ -64,13 +65,13 @@ class Triggers:
         self._closing = threading.Event()
         if not conditions.triggers:
             return
-        actor = _Actor(config, name, say)
+        actions = _TriggerActions(config, name, say)
         for trigger, settings in conditions.triggers.items():
             wanted = settings.trigger()
             questions = [wanted.question] if wanted.question else []
             if wanted.check is not None:
                 questions = conditions.questions(wanted.check, config.policy)
-            self._samplers[trigger] = _Sampler(trigger, wanted, questions, config, actor)
+            self._samplers[trigger] = _Sampler(trigger, wanted, questions, config, actions)
 
     def start(self, state: Callable[[], State | None]) -> None:
         """Begin to sample, each trigger in a thread of its own.
@@ -93,7 +94,7 @@ class Triggers:
 
 
 class _Sampler:
-    """One trigger: samples, counts, and has the actor act."""
+    """One trigger: samples, counts, and has its action carried out."""
 
     def __init__(
         self,
@@ -101,16 +102,16 @@ class _Sampler:
         wanted: Trigger,
         questions: Sequence[Question],
         config: Config,
-        actor: _Actor,
+        actions: _TriggerActions,
     ) -> None:
         self._name = name
         self._wanted = wanted
         self._questions = questions
         self._config = config
-        self._actor = actor
+        self._actions = actions
         self._debounce = Debounce(wanted)
         self._grant, self._term = "", 0
-        self._where = ask.Surroundings.of(config)
+        self._where = Surroundings.of(config)
         self._said = Outcome.PASS
         self._warned = False
 
@@ -126,7 +127,7 @@ class _Sampler:
             except Exception as error:  # a trigger that stopped sampling would watch over nothing
                 with suppress(Exception):  # nor does a log handler that fails end it
                     logger.exception("trigger %s", self._name)
-                self._actor.say(f"trigger {self._name}: {error}")
+                self._actions.say(f"trigger {self._name}: {error}")
 
     def _turn(self, state: State | None) -> None:
         if state is None:
@@ -136,13 +137,13 @@ class _Sampler:
             # People have decided anew, so what was seen before counts no more; what is counted from
             # the first look at a term begins with the term, also when no sample saw the pause between.
             if not self._grant or state.term != self._term:
-                self._where = ask.Surroundings.of(self._config)
+                self._where = Surroundings.of(self._config)
             self._grant, self._term = state.grant.identity, state.term
             self._debounce.restart()
         found = self._sample()
         self._tell(found)
         if self._debounce.sample(found.outcome):
-            self._actor.act(self._name, self._wanted, found)
+            self._actions.act(self._name, self._wanted, found)
 
     def _sample(self) -> Finding:
         name = self._name
@@ -152,9 +153,9 @@ class _Sampler:
         """Say what changed: each new outcome once, and a warning once until it is over."""
         if found.outcome is not self._said:
             self._said = found.outcome
-            self._actor.say(f"trigger {self._name}: {found.outcome}: {found.explain}")
+            self._actions.say(f"trigger {self._name}: {found.outcome}: {found.explain}")
         elif found.warning and not self._warned:
-            self._actor.say(f"trigger {self._name}: warning: {found.explain}")
+            self._actions.say(f"trigger {self._name}: warning: {found.explain}")
         self._warned = found.warning
 
 
@@ -198,7 +199,7 @@ def _pinned(config: Config) -> _Pinned:
     )
 
 
-class _Actor:
+class _TriggerActions:
     """Restricts and revokes with the heartbeat's revoker key.
 
     A stop waits for no other, each of which collects receipts for seconds when a pod is silent; only

@@ -17,6 +17,7 @@ from golive_redis.checks import ask, runner
 from golive_redis.checks.builtin import check_database_redis, check_keys
 from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import DATABASE, ESS, KEYS, RISK, TESTNET, WINDOW, WORKERS
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.windows import require_open
 from golive_redis.config.policy import Policy
 from golive_redis.errors import RecordError, RefusedError
@@ -104,9 +105,9 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
     return runner.run(checks, chosen, told=told)
 
 
-def surroundings(operator: Operator) -> ask.Surroundings:
+def surroundings(operator: Operator) -> Surroundings:
     """Return what a source may look at from here: also the ledger, as this host trusts it."""
-    return ask.Surroundings.of(operator.config, operator.trust)
+    return Surroundings.of(operator.config, operator.trust)
 
 
 def _check(operator: Operator, evidence: Conditions, name: str) -> runner.Check:

@@ -88,10 +88,22 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """Who answers; `run_id` changes with a failover or a restart."""
+    """Who answers.
+
+    Attributes:
+        run_id: Of the process; changes with a failover or a restart.
+        replicas: How many follow it.
+        line: Of its data: changes when it follows another server or is promoted (Redis: replid).
+    """
 
     run_id: str
     replicas: int
+    line: str = ""
+
+    @property
+    def history(self) -> str:
+        """What names this process with this line of data; "" when either is unknown."""
+        return f"{self.run_id} {self.line}" if self.run_id and self.line else ""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -238,4 +250,8 @@ def parse_server(reply: Reply) -> Server:
     """Return the reply of INFO: unknown facts are "" and 0."""
     info = dict(line.split(":", 1) for line in text(reply).splitlines() if ":" in line)
     replicas = info.get("connected_slaves", "0")
-    return Server(info.get("run_id", ""), int(replicas) if replicas.isdigit() else 0)
+    return Server(
+        info.get("run_id", ""),
+        int(replicas) if replicas.isdigit() else 0,
+        info.get("master_replid", ""),
+    )

@@ -5,9 +5,9 @@ Here belongs what authors of bots need for their tests, too; what only our own t
 machine, so what passes here passes for the reasons that hold in production. These two touch no
 network; `server` starts a real Redis server, and `venue` takes orders. Start with `harness`.
 
-    party = Signers()
-    guard = Harness(party)
-    guard.arm(party.grant())
+    signers = Signers()
+    guard = Harness(signers)
+    guard.arm(signers.grant())
     assert isinstance(guard.decide("open"), Permit)
 """
 

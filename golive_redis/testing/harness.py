@@ -45,7 +45,7 @@ class Harness:
     """One guard's state machine, asked and answered by hand on a `FakeClock`.
 
     Args:
-        party: Whom the guard trusts, and who signs the beats.
+        signers: Whose records the guard trusts, and who signs the beats.
         timing: The timers.
         labels: The guard's own labels.
         latch: What its state file remembered.
@@ -53,15 +53,15 @@ class Harness:
 
     def __init__(
         self,
-        party: Signers | None = None,
+        signers: Signers | None = None,
         *,
         timing: Timing = TIMINGS["standard"],
         labels: Mapping[str, str] | None = None,
         latch: Latch | None = None,
     ) -> None:
-        self.party = party or Signers()
+        self.signers = signers or Signers()
         self.clock = FakeClock()
-        self.view = View(self.party.trust, timing, labels or {}, latch)
+        self.view = View(self.signers.trust, timing, labels or {}, latch)
         self.asked = 0
 
     def ask(self) -> str:
@@ -91,8 +91,8 @@ class Harness:
         nonce = self.ask()
         issued = round(self.clock.wall)
         made = {
-            name: self.party.beat(
-                n, name, state=self.party.state(grant, *restrictions), issued_at_ms=issued
+            name: self.signers.beat(
+                n, name, state=self.signers.state(grant, *restrictions), issued_at_ms=issued
             )
             if isinstance(n, int) and grant is not None
             else n

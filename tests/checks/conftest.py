@@ -27,8 +27,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from golive_redis.checks.ask import Surroundings, ask, finding
+from golive_redis.checks.ask import ask, finding
 from golive_redis.checks.question import Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.records.report import Finding
 from golive_redis.store.connect import Address
 from golive_redis.testing.server import free_port

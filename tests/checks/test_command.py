@@ -165,7 +165,8 @@ def test_what_an_ended_command_leaves_behind_is_ended(asking: Asking) -> None:
 INTERRUPTED = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from golive_redis.checks.ask import Surroundings, finding
+from golive_redis.checks.ask import finding
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.question import CommandSource, Question
 from golive_redis.store.connect import Address
 

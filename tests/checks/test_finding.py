@@ -116,6 +116,7 @@ import builtins, sys, time
 from pathlib import Path
 from golive_redis.checks import ask
 from golive_redis.checks.question import HttpSource, Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.store.connect import Address
 
 assert not {"httpx", "golive_redis.checks.sources.http"} & set(sys.modules)
@@ -127,7 +128,7 @@ def slow(name, *args, **kwargs):
     return real(name, *args, **kwargs)
 
 builtins.__import__ = slow
-where = ask.Surroundings(Path("."), {}, Address("redis://127.0.0.1:1"))
+where = Surroundings(Path("."), {}, Address("redis://127.0.0.1:1"))
 question = Question(http=HttpSource(url="http://127.0.0.1:1"), equals=200, deadline="3s")
 print(ask.finding("x", [question], where).explain)
 """

@@ -19,6 +19,7 @@ import pytest
 from golive_redis import config as configuration
 from golive_redis.checks import ask
 from golive_redis.checks.conditions import Conditions
+from golive_redis.checks.source import Surroundings
 from golive_redis.store.connect import Address
 from golive_redis.testing.server import EmbeddedServer
 
@@ -66,7 +67,7 @@ class Firm:
         setup = configuration.load(
             self.path, environ={"RISK_TOKEN": "t0ken-of-risk", "TRADES_DSN": self.postgres.url}
         )
-        where = ask.Surroundings(self.path.parent, setup.environ, Address(self.server.url))
+        where = Surroundings(self.path.parent, setup.environ, Address(self.server.url))
         found = ask.finding(name, Conditions.of(setup).questions(name, setup.policy), where)
         return str(found.outcome), found.explain
 

@@ -217,7 +217,8 @@ def test_without_the_extra_the_finding_says_what_to_install(tmp_path: Path) -> N
 import sys
 sys.modules[{missing!r}] = None
 from pathlib import Path
-from golive_redis.checks.ask import Surroundings, finding
+from golive_redis.checks.ask import finding
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.question import Question, SqlSource
 from golive_redis.store.connect import Address
 source = SqlSource(query="select 1", url="postgresql://127.0.0.1:1/x")

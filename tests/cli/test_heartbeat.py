@@ -129,7 +129,7 @@ def test_it_goes_on_when_nobody_reads_its_lines(beating, wait_for, server):
     assert process.wait(timeout=120) == 0
 
 
-# -- the voice -------------------------------------------------------------------------------------
+# -- the writer ------------------------------------------------------------------------------------
 
 
 def test_a_line_that_cannot_be_written_does_not_hold_up_who_says_it(wait_for):
@@ -140,17 +140,17 @@ def test_a_line_that_cannot_be_written_does_not_hold_up_who_says_it(wait_for):
         gate.wait(60)
         written.append(text)
 
-    voice = Writer(write)
-    voice.say("first")
+    writer = Writer(write)
+    writer.say("first")
     assert blocked.wait(60)
     for number in range(3_000):
-        voice.say(str(number))
-    voice.close(within_s=0.01)
+        writer.say(str(number))
+    writer.close(within_s=0.01)
     assert written == []
     gate.set()
     wait_for(lambda: len(written) >= 1_001)
-    voice.say("the next")
-    voice.close()
+    writer.say("the next")
+    writer.close()
     assert [text for text in written if "lines lost" in text]
     assert written[-1] == "the next"
 
@@ -163,10 +163,10 @@ def test_a_full_disk_under_the_log_costs_one_line():
             raise OSError("no space left on device")
         written.append(text)
 
-    voice = Writer(write)
+    writer = Writer(write)
     for text in ("one", "lost", "two"):
-        voice.say(text)
-    voice.close()
+        writer.say(text)
+    writer.close()
     assert written == ["one", "two"]
 
 

@@ -389,7 +389,7 @@ def test_an_error_in_a_pipeline_stands_in_its_place(
 # -- a server of three lines, for what a real one does not say on demand ---------------------------
 
 
-class Puppet:
+class ScriptedServer:
     """Accepts connections, answers each command by rule, and remembers what came."""
 
     def __init__(self, answer: Callable[[str], bytes | None]) -> None:
@@ -432,11 +432,11 @@ class Puppet:
 
 
 @pytest.fixture
-def puppet() -> Iterator[Callable[[Callable[[str], bytes | None]], Puppet]]:
-    made: list[Puppet] = []
+def scripted_server() -> Iterator[Callable[[Callable[[str], bytes | None]], ScriptedServer]]:
+    made: list[ScriptedServer] = []
 
-    def make(answer: Callable[[str], bytes | None]) -> Puppet:
-        made.append(Puppet(answer))
+    def make(answer: Callable[[str], bytes | None]) -> ScriptedServer:
+        made.append(ScriptedServer(answer))
         return made[-1]
 
     yield make
@@ -446,10 +446,12 @@ def puppet() -> Iterator[Callable[[Callable[[str], bytes | None]], Puppet]]:
 
 @pytest.mark.parametrize("reply", [b"", None])
 def test_a_command_without_an_answer_is_sent_once_over_one_connection(
-    puppet: Callable[..., Puppet], connect: Callable[..., RedisLink], reply: bytes | None
+    scripted_server: Callable[..., ScriptedServer],
+    connect: Callable[..., RedisLink],
+    reply: bytes | None,
 ) -> None:
     """Row 42: a retried append would write twice. Silence and a closed socket are alike."""
-    server = puppet(lambda word: b"+OK\r\n" if word == "CLIENT" else reply)
+    server = scripted_server(lambda word: b"+OK\r\n" if word == "CLIENT" else reply)
     link = connect(f"redis://127.0.0.1:{server.port}", timeout_ms=200)
     with _within(PATIENCE_S), pytest.raises(MaybeAppliedError):
         link.call("XADD", "golive:audit", "*", "r", "record")
@@ -458,9 +460,9 @@ def test_a_command_without_an_answer_is_sent_once_over_one_connection(
 
 
 def test_a_login_without_an_answer_is_tried_once_and_no_command_follows(
-    puppet: Callable[..., Puppet], connect: Callable[..., RedisLink]
+    scripted_server: Callable[..., ScriptedServer], connect: Callable[..., RedisLink]
 ) -> None:
-    server = puppet(lambda _: None)
+    server = scripted_server(lambda _: None)
     link = connect(f"redis://127.0.0.1:{server.port}", timeout_ms=200, password="x")
     with _within(PATIENCE_S), pytest.raises(StoreUnavailableError):
         link.call("XADD", "golive:audit", "*", "r", "record")
@@ -482,10 +484,12 @@ def test_a_login_without_an_answer_is_tried_once_and_no_command_follows(
     ],
 )
 def test_every_error_that_redis_says_is_a_refusal_with_its_code(
-    puppet: Callable[..., Puppet], connect: Callable[..., RedisLink], text: str
+    scripted_server: Callable[..., ScriptedServer], connect: Callable[..., RedisLink], text: str
 ) -> None:
     """Rows 13 to 15: what was refused was certainly not applied."""
-    server = puppet(lambda word: b"+OK\r\n" if word == "CLIENT" else f"-{text}\r\n".encode())
+    server = scripted_server(
+        lambda word: b"+OK\r\n" if word == "CLIENT" else f"-{text}\r\n".encode()
+    )
     link = connect(f"redis://127.0.0.1:{server.port}", timeout_ms=1_000)
     with pytest.raises(StoreRefusedError) as refused:
         link.call("DEL", "golive:active")
@@ -494,10 +498,12 @@ def test_every_error_that_redis_says_is_a_refusal_with_its_code(
 
 
 def test_garbage_instead_of_an_answer_is_no_answer(
-    puppet: Callable[..., Puppet], connect: Callable[..., RedisLink]
+    scripted_server: Callable[..., ScriptedServer], connect: Callable[..., RedisLink]
 ) -> None:
     """Row 8."""
-    server = puppet(lambda word: b"+OK\r\n" if word == "CLIENT" else b"HTTP/1.1 400\r\n\r\n")
+    server = scripted_server(
+        lambda word: b"+OK\r\n" if word == "CLIENT" else b"HTTP/1.1 400\r\n\r\n"
+    )
     with pytest.raises(MaybeAppliedError):
         connect(f"redis://127.0.0.1:{server.port}").call("PING")
 

@@ -180,3 +180,16 @@ def test_a_run_id_names_the_process_that_answers(own_server: EmbeddedServer, dec
     after = deck_on(own_server).store.server().run_id
     assert len(before) == len(after) == 40
     assert before != after
+
+
+def test_a_server_that_followed_another_has_another_history(make_server: Any, deck_on: Any) -> None:
+    """Row 62: the same process, whose data may be another's now."""
+    first, second = make_server(), make_server()
+    store = deck_on(first).store
+    before = store.server()
+    with first.client() as client:
+        client.replicaof("127.0.0.1", second.port)
+        client.replicaof("no", "one")
+    after = deck_on(first).store.server()
+    assert before.run_id == after.run_id
+    assert before.history != after.history

@@ -23,7 +23,7 @@ from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 
 KEYS = Keyspace("golive")
-PARTY = Signers()
+SIGNERS = Signers()
 INSTANCE = "0" * 32
 PARTY_LATCH = Latch(epoch=2)
 
@@ -97,15 +97,15 @@ BY_LUCK = (
 def test_a_receipt_comes_in_wherever_its_connection_is_closed_on_the_way(
     shared_server: EmbeddedServer, wait_for: Callable[..., None], error: Exception | None
 ) -> None:
-    party, raw = PARTY, PARTY.revocation(2)
-    directive = party.trust.revocation(raw)
+    signers, raw = SIGNERS, SIGNERS.revocation(2)
+    directive = signers.trust.revocation(raw)
     for at in itertools.count(1):
         with shared_server.client() as client:
             client.flushall()
         links = Links(shared_server, at, error)
         outbox = Outbox(links, KEYS, 0.01)
         receipts = Receipts(
-            party.trust, party.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+            signers.trust, signers.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
         receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
         with shared_server.client() as client:
@@ -126,9 +126,9 @@ def test_a_delivery_that_hangs_is_left_to_its_own_thread_when_the_outbox_closes(
     links = Links(own_server, 0, None)
     outbox = Outbox(links, KEYS, 0.01)
     receipts = Receipts(
-        PARTY.trust, PARTY.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+        SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
     )
-    directive = PARTY.trust.revocation(PARTY.revocation(2))
+    directive = SIGNERS.trust.revocation(SIGNERS.revocation(2))
     receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
     with own_server.client() as client:
         wait_for(lambda: client.hlen(KEYS.receipt(directive.identity)), what="the first receipt")
@@ -216,12 +216,12 @@ def test_a_receipt_comes_in_although_a_log_handler_fails_when_redis_is_away(
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
-    directive = PARTY.trust.revocation(PARTY.revocation(2))
+    directive = SIGNERS.trust.revocation(SIGNERS.revocation(2))
     with shared_server.client() as client:
         client.flushall()
         outbox = Outbox(connect, KEYS, 0.01)
         receipts = Receipts(
-            PARTY.trust, PARTY.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+            SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
         try:
             receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
@@ -248,7 +248,7 @@ def test_a_stop_that_meets_a_defect_ends_as_one_that_was_not_kept(
     stopping = Stopping(receipts, None, lambda: 0, 1_000)
     with caplog.at_level(logging.CRITICAL):
         latch = PARTY_LATCH
-        stopping.stop(PARTY.trust.revocation(PARTY.revocation(2)), latch, kept.append)
+        stopping.stop(SIGNERS.trust.revocation(SIGNERS.revocation(2)), latch, kept.append)
         wait_for(lambda: kept, what="the stop has ended")
     assert kept == [False]
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]

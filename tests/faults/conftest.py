@@ -1,4 +1,4 @@
-"""Fixtures of the fault matrix: `stage` puts a fleet on a server, and judges what became of it."""
+"""Fixtures of the fault matrix: `start_fleet` puts a fleet on a server, and a verdict ends it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from golive_cli.demo.processes import Processes
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Proxy, proxies
 
+from .judged import PATIENCE_MS, RATE_HZ, JudgedFleet
 from .record import Record, rows_of
-from .scene import PATIENCE_MS, RATE_HZ, Scene
 
-Stage = Callable[..., AbstractContextManager[Scene]]
+StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 
 
 @pytest.fixture(scope="session")
 def market() -> Iterator[Processes]:
-    """The witness venue of the demo, and its control: a trader that asks nobody."""
-    with Processes(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as cast:
-        cast.start_server()  # the control's configuration wants one; nobody uses it
-        cast.start_venue()
-        cast.start_workers()
-        yield cast
+    """The witness venue of the demo, and its control: a trader without a guard."""
+    with Processes(Plan(pods=0, rate_per_s=RATE_HZ, patience_s=PATIENCE_MS / 1000)) as processes:
+        processes.start_server()  # the configuration of the control names one; it is not used
+        processes.start_venue()
+        processes.start_workers()
+        yield processes
 
 
 @pytest.fixture
@@ -45,17 +45,17 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
 
 
 @pytest.fixture
-def stage(
+def start_fleet(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     server_kind: str,
     make_server: Callable[..., EmbeddedServer],
     proxy: Callable[..., Proxy],
     market: Processes,
-) -> Stage:
+) -> StartFleet:
     """Puts a live fleet on a server of its own; leaving it is the verdict.
 
-    `stage(server, workers=..., heartbeats=..., sick=..., behind=..., **settings)`: `sick` names
+    `start_fleet(server, workers=..., heartbeats=..., sick=..., behind=..., **settings)`: `sick` names
     heartbeats whose clock is 31 s off, `behind` workers whose network is a proxy, `settings` go into
     the configuration.
     """
@@ -79,10 +79,10 @@ def stage(
         workers_config: dict[str, Any] | None = None,
         sick: Sequence[str] = (),
         **settings: Any,
-    ) -> Iterator[Scene]:
+    ) -> Iterator[JudgedFleet]:
         server = server or make_server()
         networks = {name: proxy(server) for name in behind}
-        live = Scene(server, tmp_path / "fleet", market, networks, record, **settings)
+        live = JudgedFleet(server, tmp_path / "fleet", market, networks, record, **settings)
         try:
             # Where a term may have lived on another server, all heartbeats of the keyset must answer.
             live.write_keyset(without={"hb-1", "hb-2", "hb-3"} - {*heartbeats, *sick})

@@ -16,10 +16,10 @@ from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Proxy
 
 from ..contract.certificates import DAY, Pair, issue
+from .judged import JudgedFleet
 from .record import ROOT
-from .scene import Scene
 
-Stage = Callable[..., AbstractContextManager[Scene]]
+StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 USER = "golive-worker"
 LOGINS = {
     "wrong-password": [f"ACL SETUSER {USER} resetpass >other", f"CLIENT KILL USER {USER}"],
@@ -48,21 +48,21 @@ def _login(server: EmbeddedServer) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("login", LOGINS)
-def test_login_refused(stage: Stage, behind_acl: EmbeddedServer, login: str) -> None:
+def test_login_refused(start_fleet: StartFleet, behind_acl: EmbeddedServer, login: str) -> None:
     """Row 45."""
-    with stage(behind_acl, workers_config=_login(behind_acl)) as live:
+    with start_fleet(behind_acl, workers_config=_login(behind_acl)) as live:
         live.strike(lambda: _change(live, *LOGINS[login]), off_ms=live.timers.lease_ms)
         live.revoke("COMPLETE")
 
 
-def _change(live: Scene, *commands: str) -> None:
+def _change(live: JudgedFleet, *commands: str) -> None:
     for command in commands:
         live.raw.execute_command(*command.split())
 
 
-def test_permission_taken(stage: Stage, behind_acl: EmbeddedServer) -> None:
+def test_permission_taken(start_fleet: StartFleet, behind_acl: EmbeddedServer) -> None:
     """Row 46: NOPERM for the guard's question."""
-    with stage(behind_acl, workers_config=_login(behind_acl)) as live:
+    with start_fleet(behind_acl, workers_config=_login(behind_acl)) as live:
         command = ["ACL", "SETUSER", USER, "-eval", "-evalsha"]
         live.strike(lambda: live.raw.execute_command(*command), off_ms=live.timers.lease_ms)
         live.revoke("COMPLETE")
@@ -81,7 +81,7 @@ def _bad(authority: Pair, what: str) -> Pair:
 
 @pytest.mark.parametrize("what", ["wrong-authority", "expired", "wrong-host"])
 def test_certificate(
-    stage: Stage,
+    start_fleet: StartFleet,
     make_server: Callable[..., EmbeddedServer],
     proxy: Callable[..., Proxy],
     tmp_path: Path,
@@ -92,7 +92,9 @@ def test_certificate(
     ca, _ = authority.write(tmp_path, "ca")
     good = issue("redis", authority, hosts=("127.0.0.1",)).write(tmp_path, "good")
     network = proxy(server, *good)
-    with stage(server, workers_config={"store": {"url": network.url, "tls": {"ca": ca}}}) as live:
+    with start_fleet(
+        server, workers_config={"store": {"url": network.url, "tls": {"ca": ca}}}
+    ) as live:
         bad = _bad(authority, what).write(tmp_path, "bad")
         live.strike(lambda: _replace(network, bad), off_ms=live.timers.lease_ms)
         live.revoke("COMPLETE")

@@ -20,17 +20,17 @@ from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Proxy
 
-from .scene import Scene
+from .judged import JudgedFleet
 
-Stage = Callable[..., AbstractContextManager[Scene]]
+StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 Pair = tuple[EmbeddedServer, EmbeddedServer]
 STORM = 1_000
 
 
 @pytest.mark.parametrize("loss", ["mute", "no-push"])
-def test_push_lost(stage: Stage, loss: str) -> None:
+def test_push_lost(start_fleet: StartFleet, loss: str) -> None:
     """Rows 2 and 3: one worker gets no message, or can neither subscribe nor track."""
-    with stage(behind=("pod-1",)) as live:
+    with start_fleet(behind=("pod-1",)) as live:
         live.strike(lambda: live.networks["pod-1"].set(loss))
         if loss == "no-push":
             live.networks["pod-1"].set("cut")
@@ -39,20 +39,20 @@ def test_push_lost(stage: Stage, loss: str) -> None:
 
 
 @pytest.mark.parametrize("cut", ["blackhole", "cut"])
-def test_cut_off(stage: Stage, cut: str) -> None:
+def test_cut_off(start_fleet: StartFleet, cut: str) -> None:
     """Row 4."""
-    with stage(behind=("pod-1",)) as live:
+    with start_fleet(behind=("pod-1",)) as live:
         network = live.networks["pod-1"]
         live.strike(lambda: network.set(cut), off_ms=live.timers.lease_ms, only="pod-1")
         live.revoke("COMPLETE")
 
 
-def test_packets_lost(stage: Stage) -> None:
+def test_packets_lost(start_fleet: StartFleet) -> None:
     """Row 67, scaled: each tenth reply is later than the timeout, and the guard does not flap.
 
     A machine too busy for these timers shows it at the worker whose network is good.
     """
-    with stage(behind=("pod-1",)) as live:
+    with start_fleet(behind=("pod-1",)) as live:
         network = live.networks["pod-1"]
         live.strike(lambda: network.set("lossy", delay_ms=300))
         time.sleep(12)
@@ -61,14 +61,14 @@ def test_packets_lost(stage: Stage) -> None:
         live.revoke("COMPLETE")
 
 
-def _closings(live: Scene, name: str) -> int:
+def _closings(live: JudgedFleet, name: str) -> int:
     allowed = [state["allowed"] for state in live.workers[name].states()]
     return sum(before and not after for before, after in pairwise(allowed))
 
 
-def test_slow_subscriber_kicked(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_slow_subscriber_kicked(start_fleet: StartFleet, wait_for: Callable[..., None]) -> None:
     """Row 43. It does not read for a moment, and the server ends its subscription."""
-    with stage() as live:
+    with start_fleet() as live:
         live.raw.config_set("client-output-buffer-limit", "pubsub 65536 0 0")
         worker = live.workers["pod-1"]
         worker.pause()
@@ -82,9 +82,9 @@ def test_slow_subscriber_kicked(stage: Stage, wait_for: Callable[..., None]) -> 
         live.revoke("COMPLETE")
 
 
-def test_reconnects_at_once(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_reconnects_at_once(start_fleet: StartFleet, wait_for: Callable[..., None]) -> None:
     """Row 44. Besides the fleet a thousand more come, each with the first steps of a guard."""
-    with stage() as live:
+    with start_fleet() as live:
         done: list[bool] = []
         threads = [threading.Thread(target=_come_and_go, args=(live, done)) for _ in range(STORM)]
         live.strike(lambda: _everybody_out(live))
@@ -97,12 +97,12 @@ def test_reconnects_at_once(stage: Stage, wait_for: Callable[..., None]) -> None
         live.revoke("COMPLETE")
 
 
-def _everybody_out(live: Scene) -> None:
+def _everybody_out(live: JudgedFleet) -> None:
     for kind in ("normal", "pubsub"):
         live.raw.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
 
-def _come_and_go(live: Scene, done: list[bool]) -> None:
+def _come_and_go(live: JudgedFleet, done: list[bool]) -> None:
     """Subscribe, track, attend twice, and say goodbye."""
     keyspace, name = Keyspace("golive"), f"{threading.get_ident():032x}"
     address = Address(live.server.url)
@@ -122,17 +122,17 @@ def _come_and_go(live: Scene, done: list[bool]) -> None:
 # -- another server than it was --------------------------------------------------------------------
 
 
-def test_lagging_replica(stage: Stage, primary_and_replica: Pair) -> None:
+def test_lagging_replica(start_fleet: StartFleet, primary_and_replica: Pair) -> None:
     """Row 57."""
     primary, replica = primary_and_replica
-    with stage(primary, behind=("pod-1",)) as live:
+    with start_fleet(primary, behind=("pod-1",)) as live:
         network = live.networks["pod-1"]
         live.strike(lambda: network.lead_to(replica), off_ms=live.timers.lease_ms, only="pod-1")
         live.revoke("COMPLETE")
 
 
 def test_failover_loses_the_stop(
-    stage: Stage,
+    start_fleet: StartFleet,
     primary_and_replica: Pair,
     proxy: Callable[..., Proxy],
     wait_for: Callable[..., None],
@@ -140,7 +140,7 @@ def test_failover_loses_the_stop(
     """Row 20."""
     primary, replica = primary_and_replica
     network = proxy(primary)
-    with stage(primary, store={"url": network.url}) as live, replica.client() as after:
+    with start_fleet(primary, store={"url": network.url}) as live, replica.client() as after:
         after.execute_command("REPLICAOF", "NO", "ONE")  # what is written from now on is lost
         live.revoke("COMPLETE")
         live.strike(lambda: network.lead_to(replica))
@@ -148,7 +148,7 @@ def test_failover_loses_the_stop(
 
 
 def test_old_primary_is_back(
-    stage: Stage,
+    start_fleet: StartFleet,
     primary_and_replica: Pair,
     proxy: Callable[..., Proxy],
     wait_for: Callable[..., None],
@@ -156,7 +156,7 @@ def test_old_primary_is_back(
     """Row 21: the stop was made on the new primary, and the old one comes back as the primary."""
     old, new = primary_and_replica
     network = proxy(old)
-    with stage(old, store={"url": network.url}) as live, new.client() as after:
+    with start_fleet(old, store={"url": network.url}) as live, new.client() as after:
         after.execute_command("REPLICAOF", "NO", "ONE")
         network.lead_to(new)
         time.sleep(1)
@@ -169,12 +169,12 @@ def test_old_primary_is_back(
 
 
 def test_failover_loses_a_halt(
-    stage: Stage, primary_and_replica: Pair, proxy: Callable[..., Proxy]
+    start_fleet: StartFleet, primary_and_replica: Pair, proxy: Callable[..., Proxy]
 ) -> None:
     """Row 56. The halt is the stop; the revoke at the end only ends the row."""
     primary, replica = primary_and_replica
     network = proxy(primary)
-    with stage(primary, store={"url": network.url}) as live, replica.client() as after:
+    with start_fleet(primary, store={"url": network.url}) as live, replica.client() as after:
         after.execute_command("REPLICAOF", "NO", "ONE")
         live.strike(live.halt, off_ms=live.timers.lease_ms)
         assert live.raw.hexists("golive:active", "r:2") and not after.hexists(
@@ -186,12 +186,12 @@ def test_failover_loses_a_halt(
 
 
 def test_failover_and_no_memory(
-    stage: Stage, primary_and_replica: Pair, proxy: Callable[..., Proxy]
+    start_fleet: StartFleet, primary_and_replica: Pair, proxy: Callable[..., Proxy]
 ) -> None:
     """Row 62."""
     primary, replica = primary_and_replica
     network = proxy(primary)
-    with stage(primary, store={"url": network.url}) as live, replica.client() as after:
+    with start_fleet(primary, store={"url": network.url}) as live, replica.client() as after:
         after.execute_command("REPLICAOF", "NO", "ONE")
         live.revoke("COMPLETE")
         live.heartbeats["hb-1"].kill()

@@ -11,32 +11,34 @@ from golive_redis import config as configuration
 from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
 
-from .scene import PATIENCE_MS, Scene
+from .judged import PATIENCE_MS, JudgedFleet
 
-Stage = Callable[..., AbstractContextManager[Scene]]
+StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 
 
-def test_heartbeat_killed(stage: Stage) -> None:
+def test_heartbeat_killed(start_fleet: StartFleet) -> None:
     """Row 9. The stop is complete once the operator swears that it is dead."""
-    with stage() as live:
+    with start_fleet() as live:
         killed = live.strike(live.heartbeats["hb-1"].kill, off_ms=live.timers.beat_ms)
         live.lapses_within(live.timers.beat_ms, killed)
         live.revoke("NOT CONFIRMED", wait_ms=1_000)
         live.revoke("COMPLETE", dead=frozenset({"hb-1"}))
 
 
-def test_only_a_sick_heartbeat_left(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_only_a_sick_heartbeat_left(start_fleet: StartFleet, wait_for: Callable[..., None]) -> None:
     """Row 10: its clock is 31 s off, so its beats keep nobody armed."""
-    with stage(sick=("hb-2",)) as live:
+    with start_fleet(sick=("hb-2",)) as live:
         wait_for(lambda: live.raw.hlen("golive:beat") == 2, what="it beats, too")
         killed = live.strike(live.heartbeats["hb-1"].kill, off_ms=live.timers.beat_ms)
         live.lapses_within(live.timers.beat_ms, killed)
         live.revoke("NOT CONFIRMED", wait_ms=1_000)
 
 
-def test_heartbeat_asleep_beyond_ttl(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_heartbeat_asleep_beyond_ttl(
+    start_fleet: StartFleet, wait_for: Callable[..., None]
+) -> None:
     """Row 11."""
-    with stage() as live:
+    with start_fleet() as live:
         heartbeat = live.heartbeats["hb-1"]
         asleep = live.strike(heartbeat.pause, off_ms=live.timers.beat_ms)
         wait_for(lambda: not live.raw.exists("golive:active"), what="the end")
@@ -52,27 +54,29 @@ def _now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_heartbeat_frozen_during_the_stop(stage: Stage) -> None:
+def test_heartbeat_frozen_during_the_stop(start_fleet: StartFleet) -> None:
     """Row 66."""
-    with stage() as live:
+    with start_fleet() as live:
         live.strike(live.heartbeats["hb-1"].pause)
         live.revoke("NOT CONFIRMED", wait_ms=2_000)
         live.heartbeats["hb-1"].resume()
         live.revoke("COMPLETE")
 
 
-def test_worker_frozen_during_the_stop(stage: Stage) -> None:
+def test_worker_frozen_during_the_stop(start_fleet: StartFleet) -> None:
     """Row 30."""
-    with stage() as live:
+    with start_fleet() as live:
         live.frozen = {"pod-1"}
         live.strike(live.workers["pod-1"].pause)
         assert live.revoke("COMPLETE").outcome.by == "time"
         live.workers["pod-1"].resume()
 
 
-def test_worker_restarted_during_the_stop(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_worker_restarted_during_the_stop(
+    start_fleet: StartFleet, wait_for: Callable[..., None]
+) -> None:
     """Row 34. It is killed once it has latched; its state file is all that knows of the stop."""
-    with stage() as live:
+    with start_fleet() as live:
         active = live.raw.dump("golive:active")
         live.revoke("COMPLETE")
         live.strike(live.workers["pod-1"].kill)
@@ -87,32 +91,32 @@ def test_worker_restarted_during_the_stop(stage: Stage, wait_for: Callable[..., 
         wait_for(denied_by_memory, what="all is there that could arm it, but for its memory")
 
 
-def test_worker_killed(stage: Stage) -> None:
+def test_worker_killed(start_fleet: StartFleet) -> None:
     """Row 34: killed at the call, so that it never hears of the stop."""
-    with stage() as live:
+    with start_fleet() as live:
         live.strike(live.workers["pod-1"].kill)
         assert live.revoke("COMPLETE").outcome.by == "time"
         live.start_worker("pod-1")
 
 
-def test_worker_registers_during_the_stop(stage: Stage) -> None:
+def test_worker_registers_during_the_stop(start_fleet: StartFleet) -> None:
     """Row 68."""
-    with stage() as live:
+    with start_fleet() as live:
         live.strike(lambda: live.start_worker("pod-3", wait=False))
         live.revoke("COMPLETE")
         live.workers["pod-3"].wait_ready()
 
 
-def test_one_name_twice(stage: Stage) -> None:
+def test_one_name_twice(start_fleet: StartFleet) -> None:
     """Row 61."""
-    with stage(workers=("pod-1", "pod-1")) as live:
+    with start_fleet(workers=("pod-1", "pod-1")) as live:
         report = live.revoke("COMPLETE")
         assert len(report.outcome.workers) == 2
 
 
-def test_two_operators(stage: Stage) -> None:
+def test_two_operators(start_fleet: StartFleet) -> None:
     """Row 51, for stops: from two hosts at the same time."""
-    with stage() as live:
+    with start_fleet() as live:
         other = configuration.load(live.write_config(state_dir="elsewhere"), environ={})
         reports: list[StopReport] = []
         second = threading.Thread(

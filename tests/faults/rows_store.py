@@ -17,33 +17,33 @@ from golive_redis import clock
 from golive_redis.testing.server import EmbeddedServer
 from kit.refusals import misconf, noreplicas, readonly
 
-from .scene import Scene
+from .judged import JudgedFleet
 
-Stage = Callable[..., AbstractContextManager[Scene]]
+StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 REFUSALS = {"misconf": misconf, "noreplicas": noreplicas, "readonly": readonly}
 BLOCK_MS = 3_500
 
 
-def test_healthy(stage: Stage) -> None:
+def test_healthy(start_fleet: StartFleet) -> None:
     """Row 1."""
-    with stage() as live:
+    with start_fleet() as live:
         live.revoke("COMPLETE")
 
 
-def test_out_of_memory(stage: Stage) -> None:
+def test_out_of_memory(start_fleet: StartFleet) -> None:
     """Row 13."""
-    with stage() as live:
+    with start_fleet() as live:
         live.strike(lambda: live.raw.config_set("maxmemory", 1))
         assert live.revoke("COMPLETE").ledger == "written"
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_writes_refused(
-    stage: Stage, make_server: Callable[..., EmbeddedServer], refusal: str
+    start_fleet: StartFleet, make_server: Callable[..., EmbeddedServer], refusal: str
 ) -> None:
     """Row 14. A guard's question is a write, so the refusal alone ends every lease."""
     server = make_server()
-    with stage(server) as live, ExitStack() as held:
+    with start_fleet(server) as live, ExitStack() as held:
         broken = REFUSALS[refusal](server)
         live.strike(lambda: held.enter_context(broken), off_ms=live.timers.lease_ms)
         # It waits to the end: until the tombstone stands, somebody has to say it again.
@@ -51,7 +51,7 @@ def test_writes_refused(
         assert report.in_redis_ms is None and report.ledger == "spooled"
 
 
-def _busy(live: Scene) -> None:
+def _busy(live: JudgedFleet) -> None:
     """Start a script that has no end, and return when the server says so."""
     live.raw.config_set("busy-reply-threshold", 50)
     endless = live.server.client(socket_timeout=30)
@@ -74,14 +74,14 @@ def _busy(live: Scene) -> None:
     threading.Timer(BLOCK_MS / 1000, kill).start()
 
 
-def _pause(live: Scene) -> None:
+def _pause(live: JudgedFleet) -> None:
     live.raw.client_pause(BLOCK_MS)
 
 
 @pytest.mark.parametrize("block", ["script", "client-pause"])
-def test_blocked(stage: Stage, block: str) -> None:
+def test_blocked(start_fleet: StartFleet, block: str) -> None:
     """Row 15. Blocked is closed; the stop lands once the server answers again."""
-    with stage() as live:
+    with start_fleet() as live:
         act = {"script": _busy, "client-pause": _pause}[block]
         blocked = live.strike(lambda: act(live))
         report = live.revoke("COMPLETE")
@@ -90,37 +90,41 @@ def test_blocked(stage: Stage, block: str) -> None:
         assert any(told in problem for problem in report.problems), report.problems
 
 
-def test_frozen(stage: Stage, make_server: Callable[..., EmbeddedServer]) -> None:
+def test_frozen(start_fleet: StartFleet, make_server: Callable[..., EmbeddedServer]) -> None:
     """Row 5."""
     server = make_server()
-    with stage(server) as live:
+    with start_fleet(server) as live:
         live.strike(server.pause, off_ms=live.timers.lease_ms)
         live.revoke("NOT CONFIRMED", wait_ms=2_000)
 
 
-def test_killed(stage: Stage, make_server: Callable[..., EmbeddedServer]) -> None:
+def test_killed(start_fleet: StartFleet, make_server: Callable[..., EmbeddedServer]) -> None:
     """Row 16."""
     server = make_server()
-    with stage(server) as live:
+    with start_fleet(server) as live:
         not_after_ms = live.status().active.not_after_ms
         live.strike(server.kill, off_ms=live.timers.lease_ms)
         report = live.revoke("NOT CONFIRMED", wait_ms=2_000)
         assert report.bound_ms == not_after_ms and len(live.spooled()) == 1
 
 
-def test_restarted_empty(stage: Stage, make_server: Callable[..., EmbeddedServer]) -> None:
+def test_restarted_empty(
+    start_fleet: StartFleet, make_server: Callable[..., EmbeddedServer]
+) -> None:
     """Row 6."""
     server = make_server()
-    with stage(server) as live:
+    with start_fleet(server) as live:
         live.strike(server.kill, off_ms=live.timers.lease_ms)
         server.restart(empty=True)
         live.revoke("COMPLETE")
 
 
-def test_restarted_with_its_data(stage: Stage, make_server: Callable[..., EmbeddedServer]) -> None:
+def test_restarted_with_its_data(
+    start_fleet: StartFleet, make_server: Callable[..., EmbeddedServer]
+) -> None:
     """Row 6: that is an outage, after which the term goes on until somebody ends it."""
     server = make_server()
-    with stage(server) as live:
+    with start_fleet(server) as live:
         closed_ns = live.lapses_within(live.timers.lease_ms, live.strike(server.kill))
         server.restart()
         for worker in live.workers.values():
@@ -129,11 +133,13 @@ def test_restarted_with_its_data(stage: Stage, make_server: Callable[..., Embedd
 
 
 def test_old_rdb(
-    stage: Stage, make_server: Callable[..., EmbeddedServer], wait_for: Callable[..., None]
+    start_fleet: StartFleet,
+    make_server: Callable[..., EmbeddedServer],
+    wait_for: Callable[..., None],
 ) -> None:
     """Row 22. A worker that never heard of the stop is there, and its heartbeat sleeps."""
     server = make_server()
-    with stage(server) as live:
+    with start_fleet(server) as live:
         live.raw.save()
         live.revoke("COMPLETE")
         live.heartbeats["hb-1"].pause()
@@ -156,9 +162,9 @@ def _restore_rdb(server: EmbeddedServer) -> None:
 
 
 @pytest.mark.parametrize("pressure", ["allkeys-random"])
-def test_evicted(stage: Stage, pressure: str) -> None:
+def test_evicted(start_fleet: StartFleet, pressure: str) -> None:
     """Row 25. The server is set up so after the activation, which refuses it."""
-    with stage() as live:
+    with start_fleet() as live:
         live.raw.config_set("maxmemory-policy", pressure)
         live.strike(lambda: _fill_until_evicted(live.raw), off_ms=live.timers.lease_ms)
         live.raw.config_set("maxmemory", 0)
@@ -199,7 +205,7 @@ def faketime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 @pytest.mark.parametrize("server_kind", ["valkey"], indirect=True, scope="session")
 @pytest.mark.parametrize("step", ["-3600", "+3600"])
 def test_clock(
-    stage: Stage,
+    start_fleet: StartFleet,
     faketime: Callable[[str], None],
     make_server: Callable[..., EmbeddedServer],
     monkeypatch: pytest.MonkeyPatch,
@@ -214,6 +220,6 @@ def test_clock(
         faketime(step)
         wait_for(lambda: abs(live.raw.time()[0] - time.time() - int(step)) < 60, what="its clock")
 
-    with stage(server) as live:
+    with start_fleet(server) as live:
         live.strike(stepped, off_ms=live.timers.beat_ms)
         live.revoke("COMPLETE")

@@ -36,13 +36,13 @@ from kit import directives
 from .mutator import Mutator
 
 EXAMPLES = Path(__file__).parents[2] / "config"
-PARTY = Signers(approvals=2)
-TRUST = PARTY.trust
-GRANT = PARTY.grant()
-HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
-REVOCATION = PARTY.revocation(3, blind=True)
-BEAT = PARTY.beat(7, state=PARTY.state(GRANT))
-RECEIPTS = [PARTY.receipt(REVOCATION), PARTY.receipt(REVOCATION, "drained")]
+SIGNERS = Signers(approvals=2)
+TRUST = SIGNERS.trust
+GRANT = SIGNERS.grant()
+HALT = SIGNERS.restriction(2, labels={"symbol": "BTC"})
+REVOCATION = SIGNERS.revocation(3, blind=True)
+BEAT = SIGNERS.beat(7, state=SIGNERS.state(GRANT))
+RECEIPTS = [SIGNERS.receipt(REVOCATION), SIGNERS.receipt(REVOCATION, "drained")]
 COMMON = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "alice"}
 REPORT = Report(
     **COMMON,
@@ -146,7 +146,7 @@ ATTEND = [
 ]
 HASH = [b"term", b"1", b"grant", GRANT, b"r:2", HALT, b"origin", b"0" * 40, b"last", b"1" * 64]
 TOMBSTONE = [b"epoch", b"3", b"record", REVOCATION, b"id", b"0" * 64]
-INFO = b"# Server\r\nrun_id:0123\r\nconnected_slaves:1\r\n"
+INFO = b"# Server\r\nrun_id:0123\r\nconnected_slaves:1\r\nmaster_replid:4567\r\n"
 NOTE_RAW = encode_record(NOTE)
 QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (Store.snapshot, [HASH, 24_000, [b"hb-1", BEAT], TOMBSTONE, b"3", b"1" * 64, b"2" * 64]),
@@ -176,7 +176,7 @@ def answer(mutate: Mutator) -> bool:
 
     It is one beat that it was shown, and never saw one advance.
     """
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     nonce = guard.ask()
     strange = mutate.reply(ATTEND)
     try:

@@ -32,11 +32,11 @@ from .targets import (
     CONFIG,
     GRANT,
     KEYS,
-    PARTY,
     PAYLOADS,
     QUESTIONS,
     READERS,
     RECEIPTS,
+    SIGNERS,
     TARGETS,
     Replies,
 )
@@ -73,7 +73,7 @@ def test_the_same_seed_makes_the_same_inputs() -> None:
 @given(reply=WIRE)
 def test_a_store_that_answers_anything_at_all_opens_nobody_and_crashes_nobody(reply: Any) -> None:
     """Rows 7, 8 and 38."""
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     nonce = guard.ask()
     try:
         _, found, _ = Store(Replies(reply), KEYS).attend(Ask(nonce, "", ""), CALLER, {})
@@ -96,7 +96,7 @@ def test_every_question_is_answered_by_a_value_or_a_store_error(
 
 @given(message=WIRE | st.lists(st.sampled_from([b"message", b"golive:receipts", RECEIPTS[0], 1])))
 def test_whatever_is_published_is_a_receipt_or_nothing(message: Any) -> None:
-    receipts = Receipts(PARTY.trust, lambda: 0.0)
+    receipts = Receipts(SIGNERS.trust, lambda: 0.0)
     receipts.listen(Replies(message), 1)
     assert all(len(found) == 1 for found in receipts.by_directive.values())
 
@@ -165,7 +165,7 @@ def test_the_worst_of_the_allowed_size_costs_less_than_a_mebibyte(name: str) -> 
 
 def test_an_answer_of_megabytes_is_refused_at_the_cost_of_its_own_size() -> None:
     """Redis has sent it, so it is in memory; nothing is made of it."""
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     huge = b"x" * (4 * MIB)
     nonce = guard.ask()
     reply = [

@@ -23,7 +23,7 @@ from golive_redis.store.store import Store
 from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 
-PARTY = Signers(approvals=2)
+SIGNERS = Signers(approvals=2)
 Append = Callable[..., None]
 
 
@@ -49,7 +49,7 @@ def append(address: Address) -> Iterator[Append]:
 
 def tells(address: Address, value: str, profile: str = "micro") -> int:
     source = LedgerSource(value=LedgerValue(value), profile=Profile(profile))
-    where = Surroundings(Path(), {}, address, trust=PARTY.trust)
+    where = Surroundings(Path(), {}, address, trust=SIGNERS.trust)
     found = fetch(source, where, 2_000).value
     assert isinstance(found, int)
     return found
@@ -65,7 +65,7 @@ def fired(days: float) -> bytes:
     fields: dict[str, Any] = {"topic": "trigger", "text": "ess fired", "facts": {}}
     common = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "hb-1"}
     note = Note(**common, **fields, issued_at_ms=ago(days))
-    return seal(note, PARTY.signers["hb-1"])
+    return seal(note, SIGNERS.signers["hb-1"])
 
 
 def test_an_empty_ledger_tells_of_no_days(address: Address) -> None:
@@ -81,37 +81,39 @@ def test_days_on_which_the_profile_or_a_bigger_one_was_signed_for_are_counted(
         [(9, "micro"), (8, "micro"), (8, "small"), (3, "small"), (2, "large"), (1, "micro")], 1
     ):
         at = noon - days * DAY_MS
-        append(PARTY.grant(epoch, profile=Profile(profile), issued_at_ms=at))
-    append(PARTY.restriction(9), PARTY.revocation(10), PARTY.beat())
+        append(SIGNERS.grant(epoch, profile=Profile(profile), issued_at_ms=at))
+    append(SIGNERS.restriction(9), SIGNERS.revocation(10), SIGNERS.beat())
     assert tells(address, "active_days") == 5
     assert tells(address, "active_days", "small") == 3
     assert tells(address, "active_days", "large") == 1
 
 
 def test_a_grant_that_too_few_signed_is_not_counted(address: Address, append: Append) -> None:
-    append(PARTY.grant(1, by="alice"), PARTY.grant(2, by=("alice", "rita")), b"no record")
+    append(SIGNERS.grant(1, by="alice"), SIGNERS.grant(2, by=("alice", "rita")), b"no record")
     assert tells(address, "active_days") == 0
 
 
 def test_days_are_quiet_since_a_trigger_last_acted(address: Address, append: Append) -> None:
-    append(PARTY.grant(1, issued_at_ms=ago(30)))
+    append(SIGNERS.grant(1, issued_at_ms=ago(30)))
     assert tells(address, "quiet_days") == 30
-    append(PARTY.revocation(2, issued_at_ms=ago(20), reason="end of the day"))
+    append(SIGNERS.revocation(2, issued_at_ms=ago(20), reason="end of the day"))
     assert tells(address, "quiet_days") == 30  # people may stop as often as they like
     append(fired(12))
     assert tells(address, "quiet_days") == 12
     append(
-        PARTY.restriction(3, issued_at_ms=ago(5), reason="trigger drawdown: 2.1, wanted at_most 2")
+        SIGNERS.restriction(
+            3, issued_at_ms=ago(5), reason="trigger drawdown: 2.1, wanted at_most 2"
+        )
     )
     assert tells(address, "quiet_days") == 5
-    append(PARTY.revocation(4, issued_at_ms=ago(0.5), reason="trigger ess: true"))
+    append(SIGNERS.revocation(4, issued_at_ms=ago(0.5), reason="trigger ess: true"))
     assert tells(address, "quiet_days") == 0
 
 
 def test_a_ledger_of_many_pages_is_read_as_a_whole(address: Address, append: Append) -> None:
     store_pages = 1_100  # one page is a thousand
-    append(PARTY.grant(1, issued_at_ms=ago(3)), *[b"entry %d" % n for n in range(store_pages)])
-    append(PARTY.grant(2, issued_at_ms=ago(1)))
+    append(SIGNERS.grant(1, issued_at_ms=ago(3)), *[b"entry %d" % n for n in range(store_pages)])
+    append(SIGNERS.grant(2, issued_at_ms=ago(1)))
     assert tells(address, "active_days") == 2
 
 
@@ -119,7 +121,7 @@ def test_a_ledger_of_many_pages_is_read_as_a_whole(address: Address, append: App
 def test_a_ledger_that_somebody_changed_tells_nothing(
     address: Address, append: Append, any_server: EmbeddedServer, harm: str
 ) -> None:
-    append(PARTY.grant(1), fired(1), PARTY.grant(2, issued_at_ms=ago(2)))
+    append(SIGNERS.grant(1), fired(1), SIGNERS.grant(2, issued_at_ms=ago(2)))
     with any_server.client() as raw:
         ids = [key for key, _ in raw.xrange("golive:audit")]
         match harm:
@@ -130,6 +132,6 @@ def test_a_ledger_that_somebody_changed_tells_nothing(
             case _:
                 _, fields = raw.xrange("golive:audit")[2]
                 raw.xdel("golive:audit", ids[2])
-                raw.xadd("golive:audit", {**fields, b"r": PARTY.grant(3)})
+                raw.xadd("golive:audit", {**fields, b"r": SIGNERS.grant(3)})
     with pytest.raises(RecordError, match="ledger"):
         tells(address, "quiet_days")

@@ -167,11 +167,15 @@ def test_records_of_another_environment_neither_stop_nor_start_anybody_here(
         live.revoke(config=production, wait_ms=0)
         stop = client.hget("golive:revoked", "record")
     alarms, armed_ns = worker.health()["security_events"], clock.now_ns()
-    live.raw.publish("golive:events", stop)
-    beating.wait_said("pushed directive refused")
+
+    def told() -> bool:
+        live.raw.publish("golive:events", stop)  # again, for who was reconnecting when it came
+        alarmed = worker.health()["security_events"] > alarms
+        return alarmed and "pushed directive refused" in "".join(beating.said())
+
+    wait_for(told, what="the alarm of both")
     time.sleep(live.timers.beat_ms / 1000)
     worker.wait_permit()
-    wait_for(lambda: worker.health()["security_events"] > alarms, what="the alarm")
     reasons = {state["reason"] for state in worker.states() if state["at_ns"] > armed_ns}
     assert "revoked" not in reasons
     put = live.timed(

@@ -233,7 +233,7 @@ def test_a_revocation_waits_for_no_restriction(
     """A restriction collects answers for seconds when a worker is silent; here, for ever."""
     live = watched(then="revoke")
     live.go_live("w-1")
-    actor = triggers._Actor(live.config, "hb-1", print)
+    actions = triggers._TriggerActions(live.config, "hb-1", print)
     found = Finding(check="ess", outcome=Outcome.FAIL, explain="true, wanted false", took_ms=1)
     wanted = Conditions.of(live.config).triggers["ess"].trigger()
     halts = msgspec.structs.replace(wanted, then=Action.HALTED, labels={"venue": "1"})
@@ -246,11 +246,11 @@ def test_a_revocation_waits_for_no_restriction(
         return restrict(*args, **kwargs)
 
     monkeypatch.setattr(restrictions, "restrict", held_up)
-    halting = threading.Thread(target=actor.act, args=("halts", halts, found))
+    halting = threading.Thread(target=actions.act, args=("halts", halts, found))
     halting.start()
     try:
         assert begun.wait(60)
-        actor.act("ess", wanted, found)
+        actions.act("ess", wanted, found)
         assert not live.raw.exists("golive:active")
         assert halting.is_alive()
     finally:

@@ -25,6 +25,7 @@ from golive_redis import config as configuration
 from golive_redis.checks import ask
 from golive_redis.checks.parallel import Work
 from golive_redis.checks.question import Question
+from golive_redis.checks.source import Surroundings
 from golive_redis.checks.sources.http import Reply
 from golive_redis.config import Config
 from golive_redis.config.keyfile import to_pem
@@ -145,8 +146,8 @@ SOURCES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """A configuration with secrets wherever it can have one; its key's PEM is the environment's."""
-    party = Signers()
-    pem = to_pem(party.signers["rita"]._private, MARK).decode()
+    signers = Signers()
+    pem = to_pem(signers.signers["rita"]._private, MARK).decode()
     limits = {
         "currency": "USD",
         "max_order_notional": "25",
@@ -163,7 +164,7 @@ def config(tmp_path: Path) -> Config:
         "triggers": {"t": {"check": "own", "every": "5s", "then": "revoke"}},
     }
     (tmp_path / "go_live.yaml").write_text(json.dumps(file))  # JSON is YAML, too
-    (tmp_path / "keyset.yaml").write_text(json.dumps(party.keyset_file))
+    (tmp_path / "keyset.yaml").write_text(json.dumps(signers.keyset_file))
     (tmp_path / "rita.pem").write_text(pem)
     (tmp_path / "rita.pem").chmod(0o600)
     environ = {
@@ -176,11 +177,21 @@ def config(tmp_path: Path) -> Config:
     return configuration.load(tmp_path / "go_live.yaml", environ=environ)
 
 
-def holders(config: Config) -> list[Any]:
+@pytest.fixture
+def guard(config: Config) -> Iterator[Guard]:
+    signers, timing = Signers(), config.policy.timers
+    trust, signer, address = signers.trust, signers.signers["hb-1"], config.address()
+    with Guard(
+        worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address
+    ) as guard:
+        yield guard
+
+
+def holders(config: Config, guard: Guard) -> list[Any]:
     """Values that hold a secret, or something that holds one."""
-    party, address = Signers(), config.address()
-    signer, trust = party.signers["hb-1"], party.trust
-    where = ask.Surroundings.of(config)
+    signers, address = Signers(), config.address()
+    signer, trust = signers.signers["hb-1"], signers.trust
+    where = Surroundings.of(config)
     questions = [
         msgspec.convert({kind: source, "at_least": 0}, Question) for kind, source in SOURCES.items()
     ]
@@ -207,17 +218,19 @@ def holders(config: Config) -> list[Any]:
         Heartbeat(
             name="hb-1", trust=trust, timing=timing, signer=signer, address=address, state_dir=None
         ),
-        Guard(worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address),
+        guard,
         EmbeddedServer(options={"requirepass": MARK}),
-        party,
+        signers,
     ]
 
 
-def test_what_holds_a_secret_does_not_print_it(config: Config, classes: dict[str, type]) -> None:
+def test_what_holds_a_secret_does_not_print_it(
+    config: Config, guard: Guard, classes: dict[str, type]
+) -> None:
     pem = config.environ["GOLIVE_KEY"].split()
     secrets = [MARK, *(line for line in pem if len(line) > 20)]
     assert len(secrets) > 1
-    found = holders(config)
+    found = holders(config, guard)
     for value in found:
         ways = [repr(value), str(value), f"{value}", pretty_repr(value), repr([value])]
         shown = [secret for secret in secrets for text in ways if secret in text]
@@ -291,7 +304,7 @@ def fails(config: Config) -> dict[str, Callable[[], object]]:
 
     def question(**source: Any) -> object:
         asked = msgspec.convert({**source, "at_least": 0}, Question)
-        return ask.ask(asked, ask.Surroundings.of(config))
+        return ask.ask(asked, Surroundings.of(config))
 
     return {
         "a port": lambda: Address(f"redis://al:{MARK}/b@host").link(timeout_ms=1),

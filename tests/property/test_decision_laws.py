@@ -21,7 +21,7 @@ from golive_redis.records.amount import within
 from golive_redis.records.directive import Label, Mode, Profile, Restriction, strictest
 from golive_redis.testing import LIMITS, Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 MODES, PROFILES = list(Mode), list(Profile)
 LABELS = [Label.VENUE, Label.SYMBOL, Label.DESK]
 VALUES = ["a", "b", "7"]
@@ -57,12 +57,12 @@ def restriction(
 ):
     demotes = kind == "demote"
     shape = {"profile": profile, "limits": DEMOTED[limits]} if demotes else {"labels": dict(labels)}
-    return PARTY.trust.restriction(PARTY.restriction(epoch, kind, **shape))
+    return SIGNERS.trust.restriction(SIGNERS.restriction(epoch, kind, **shape))
 
 
 @cache
 def state(mode: Mode, profile: Profile) -> State:
-    return PARTY.state(PARTY.grant(mode=mode, profile=profile))
+    return SIGNERS.state(SIGNERS.grant(mode=mode, profile=profile))
 
 
 RESTRICTIONS = st.builds(

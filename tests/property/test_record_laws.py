@@ -16,17 +16,17 @@ from golive_redis.records.envelope import decode, peek
 from golive_redis.records.record import MAX_INT, parse_json
 from golive_redis.testing import Signers
 
-PARTY = Signers(approvals=2)
-GRANT = PARTY.grant()
-RECORD = PARTY.trust.grant(GRANT).record
+SIGNERS = Signers(approvals=2)
+GRANT = SIGNERS.grant()
+RECORD = SIGNERS.trust.grant(GRANT).record
 READERS = [
     decode,
     lambda raw: peek(raw, Revocation),
-    PARTY.trust.grant,
-    PARTY.trust.restriction,
-    PARTY.trust.revocation,
-    PARTY.trust.beat,
-    PARTY.trust.receipt,
+    SIGNERS.trust.grant,
+    SIGNERS.trust.restriction,
+    SIGNERS.trust.revocation,
+    SIGNERS.trust.beat,
+    SIGNERS.trust.receipt,
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -54,7 +54,7 @@ def test_any_changed_byte_refuses_an_envelope(position: int, change: int) -> Non
     raw = bytearray(GRANT)
     raw[position] ^= change
     with pytest.raises(RecordError):
-        PARTY.trust.grant(bytes(raw))
+        SIGNERS.trust.grant(bytes(raw))
 
 
 @given(st.integers(0, len(GRANT) - 1), st.binary(max_size=3), st.integers(0, 3))
@@ -64,7 +64,7 @@ def test_any_inserted_or_cut_bytes_leave_the_record_as_it_was_or_refuse_it(
     """Spaces between JSON tokens are the only freedom an envelope has."""
     raw = GRANT[:position] + put + GRANT[position + cut :]
     try:
-        verified = PARTY.trust.grant(raw)
+        verified = SIGNERS.trust.grant(raw)
     except RecordError:
         return
     assert verified.record == RECORD
@@ -79,10 +79,10 @@ def test_no_choice_of_fewer_or_repeated_signatures_meets_the_threshold(data: st.
     keyids = [item["keyid"] for item in value["signatures"]]
     raw = json.dumps(value).encode()
     if sorted(keyids) == sorted(item["keyid"] for item in whole):
-        assert PARTY.trust.grant(raw).record == RECORD
+        assert SIGNERS.trust.grant(raw).record == RECORD
         return
     with pytest.raises(RecordError):
-        PARTY.trust.grant(raw)
+        SIGNERS.trust.grant(raw)
 
 
 def acceptable(value: Any) -> bool:
@@ -117,8 +117,8 @@ def test_strict_json_reads_back_what_is_acceptable_and_refuses_the_rest(value: A
 @given(st.text(max_size=600), st.integers(), st.integers(-1, 2**54))
 def test_what_is_sealed_can_be_read(reason: str, epoch: int, issued_at_ms: int) -> None:
     try:
-        raw = PARTY.revocation(epoch, reason=reason, issued_at_ms=issued_at_ms)
+        raw = SIGNERS.revocation(epoch, reason=reason, issued_at_ms=issued_at_ms)
     except RecordError:
         return
-    record = PARTY.trust.revocation(raw).record
+    record = SIGNERS.trust.revocation(raw).record
     assert (record.reason, record.epoch, record.issued_at_ms) == (reason, epoch, issued_at_ms)

@@ -34,7 +34,7 @@ from golive_redis.records.directive import Mode, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.testing import Harness, Signers, answer, identity
 
-PARTY = Signers()
+SIGNERS = Signers()
 STRANGERS = Signers({"eve": ["approver", "revoker"]})
 TIMING = TIMINGS["standard"]
 LEASE_MS, BEAT_MS = 0.9 * TIMING.lease_ms, 0.9 * TIMING.beat_ms
@@ -47,10 +47,10 @@ SEEN: Counter[str] = Counter()
 @cache
 def state_of(grant: bytes, *restrictions: bytes, bare: bool = False) -> State:
     """The state that directives make; `bare` looks at the grant alone."""
-    verified = PARTY.trust.grant(grant)
+    verified = SIGNERS.trust.grant(grant)
     if bare:
         return State(verified, ())
-    return assemble(verified, [PARTY.trust.restriction(raw) for raw in restrictions])
+    return assemble(verified, [SIGNERS.trust.restriction(raw) for raw in restrictions])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Told:
 class GuardMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.guard = Harness(PARTY)
+        self.guard = Harness(SIGNERS)
         self.view, self.clock = self.guard.view, self.guard.clock
         self.store, self.history = Store(), [Store()]
         self.epoch = 0
@@ -102,7 +102,7 @@ class GuardMachine(RuleBasedStateMachine):
 
     def issue(self, record: str, **fields: Any) -> bytes:
         self.epoch += 1
-        raw: bytes = getattr(PARTY, record)(
+        raw: bytes = getattr(SIGNERS, record)(
             self.epoch, issued_at_ms=round(self.clock.wall), **fields
         )
         return raw
@@ -197,7 +197,7 @@ class GuardMachine(RuleBasedStateMachine):
             state = known
         self.highest[name] = state
         self.n += 1
-        raw = PARTY.beat(self.n, name, state=state, issued_at_ms=round(self.clock.wall))
+        raw = SIGNERS.beat(self.n, name, state=state, issued_at_ms=round(self.clock.wall))
         self.made[raw] = self.clock.boot
         self.write(beats={**self.store.beats, name: raw})
 
@@ -210,7 +210,7 @@ class GuardMachine(RuleBasedStateMachine):
             return
         self.n += 1
         at = round(self.clock.wall) + off_ms
-        raw = PARTY.beat(self.n, "hb-2", state=state, issued_at_ms=at)
+        raw = SIGNERS.beat(self.n, "hb-2", state=state, issued_at_ms=at)
         self.made[raw] = self.clock.boot
         self.write(beats={**self.store.beats, "hb-2": raw})
 
@@ -309,7 +309,7 @@ class GuardMachine(RuleBasedStateMachine):
     def judged(self, reply: Answer, sent_at: float, *, refused: bool) -> Told | None:
         """What the oracle thinks that the guard may rely on after this answer."""
         if reply.corrupt is None and reply.nonce != "x" and reply.revoked is not None:
-            self.revocations.append(PARTY.trust.revocation(reply.revoked))
+            self.revocations.append(SIGNERS.trust.revocation(reply.revoked))
         if refused or not reply.active:
             return None
         if reply.unchanged:
@@ -323,7 +323,7 @@ class GuardMachine(RuleBasedStateMachine):
         self.last_full = stored
         for item in stored.restrictions:
             self.held[item.identity] = item
-        beats = [PARTY.trust.beat(raw) for raw in reply.beats.values() if raw in self.made]
+        beats = [SIGNERS.trust.beat(raw) for raw in reply.beats.values() if raw in self.made]
         wall_sent_ms = self.clock.wall - (self.clock.boot - sent_at)
         ours = [
             beat
@@ -371,7 +371,7 @@ class GuardMachine(RuleBasedStateMachine):
             if event.restriction is not None:
                 self.held[event.restriction.identity] = event.restriction
         with suppress(RecordError):
-            self.revocations.append(PARTY.trust.revocation(raw))
+            self.revocations.append(SIGNERS.trust.revocation(raw))
         after = [self.guard.decide(**order) for order in ORDERS]
         for one, other in zip(before, after, strict=True):
             assert isinstance(one, Permit) or not isinstance(other, Permit)

@@ -133,7 +133,7 @@ class Checker:
     def beaten(self, raw: bytes, state: State | None) -> None:
         """Note a beat that takes effect just now, and which directives its maker knew when it beat."""
         if raw not in self.beats:
-            record = self.world.cast.trust.beat(raw).record
+            record = self.world.principals.trust.beat(raw).record
             knows = (
                 frozenset(item.identity for item in state.restrictions) if state else frozenset()
             )
@@ -142,7 +142,7 @@ class Checker:
     def granted(self, server: Server, asked: dict[str, Any], step: Step) -> Step:
         """Note a grant that is in force."""
         if step.status is Status.OK:
-            grant = self.world.cast.trust.grant(asked["record"])
+            grant = self.world.principals.trust.grant(asked["record"])
             self._number(server, grant)
             self.grants.setdefault(grant.record.term, []).append(grant)
             self.moved()
@@ -151,7 +151,7 @@ class Checker:
     def restricted(self, server: Server, asked: dict[str, Any], step: Step) -> Step:
         """Note a restriction that is in force."""
         if step.status is Status.OK:
-            item = self.world.cast.trust.restriction(asked["record"])
+            item = self.world.principals.trust.restriction(asked["record"])
             if item.identity not in self.limits:
                 self._number(server, item)
                 self.limits[item.identity] = Limit(item, self.world.now)
@@ -213,7 +213,7 @@ class Checker:
         self.missing.clear()
         live = [(s, active) for s in world.serving() if (active := s.live(world.now)) is not None]
         for _, active in live:
-            grant = world.cast.trust.grant(active.grant)
+            grant = world.principals.trust.grant(active.grant)
             for stop in self.stops.values():
                 if stop.executed_at is not None and not stop.lost:
                     record = grant.record
@@ -247,11 +247,11 @@ class Checker:
         active = server.live(now)
         if not answer.active or active is None:
             return nothing
-        grant = world.cast.trust.grant(active.grant)
+        grant = world.principals.trust.grant(active.grant)
         term = grant.record.term
         life.shown_at[term] = now
         knows: set[str] = {
-            world.cast.trust.restriction(raw).identity for raw in active.restrictions.values()
+            world.principals.trust.restriction(raw).identity for raw in active.restrictions.values()
         }
         for name, raw in answer.beats.items():
             made = self.beats.get(raw)

@@ -147,8 +147,8 @@ class SimStopping(Stopping):
         world = worker.world
         super().__init__(
             Receipts(
-                world.cast.trust,
-                world.cast.signers["workers"],
+                world.principals.trust,
+                world.principals.signers["workers"],
                 SimOutbox(worker, world.timing.read_every_ms),  # type: ignore[arg-type]
                 instance=worker.instance,
                 worker=worker.name,
@@ -181,7 +181,7 @@ class Worker(Node):
             latch = kept[0].latch if kept else None
         except StateFileError:
             unreadable = True
-        self.view = View(world.cast.trust, timing, {"worker": self.name}, latch)
+        self.view = View(world.principals.trust, timing, {"worker": self.name}, latch)
         self.watch = ClockWatch(timing.rho, self.sample)
         if unreadable:
             self.stopping.failed()
@@ -426,9 +426,9 @@ class Beater(Heartbeat):
         world = host.world
         super().__init__(
             name=host.name,
-            trust=world.cast.trust,
+            trust=world.principals.trust,
             timing=world.timing,
-            signer=world.cast.signers[host.name],
+            signer=world.principals.signers[host.name],
             address=SimAddress("redis://simulation"),
             state_dir=Path("state"),
             say=lambda text: host.said(text),

@@ -94,13 +94,13 @@ class SimConfig:
         self.state_dir = Path("state")
 
     def trust(self) -> Trust:
-        return self._person.world.cast.trust
+        return self._person.world.principals.trust
 
     def address(self) -> SimAddress:
         return SimAddress()
 
     def signer(self, role: str, keyset: Any) -> Signer:
-        return self._person.world.cast.signers[self._person.name]
+        return self._person.world.principals.signers[self._person.name]
 
 
 POLICY = msgspec.convert(
@@ -174,7 +174,7 @@ class Person(Node):
             if not what:
                 continue
             self.doing = what
-            found = newest(self.memory.directives(), self.world.cast.trust)
+            found = newest(self.memory.directives(), self.world.principals.trust)
             self.known = found.record.epoch if found is not None else 0
             self.world.count(f"commands: {what}")
             try:

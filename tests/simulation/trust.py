@@ -52,7 +52,7 @@ class CachedTrust(Trust, frozen=True):
         return self._once("receipt", raw)
 
 
-class Cast:
+class Principals:
     """Who signs in the simulation: two operators, two heartbeats, one worker key."""
 
     def __init__(self) -> None:
@@ -88,9 +88,9 @@ def seal_known(record: Record, *signers: Signer) -> bytes:
         raw, identity = b"beat " + msgspec.json.encode(record), ""
     else:
         raw, identity = seal(record, *signers), identity_of(record)
-    if hasattr(CAST.trust, kind) and record.by in names:
-        CAST.trust.cache[kind, raw] = Verified(record, identity, raw, names)
+    if hasattr(PRINCIPALS.trust, kind) and record.by in names:
+        PRINCIPALS.trust.cache[kind, raw] = Verified(record, identity, raw, names)
     return raw
 
 
-CAST = Cast()
+PRINCIPALS = Principals()

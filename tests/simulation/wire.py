@@ -267,7 +267,7 @@ class SimStore:
         return self._do(lambda s: s.pods("heartbeat", self._world.now))
 
     def server(self) -> About:
-        return self._do(lambda s: About(s.run_id, 0))
+        return self._do(lambda s: About(s.run_id, 0, s.run_id))
 
 
 class SimOutbox:

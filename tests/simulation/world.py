@@ -22,7 +22,7 @@ from checker import Checker
 from model import Data, Server
 from nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
 from people import Person, SimSpool, no_checks, remembered, tried_again
-from trust import CAST, HEARTBEATS, OPERATORS, seal_known
+from trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
 from wire import Conn, SimOutbox, SimStore
 
 import faults
@@ -176,8 +176,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.trace: list[str] = []
         self.timing = TIMINGS["standard"]
-        self.cast = CAST
-        self.cast.trust.cache.clear()
+        self.principals = PRINCIPALS
+        self.principals.trust.cache.clear()
         self.weather = FINE
         self.severity = self.random.choice((0.3, 1.0, 1.0, 1.5))
         self.cuts: list[tuple[float, float, str]] = []

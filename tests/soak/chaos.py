@@ -16,8 +16,8 @@ from kit.fleet import Fleet
 from kit.processes import Proxy
 from kit.sentinels import SERVICE, SentinelSet
 
-from .cast import Child
 from .judge import Ban
+from .processes import Child
 
 MS = 1_000_000
 EVERY_S = (1.0, 3.0)

@@ -26,11 +26,11 @@ from kit.fleet import Fleet
 from kit.processes import proxies
 from kit.sentinels import sentinel_set
 
-from .cast import CONTROL, Child, Venue, trader
 from .chaos import Chaos
 from .judge import judge, parse_journal
 from .outcome import Outcome, stop_bans
 from .people import People
+from .processes import CONTROL, Child, Venue, trader
 
 HEARTBEATS = ("hb-1", "hb-2")
 BEHIND = 5  # workers behind each of the two proxies

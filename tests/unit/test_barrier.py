@@ -20,8 +20,8 @@ from golive_redis.core.barrier import (
 from golive_redis.core.timing import TIMINGS
 from golive_redis.testing import Signers
 
-PARTY = Signers()
-STOP = PARTY.revocation()
+SIGNERS = Signers()
+STOP = SIGNERS.revocation()
 TIMING = TIMINGS["standard"]
 CALLED = 10_000.0
 ONE, TWO = Pod("pod-1", "1" * 32), Pod("pod-1", "2" * 32)
@@ -34,10 +34,10 @@ def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
     collected = Collected()
     for after_ms, who, fields in said:
         if isinstance(who, Pod):
-            raw = PARTY.receipt(STOP, **{"instance": who.instance, **fields})
+            raw = SIGNERS.receipt(STOP, **{"instance": who.instance, **fields})
         else:
-            raw = PARTY.receipt(STOP, by=who, worker=None, heartbeat=who, **fields)
-        collected.add(PARTY.trust.receipt(raw).record, CALLED + after_ms)
+            raw = SIGNERS.receipt(STOP, by=who, worker=None, heartbeat=who, **fields)
+        collected.add(SIGNERS.trust.receipt(raw).record, CALLED + after_ms)
     return collected
 
 

@@ -16,7 +16,7 @@ from golive_redis.errors import ConfigError
 from golive_redis.records.keyset import key_id, raw_of
 from golive_redis.testing import Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 GOOD = """\
 environment: test
 activation_enabled: true
@@ -42,8 +42,8 @@ def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(yamlfile, "_Loader", request.param)
     file = tmp_path / "go_live.yaml"
     file.write_text(GOOD)
-    (tmp_path / "keyset.yaml").write_text(yaml.safe_dump(PARTY.keyset_file))
-    keyfile.write(tmp_path / "keys" / "alice.pem", PARTY.signers["alice"]._private)
+    (tmp_path / "keyset.yaml").write_text(yaml.safe_dump(SIGNERS.keyset_file))
+    keyfile.write(tmp_path / "keys" / "alice.pem", SIGNERS.signers["alice"]._private)
     return file
 
 
@@ -80,7 +80,7 @@ def test_option_then_variable_then_the_default_place(
 
 
 def test_variables_override_url_and_key(path: Path) -> None:
-    rita = PARTY.signers["rita"]._private
+    rita = SIGNERS.signers["rita"]._private
     environ = {
         "GOLIVE_REDIS_URL": "redis://elsewhere:1/0",
         "GOLIVE_KEY": keyfile.to_pem(rita, "secret").decode(),

@@ -13,17 +13,17 @@ from golive_redis.records.directive import Mode
 from golive_redis.records.record import MAX_INT
 from golive_redis.testing import Harness, Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 
 
 def guard(*restrictions: bytes, labels: Mapping[str, str] | None = None) -> Harness:
-    rehearsal = Harness(PARTY, labels=labels)
-    rehearsal.arm(PARTY.grant(), *restrictions)
+    rehearsal = Harness(SIGNERS, labels=labels)
+    rehearsal.arm(SIGNERS.grant(), *restrictions)
     return rehearsal
 
 
 def halt(**labels: str) -> bytes:
-    return PARTY.restriction(labels=labels)
+    return SIGNERS.restriction(labels=labels)
 
 
 def answers(rehearsal: Harness, **labels: str) -> list[str]:
@@ -43,7 +43,7 @@ def answers(rehearsal: Harness, **labels: str) -> list[str]:
     [(None, ["", "", ""]), ("reduce", ["reduce-only", "", ""]), ("halt", ["halted", "halted", ""])],
 )
 def test_each_mode_permits_its_intents(kind: str | None, expected: list[str]) -> None:
-    restrictions = [] if kind is None else [PARTY.restriction(2, kind)]
+    restrictions = [] if kind is None else [SIGNERS.restriction(2, kind)]
     assert answers(guard(*restrictions)) == expected
 
 
@@ -71,7 +71,7 @@ def test_every_reason_explains_itself() -> None:
 
 
 def test_a_permit_carries_the_fence_and_the_instant_for_acceptors() -> None:
-    rehearsal = guard(PARTY.restriction(2, labels={"symbol": "DOGE"}))
+    rehearsal = guard(SIGNERS.restriction(2, labels={"symbol": "DOGE"}))
     permit = rehearsal.decide(symbol="BTC")
     assert isinstance(permit, Permit)
     assert (permit.fence, permit.term, permit.mode) == (2, 1, Mode.LIVE)
@@ -98,10 +98,10 @@ def test_a_permit_of_one_term_is_void_in_the_next() -> None:
     rehearsal = guard()
     permit = rehearsal.decide()
     assert isinstance(permit, Permit)
-    rehearsal.view.push(PARTY.revocation(2))
+    rehearsal.view.push(SIGNERS.revocation(2))
     assert not permit.valid()
     rehearsal.view.drained()
-    rehearsal.arm(PARTY.grant(3))
+    rehearsal.arm(SIGNERS.grant(3))
     assert isinstance(rehearsal.decide(), Permit)
     assert not permit.valid()
 
@@ -146,15 +146,15 @@ def test_a_label_given_as_a_number_is_compared_as_text(where: str) -> None:
 
 
 def test_the_stricter_of_two_matching_restrictions_wins() -> None:
-    reduce = PARTY.restriction(2, "reduce", labels={"symbol": "BTC"})
-    stop = PARTY.restriction(3, "halt", labels={"symbol": "BTC"})
+    reduce = SIGNERS.restriction(2, "reduce", labels={"symbol": "BTC"})
+    stop = SIGNERS.restriction(3, "halt", labels={"symbol": "BTC"})
     for order in ([reduce, stop], [stop, reduce]):
         assert answers(guard(*order), symbol="BTC") == ["halted", "halted", ""]
 
 
 def test_only_a_plain_live_verdict_may_skip_the_look_at_the_labels() -> None:
     assert guard().view.verdict.open_until_ns == guard().view.verdict.deadline_ns > 0
-    for restriction in (halt(symbol="BTC"), halt(), PARTY.restriction(2, "reduce")):
+    for restriction in (halt(symbol="BTC"), halt(), SIGNERS.restriction(2, "reduce")):
         assert guard(restriction).view.verdict.open_until_ns == 0
 
 

@@ -11,12 +11,12 @@ from golive_redis.errors import RecordError
 from golive_redis.records.directive import Mode, Profile, Revocation, smallest, strictest
 from golive_redis.testing import LIMITS, START_MS, Signers, identity
 
-PARTY = Signers()
-TRUST = PARTY.trust
+SIGNERS = Signers()
+TRUST = SIGNERS.trust
 
 
 def revocation(**fields: Any) -> Revocation:
-    return TRUST.revocation(PARTY.revocation(**fields)).record
+    return TRUST.revocation(SIGNERS.revocation(**fields)).record
 
 
 def test_the_order_of_strictness_is_the_words_order() -> None:
@@ -26,30 +26,30 @@ def test_the_order_of_strictness_is_the_words_order() -> None:
 
 
 def test_a_state_is_its_grant_met_with_its_restrictions() -> None:
-    state = PARTY.state(
-        PARTY.grant(profile=Profile.LARGE),
-        PARTY.restriction(2, "reduce"),
-        PARTY.restriction(3, "demote", profile=Profile.SMALL),
-        PARTY.restriction(4, labels={"symbol": "BTCUSDT"}),
+    state = SIGNERS.state(
+        SIGNERS.grant(profile=Profile.LARGE),
+        SIGNERS.restriction(2, "reduce"),
+        SIGNERS.restriction(3, "demote", profile=Profile.SMALL),
+        SIGNERS.restriction(4, labels={"symbol": "BTCUSDT"}),
     )
     assert (state.mode, state.profile) == (Mode.REDUCE_ONLY, Profile.SMALL)
     assert (state.term, state.epoch) == (1, 4)
-    assert state.newest.identity == identity(PARTY.restriction(4, labels={"symbol": "BTCUSDT"}))
+    assert state.newest.identity == identity(SIGNERS.restriction(4, labels={"symbol": "BTCUSDT"}))
 
 
 def test_a_halt_of_some_labels_does_not_halt_the_others() -> None:
-    state = PARTY.state(PARTY.grant(), PARTY.restriction(labels={"venue": "x"}))
+    state = SIGNERS.state(SIGNERS.grant(), SIGNERS.restriction(labels={"venue": "x"}))
     assert state.mode is Mode.LIVE
 
 
 def test_a_grant_below_its_own_restriction_stays_restricted() -> None:
-    state = PARTY.state(PARTY.grant(mode=Mode.HALTED), PARTY.restriction(2, "reduce"))
+    state = SIGNERS.state(SIGNERS.grant(mode=Mode.HALTED), SIGNERS.restriction(2, "reduce"))
     assert state.mode is Mode.HALTED
 
 
 def test_a_bigger_profile_in_a_demotion_raises_nothing() -> None:
     """Row 55: a revoker key signs a bigger profile."""
-    state = PARTY.state(PARTY.grant(), PARTY.restriction(2, "demote", profile=Profile.LARGE))
+    state = SIGNERS.state(SIGNERS.grant(), SIGNERS.restriction(2, "demote", profile=Profile.LARGE))
     assert state.profile is Profile.MICRO
 
 
@@ -74,7 +74,7 @@ def test_a_bigger_profile_in_a_demotion_raises_nothing() -> None:
 def test_a_restriction_of_another_shape_cannot_be_signed(kind: str, fields: dict[str, Any]) -> None:
     """Row 55: a wider mode has no form in which to be signed."""
     with pytest.raises((RecordError, ValueError)):
-        PARTY.restriction(2, kind, **fields)
+        SIGNERS.restriction(2, kind, **fields)
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_a_restriction_of_another_shape_cannot_be_signed(kind: str, fields: dict
 )
 def test_a_grant_that_contradicts_itself_cannot_be_signed(fields: dict[str, Any]) -> None:
     with pytest.raises((RecordError, ValueError)):
-        PARTY.grant(**fields)
+        SIGNERS.grant(**fields)
 
 
 @pytest.mark.parametrize(
     ("fields", "holds"),
     [
         ({}, True),
-        ({"drops": [identity(PARTY.restriction(2))]}, True),
-        ({"drops": [identity(PARTY.restriction(3))]}, False),
+        ({"drops": [identity(SIGNERS.restriction(2))]}, True),
+        ({"drops": [identity(SIGNERS.restriction(3))]}, False),
         ({"drops_up_to": 2}, True),
         ({"drops_up_to": 3}, False),
-        ({"drops_up_to": 3, "keeps": [identity(PARTY.restriction(3))]}, True),
+        ({"drops_up_to": 3, "keeps": [identity(SIGNERS.restriction(3))]}, True),
     ],
     ids=str,
 )
@@ -113,18 +113,18 @@ def test_only_what_a_grant_lets_go_ends_a_restriction(
     fields: dict[str, Any], *, holds: bool
 ) -> None:
     """Not its number: the grant's signers may never have seen the halt, for a failover had lost it."""
-    halt = TRUST.restriction(PARTY.restriction(3))
-    newer = TRUST.grant(PARTY.grant(4, term=1, **{"drops_up_to": 0, **fields}))
+    halt = TRUST.restriction(SIGNERS.restriction(3))
+    newer = TRUST.grant(SIGNERS.grant(4, term=1, **{"drops_up_to": 0, **fields}))
     assert in_force(halt, newer) is holds
-    assert in_force(halt, TRUST.grant(PARTY.grant(2, term=1)))
+    assert in_force(halt, TRUST.grant(SIGNERS.grant(2, term=1)))
 
 
 def test_what_was_let_go_stays_let_go_for_the_whole_term() -> None:
-    first, second = (TRUST.restriction(PARTY.restriction(epoch)) for epoch in (2, 4))
-    resumed = PARTY.grant(
-        3, term=1, **let_go(TRUST.grant(PARTY.grant(drops_up_to=0)).record, [first], 0)
+    first, second = (TRUST.restriction(SIGNERS.restriction(epoch)) for epoch in (2, 4))
+    resumed = SIGNERS.grant(
+        3, term=1, **let_go(TRUST.grant(SIGNERS.grant(drops_up_to=0)).record, [first], 0)
     )
-    again = PARTY.grant(5, term=1, **let_go(TRUST.grant(resumed).record, [second], 0))
+    again = SIGNERS.grant(5, term=1, **let_go(TRUST.grant(resumed).record, [second], 0))
     assert not in_force(first, TRUST.grant(again))
     assert not in_force(second, TRUST.grant(again))
 
@@ -132,35 +132,35 @@ def test_what_was_let_go_stays_let_go_for_the_whole_term() -> None:
 @pytest.mark.parametrize(("many", "keeps"), [(64, 0), (65, 0), (500, 0), (3, 62), (1, 64)])
 def test_more_than_a_grant_can_name_is_let_go_by_number(many: int, keeps: int) -> None:
     """A resume from five hundred halts is possible, and what comes later is named again."""
-    halts = [TRUST.restriction(PARTY.restriction(epoch)) for epoch in range(2, many + 2)]
-    before = TRUST.grant(PARTY.grant(drops_up_to=0)).record
-    resumed = TRUST.grant(PARTY.grant(many + 2, term=1, **let_go(before, halts, keeps)))
+    halts = [TRUST.restriction(SIGNERS.restriction(epoch)) for epoch in range(2, many + 2)]
+    before = TRUST.grant(SIGNERS.grant(drops_up_to=0)).record
+    resumed = TRUST.grant(SIGNERS.grant(many + 2, term=1, **let_go(before, halts, keeps)))
     assert not any(in_force(halt, resumed) for halt in halts)
     assert len(resumed.record.drops) + keeps <= max(64, keeps)
-    one = TRUST.restriction(PARTY.restriction(many + 3))
-    later = TRUST.grant(PARTY.grant(many + 4, term=1, **let_go(resumed.record, [one], 0)))
+    one = TRUST.restriction(SIGNERS.restriction(many + 3))
+    later = TRUST.grant(SIGNERS.grant(many + 4, term=1, **let_go(resumed.record, [one], 0)))
     assert not any(in_force(halt, later) for halt in (*halts, one))
     assert later.record.drops[-1] == one.identity
 
 
 def test_an_extension_lets_nothing_go_that_its_signer_did_not_see() -> None:
     names = [f"{n:064x}" for n in range(64)]
-    before = TRUST.grant(PARTY.grant(70, term=1, drops=names, drops_up_to=0)).record
+    before = TRUST.grant(SIGNERS.grant(70, term=1, drops=names, drops_up_to=0)).record
     assert let_go(before, [], 0) == {"drops": names, "drops_up_to": 0}
     assert let_go(before, [], 1) == {"drops": [], "drops_up_to": 70}
 
 
 def test_a_restriction_of_another_term_never_holds() -> None:
-    halt = TRUST.restriction(PARTY.restriction(9, term=2))
-    assert not in_force(halt, TRUST.grant(PARTY.grant(1)))
-    kept = TRUST.grant(PARTY.grant(1, keeps=[halt.identity]))
+    halt = TRUST.restriction(SIGNERS.restriction(9, term=2))
+    assert not in_force(halt, TRUST.grant(SIGNERS.grant(1)))
+    kept = TRUST.grant(SIGNERS.grant(1, keeps=[halt.identity]))
     assert not in_force(halt, kept)
 
 
 def test_a_grant_whose_kept_restriction_is_missing_makes_no_state() -> None:
     """Row 55: dropping somebody's halt fails."""
-    kept, other = PARTY.restriction(2), PARTY.restriction(3)
-    grant = TRUST.grant(PARTY.grant(4, term=1, keeps=[identity(kept)]))
+    kept, other = SIGNERS.restriction(2), SIGNERS.restriction(3)
+    grant = TRUST.grant(SIGNERS.grant(4, term=1, keeps=[identity(kept)]))
     assert assemble(grant, [TRUST.restriction(kept)]).mode is Mode.HALTED
     for at_hand in ([], [TRUST.restriction(other)]):
         with pytest.raises(RecordError, match="1 restriction"):
@@ -168,9 +168,9 @@ def test_a_grant_whose_kept_restriction_is_missing_makes_no_state() -> None:
 
 
 def test_the_digest_names_the_set_and_not_its_order() -> None:
-    grant, a, b = PARTY.grant(), PARTY.restriction(2), PARTY.restriction(3, "reduce")
-    assert PARTY.state(grant, a, b).digest == PARTY.state(grant, b, a).digest
-    digests = {PARTY.state(grant, *some).digest for some in ((), (a,), (b,), (a, b))}
+    grant, a, b = SIGNERS.grant(), SIGNERS.restriction(2), SIGNERS.restriction(3, "reduce")
+    assert SIGNERS.state(grant, a, b).digest == SIGNERS.state(grant, b, a).digest
+    digests = {SIGNERS.state(grant, *some).digest for some in ((), (a,), (b,), (a, b))}
     assert len(digests) == 4
 
 

@@ -14,8 +14,8 @@ from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import decode, pae, peek, seal
 from golive_redis.testing import Signers
 
-PARTY = Signers(approvals=2)
-GRANT = PARTY.grant()
+SIGNERS = Signers(approvals=2)
+GRANT = SIGNERS.grant()
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -35,7 +35,7 @@ def resigned(edit: Edit) -> bytes:
 
 
 def signed(payload: bytes, payload_type: str = Grant.payload_type()) -> bytes:
-    signers = [PARTY.signers["alice"], PARTY.signers["bob"]]
+    signers = [SIGNERS.signers["alice"], SIGNERS.signers["bob"]]
     return json.dumps(
         {
             "payload": base64.b64encode(payload).decode(),
@@ -93,9 +93,9 @@ MALFORMED: dict[str, Edit] = {
 @pytest.mark.parametrize("edit", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_envelope_is_refused(edit: Edit) -> None:
     """Row 38: bad base64, 17 signatures, none, extra field."""
-    PARTY.trust.grant(edited(lambda _: None))
+    SIGNERS.trust.grant(edited(lambda _: None))
     with pytest.raises(RecordError):
-        PARTY.trust.grant(edited(edit))
+        SIGNERS.trust.grant(edited(edit))
 
 
 BAD_PAYLOADS: dict[str, Edit] = {
@@ -118,9 +118,9 @@ BAD_PAYLOADS: dict[str, Edit] = {
 @pytest.mark.parametrize("edit", BAD_PAYLOADS.values(), ids=BAD_PAYLOADS)
 def test_a_malformed_payload_is_refused_even_when_rightly_signed(edit: Edit) -> None:
     """Row 38: wrong type, extra field, float."""
-    PARTY.trust.grant(resigned(lambda _: None))
+    SIGNERS.trust.grant(resigned(lambda _: None))
     with pytest.raises(RecordError):
-        PARTY.trust.grant(resigned(edit))
+        SIGNERS.trust.grant(resigned(edit))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_malformed_payload_is_refused_even_when_rightly_signed(edit: Edit) -> 
 def test_a_signed_payload_that_is_not_strict_json_is_refused(payload: bytes) -> None:
     """Row 38: duplicate JSON key, NaN."""
     with pytest.raises(RecordError):
-        PARTY.trust.grant(signed(payload))
+        SIGNERS.trust.grant(signed(payload))
 
 
 @pytest.mark.parametrize(
@@ -153,25 +153,25 @@ def test_a_signed_payload_that_is_not_strict_json_is_refused(payload: bytes) -> 
 def test_a_payload_of_another_type_is_refused_even_when_rightly_signed(payload_type: str) -> None:
     """Row 38: wrong type."""
     with pytest.raises(RecordError, match="payload type"):
-        PARTY.trust.grant(signed(decode(GRANT).payload, payload_type))
+        SIGNERS.trust.grant(signed(decode(GRANT).payload, payload_type))
 
 
 def test_a_retyped_payload_fails_its_signature() -> None:
     """Row 38: a signature for one kind of record is none for another."""
     raw = edited(
-        lambda v: v.update(payloadType=Revocation.payload_type()), PARTY.revocation(by="alice")
+        lambda v: v.update(payloadType=Revocation.payload_type()), SIGNERS.revocation(by="alice")
     )
-    PARTY.trust.revocation(raw)
+    SIGNERS.trust.revocation(raw)
     retyped = edited(lambda v: v.update(payloadType=Grant.payload_type()), raw)
     with pytest.raises(RecordError, match="bad signature"):
-        PARTY.trust.grant(retyped)
+        SIGNERS.trust.grant(retyped)
 
 
 def test_the_same_approver_does_not_count_twice() -> None:
     """Row 37: one approver signs twice."""
-    alice = PARTY.signers["alice"]
+    alice = SIGNERS.signers["alice"]
     with pytest.raises(RecordError, match="twice"):
-        PARTY.trust.grant(seal(peek(PARTY.grant(), Grant), alice, alice))
+        SIGNERS.trust.grant(seal(peek(SIGNERS.grant(), Grant), alice, alice))
 
 
 def test_peeking_reads_a_record_that_nobody_we_trust_signed() -> None:
@@ -181,4 +181,4 @@ def test_peeking_reads_a_record_that_nobody_we_trust_signed() -> None:
     with pytest.raises(RecordError, match="payload type"):
         peek(raw, Grant)
     with pytest.raises(RecordError):
-        PARTY.trust.revocation(raw)
+        SIGNERS.trust.revocation(raw)

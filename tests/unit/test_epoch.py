@@ -9,8 +9,8 @@ from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import MAX_INT
 from golive_redis.testing import Signers
 
-PARTY = Signers()
-STOP = PARTY.trust.revocation(PARTY.revocation(6))
+SIGNERS = Signers()
+STOP = SIGNERS.trust.revocation(SIGNERS.revocation(6))
 
 
 @pytest.mark.parametrize(("hint", "expected"), [(0, 7), (3, 7), (6, 7), (8, 9)])
@@ -31,6 +31,6 @@ def test_a_hint_far_above_every_signature_is_refused() -> None:
 
 
 def test_numbers_that_are_used_up_are_refused() -> None:
-    last = PARTY.trust.revocation(PARTY.revocation(MAX_INT))
+    last = SIGNERS.trust.revocation(SIGNERS.revocation(MAX_INT))
     with pytest.raises(RefusedError, match="used up"):
         next_epoch(last)

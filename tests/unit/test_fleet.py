@@ -11,7 +11,7 @@ from golive_redis.records.ledger import Entry, Note
 from golive_redis.stop.roster import farewells
 from golive_redis.testing import START_MS, Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 NAMES = frozenset({"hb-1", "hb-2"})
 
 
@@ -26,7 +26,7 @@ def note(topic: str, by: str = "hb-1", at_ms: int = START_MS) -> bytes:
         text="",
         facts={},
     )
-    return seal(record, PARTY.signers[by])
+    return seal(record, SIGNERS.signers[by])
 
 
 class Ledger:
@@ -66,4 +66,4 @@ def test_the_last_word_of_a_heartbeat_says_whether_it_has_left(
     entries: tuple[bytes, ...], left: set[str]
 ) -> None:
     store: Any = Ledger(*entries)
-    assert farewells(store, PARTY.trust, NAMES, START_MS) == left
+    assert farewells(store, SIGNERS.trust, NAMES, START_MS) == left

@@ -162,8 +162,8 @@ def test_an_unreadable_key_file_is_an_error_with_its_path(tmp_path: Path, file: 
 
 
 def test_a_signer_has_the_name_by_which_the_keyset_knows_the_key() -> None:
-    party = Signers()
-    private = keyfile.parse_pem(keyfile.to_pem(party.signers["rita"]._private), None, "x")
-    assert keyfile.signer(private, party.keyset, "x").principal == "rita"
+    signers = Signers()
+    private = keyfile.parse_pem(keyfile.to_pem(signers.signers["rita"]._private), None, "x")
+    assert keyfile.signer(private, signers.keyset, "x").principal == "rita"
     with pytest.raises(ConfigError, match="does not list this key"):
-        keyfile.signer(keyfile.generate(), party.keyset, "x")
+        keyfile.signer(keyfile.generate(), signers.keyset, "x")

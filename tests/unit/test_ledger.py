@@ -7,8 +7,13 @@ import pytest
 from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.testing import Signers
 
-PARTY = Signers()
-RAWS = [PARTY.grant(), PARTY.restriction(2), PARTY.restriction(3, "reduce"), PARTY.revocation(4)]
+SIGNERS = Signers()
+RAWS = [
+    SIGNERS.grant(),
+    SIGNERS.restriction(2),
+    SIGNERS.restriction(3, "reduce"),
+    SIGNERS.revocation(4),
+]
 
 
 def chain(raws: list[bytes], head: str = GENESIS) -> list[Entry]:

@@ -13,7 +13,7 @@ from golive_redis.records.directive import Mode, Profile
 from golive_redis.records.limits import Limits
 from golive_redis.testing import LIMITS, Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 LARGE = msgspec.structs.replace(
     LIMITS,
     max_order_notional="25000",
@@ -91,8 +91,8 @@ def test_a_cancel_always_fits_and_nothing_else_without_limits() -> None:
 
 
 def test_a_demotion_lowers_the_limits_to_those_of_its_profile() -> None:
-    state = PARTY.state(
-        PARTY.grant(profile=Profile.LARGE, limits=LARGE), PARTY.restriction(2, "demote")
+    state = SIGNERS.state(
+        SIGNERS.grant(profile=Profile.LARGE, limits=LARGE), SIGNERS.restriction(2, "demote")
     )
     assert (state.profile, state.limits) == (Profile.MICRO, LIMITS)
 
@@ -100,8 +100,8 @@ def test_a_demotion_lowers_the_limits_to_those_of_its_profile() -> None:
 def test_a_bigger_profile_in_a_demotion_raises_no_limit() -> None:
     """Row 55: a revoker key signs a bigger profile, or bigger limits under a small one's name."""
     for profile in (Profile.LARGE, Profile.MICRO):
-        demotion = PARTY.restriction(2, "demote", profile=profile, limits=LARGE)
-        assert PARTY.state(PARTY.grant(), demotion).limits == LIMITS
+        demotion = SIGNERS.restriction(2, "demote", profile=profile, limits=LARGE)
+        assert SIGNERS.state(SIGNERS.grant(), demotion).limits == LIMITS
 
 
 def test_of_each_limit_the_smaller_counts() -> None:

@@ -13,11 +13,11 @@ from golive_redis.core.timing import TIMINGS
 from golive_redis.records.beat import Beat
 from golive_redis.testing import START_MS, FakeClock, Signers, answer, identity
 
-PARTY = Signers()
+SIGNERS = Signers()
 TIMING = TIMINGS["standard"]
-GRANT = PARTY.grant(5)
-HALT = PARTY.restriction(6, term=5)
-STOP = PARTY.revocation(7)
+GRANT = SIGNERS.grant(5)
+HALT = SIGNERS.restriction(6, term=5)
+STOP = SIGNERS.revocation(7)
 
 
 class Daemon:
@@ -25,8 +25,8 @@ class Daemon:
 
     def __init__(self, latch: Latch | None = None, term: int | None = None, *held: bytes) -> None:
         self.clock = FakeClock()
-        state = PARTY.state(*held) if held else None
-        self.pulse = Pulse(PARTY.trust, TIMING, "hb-1", latch or Latch(), term, state)
+        state = SIGNERS.state(*held) if held else None
+        self.pulse = Pulse(SIGNERS.trust, TIMING, "hb-1", latch or Latch(), term, state)
 
     def reads(
         self, grant: bytes | None = None, *restrictions: bytes, **fields: Any
@@ -41,7 +41,7 @@ class Daemon:
     def other(self, n: int, grant: bytes = GRANT, **fields: Any) -> dict[str, bytes]:
         """A beat of the other heartbeat, of just now."""
         values = {"issued_at_ms": round(self.clock.wall), **fields}
-        return {"hb-2": PARTY.beat(n, "hb-2", state=PARTY.state(grant), **values)}
+        return {"hb-2": SIGNERS.beat(n, "hb-2", state=SIGNERS.state(grant), **values)}
 
 
 def changes(happened: list[Happening]) -> list[Change]:
@@ -61,7 +61,7 @@ def beating() -> Daemon:
 def test_a_heartbeat_that_sees_the_activation_happen_beats_for_it(beating: Daemon) -> None:
     beat = beating.beat()
     assert beat is not None
-    state = PARTY.state(GRANT)
+    state = SIGNERS.state(GRANT)
     assert (beat.term, beat.epoch, beat.set) == (5, 5, state.digest)
 
 
@@ -88,7 +88,7 @@ def test_an_old_activation_that_comes_back_is_not_one_that_happens() -> None:
     daemon.reads(None)
     daemon.clock.advance(60_000)
     assert daemon.reads(GRANT) == []
-    resumed = PARTY.grant(6, term=5, issued_at_ms=round(daemon.clock.wall))
+    resumed = SIGNERS.grant(6, term=5, issued_at_ms=round(daemon.clock.wall))
     daemon.reads(None)
     assert daemon.reads(resumed) == []
     assert daemon.beat() is None
@@ -105,7 +105,7 @@ def test_another_heartbeats_advancing_beat_is_word_enough() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"issued_at_ms": START_MS - 31_000}, {"by": "hb-1"}, {"grant": PARTY.grant(4)}],
+    [{"issued_at_ms": START_MS - 31_000}, {"by": "hb-1"}, {"grant": SIGNERS.grant(4)}],
     ids=["old", "forged", "of another term"],
 )
 def test_a_beat_that_proves_nothing_adopts_nothing(fields: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def test_its_own_recorded_beats_are_no_word_of_another() -> None:
     daemon = Daemon()
     for n in range(1, 6):
         at = round(daemon.clock.wall)
-        own = PARTY.beat(n, "hb-1", state=PARTY.state(GRANT), issued_at_ms=at)
+        own = SIGNERS.beat(n, "hb-1", state=SIGNERS.state(GRANT), issued_at_ms=at)
         assert daemon.reads(GRANT, beats={"hb-1": own}) == []
     assert daemon.beat() is None
 
@@ -143,11 +143,11 @@ def test_after_a_restart_it_beats_on_nothing_lower_than_before() -> None:
     assert daemon.reads(GRANT) == [Change.LOST_RESTRICTION]
     beat = daemon.beat()
     assert beat is not None
-    assert (beat.epoch, beat.set) == (6, PARTY.state(GRANT, HALT).digest)
+    assert (beat.epoch, beat.set) == (6, SIGNERS.state(GRANT, HALT).digest)
 
 
 def test_after_a_restart_it_does_not_follow_the_store_back_to_an_older_grant() -> None:
-    daemon = Daemon(Latch(), 5, PARTY.grant(7, term=5))
+    daemon = Daemon(Latch(), 5, SIGNERS.grant(7, term=5))
     assert daemon.reads(GRANT) == [Change.SECURITY]
     beat = daemon.beat()
     assert beat is not None
@@ -168,11 +168,32 @@ def test_absent_on_one_connection_and_active_on_the_next_is_no_activation_seen()
     assert daemon.beat() is None
 
 
+def test_absent_and_active_on_one_server_is_an_activation_seen_over_a_reconnect_too() -> None:
+    """Row 62: a slow machine cuts its connection, and the activation happens meanwhile."""
+    daemon = Daemon()
+    daemon.pulse.reconnected("run line")
+    daemon.reads(None)
+    daemon.pulse.reconnected("run line")
+    assert daemon.reads(GRANT) == [Change.ADOPTED, Change.RESTRICTED]
+    assert daemon.beat() is not None
+
+
+@pytest.mark.parametrize("after", ["another line", "run another", ""])
+def test_absent_on_one_server_and_active_on_another_is_no_activation_seen(after: str) -> None:
+    """Row 62: another process, one that followed another meanwhile, or one that does not say."""
+    daemon = Daemon()
+    daemon.pulse.reconnected("run line")
+    daemon.reads(None)
+    daemon.pulse.reconnected(after)
+    assert daemon.reads(GRANT) == []
+    assert daemon.beat() is None
+
+
 def test_a_stop_that_appears_over_a_reconnect_is_no_activation_seen() -> None:
     daemon = Daemon()
     daemon.reads(None)
     daemon.pulse.reconnected()
-    assert Change.ADOPTED not in daemon.reads(GRANT, revoked=PARTY.revocation(4))
+    assert Change.ADOPTED not in daemon.reads(GRANT, revoked=SIGNERS.revocation(4))
     assert daemon.beat() is None
 
 
@@ -194,7 +215,7 @@ def test_it_remembers_where_it_has_beaten_since_it_saw_the_activation(beating: D
     beating.pulse.push(STOP)
     assert pulse.beat_on == ("a", "b")  # for its receipt
     beating.reads(None)
-    beating.reads(PARTY.grant(8))
+    beating.reads(SIGNERS.grant(8))
     assert pulse.beat_on == ()
 
 
@@ -226,13 +247,13 @@ def test_a_revocation_silences_it_for_good(beating: Daemon) -> None:
 
 def test_a_revocation_of_an_older_term_does_not_silence_it(beating: Daemon) -> None:
     """Row 63: yesterday's spool meets a new term."""
-    beating.pulse.push(PARTY.revocation(4))
+    beating.pulse.push(SIGNERS.revocation(4))
     assert beating.beat() is not None
 
 
 def test_a_blind_revocation_silences_it_whatever_its_epoch(beating: Daemon) -> None:
     at = round(beating.clock.wall)
-    beating.pulse.push(PARTY.revocation(1, blind=True, issued_at_ms=at))
+    beating.pulse.push(SIGNERS.revocation(1, blind=True, issued_at_ms=at))
     assert beating.beat() is None
     assert beating.pulse.latch.epoch == 5
 
@@ -257,14 +278,14 @@ def test_a_key_that_goes_away_ends_the_term_and_is_noted(beating: Daemon) -> Non
 
 def test_a_new_term_in_place_of_the_old_ends_the_old(beating: Daemon) -> None:
     old = START_MS - 60_000
-    assert Change.GONE in beating.reads(PARTY.grant(9, issued_at_ms=old))
+    assert Change.GONE in beating.reads(SIGNERS.grant(9, issued_at_ms=old))
     assert beating.pulse.latch.covers(5, START_MS)
     assert beating.beat() is None
 
 
 def test_a_newer_term_on_the_same_connection_was_activated_in_between(beating: Daemon) -> None:
     """Nothing can be activated over a term: the key was absent, too short a time to be read."""
-    assert Change.ADOPTED in beating.reads(PARTY.grant(9))
+    assert Change.ADOPTED in beating.reads(SIGNERS.grant(9))
     beat = beating.beat()
     assert beat is not None
     assert beat.term == 9
@@ -272,7 +293,7 @@ def test_a_newer_term_on_the_same_connection_was_activated_in_between(beating: D
 
 def test_a_newer_term_on_another_connection_says_nothing(beating: Daemon) -> None:
     beating.pulse.reconnected()
-    assert Change.ADOPTED not in beating.reads(PARTY.grant(9))
+    assert Change.ADOPTED not in beating.reads(SIGNERS.grant(9))
     assert beating.beat() is None
 
 
@@ -290,7 +311,7 @@ def test_without_a_successful_beat_it_falls_silent_after_ttl_ms(beating: Daemon)
 
 def test_it_stops_at_the_end_of_the_window(beating: Daemon) -> None:
     """Row 39: an un-revoked term lives until not_after and no longer."""
-    end = PARTY.trust.grant(GRANT).record.not_after_ms
+    end = SIGNERS.trust.grant(GRANT).record.not_after_ms
     assert beating.pulse.next_beat(issued_at_ms=end - 1) is not None
     assert beating.pulse.next_beat(issued_at_ms=end) is None
 
@@ -308,14 +329,14 @@ def test_outside_the_trading_windows_it_ends_the_term_for_good_and_joins_the_nex
     restarted.reads(GRANT, beats=restarted.other(1))
     assert restarted.reads(GRANT, beats=restarted.other(2)) == []
     beating.reads(None)
-    tomorrow = PARTY.grant(6, issued_at_ms=round(beating.clock.wall))
+    tomorrow = SIGNERS.grant(6, issued_at_ms=round(beating.clock.wall))
     assert Change.ADOPTED in beating.reads(tomorrow)
 
 
 def test_it_beats_on_the_highest_directive_it_has_verified(beating: Daemon) -> None:
     """Row 56: a halt acknowledged and then lost; guards see that something is missing."""
     assert changes(beating.pulse.push(HALT)) == [Change.RESTRICTED]
-    both = PARTY.state(GRANT, HALT)
+    both = SIGNERS.state(GRANT, HALT)
     for _ in range(3):
         beating.reads(GRANT)
         beat = beating.beat()
@@ -334,7 +355,7 @@ def test_a_restriction_missing_twice_is_lost_and_once_is_on_its_way(beating: Dae
 
 def test_it_never_follows_the_store_back_to_an_older_grant(beating: Daemon) -> None:
     """Row 36: replay of an older grant of the term."""
-    newer = PARTY.grant(7, term=5)
+    newer = SIGNERS.grant(7, term=5)
     beating.reads(newer)
     assert beating.reads(GRANT) == [Change.SECURITY]
     beat = beating.beat()
@@ -344,13 +365,13 @@ def test_it_never_follows_the_store_back_to_an_older_grant(beating: Daemon) -> N
 def test_a_newer_halt_does_not_hide_that_the_store_has_lost_a_grant() -> None:
     """Rows 36 and 56: its beats go on telling that something is missing, whatever comes on top."""
     daemon = Daemon(term=5)
-    daemon.reads(PARTY.grant(7, term=5))
-    halt = PARTY.restriction(8, term=5)
+    daemon.reads(SIGNERS.grant(7, term=5))
+    halt = SIGNERS.restriction(8, term=5)
     assert daemon.reads(GRANT, halt) == [Change.RESTRICTED, Change.SECURITY]
     beat = daemon.beat()
     assert beat is not None
     assert beat.epoch == 8
-    assert beat.set != PARTY.state(GRANT, halt).digest
+    assert beat.set != SIGNERS.state(GRANT, halt).digest
 
 
 @pytest.mark.parametrize(
@@ -365,7 +386,7 @@ def test_an_answer_that_cannot_be_read_adopts_nothing(fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", PARTY.revocation(9, by="hb-1"), Signers(environment="live").revocation(9), GRANT]
+    "raw", [b"", SIGNERS.revocation(9, by="hb-1"), Signers(environment="live").revocation(9), GRANT]
 )
 def test_what_is_refused_or_permits_has_no_effect_by_push(beating: Daemon, raw: bytes) -> None:
     """Row 38, 46, 54."""
@@ -391,7 +412,7 @@ def test_a_stop_and_an_activation_between_two_readings_are_seen_by_the_new_tombs
     beating: Daemon,
 ) -> None:
     """A heartbeat that was frozen over both would otherwise stay silent, and nobody would arm."""
-    fresh = PARTY.grant(8, issued_at_ms=round(beating.clock.wall))
+    fresh = SIGNERS.grant(8, issued_at_ms=round(beating.clock.wall))
     assert Change.ADOPTED in beating.reads(fresh, revoked=STOP)
     beat = beating.beat()
     assert beat is not None
@@ -401,6 +422,6 @@ def test_a_stop_and_an_activation_between_two_readings_are_seen_by_the_new_tombs
 def test_a_tombstone_in_the_first_reading_is_no_sign_that_an_activation_happened() -> None:
     """Row 62: an empty disk and a failover that lost the newest stop look just like this."""
     daemon = Daemon()
-    fresh = PARTY.grant(8, issued_at_ms=round(daemon.clock.wall))
+    fresh = SIGNERS.grant(8, issued_at_ms=round(daemon.clock.wall))
     assert Change.ADOPTED not in daemon.reads(fresh, revoked=STOP)
     assert daemon.beat() is None

@@ -11,7 +11,7 @@ from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, identity_of, seal
 from golive_redis.records.record import MAX_INT, parse_json
 from golive_redis.testing import Signers
 
-PARTY = Signers()
+SIGNERS = Signers()
 
 UNUSUAL = {
     "nothing": b"",
@@ -58,7 +58,7 @@ def test_a_megabyte_is_refused_without_being_looked_at() -> None:
     tracemalloc.start()
     for raw in raws:
         with pytest.raises(RecordError, match="exceed the limit"):
-            PARTY.trust.grant(raw)
+            SIGNERS.trust.grant(raw)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000
@@ -83,10 +83,10 @@ def test_a_megabyte_is_refused_without_being_looked_at() -> None:
 )
 def test_what_we_would_refuse_to_read_is_never_signed(fields: dict[str, object]) -> None:
     with pytest.raises(RecordError):
-        PARTY.revocation(**fields)
+        SIGNERS.revocation(**fields)
 
 
 def test_a_record_keeps_its_identity_whoever_signs_it() -> None:
-    one = PARTY.trust.revocation(PARTY.revocation())
-    two = seal(one.record, PARTY.signers["rita"], PARTY.signers["alice"])
-    assert PARTY.trust.revocation(two).identity == one.identity == identity_of(one.record)
+    one = SIGNERS.trust.revocation(SIGNERS.revocation())
+    two = seal(one.record, SIGNERS.signers["rita"], SIGNERS.signers["alice"])
+    assert SIGNERS.trust.revocation(two).identity == one.identity == identity_of(one.record)

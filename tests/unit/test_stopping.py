@@ -19,11 +19,11 @@ def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first
     tmp_path: Path,
 ) -> None:
     """S9: its receipt has said that it is durable."""
-    party = Signers()
+    signers = Signers()
     unused: Any = None
     file = StateFile(tmp_path, "worker-pod-1")
     stopping = Stopping(unused, file, lambda: 0, 1_000)
-    later, earlier = party.revocation(6), party.revocation(4)
+    later, earlier = signers.revocation(6), signers.revocation(4)
     assert stopping.persist(Latch(epoch=6), later)
     assert stopping.persist(Latch(epoch=4), earlier)
     assert stopping.durable is Durable.YES
@@ -46,14 +46,14 @@ class Recorded(Outbox):
 
 def test_the_latch_is_on_disk_before_any_receipt_says_so(tmp_path: Path) -> None:
     """S9."""
-    party = Signers()
+    signers = Signers()
     file = StateFile(tmp_path, "worker-pod-1")
     outbox = Recorded(file)
     receipts = Receipts(
-        party.trust, party.signers["pod-1"], outbox, instance="1" * 32, worker="pod-1"
+        signers.trust, signers.signers["pod-1"], outbox, instance="1" * 32, worker="pod-1"
     )
     ended: list[bool] = []
-    stop = party.trust.revocation(party.revocation(6))
+    stop = signers.trust.revocation(signers.revocation(6))
     Stopping(receipts, file, lambda: 0, 1_000).stop(stop, Latch(epoch=6), ended.append).join()
     assert ended == [True]
     assert outbox.held == [[Latch(epoch=6)]] * 2  # latched, and drained

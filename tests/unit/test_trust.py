@@ -18,8 +18,8 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing import EVERYBODY, START_MS, Signers
 
-PARTY = Signers(approvals=2)
-HALT = PARTY.restriction()
+SIGNERS = Signers(approvals=2)
+HALT = SIGNERS.restriction()
 STRANGERS = Signers({"eve": ["approver", "revoker", "heartbeat", "worker"]})
 
 
@@ -31,49 +31,49 @@ def break_signature(raw: bytes, position: int) -> bytes:
 
 
 def test_two_approvers_make_a_grant() -> None:
-    assert PARTY.trust.grant(PARTY.grant()).signers == {"alice", "bob"}
+    assert SIGNERS.trust.grant(SIGNERS.grant()).signers == {"alice", "bob"}
 
 
 @pytest.mark.parametrize("by", [("alice",), ("alice", "rita"), ("alice", "hb-1", "pod-1")])
 def test_fewer_than_two_approvers_make_none(by: tuple[str, ...]) -> None:
     """Row 37: the threshold counts approvers only."""
     with pytest.raises(RecordError, match="1 of 2 approver signatures: alice signed"):
-        PARTY.trust.grant(PARTY.grant(by=by))
+        SIGNERS.trust.grant(SIGNERS.grant(by=by))
 
 
 def test_an_unknown_key_adds_nothing_and_spoils_nothing() -> None:
     """Row 38: unknown key."""
-    eve, record = STRANGERS.signers["eve"], peek(PARTY.grant(), Grant)
-    assert PARTY.trust.grant(
-        seal(record, *(PARTY.signers[name] for name in ("alice", "bob")), eve)
+    eve, record = STRANGERS.signers["eve"], peek(SIGNERS.grant(), Grant)
+    assert SIGNERS.trust.grant(
+        seal(record, *(SIGNERS.signers[name] for name in ("alice", "bob")), eve)
     ).signers == {"alice", "bob"}
     with pytest.raises(RecordError, match="1 of 2"):
-        PARTY.trust.grant(seal(record, PARTY.signers["alice"], eve))
+        SIGNERS.trust.grant(seal(record, SIGNERS.signers["alice"], eve))
     with pytest.raises(RecordError, match="nobody we trust"):
-        PARTY.trust.revocation(STRANGERS.revocation(by="eve"))
+        SIGNERS.trust.revocation(STRANGERS.revocation(by="eve"))
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_one_bad_signature_of_a_known_key_refuses_the_whole_envelope(position: int) -> None:
-    raw = PARTY.grant(by=("alice", "bob", "rita"))
-    PARTY.trust.grant(raw)
+    raw = SIGNERS.grant(by=("alice", "bob", "rita"))
+    SIGNERS.trust.grant(raw)
     with pytest.raises(RecordError, match="bad signature by"):
-        PARTY.trust.grant(break_signature(raw, position))
+        SIGNERS.trust.grant(break_signature(raw, position))
 
 
 @pytest.mark.parametrize("by", ["alice", "bob", "rita"])
 def test_one_revoker_or_one_approver_is_always_enough_to_stop(by: str) -> None:
-    assert PARTY.trust.revocation(PARTY.revocation(by=by)).signers == {by}
-    assert PARTY.trust.restriction(PARTY.restriction(by=by)).signers == {by}
+    assert SIGNERS.trust.revocation(SIGNERS.revocation(by=by)).signers == {by}
+    assert SIGNERS.trust.restriction(SIGNERS.restriction(by=by)).signers == {by}
 
 
 @pytest.mark.parametrize("by", ["hb-1", "pod-1"])
 def test_a_heartbeat_or_worker_key_cannot_grant_restrict_or_revoke(by: str) -> None:
     """Row 46 (the signature's part): no valid signature for the role."""
     for verify, raw in [
-        (PARTY.trust.grant, PARTY.grant(by=by)),
-        (PARTY.trust.restriction, PARTY.restriction(by=by)),
-        (PARTY.trust.revocation, PARTY.revocation(by=by)),
+        (SIGNERS.trust.grant, SIGNERS.grant(by=by)),
+        (SIGNERS.trust.restriction, SIGNERS.restriction(by=by)),
+        (SIGNERS.trust.revocation, SIGNERS.revocation(by=by)),
     ]:
         with pytest.raises(RecordError, match="0 of"):
             verify(raw)
@@ -86,10 +86,10 @@ def test_a_revoker_key_cannot_grant() -> None:
 
 
 def test_the_principal_who_issued_a_record_must_have_signed_it() -> None:
-    raw = PARTY.revocation(by="rita")
-    record = PARTY.trust.revocation(raw).record
+    raw = SIGNERS.revocation(by="rita")
+    record = SIGNERS.trust.revocation(raw).record
     with pytest.raises(RecordError, match="did not sign it as revoker"):
-        PARTY.trust.revocation(seal(record, PARTY.signers["alice"]))
+        SIGNERS.trust.revocation(seal(record, SIGNERS.signers["alice"]))
 
 
 OTHER_ENVIRONMENT = Signers(approvals=2, environment="production")
@@ -103,34 +103,34 @@ def test_a_record_of_another_environment_or_namespace_is_refused(other: Signers,
     raw = getattr(other, kind)()
     getattr(other.trust, kind)(raw)
     with pytest.raises(RecordError, match=f"{kind} is for"):
-        getattr(PARTY.trust, kind)(raw)
+        getattr(SIGNERS.trust, kind)(raw)
 
 
 @pytest.mark.parametrize("kind", ["grant", "beat"])
 def test_permission_under_a_newer_keyset_than_ours_is_refused(kind: str) -> None:
     """Row 41: keyset older than the one in force."""
     with pytest.raises(RecordError, match="signed under keyset version 2") as caught:
-        getattr(PARTY.trust, kind)(getattr(PARTY, kind)(keyset_version=2))
+        getattr(SIGNERS.trust, kind)(getattr(SIGNERS, kind)(keyset_version=2))
     assert "install the newer keyset" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", ["restriction", "revocation"])
 def test_a_stop_under_a_newer_keyset_than_ours_holds(kind: str) -> None:
-    getattr(PARTY.trust, kind)(getattr(PARTY, kind)(keyset_version=2))
+    getattr(SIGNERS.trust, kind)(getattr(SIGNERS, kind)(keyset_version=2))
 
 
 def test_a_heartbeat_beats_in_its_own_name_only() -> None:
     with pytest.raises(ValueError, match="in its own name"):
-        PARTY.beat(heartbeat="hb-2")
+        SIGNERS.beat(heartbeat="hb-2")
     with pytest.raises(RecordError, match="did not sign it"):
-        PARTY.trust.beat(PARTY.beat(name="hb-2", by="hb-1"))
+        SIGNERS.trust.beat(SIGNERS.beat(name="hb-2", by="hb-1"))
 
 
 def test_a_worker_key_answers_for_workers_and_a_heartbeat_key_for_itself() -> None:
-    worker = PARTY.receipt(HALT, worker="pod-77")  # a fleet may share one worker key
-    assert PARTY.trust.receipt(worker).record.worker == "pod-77"
-    own = PARTY.receipt(HALT, by="hb-1", worker=None, heartbeat="hb-1")
-    assert PARTY.trust.receipt(own).record.heartbeat == "hb-1"
+    worker = SIGNERS.receipt(HALT, worker="pod-77")  # a fleet may share one worker key
+    assert SIGNERS.trust.receipt(worker).record.worker == "pod-77"
+    own = SIGNERS.receipt(HALT, by="hb-1", worker=None, heartbeat="hb-1")
+    assert SIGNERS.trust.receipt(own).record.heartbeat == "hb-1"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_worker_key_answers_for_workers_and_a_heartbeat_key_for_itself() -> No
 )
 def test_nobody_answers_for_another_kind_of_pod(make: Callable[[Signers], bytes]) -> None:
     with pytest.raises(RecordError, match="0 of 1"):
-        PARTY.trust.receipt(make(PARTY))
+        SIGNERS.trust.receipt(make(SIGNERS))
 
 
 def test_a_principal_who_is_worker_and_heartbeat_answers_as_either() -> None:
@@ -168,7 +168,7 @@ def test_a_principal_who_is_worker_and_heartbeat_answers_as_either() -> None:
 )
 def test_a_receipt_that_contradicts_itself_cannot_be_signed(fields: dict[str, Any]) -> None:
     with pytest.raises((RecordError, ValueError)):
-        PARTY.receipt(HALT, **fields)
+        SIGNERS.receipt(HALT, **fields)
 
 
 def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
@@ -181,26 +181,30 @@ def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
     passed = Finding(check="redis", outcome=Outcome.PASS, explain="")
     unknown = Finding(check="disk", outcome=Outcome.UNKNOWN, explain="no answer")
     report = Report(**common, by="alice", policy="0" * 64, findings=[passed, unknown])
-    verified = PARTY.trust.report(seal(report, PARTY.signers["alice"])).record
+    verified = SIGNERS.trust.report(seal(report, SIGNERS.signers["alice"])).record
     assert not verified.passed  # unknown counts as fail
     with pytest.raises(RecordError):
-        PARTY.trust.report(seal(report, PARTY.signers["rita"]))
+        SIGNERS.trust.report(seal(report, SIGNERS.signers["rita"]))
     note = Note(**common, by="hb-1", topic="out-of-band", text="", facts={})
-    raw = seal(note, PARTY.signers["hb-1"])
-    assert PARTY.trust.note(raw, Role.HEARTBEAT).record.topic == "out-of-band"
+    raw = seal(note, SIGNERS.signers["hb-1"])
+    assert SIGNERS.trust.note(raw, Role.HEARTBEAT).record.topic == "out-of-band"
     with pytest.raises(RecordError):
-        PARTY.trust.note(raw, Role.REVOKER)
+        SIGNERS.trust.note(raw, Role.REVOKER)
 
 
 def test_two_keys_of_one_approver_are_one_approver() -> None:
     """Row 37: a laptop and a token in one hand are one person."""
     token = Signer("alice", Ed25519PrivateKey.generate())
-    keyset = PARTY.trust.keyset
+    keyset = SIGNERS.trust.keyset
     key = TrustedKey(token.keyid, "alice", frozenset({Role.APPROVER}), token.public)
     trust = msgspec.structs.replace(
-        PARTY.trust, keyset=msgspec.structs.replace(keyset, keys={**keyset.keys, key.keyid: key})
+        SIGNERS.trust, keyset=msgspec.structs.replace(keyset, keys={**keyset.keys, key.keyid: key})
     )
-    record, alice, bob = peek(PARTY.grant(), Grant), PARTY.signers["alice"], PARTY.signers["bob"]
+    record, alice, bob = (
+        peek(SIGNERS.grant(), Grant),
+        SIGNERS.signers["alice"],
+        SIGNERS.signers["bob"],
+    )
     assert trust.grant(seal(record, alice, token, bob)).signers == {"alice", "bob"}
     with pytest.raises(RecordError, match="1 of 2 approver signatures: alice signed"):
         trust.grant(seal(record, alice, token))

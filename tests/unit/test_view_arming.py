@@ -8,13 +8,13 @@ from golive_redis.core.events import Happened
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.testing import START_MS, Harness, Signers, answer
 
-PARTY = Signers()
-GRANT = PARTY.grant()
+SIGNERS = Signers()
+GRANT = SIGNERS.grant()
 
 
 @pytest.fixture
 def guard() -> Harness:
-    return Harness(PARTY)
+    return Harness(SIGNERS)
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_short_ttl_shortens_the_permission(armed: Harness) -> None:
     ids=["too early", "too late"],
 )
 def test_outside_its_window_a_grant_permits_nothing(guard: Harness, window: dict[str, int]) -> None:
-    grant = PARTY.grant(**window)
+    grant = SIGNERS.grant(**window)
     for n in range(3):
         guard.attend(grant, beats={"hb-1": n})
         guard.clock.advance(500)
@@ -196,7 +196,7 @@ def test_outside_its_window_a_grant_permits_nothing(guard: Harness, window: dict
 
 
 def test_a_permission_ends_with_the_window(guard: Harness) -> None:
-    guard.arm(PARTY.grant(not_after_ms=START_MS + 1000))
+    guard.arm(SIGNERS.grant(not_after_ms=START_MS + 1000))
     guard.clock.advance(497)
     assert guard.reason == ""
     guard.clock.advance(1)

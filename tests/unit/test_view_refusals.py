@@ -9,15 +9,15 @@ from golive_redis.core.permit import Phase
 from golive_redis.records.envelope import seal
 from golive_redis.testing import EVERYBODY, START_MS, Harness, Signers, identity
 
-PARTY = Signers()
-GRANT = PARTY.grant()
-HALT = PARTY.restriction(2, labels={"symbol": "BTC"})
+SIGNERS = Signers()
+GRANT = SIGNERS.grant()
+HALT = SIGNERS.restriction(2, labels={"symbol": "BTC"})
 STRANGERS = Signers({"eve": ["approver", "revoker"]})
 
 
 @pytest.fixture
 def armed() -> Harness:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.arm(GRANT)
     return guard
 
@@ -27,22 +27,22 @@ def kinds(events: list[Event]) -> list[Happened]:
 
 
 def beat(guard: Harness, n: int, name: str = "hb-1", **fields) -> bytes:
-    return PARTY.beat(n, name, **{"issued_at_ms": round(guard.clock.wall), **fields})
+    return SIGNERS.beat(n, name, **{"issued_at_ms": round(guard.clock.wall), **fields})
 
 
 def forged(raw: bytes) -> bytes:
-    return seal(PARTY.trust.beat(raw).record, STRANGERS.signers["eve"])
+    return seal(SIGNERS.trust.beat(raw).record, STRANGERS.signers["eve"])
 
 
 @pytest.mark.parametrize(
     "grant",
     [
         STRANGERS.grant(by="eve"),
-        PARTY.grant(by="rita"),
+        SIGNERS.grant(by="rita"),
         Signers(environment="production").grant(),
         Signers(namespace="other").grant(),
-        PARTY.grant(keyset_version=2),
-        PARTY.revocation(),
+        SIGNERS.grant(keyset_version=2),
+        SIGNERS.revocation(),
         b"",
         b"live",
         b"{" * 100_000,
@@ -89,7 +89,7 @@ def test_a_tombstone_that_does_not_verify_closes_with_an_alarm(armed: Harness) -
 )
 def test_the_fleet_lives_on_the_healthy_heartbeat_beside_a_sick_one(sick) -> None:
     """Row 10: clock 31 s off, unknown key."""
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     for n in range(1, 5):
         events = guard.attend(GRANT, beats={"hb-1": n, "hb-2": sick(guard)})
         assert kinds(events) == [Happened.SECURITY]
@@ -99,7 +99,7 @@ def test_the_fleet_lives_on_the_healthy_heartbeat_beside_a_sick_one(sick) -> Non
 
 def test_a_sick_heartbeat_alone_arms_nobody() -> None:
     """Row 10: however much its count advances."""
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     for n in range(1, 5):
         off = beat(guard, n, issued_at_ms=round(guard.clock.wall) + 31_000)
         guard.attend(GRANT, beats={"hb-1": off})
@@ -117,7 +117,7 @@ def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Harness) -> None:
 
 def test_replayed_beats_are_refused_with_an_alarm_and_arm_nobody() -> None:
     """Row 36: recorded beats played again, in order, within the tolerance of their age."""
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     recorded = [beat(guard, n) for n in range(1, 6)]
     for raw in recorded:
         guard.attend(GRANT, beats={"hb-1": raw})
@@ -142,7 +142,7 @@ def test_counts_are_remembered_while_the_key_is_away(armed: Harness) -> None:
 
 def test_beats_of_another_term_say_nothing(armed: Harness) -> None:
     """Row 36: beats of yesterday's term."""
-    other = PARTY.state(PARTY.grant(5))
+    other = SIGNERS.state(SIGNERS.grant(5))
     for n in range(3, 20):
         armed.clock.advance(500)
         armed.attend(GRANT, beats={"hb-1": beat(armed, n, state=other)})
@@ -151,7 +151,7 @@ def test_beats_of_another_term_say_nothing(armed: Harness) -> None:
 
 def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Harness) -> None:
     """Row 56, 55: a halt acknowledged and then lost, or dropped by whoever owns the store."""
-    ahead = beat(armed, 3, state=PARTY.state(GRANT, HALT))
+    ahead = beat(armed, 3, state=SIGNERS.state(GRANT, HALT))
     events = armed.attend(GRANT, beats={"hb-1": ahead})
     assert kinds(events) == [Happened.SECURITY]
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
@@ -159,8 +159,8 @@ def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Harness) -> N
 
 def test_another_set_of_directives_at_the_same_epoch_closes(armed: Harness) -> None:
     """Row 55: one of two restrictions dropped, the newest left in place."""
-    later = PARTY.restriction(3, "reduce")
-    both = PARTY.state(GRANT, HALT, later)
+    later = SIGNERS.restriction(3, "reduce")
+    both = SIGNERS.state(GRANT, HALT, later)
     armed.clock.advance(500)
     armed.attend(GRANT, HALT, later, beats={"hb-1": 3})
     events = armed.attend(GRANT, later, beats={"hb-1": beat(armed, 4, state=both)})
@@ -170,42 +170,42 @@ def test_another_set_of_directives_at_the_same_epoch_closes(armed: Harness) -> N
 
 def test_a_halt_on_top_does_not_hide_that_an_older_one_is_lost() -> None:
     """Row 56: the store is above the epoch of the beats, and still lacks what they vouch for."""
-    guard = Harness(PARTY)
-    lost, other = PARTY.restriction(2), PARTY.restriction(3, labels={"symbol": "ETH"})
+    guard = Harness(SIGNERS)
+    lost, other = SIGNERS.restriction(2), SIGNERS.restriction(3, labels={"symbol": "ETH"})
     for n in (1, 2):
-        knows = PARTY.beat(n, state=PARTY.state(GRANT, lost))
+        knows = SIGNERS.beat(n, state=SIGNERS.state(GRANT, lost))
         guard.clock.advance(500)
         guard.attend(GRANT, other, beats={"hb-1": knows})
     assert guard.reason == "state-behind"
 
 
 def test_a_beat_from_before_a_grant_waits_for_the_next_one(armed: Harness) -> None:
-    halt = PARTY.restriction(2)
-    before = PARTY.beat(3, state=PARTY.state(GRANT, halt), issued_at_ms=round(armed.clock.wall))
+    halt = SIGNERS.restriction(2)
+    before = SIGNERS.beat(3, state=SIGNERS.state(GRANT, halt), issued_at_ms=round(armed.clock.wall))
     armed.clock.advance(500)
-    armed.attend(PARTY.grant(3, term=1), beats={"hb-1": before})
+    armed.attend(SIGNERS.grant(3, term=1), beats={"hb-1": before})
     assert armed.reason == ""
 
 
 def test_one_heartbeat_that_knows_more_is_enough_to_close(armed: Harness) -> None:
     """Row 56: in whatever order the heartbeats are looked at."""
     for ahead, other in (("hb-1", "hb-2"), ("hb-2", "hb-1")):
-        guard = Harness(PARTY)
+        guard = Harness(SIGNERS)
         guard.arm(GRANT)
-        newer = PARTY.beat(9, ahead, state=PARTY.state(GRANT, HALT))
+        newer = SIGNERS.beat(9, ahead, state=SIGNERS.state(GRANT, HALT))
         guard.attend(GRANT, beats={ahead: newer, other: 9})
         assert guard.reason == "state-behind"
 
 
 def test_a_heartbeat_that_has_not_yet_seen_a_halt_does_not_close(armed: Harness) -> None:
     armed.clock.advance(500)
-    armed.attend(GRANT, HALT, beats={"hb-1": beat(armed, 3, state=PARTY.state(GRANT))})
+    armed.attend(GRANT, HALT, beats={"hb-1": beat(armed, 3, state=SIGNERS.state(GRANT))})
     assert armed.view.phase is Phase.ARMED
 
 
 def test_the_store_cannot_go_back_to_an_older_grant(armed: Harness) -> None:
     """Row 36: replay of an old valid grant of the same term."""
-    resumed = PARTY.grant(3, term=1)
+    resumed = SIGNERS.grant(3, term=1)
     armed.attend(resumed, beats={"hb-1": 3})
     events = armed.attend(GRANT, beats={"hb-1": beat(armed, 4)})
     assert kinds(events) == [Happened.SECURITY]
@@ -214,15 +214,15 @@ def test_the_store_cannot_go_back_to_an_older_grant(armed: Harness) -> None:
 
 def test_a_new_term_needs_beats_of_its_own(armed: Harness) -> None:
     armed.clock.advance(500)
-    armed.attend(PARTY.grant(5), beats={"hb-1": 3})
+    armed.attend(SIGNERS.grant(5), beats={"hb-1": 3})
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "not-armed")
     armed.clock.advance(500)
-    armed.attend(PARTY.grant(5), beats={"hb-1": 4})
+    armed.attend(SIGNERS.grant(5), beats={"hb-1": 4})
     assert armed.reason == ""
 
 
 def test_an_answer_that_leaves_out_what_was_never_given_closes() -> None:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     events = guard.attend(None, unchanged=True, last="", pttl_ms=24_000)
     assert kinds(events) == [Happened.SECURITY]
     assert guard.reason == "record-refused"
@@ -253,7 +253,7 @@ def test_after_a_refusal_everything_is_asked_for_again(armed: Harness) -> None:
 def test_a_keyset_with_two_approvers_does_not_arm_on_one() -> None:
     """Row 37: at the guard."""
     guard = Harness(Signers(EVERYBODY, approvals=2))
-    one = PARTY.grant(by="alice", issued_at_ms=START_MS)
+    one = SIGNERS.grant(by="alice", issued_at_ms=START_MS)
     for n in range(3):
         guard.attend(one, beats={"hb-1": beat(guard, n)})
         guard.clock.advance(500)

@@ -10,15 +10,15 @@ from golive_redis.core.permit import Phase
 from golive_redis.records.directive import GrantKind, Mode, Profile
 from golive_redis.testing import LIMITS, Harness, Signers, identity
 
-PARTY = Signers()
-GRANT = PARTY.grant(1, profile=Profile.LARGE)
-HALT = PARTY.restriction(2)
-REDUCE = PARTY.restriction(2, "reduce")
+SIGNERS = Signers()
+GRANT = SIGNERS.grant(1, profile=Profile.LARGE)
+HALT = SIGNERS.restriction(2)
+REDUCE = SIGNERS.restriction(2, "reduce")
 
 
 @pytest.fixture
 def armed() -> Harness:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.arm(GRANT)
     return guard
 
@@ -56,12 +56,12 @@ def test_a_pushed_restriction_outlives_an_answer_that_does_not_show_it(armed: Ha
 
 def test_only_a_newer_grant_that_lets_it_go_lifts_a_restriction(armed: Harness) -> None:
     armed.view.push(HALT)
-    keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
+    keeping = SIGNERS.grant(3, term=1, keeps=[identity(HALT)])
     armed.clock.advance(500)
     armed.attend(keeping, HALT, beats={"hb-1": 3})
     assert armed.reason == "halted"
     armed.clock.advance(500)
-    armed.attend(PARTY.grant(4, term=1), beats={"hb-1": 4})
+    armed.attend(SIGNERS.grant(4, term=1), beats={"hb-1": 4})
     assert armed.reason == ""
 
 
@@ -71,11 +71,11 @@ def test_a_newer_grant_of_somebody_who_did_not_know_of_a_halt_does_not_lift_it(
     """Row 56: a failover lost the halt, and then something else was resumed."""
     armed.view.push(HALT)
     armed.clock.advance(500)
-    other = [identity(PARTY.restriction(2, labels={"symbol": "ETH"}))]
-    armed.attend(PARTY.grant(3, term=1, drops=other, drops_up_to=0), beats={"hb-1": 3})
+    other = [identity(SIGNERS.restriction(2, labels={"symbol": "ETH"}))]
+    armed.attend(SIGNERS.grant(3, term=1, drops=other, drops_up_to=0), beats={"hb-1": 3})
     assert armed.reason == "halted"
     armed.clock.advance(500)
-    known = PARTY.grant(4, term=1, drops=[*other, identity(HALT)], drops_up_to=0)
+    known = SIGNERS.grant(4, term=1, drops=[*other, identity(HALT)], drops_up_to=0)
     armed.attend(known, beats={"hb-1": 4})
     assert armed.reason == ""
 
@@ -107,9 +107,9 @@ def test_a_halt_that_is_pushed_while_the_key_is_absent_holds_when_it_is_back(
 
 def test_a_grant_whose_kept_halt_was_dropped_makes_no_state(armed: Harness) -> None:
     """Row 55: dropping somebody's halt."""
-    keeping = PARTY.grant(3, term=1, keeps=[identity(HALT)])
+    keeping = SIGNERS.grant(3, term=1, keeps=[identity(HALT)])
     armed.clock.advance(500)
-    events = armed.attend(keeping, beats={"hb-1": PARTY.beat(3)})
+    events = armed.attend(keeping, beats={"hb-1": SIGNERS.beat(3)})
     assert kinds(events) == [Happened.SECURITY]
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "record-refused")
 
@@ -118,14 +118,14 @@ def test_a_pushed_grant_has_no_effect(armed: Harness) -> None:
     """S10: permission never comes by push."""
     armed.view.push(HALT)
     before = armed.view.verdict
-    assert armed.view.push(PARTY.grant(3, term=1)) == []
+    assert armed.view.push(SIGNERS.grant(3, term=1)) == []
     assert armed.view.verdict is before
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        PARTY.restriction(2, by="hb-1"),
+        SIGNERS.restriction(2, by="hb-1"),
         Signers(environment="production").restriction(2),
         Signers(namespace="other").restriction(2),
         HALT[:-1],
@@ -143,16 +143,16 @@ def test_a_refused_push_is_an_alarm_and_changes_nothing(armed: Harness, raw: byt
 @pytest.mark.parametrize(
     "raw",
     [
-        PARTY.restriction(9, term=2),
-        PARTY.restriction(9, "demote", profile=Profile.LARGE),
-        PARTY.restriction(9, labels={"symbol": "ETH"}),
+        SIGNERS.restriction(9, term=2),
+        SIGNERS.restriction(9, "demote", profile=Profile.LARGE),
+        SIGNERS.restriction(9, labels={"symbol": "ETH"}),
     ],
     ids=["another term", "bigger profile", "other labels"],
 )
 def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
     """Row 55: a revoker key signs a bigger profile; it has no effect."""
-    guard = Harness(PARTY)
-    cap = PARTY.restriction(3, "demote", profile=Profile.SMALL)
+    guard = Harness(SIGNERS)
+    cap = SIGNERS.restriction(3, "demote", profile=Profile.SMALL)
     guard.arm(GRANT, REDUCE, cap)
     guard.view.push(raw)
     assert guard.view.state is not None
@@ -163,22 +163,22 @@ def test_no_restriction_widens_what_is_in_force(raw: bytes) -> None:
 
 def test_a_pushed_demotion_lowers_profile_and_limits_at_once(armed: Harness) -> None:
     lower = msgspec.structs.replace(LIMITS, max_order_notional="1")
-    armed.view.push(PARTY.restriction(2, "demote", limits=lower))
+    armed.view.push(SIGNERS.restriction(2, "demote", limits=lower))
     assert (armed.view.verdict.profile, armed.view.verdict.limits) == (Profile.MICRO, lower)
-    promoted = PARTY.grant(3, term=1, kind=GrantKind.PROMOTE, profile=Profile.SMALL)
+    promoted = SIGNERS.grant(3, term=1, kind=GrantKind.PROMOTE, profile=Profile.SMALL)
     armed.clock.advance(500)
     armed.attend(promoted, beats={"hb-1": 3})
     assert (armed.view.verdict.profile, armed.view.verdict.limits) == (Profile.SMALL, LIMITS)
 
 
 def test_a_push_before_any_state_is_left_to_the_answer() -> None:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     assert guard.view.push(HALT) == []
     assert guard.reason == "not-activated"
 
 
 def test_a_restriction_pushed_to_a_cold_guard_holds_when_it_arms() -> None:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.attend(GRANT, beats={"hb-1": 1})
     assert kinds(guard.view.push(HALT)) == [Happened.RESTRICTED]
     assert guard.reason == "not-armed"
@@ -190,15 +190,15 @@ def test_a_restriction_pushed_to_a_cold_guard_holds_when_it_arms() -> None:
 def test_a_push_never_opens_a_lapsed_guard(armed: Harness) -> None:
     armed.clock.advance(6000)
     armed.view.lapsed(armed.clock.now_ns())
-    armed.view.push(PARTY.restriction(2, labels={"symbol": "ETH"}))
+    armed.view.push(SIGNERS.restriction(2, labels={"symbol": "ETH"}))
     assert armed.reason == "lapsed"
 
 
 def test_a_new_term_begins_without_the_old_ones_restrictions(armed: Harness) -> None:
     armed.view.push(HALT)
-    armed.view.push(PARTY.revocation(3))
+    armed.view.push(SIGNERS.revocation(3))
     armed.view.drained()
-    armed.arm(PARTY.grant(4))
+    armed.arm(SIGNERS.grant(4))
     assert armed.reason == ""
 
 
@@ -206,8 +206,8 @@ def test_presence_tells_the_highest_directive_verified(armed: Harness) -> None:
     assert armed.view.newest == GRANT
     armed.view.push(HALT)
     assert armed.view.newest == HALT
-    armed.view.push(PARTY.restriction(2, by="hb-1"))
+    armed.view.push(SIGNERS.restriction(2, by="hb-1"))
     assert armed.view.newest == HALT
-    revocation = PARTY.revocation(5)
+    revocation = SIGNERS.revocation(5)
     armed.view.push(revocation)
     assert armed.view.newest == revocation

@@ -11,15 +11,15 @@ from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.testing import START_MS, Harness, Signers
 
-PARTY = Signers()
-GRANT = PARTY.grant(5)
-STOP = PARTY.revocation(6)
+SIGNERS = Signers()
+GRANT = SIGNERS.grant(5)
+STOP = SIGNERS.revocation(6)
 FORGED = Signers({"eve": ["revoker"]}).revocation(6, by="eve")
 
 
 @pytest.fixture
 def armed() -> Harness:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.arm(GRANT)
     return guard
 
@@ -43,7 +43,7 @@ def keep_beating(guard: Harness, grant: bytes, times: int = 4) -> None:
 @pytest.mark.parametrize("epoch", [5, 6, 2**53 - 1])
 def test_a_pushed_revocation_latches(armed: Harness, epoch: int) -> None:
     """Row 1, 40 (the rule's part): any epoch from the term's upwards."""
-    events = armed.view.push(PARTY.revocation(epoch))
+    events = armed.view.push(SIGNERS.revocation(epoch))
     assert kinds(events) == [Happened.STOPPED]
     assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "revoked")
     assert armed.view.latch == Latch(epoch=epoch)
@@ -51,7 +51,7 @@ def test_a_pushed_revocation_latches(armed: Harness, epoch: int) -> None:
 
 def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Harness) -> None:
     """Row 63 (the guard's part): yesterday's revocation meets a new term."""
-    old = PARTY.revocation(4)
+    old = SIGNERS.revocation(4)
     assert not armed.view.suspect(old)
     assert armed.view.push(old) == []
     assert armed.reason == ""
@@ -59,23 +59,23 @@ def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Harn
 
 
 def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Harness) -> None:
-    blind = PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1)
+    blind = SIGNERS.revocation(1, blind=True, issued_at_ms=START_MS + 1)
     assert armed.view.suspect(blind)
     assert kinds(armed.view.push(blind, suspected=True)) == [Happened.STOPPED]
     assert armed.view.latch == Latch(epoch=5, blind_before_ms=START_MS + 1)
     armed.view.drained()
-    keep_beating(armed, PARTY.grant(7))  # activated before the blind one
+    keep_beating(armed, SIGNERS.grant(7))  # activated before the blind one
     assert armed.view.phase is Phase.LATCHED
-    keep_beating(armed, PARTY.grant(7, issued_at_ms=START_MS + 2))
+    keep_beating(armed, SIGNERS.grant(7, issued_at_ms=START_MS + 2))
     assert armed.reason == ""
 
 
 def test_a_resume_signed_after_a_blind_revocation_does_not_bring_its_term_back() -> None:
     """The guard has nothing of the term when it learns of the stop: a grant says when it began."""
-    guard = Harness(PARTY)
-    guard.view.push(PARTY.revocation(1, blind=True, issued_at_ms=START_MS + 1))
+    guard = Harness(SIGNERS)
+    guard.view.push(SIGNERS.revocation(1, blind=True, issued_at_ms=START_MS + 1))
     guard.view.drained()
-    keep_beating(guard, PARTY.grant(7, term=5, issued_at_ms=START_MS + 9))
+    keep_beating(guard, SIGNERS.grant(7, term=5, issued_at_ms=START_MS + 9))
     assert guard.reason == "revoked"
 
 
@@ -87,7 +87,7 @@ def test_a_tombstone_in_an_answer_comes_before_its_grant(armed: Harness) -> None
 
 
 def test_a_tombstone_stops_a_guard_that_never_saw_the_term() -> None:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     assert kinds(guard.attend(None, revoked=STOP)) == [Happened.STOPPED]
     guard.view.drained()
     keep_beating(guard, GRANT)
@@ -100,7 +100,7 @@ def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Ha
     assert kinds(latched.attend(None, revoked=STOP)) == [Happened.REPEATED]
     latched.view.drained()
     latched.view.push(STOP)
-    latched.arm(PARTY.grant(7), n=50)
+    latched.arm(SIGNERS.grant(7), n=50)
     assert latched.reason == ""
 
 
@@ -112,7 +112,7 @@ def test_the_same_revocation_again_is_a_repeat_and_not_a_second_stop(latched: Ha
         lambda g: g.attend(GRANT, nonce="x"),
         lambda g: g.attend(GRANT, corrupt="active"),
         lambda g: g.attend(None),
-        lambda g: g.view.push(PARTY.revocation(4)),
+        lambda g: g.view.push(SIGNERS.revocation(4)),
         lambda g: g.view.lapsed(g.clock.now_ns()),
         lambda g: g.clock.suspend(10**9),
     ],
@@ -130,7 +130,7 @@ def test_a_latched_guard_stays_latched_whatever_happens(
 
 def test_a_new_activation_waits_for_the_drain(latched: Harness) -> None:
     """Row 59: arms only after drained and receipted."""
-    new = PARTY.grant(7)
+    new = SIGNERS.grant(7)
     keep_beating(latched, new)
     assert (latched.view.phase, latched.reason) == (Phase.LATCHED, "revoked")
     latched.view.drained()
@@ -146,32 +146,32 @@ def test_a_new_activation_waits_for_the_drain(latched: Harness) -> None:
 def test_no_activation_at_or_below_the_latch_leaves_it(latched: Harness, epoch: int) -> None:
     """Row 36, 58."""
     latched.view.drained()
-    keep_beating(latched, PARTY.grant(epoch))
+    keep_beating(latched, SIGNERS.grant(epoch))
     assert latched.view.phase is Phase.LATCHED
 
 
 def test_an_unverified_activation_does_not_leave_the_latch(latched: Harness) -> None:
     latched.view.drained()
-    for grant in (PARTY.grant(7, by="rita"), Signers(environment="production").grant(7)):
+    for grant in (SIGNERS.grant(7, by="rita"), Signers(environment="production").grant(7)):
         assert kinds(latched.attend(grant)) == [Happened.SECURITY]
         assert latched.view.phase is Phase.LATCHED
 
 
 def test_a_stop_during_the_drain_of_another_is_a_stop_of_its_own(latched: Harness) -> None:
-    later = PARTY.revocation(8)
+    later = SIGNERS.revocation(8)
     latched.view.drained()
     assert kinds(latched.view.push(later)) == [Happened.STOPPED]
-    keep_beating(latched, PARTY.grant(9))
+    keep_beating(latched, SIGNERS.grant(9))
     assert latched.view.phase is Phase.LATCHED  # drained for the first, not for the second
     latched.view.drained()
-    keep_beating(latched, PARTY.grant(9))
+    keep_beating(latched, SIGNERS.grant(9))
     assert latched.reason == ""
 
 
 def test_an_older_revocation_never_lowers_the_latch(latched: Harness) -> None:
     """Row 58: latches are monotone, also for blind ones."""
-    latched.view.push(PARTY.revocation(3, blind=True, issued_at_ms=START_MS + 9))
-    latched.view.push(PARTY.revocation(4, blind=True, issued_at_ms=START_MS + 5))
+    latched.view.push(SIGNERS.revocation(3, blind=True, issued_at_ms=START_MS + 9))
+    latched.view.push(SIGNERS.revocation(4, blind=True, issued_at_ms=START_MS + 5))
     assert latched.view.latch == Latch(epoch=6, blind_before_ms=START_MS + 9)
     latched.view.drained()
     keep_beating(latched, GRANT)
@@ -180,17 +180,17 @@ def test_an_older_revocation_never_lowers_the_latch(latched: Harness) -> None:
 
 def test_a_guard_remembers_a_stop_over_a_restart() -> None:
     """Row 34 (the rule's part): COLD, with what its state file says."""
-    guard = Harness(PARTY, latch=Latch(epoch=6))
+    guard = Harness(SIGNERS, latch=Latch(epoch=6))
     assert guard.view.phase is Phase.COLD
     keep_beating(guard, GRANT)
     assert guard.reason == "revoked"
-    keep_beating(guard, PARTY.grant(7))
+    keep_beating(guard, SIGNERS.grant(7))
     assert guard.reason == ""
 
 
 def test_yesterdays_activation_raises_an_alarm_when_it_comes_back() -> None:
     """Row 22, 36: an old backup."""
-    guard = Harness(PARTY, latch=Latch(epoch=6))
+    guard = Harness(SIGNERS, latch=Latch(epoch=6))
     assert kinds(guard.attend(GRANT, beats={"hb-1": 1})) == [Happened.SECURITY]
     assert (guard.view.phase, guard.reason) == (Phase.COLD, "revoked")
 
@@ -229,11 +229,11 @@ def test_two_suspicions_need_two_judgements(armed: Harness) -> None:
     [
         b"",
         b"stop",
-        PARTY.grant(9),
-        PARTY.restriction(9, term=5),
+        SIGNERS.grant(9),
+        SIGNERS.restriction(9, term=5),
         Signers(environment="production").revocation(9),
         Signers(namespace="other").revocation(9),
-        PARTY.revocation(4),
+        SIGNERS.revocation(4),
     ],
     ids=["empty", "text", "grant", "restriction", "environment", "namespace", "older term"],
 )

@@ -12,11 +12,11 @@ from golive_redis.core.permit import Permit, Phase, Reason
 from golive_redis.core.timing import TIMINGS
 from golive_redis.testing import START_MS, Harness, Signers, answer
 
-PARTY = Signers()
+SIGNERS = Signers()
 ENDS_MS = START_MS + 60_000
-GRANT = PARTY.grant(5, not_after_ms=ENDS_MS)
-HALT = PARTY.restriction(6, term=5, labels={"symbol": "DOGE"})
-STOP = PARTY.revocation(6)
+GRANT = SIGNERS.grant(5, not_after_ms=ENDS_MS)
+HALT = SIGNERS.restriction(6, term=5, labels={"symbol": "DOGE"})
+STOP = SIGNERS.revocation(6)
 FORGED = Signers({"eve": ["revoker"]}).revocation(6, by="eve")
 TIMING = TIMINGS["standard"]
 
@@ -34,14 +34,14 @@ def rows() -> dict[str, list[str]]:
 
 
 def cold() -> Harness:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.attend(GRANT, beats={"hb-1": 1})
     guard.clock.advance(500)
     return guard
 
 
 def armed() -> Harness:
-    guard = Harness(PARTY)
+    guard = Harness(SIGNERS)
     guard.arm(GRANT)
     guard.clock.advance(500)
     return guard
@@ -74,7 +74,9 @@ PHASES: dict[str, Callable[[], Harness]] = {
 
 
 def beats(guard: Harness, n: int) -> dict[str, bytes]:
-    return {"hb-1": PARTY.beat(n, state=PARTY.state(GRANT), issued_at_ms=round(guard.clock.wall))}
+    return {
+        "hb-1": SIGNERS.beat(n, state=SIGNERS.state(GRANT), issued_at_ms=round(guard.clock.wall))
+    }
 
 
 def good(guard: Harness, n: int, **fields: object) -> None:
@@ -96,20 +98,20 @@ def outside(guard: Harness) -> None:
 
 
 def behind(guard: Harness) -> None:
-    knows = PARTY.beat(3, state=PARTY.state(GRANT, HALT), issued_at_ms=round(guard.clock.wall))
+    knows = SIGNERS.beat(3, state=SIGNERS.state(GRANT, HALT), issued_at_ms=round(guard.clock.wall))
     guard.attend(GRANT, beats={"hb-1": knows})
 
 
 def older_grant(guard: Harness) -> None:
-    guard.attend(PARTY.grant(8, term=5, not_after_ms=ENDS_MS), beats={})
+    guard.attend(SIGNERS.grant(8, term=5, not_after_ms=ENDS_MS), beats={})
     good(guard, 3)
 
 
 def revoked_term(guard: Harness) -> None:
     """It has learned of the end of an older term, which then comes back."""
     if guard.view.phase is not Phase.LATCHED:
-        guard.view.push(PARTY.revocation(4))
-    guard.attend(PARTY.grant(3), beats={})
+        guard.view.push(SIGNERS.revocation(4))
+    guard.attend(SIGNERS.grant(3), beats={})
 
 
 def after_the_deadline(guard: Harness) -> None:
@@ -131,10 +133,12 @@ EVENTS: dict[str, Callable[[Harness], object]] = {
     "good answer, last advance under `beat_ms` ago": lambda g: good(g, 2),
     "good answer, last advance `beat_ms` ago": long_after,
     "good answer, no beat was seen to advance": never_advanced,
-    "good answer, a later term": lambda g: g.attend(PARTY.grant(9), beats=beats(g, 3)),
+    "good answer, a later term": lambda g: g.attend(SIGNERS.grant(9), beats=beats(g, 3)),
     "answer: the key is absent": lambda g: g.attend(None),
     "answer: a key has a wrong type": lambda g: good(g, 3, corrupt="beat"),
-    "answer: a record is refused": lambda g: g.attend(PARTY.grant(5, by="rita"), beats=beats(g, 3)),
+    "answer: a record is refused": lambda g: g.attend(
+        SIGNERS.grant(5, by="rita"), beats=beats(g, 3)
+    ),
     "answer: the TTL is invalid": lambda g: good(g, 3, pttl_ms=-1),
     "answer: outside the window of its grant": outside,
     "answer: less than a beat vouches for": behind,
@@ -142,14 +146,14 @@ EVENTS: dict[str, Callable[[Harness], object]] = {
     "answer: a term that was revoked": revoked_term,
     "answer to another question": another_question,
     "answer after `timeout_ms`": lambda g: good(g, 3, latency_ms=TIMING.timeout_ms + 1),
-    "tombstone in an answer, of this term": lambda g: good(g, 3, revoked=PARTY.revocation(7)),
-    "pushed revocation of this term": lambda g: g.view.push(PARTY.revocation(7)),
-    "pushed revocation of an older term": lambda g: g.view.push(PARTY.revocation(4)),
+    "tombstone in an answer, of this term": lambda g: good(g, 3, revoked=SIGNERS.revocation(7)),
+    "pushed revocation of this term": lambda g: g.view.push(SIGNERS.revocation(7)),
+    "pushed revocation of an older term": lambda g: g.view.push(SIGNERS.revocation(4)),
     "the same revocation again": lambda g: g.view.push(STOP),
     "pushed revocation, not verified yet": lambda g: g.view.suspect(FORGED),
     "pushed revocation that is refused": refused,
     "pushed restriction": lambda g: g.view.push(HALT),
-    "pushed grant": lambda g: g.view.push(PARTY.grant(9)),
+    "pushed grant": lambda g: g.view.push(SIGNERS.grant(9)),
     "the connection is replaced": lambda g: g.view.reconnected(),
     "the deadline is over": after_the_deadline,
     "the clocks disagree": lambda g: g.view.clock_anomaly(),
@@ -170,7 +174,7 @@ def phase_of(guard: Harness) -> str:
         return phase.value
     # Whether the stop is behind a latched guard shows in what an activation does to it.
     guard.clock.advance(500)
-    guard.attend(PARTY.grant(99), beats={})
+    guard.attend(SIGNERS.grant(99), beats={})
     return "latched" if guard.view.phase is Phase.LATCHED else "drained"
 
 

@@ -61,15 +61,15 @@ def _run_checks(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         chosen = checking.known(operator) if only is None else only
-        with FindingTable(out) as board:
-            findings = checking.run(operator, only=chosen, told=board.told)
+        with FindingTable(out) as table:
+            findings = checking.run(operator, only=chosen, told=table.told)
         if out_file is not None:
             signer = operator.signers(())[0]
             try:
                 out_file.write_bytes(checking.signed(operator, signer, findings).raw)
             except OSError as error:
                 raise ConfigError(f"{out_file}: {error.strerror}") from error
-    passed = board.verdict(findings)
+    passed = table.verdict(findings)
     out.result(PreflightResult(passed, finding_results(findings)))
     return Exit.DONE if passed else Exit.REFUSED
 
@@ -119,7 +119,7 @@ def activate(
     from golive_redis.operator.session import Operator
 
     out = Output(as_json=as_json)
-    with Operator(configuration.load(config)) as operator, FindingTable(out) as board:
+    with Operator(configuration.load(config)) as operator, FindingTable(out) as table:
         activation = Activation(
             operator,
             reason=reason,
@@ -129,13 +129,13 @@ def activate(
             minutes=minutes,
             over_unconfirmed=over_unconfirmed,
             report=_read(report),
-            told=board.told,
+            told=table.told,
             say=out.note,
         )
         try:
             reading = activation.prepare()
         finally:
-            board.verdict(activation.findings)
+            table.verdict(activation.findings)
         if not yes:
             _ask(operator.policy.environment)
         grant = activation.commit(reading)

@@ -49,24 +49,24 @@ def heartbeat(
         out.result(HeartbeatLine(at_ms, name, text))
         out.line(time.strftime("%H:%M:%S ", time.localtime(at_ms / 1000)), text)
 
-    voice = Writer(write)
+    writer = Writer(write)
     systemd = Systemd(os.environ)
     try:
-        beating = _prepare(setup, name, voice)
-        _Foreground(beating, voice, systemd, setup.policy.timers.beat_every_ms).run()
+        beating = _prepare(setup, name, writer)
+        _Foreground(beating, writer, systemd, setup.policy.timers.beat_every_ms).run()
     finally:
-        voice.close()
+        writer.close()
         systemd.close()
 
 
-def _prepare(setup: Config, name: str, voice: Writer) -> Heartbeat:
+def _prepare(setup: Config, name: str, writer: Writer) -> Heartbeat:
     from golive_redis.heartbeat.daemon import Heartbeat
 
-    beating = Heartbeat.open(setup, name=name, say=voice.say)
+    beating = Heartbeat.open(setup, name=name, say=writer.say)
     where = f"{setup.policy.namespace} on {setup.address().shown}"
-    voice.say(f"{name} started: {setup.policy.environment}, {where}")
+    writer.say(f"{name} started: {setup.policy.environment}, {where}")
     if setup.state_dir is None:
-        voice.say("no state_dir: after a restart it is silent until it sees an activation")
+        writer.say("no state_dir: after a restart it is silent until it sees an activation")
     return beating
 
 
@@ -78,10 +78,10 @@ class _Foreground:
     """
 
     def __init__(
-        self, beating: Heartbeat, voice: Writer, systemd: Systemd, beat_every_ms: float
+        self, beating: Heartbeat, writer: Writer, systemd: Systemd, beat_every_ms: float
     ) -> None:
         self._beating = beating
-        self._voice = voice
+        self._writer = writer
         self._systemd = systemd
         self._patience_ms = MISSED_TURNS * beat_every_ms
         self._stop_asked = False
@@ -100,7 +100,7 @@ class _Foreground:
         while thread.is_alive():
             if self._stop_asked and not told_to_stop:
                 told_to_stop = True
-                self._voice.say("asked to stop")
+                self._writer.say("asked to stop")
                 self._systemd.tell("STOPPING=1")
                 self._beating.stop()
             self._tell_systemd()
@@ -125,8 +125,8 @@ class _Foreground:
         if not self._ready and self._beating.ready.is_set():
             self._ready = True
             systemd.tell("READY=1")
-        if self._voice.last != self._status:
-            self._status = self._voice.last
+        if self._writer.last != self._status:
+            self._status = self._writer.last
             systemd.tell(f"STATUS={clean(self._status)}")
         now = clock.now_ms()
         every = systemd.ping_every_ms

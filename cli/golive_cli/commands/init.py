@@ -54,7 +54,7 @@ def init(
     """
     import os
 
-    from golive_redis.config import keyfile
+    from golive_redis.config import keyfile, load
 
     operator = operator or login_name()
     roles = {operator: "approver", heartbeat: "heartbeat", worker: "worker"}
@@ -67,7 +67,7 @@ def init(
     texts = {
         config / "keyset.yaml": keyset_text([item.described for item in made]),
         config / NAME_OF_SCHEMA: schema_text(),
-        # Last: whoever finds the configuration finds everything that it names.
+        # Last: when the configuration is there, everything that it names is there.
         config / "go_live.yaml": config_text(environment, redis_url, operator, worker),
     }
     _refuse_to_overwrite([*reversed(texts), *(item.path for item in made)])
@@ -83,6 +83,8 @@ def init(
             with path.open("x", encoding="utf-8") as file:
                 created.append(path)
                 file.write(text)
+        # What is there can be used, or nothing stays there. A link connects only when used.
+        load(config / "go_live.yaml", environ={}).address().link(timeout_ms=1)
     _tell(Output(as_json=as_json), folder, heartbeat, made)
 
 
@@ -142,10 +144,11 @@ def _check_names(names: list[str]) -> None:
 def _check_url(url: str) -> None:
     from urllib.parse import urlsplit
 
-    from golive_redis.store.connect import Address
-
-    Address(url).link(timeout_ms=1)  # connects only when used
-    if urlsplit(url).password:
+    try:
+        password = urlsplit(url).password
+    except ValueError:  # no URL at all; what is written is loaded, and that says so
+        return
+    if password:
         raise UsageError(
             "the URL holds a password, and the configuration must not",
             hint="leave it out, and name a variable under store.password_env afterwards",
@@ -193,7 +196,7 @@ def _all_or_nothing() -> Iterator[list[Path]]:
 def _make_folder(folder: Path, created: list[Path]) -> None:
     for path in reversed([folder, *folder.parents]):
         if not path.is_dir():
-            # Only the folder with the keys is nobody else's business.
+            # Only the folder with the keys is closed to other users.
             path.mkdir(mode=0o700 if path == folder else 0o777)
             created.append(path)
 

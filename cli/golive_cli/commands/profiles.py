@@ -80,22 +80,22 @@ def promote(
         raise UsageError("--reason is missing", hint='golive promote --reason "..."')
     out = Output(as_json=as_json)
     grant = None
-    with Operator(configuration.load(config)) as operator, FindingTable(out, "CRITERIA") as board:
+    with Operator(configuration.load(config)) as operator, FindingTable(out, "CRITERIA") as table:
         try:
             if plan:
-                found = promotion.plan(operator, told=board.told)
+                found = promotion.plan(operator, told=table.told)
             else:
                 found, grant = promotion.promote(
                     operator,
                     reason=reason,
                     ticket=ticket,
                     keys=[str(path) for path in keys or ()],
-                    told=board.told,
+                    told=table.told,
                 )
         except promotion.CriteriaFailedError as error:
-            board.verdict(error.findings)
+            table.verdict(error.findings)
             raise
-        board.verdict(found.findings)
+        table.verdict(found.findings)
     _show(out, found, grant)
     return Exit.DONE if found.passed else Exit.REFUSED
 

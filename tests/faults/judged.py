@@ -42,7 +42,7 @@ class Bound(NamedTuple):
         return self.from_ns + int(self.ms * MS)
 
 
-class Scene(Fleet):
+class JudgedFleet(Fleet):
     """A live fleet on one server.
 
     Args:

@@ -1,4 +1,4 @@
-"""The processes of the soak: workers that trade, the control that asks nobody, and the venue."""
+"""The processes of the soak: workers that trade, the control without a guard, and the venue."""
 
 from __future__ import annotations
 

@@ -1,0 +1,48 @@
+"""A guard that cannot be started leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from golive_redis.core.timing import TIMINGS
+from golive_redis.guard.guard import Guard
+from golive_redis.store.connect import Address
+from golive_redis.testing import Signers
+
+
+def make(folder: Path) -> Guard:
+    signers = Signers()
+    return Guard(
+        worker="pod-1",
+        labels=None,
+        trust=signers.trust,
+        timing=TIMINGS["standard"],
+        signer=signers.signers["pod-1"],
+        address=Address("redis://127.0.0.1:1/0"),
+        state_dir=folder,
+    )
+
+
+@pytest.mark.parametrize("without", ["golive-attend", "golive-push"])
+def test_a_guard_without_its_threads_is_an_error_and_holds_no_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == without:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            make(tmp_path)
+    with make(tmp_path) as guard:
+        assert guard.health().durable == "yes"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [
+        "worker-pod-1.0.json"
+    ], "it found the first slot free"
