@@ -25,6 +25,7 @@ from types import TracebackType
 
 from golive_redis import config as configuration
 from golive_redis.clock import now_ns
+from golive_redis.core.labels import folded
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.timing import Timing
 from golive_redis.core.view import View
@@ -244,6 +245,11 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
             f"worker {worker!r} with labels {dict(labels or {})!r}: {error.message}",
             hint=f"labels are {', '.join(Label)}; ids are letters, digits, dot, dash, underscore",
         ) from error
+    for name, value in known.items():
+        if not folded(value):
+            raise ConfigError(
+                f"the label {name!r} of worker {worker} is blank", hint="leave it out"
+            )
     if known.get(Label.WORKER, worker) != worker:
         raise ConfigError("the label `worker` is the worker's own id")
     return {**{str(name): value for name, value in known.items()}, "worker": worker}

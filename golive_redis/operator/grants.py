@@ -14,6 +14,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.labels import same
 from golive_redis.core.state import State, let_go
 from golive_redis.delivery.retry import retried
 from golive_redis.errors import (
@@ -223,7 +224,7 @@ def _dropped(
     if drops is None:
         return []
     held = [item for item in state.restrictions if item.record.kind is drops]
-    found = [item for item in held if every or dict(item.record.labels) == labels]
+    found = [item for item in held if every or same(item.record.labels) == same(labels)]
     if not found:
         listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(

@@ -194,8 +194,8 @@ def test_a_halt_waits_neither_for_this_hosts_memory_nor_for_the_answers(
     assert done.ledger == "written" and len(said) == 2
     wait_for(lambda: worker.check(symbol="BBB").get("reason") == "halted", what="the halt")
     monkeypatch.undo()
-    live.resume(symbol="AAA")
-    assert worker.check(symbol="BBB")["reason"] == "halted"
+    live.resume(symbol=" aaa")  # as its author means it, however it is typed
+    assert worker.check(symbol="bbb")["reason"] == "halted"
 
 
 class _FullDisk:
