@@ -196,14 +196,14 @@ def test_a_blank_label_states_nothing_and_so_is_halted(blank) -> None:
     """Row 70."""
     assert answers(guard(halt(symbol="BTC")), symbol=blank) == ["halted", "halted", ""]
     assert answers(guard(halt(symbol="BTC"), labels={"symbol": blank}))[0] == "halted"
-    signed = PARTY.restriction(labels={"symbol": " "})  # by other hands than `golive`
+    signed = SIGNERS.restriction(labels={"symbol": " "})  # by other hands than `golive`
     assert answers(guard(signed), symbol="BTC")[0] == "halted"
 
 
 def test_several_beginnings_and_values_meet_one_order_and_the_strictest_counts() -> None:
     both = [
-        PARTY.restriction(2, "reduce", labels={"symbol": "BTC*"}),
-        PARTY.restriction(3, "halt", labels={"symbol": "btcusd*", "venue": "X"}),
+        SIGNERS.restriction(2, "reduce", labels={"symbol": "BTC*"}),
+        SIGNERS.restriction(3, "halt", labels={"symbol": "btcusd*", "venue": "X"}),
     ]
     for order in (both, both[::-1]):
         rehearsal = guard(*order)
