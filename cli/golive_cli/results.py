@@ -90,6 +90,7 @@ class RevokedHeartbeat(msgspec.Struct):
     name: str
     latched_ms: float | None
     durable: str | None
+    attested_dead: bool
 
 
 class RevokedWorker(msgspec.Struct):
@@ -103,6 +104,7 @@ class RevokedWorker(msgspec.Struct):
     left: int | None
     durable: str | None
     off_by_ms: int | None
+    attested_dead: bool
 
 
 class RevokeResult(msgspec.Struct):
@@ -116,6 +118,7 @@ class RevokeResult(msgspec.Struct):
     ledger: str
     heartbeats: list[RevokedHeartbeat]
     workers: list[RevokedWorker]
+    drain_unknown: list[str]
 
 
 class FindingResult(msgspec.Struct):

@@ -9,6 +9,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.barrier import Pod
 from golive_redis.delivery.append import append
 from golive_redis.errors import (
     RefusedError,
@@ -30,7 +31,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
-from golive_redis.stop.roster import read_rosters
+from golive_redis.stop.roster import read_rosters, strike
 from golive_redis.store.replies import Presence
 
 POLL_MS = 100.0
@@ -216,6 +217,8 @@ class Activation:
         grant = operator.trust.grant(seal(record, *self.signers))
         if not_after_ms == closes_ms:
             self._say(CLOSES_FIRST)
+        if not self._over_unconfirmed:
+            self._strike_silent()
         rosters = read_rosters(operator.store)
         put_grant(operator, grant, origin=operator.store.server().run_id)
         operator.remember(
@@ -229,6 +232,14 @@ class Activation:
             unsigned_at_ms=0,
         )
         return grant
+
+    def _strike_silent(self) -> None:
+        """Take workers off the roster that were silent for longer than any lease: all is off (A4).
+
+        One that did not drain in the last stop was told of then.
+        """
+        silent = [item for item in self._operator.store.workers() if not item.alive]
+        strike(self._operator.store, [Pod(item.name, item.instance) for item in silent])
 
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds."""

@@ -10,7 +10,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import is_confirmed
+from golive_redis.core.barrier import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, RefusedError
@@ -199,7 +199,7 @@ def active(reading: Reading) -> State:
 
 def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
     """Tell whether a revoker has signed that this stop is complete."""
-    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)
+    return confirmed_as(operator.trust, reading.snapshot.confirmed, identity) is not None
 
 
 def send_spool(operator: Operator, say: Say) -> None:

@@ -11,6 +11,7 @@ from golive_redis.records.envelope import R, Verified, peek, verify
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Receipt
+from golive_redis.records.record import Record
 from golive_redis.records.report import Report
 
 
@@ -48,6 +49,16 @@ class Trust(msgspec.Struct, frozen=True):
         # Whom it claims to answer for says which role must have signed the very same bytes.
         claims_worker = peek(raw, Receipt).worker is not None
         return self._verify(raw, Receipt, Role.WORKER if claims_worker else Role.HEARTBEAT)
+
+    def is_newer(self, raw: bytes, kind: type[Record]) -> bool:
+        """Tell whether a record says that it was signed under a newer keyset than ours.
+
+        Nobody's signature is checked: for being more careful, never for permission.
+        """
+        try:
+            return peek(raw, kind).keyset_version > self.keyset.version
+        except RecordError:
+            return False
 
     def note(self, raw: bytes, role: Role) -> Verified[Note]:
         """Verify a note of somebody in `role`."""

@@ -11,7 +11,15 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis import clock
-from golive_redis.core.barrier import Collected, Here, Outcome, Result, Roster, judge
+from golive_redis.core.barrier import (
+    Attested,
+    Collected,
+    Here,
+    Outcome,
+    Result,
+    Roster,
+    judge,
+)
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import StoreError
@@ -39,7 +47,7 @@ class Confirmation:
         connections: The connections.
         progress: The stop.
         memory: Who was there at the activation.
-        dead: Heartbeats that the operator attests to be dead.
+        attested: Who is dead by the operator's word.
 
     Attributes:
         roster: Who was on the rosters, or None before they could be read.
@@ -52,14 +60,15 @@ class Confirmation:
         connections: Connections,
         progress: StopProgress,
         memory: Memory,
-        dead: frozenset[str],
+        attested: Attested,
     ) -> None:
         self._trust = trust
         self._timing = timing
         self._connections = connections
         self._progress = progress
         self._memory = memory
-        self._dead = dead
+        self._attested = attested
+        self._keyset = frozenset(trust.keyset.principals(Role.HEARTBEAT))
         self._receipts = Receipts(trust, clock.now_ms)
         self.roster: Roster | None = None
         self._workers_on = 0
@@ -67,12 +76,17 @@ class Confirmation:
         self._left: frozenset[str] = frozenset()
 
     def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
-        """Gather until it is complete, or until that instant.
+        """Gather until everything is known to be off and drained or dead, or until that instant.
 
         Args:
             wait_until: On the steady clock.
             send: Sends the stop; called in place of a repetition while no server has executed it.
         """
+        outcome = self._gather(wait_until, send)
+        self._tell_unused(outcome)
+        return outcome
+
+    def _gather(self, wait_until: float, send: Callable[[], None]) -> Outcome:
         repeat_at = clock.now_ms() + REPEAT_MS
         self._connections.attempt(self._look)
         while True:
@@ -89,6 +103,18 @@ class Confirmation:
                 self._connections.attempt(self._look)
             self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
 
+    def _tell_unused(self, outcome: Outcome) -> None:
+        """Say which attestations stand for nobody: a name mistyped, or somebody who has answered."""
+        used = {row.name for row in outcome.heartbeats if row.attested_dead}
+        for name in sorted(self._attested.heartbeats - used):
+            text = f"no heartbeat {name!r} is on the roster or in the keyset"
+            self._connections.problem(f"{text}; the attestation is ignored")
+        rows = [row for row in outcome.workers if row.attested_dead]
+        for name in sorted(self._attested.workers):
+            if not any(Attested(workers=frozenset({name})).worker(row.pod) for row in rows):
+                text = f"no worker {name!r} is on the roster without an answer"
+                self._connections.problem(f"{text}; the attestation is ignored")
+
     def _shown(self) -> bool:
         """Tell whether the server that we are connected to shows the tombstone."""
         return 0 < self._progress.shown_on == self._connections.number
@@ -96,20 +122,20 @@ class Confirmation:
     def _judge(self) -> Outcome:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
-        roster = Roster(
-            # S14: also whoever was there at the activation. Redis may have lost them since.
-            roster.heartbeats | (then.heartbeats - self._left) | self._dead,
-            roster.workers | then.workers,
-            roster.processes,
-        )
+        # S14: also whoever was there at the activation. Redis may have lost them since.
+        heartbeats = roster.heartbeats | (then.heartbeats - self._left)
+        # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
+        dead = self._attested.heartbeats & (heartbeats | self._keyset)
+        roster = Roster(heartbeats | dead, roster.workers | then.workers, roster.processes)
         outcome = judge(
             roster,
             self.collected(),
             called_at=self._progress.called_at,
             now=clock.now_ms(),
             timing=self._timing,
-            attested_dead=self._dead,
-            keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
+            attested=Attested(dead, self._attested.workers),
+            keyset=self._keyset,
+            newer=self._progress.newer_keyset or self._receipts.newer,
             here=self._evidence(),
         )
         if self.roster is None:
@@ -125,13 +151,15 @@ class Confirmation:
         return msgspec.structs.replace(self._here, stopped=stopped)
 
     def _then(self) -> Roster:
-        """Return who was there at the activation that this stop ends, until it is confirmed.
+        """Return who was there at the activation that this stop ends, until it is complete.
 
         Also when the stop is repeated and nothing is active any more: whoever was taken off the
         roster meanwhile is still waited for.
         """
-        state = self._memory.newest
-        if self._progress.confirmed or not 0 < state.term <= self._progress.newest.record.epoch:
+        state, progress = self._memory.newest, self._progress
+        ended = progress.term or state.term
+        # Another host has activated since: who was there then is on that list, or on the roster.
+        if progress.complete or not 0 < state.term == ended <= progress.newest.record.epoch:
             return Roster(frozenset(), frozenset())
         return state.roster()
 

@@ -20,6 +20,11 @@ class Receipts:
     Args:
         trust: Verifies them.
         clock_ms: Steady clock; the arrival here is the only time that counts.
+
+    Attributes:
+        by_directive: The verified ones, each with its arrival.
+        refused: Why others were refused.
+        newer: One of those says that it was signed under a newer keyset than ours.
     """
 
     def __init__(self, trust: Trust, clock_ms: Callable[[], float]) -> None:
@@ -28,6 +33,7 @@ class Receipts:
         self._seen: set[bytes] = set()
         self.by_directive: dict[str, list[tuple[Receipt, float]]] = {}
         self.refused: list[str] = []
+        self.newer = False
 
     def take(self, raw: bytes) -> Receipt | None:
         """Take in one envelope; None when it is refused or known."""
@@ -37,6 +43,7 @@ class Receipts:
         try:
             receipt = self._trust.receipt(raw).record
         except RecordError as error:
+            self.newer = self.newer or self._trust.is_newer(raw, Receipt)
             if len(self.refused) < MAX_REFUSED:
                 self.refused.append(error.message)
             return None

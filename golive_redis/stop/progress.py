@@ -69,8 +69,9 @@ class StopProgress(msgspec.Struct):
         origin: Run id of the primary that took the activation, as the store says.
         executed: The script has run somewhere.
         shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
+        newer_keyset: A record was met that was signed under a newer keyset than ours.
         adopted: It was taken over from an earlier run.
-        confirmed: And that run ended complete.
+        complete: And that run ended COMPLETE.
     """
 
     called_at: float
@@ -86,8 +87,9 @@ class StopProgress(msgspec.Struct):
     origin: str | None = None
     executed: bool = False
     shown_on: int = 0
+    newer_keyset: bool = False
     adopted: bool = False
-    confirmed: bool = False
+    complete: bool = False
 
     @property
     def newest(self) -> Verified[Revocation]:

@@ -14,9 +14,18 @@ from pathlib import Path
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import Collected, Outcome, Roster, is_confirmed, judge
+from golive_redis.core.barrier import (
+    Attested,
+    Collected,
+    Outcome,
+    Result,
+    Roster,
+    confirmed_as,
+    judge,
+)
 from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.records.directive import Revocation
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
@@ -44,6 +53,7 @@ class Revoke:
         reason: For the record.
         ticket: For the record.
         dead: Heartbeats that the operator attests to be dead.
+        dead_workers: Workers, likewise; see `Attested`.
         wait_ms: How long to collect; None takes `beat_ms` + 2 s.
         key: Key file to use instead of the configured operator's.
         say: Told in a sentence what happens as it happens.
@@ -56,6 +66,7 @@ class Revoke:
         reason: str,
         ticket: str = "",
         dead: frozenset[str] = frozenset(),
+        dead_workers: frozenset[str] = frozenset(),
         wait_ms: float | None = None,
         key: str | None = None,
         say: Callable[[str], None] = lambda _: None,
@@ -65,16 +76,11 @@ class Revoke:
         self._reason = wording(reason)
         self._ticket = wording(ticket)
         self._trust: Trust = config.trust()
-        known = set(self._trust.keyset.principals(Role.HEARTBEAT))
-        self._dead = dead & known
+        self._attested = Attested(dead, dead_workers)
         self._key = key
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
-        for name in sorted(dead - known):
-            self._connections.problem(
-                f"{name!r} is no heartbeat in the keyset; the attestation is ignored"
-            )
         self._head = ""
         self._confirmed_note: bytes | None = None
         self._forged = False
@@ -110,14 +116,19 @@ class Revoke:
         journal.keep()
         journal.write_down()
         confirmation = Confirmation(
-            self._trust, self._timing, self._connections, self._progress, self._memory, self._dead
+            self._trust,
+            self._timing,
+            self._connections,
+            self._progress,
+            self._memory,
+            self._attested,
         )
         outcome = self._confirm(confirmation)
         ledger = journal.close()
         if outcome.settled:
             confirm = journal.confirm
-            self._connections.attempt(lambda: confirm(signer, outcome, confirmation, self._dead))
-            journal.forget()
+            self._connections.attempt(lambda: confirm(signer, outcome))
+            journal.forget(outcome)
         return self._report(outcome, ledger)
 
     # -- before the stop -------------------------------------------------------------------------
@@ -180,6 +191,8 @@ class Revoke:
                     "the recorded stop does not verify; a new one replaces it"
                 )
                 self._forged, readable = True, False
+            newer = [self._trust.is_newer(raw, Beat) for raw in snapshot.beats.values()]
+            progress.newer_keyset = any(newer)
             if snapshot.grant is not None:
                 self._note_grant(snapshot.grant)
                 # S2: of a term that we cannot verify (our keyset is old) the epoch is not known
@@ -195,8 +208,10 @@ class Revoke:
         return found, readable and hint <= known
 
     def _note_grant(self, raw: bytes) -> None:
+        progress = self._progress
+        progress.newer_keyset = progress.newer_keyset or self._trust.is_newer(raw, Grant)
         try:
-            self._progress.met(self._trust.grant(raw).record)
+            progress.met(self._trust.grant(raw).record)
         except RecordError as error:
             self._connections.problem(f"the active grant is refused: {error.message}")
 
@@ -207,7 +222,8 @@ class Revoke:
         if self._progress.grant is not None:
             return None
         self._progress.adopted = True
-        self._progress.confirmed = is_confirmed(self._trust, self._confirmed_note, found.identity)
+        said = confirmed_as(self._trust, self._confirmed_note, found.identity)
+        self._progress.complete = said is Result.COMPLETE
         self._connections.say(f"already stopped by {found.record.by} (epoch {found.record.epoch})")
         return found
 

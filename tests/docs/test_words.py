@@ -132,6 +132,7 @@ def test_every_exit_code_that_a_page_names_exists_and_means_that(docs):
         "COMPLETE by receipts": Exit.DONE,
         "COMPLETE by time": Exit.DONE,
         "STOPPED": Exit.NOT_DRAINED,
+        "STOPPED, drain unknown": Exit.NOT_DRAINED,
         "NOT CONFIRMED": Exit.NOT_CONFIRMED,
     }
 

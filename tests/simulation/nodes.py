@@ -154,7 +154,7 @@ class SimStopping(Stopping):
                 worker=worker.name,
             ),
             file,  # type: ignore[arg-type]
-            lambda: worker.flying,
+            lambda: len(worker.holds),
             world.timing.drain_ms,
         )
 
@@ -187,7 +187,7 @@ class Worker(Node):
             self.stopping.failed()
             self.view.seal(Reason.STATE_FILE)
         self.sealed = unreadable
-        self.flying = 0
+        self.holds: list[Permit] = []
         self.stops = 0
         self.conn: Conn | None = None
         self.pending: str | None = None
@@ -358,7 +358,7 @@ class Worker(Node):
         world.checker.tried(self, answer)
         if not isinstance(answer, Permit):
             return
-        self.flying += 1
+        self.holds.append(answer)
         if slow:
             self.later(world.random.choice((50.0, 500.0, 4_000.0, 9_000.0)), self.send, answer)
         else:
@@ -394,7 +394,7 @@ class Worker(Node):
 
     def send(self, permit: Permit) -> None:
         """The venue accepts what is sent with a permit that is still valid."""
-        self.flying -= 1
+        self.holds.remove(permit)
         if permit.valid():
             self.world.checker.accepted(self, permit)
 

@@ -230,12 +230,15 @@ class Person(Node):
         """`golive revoke`, now and then with a word about a heartbeat that is dead, or in a hurry."""
         world = self.world
         dead = frozenset(h.name for h in world.heartbeats if h.dead and world.random.random() < 0.7)
+        # Processes whose worker runs as another by now are dead, and people see that on the host.
+        gone = world.primary.data.fleet if world.random.random() < 0.5 else ()
+        live = {f"{worker.name}:{worker.instance}" for worker in world.workers}
         for host in world.heartbeats:
             host.attested |= host.name in dead
         world.revoking(self)
         if world.random.random() < GIVES_UP and not world.calm:
             self.later(world.random.uniform(0, 3_000), self.give_up)
-        self.stopping = SimRevoke(self, dead=dead)
+        self.stopping = SimRevoke(self, dead=dead, dead_workers=frozenset(gone) - live)
         report = self.stopping.run()
         self.stopping = None
         world.count(

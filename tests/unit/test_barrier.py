@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from golive_redis.core.barrier import (
+    Attested,
     By,
     Collected,
     Here,
@@ -44,10 +45,10 @@ def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
 def judged(collected: Collected, after_ms: float = 100.0, **changes: Any) -> Outcome:
     values: dict[str, Any] = {
         "roster": Roster(frozenset({"hb-1"}), frozenset({ONE, TWO})),
-        "keyset": frozenset({"hb-1"}),
         "here": HERE,
         **changes,
     }
+    values.setdefault("keyset", values["roster"].heartbeats & {"hb-1", "hb-2"})
     return judge(
         values.pop("roster"),
         collected,
@@ -94,7 +95,8 @@ def test_no_receipts_of_an_empty_workers_roster_are_everybodys() -> None:
     roster = Roster(frozenset({"hb-1"}), frozenset())
     assert judged(heard(HB), roster=roster).result is Result.NOT_CONFIRMED
     outcome = judged(heard(HB), 10 + TIMING.all_off_ms, roster=roster)
-    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
+    assert (outcome.workers, outcome.drain_unknown) == ((), [])
 
 
 def test_a_silent_heartbeat_keeps_a_stop_unconfirmed_for_ever() -> None:
@@ -109,21 +111,23 @@ def test_a_silent_heartbeat_keeps_a_stop_unconfirmed_for_ever() -> None:
 def test_the_operators_word_counts_for_a_dead_heartbeat() -> None:
     """Row 66: attestation."""
     roster = Roster(frozenset({"hb-1", "hb-2"}), frozenset({ONE, TWO}))
-    outcome = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-2"}))
+    outcome = judged(EVERYTHING, roster=roster, attested=Attested(frozenset({"hb-2"})))
     assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
     # Somebody else's death says nothing about this one.
-    other = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-3"}))
+    other = judged(EVERYTHING, roster=roster, attested=Attested(frozenset({"hb-3"})))
     assert other.result is Result.NOT_CONFIRMED
 
 
 def test_with_every_heartbeat_dead_time_counts_from_the_call() -> None:
     dead = frozenset({"hb-1"})
     bound = TIMING.all_off_ms
-    early = judged(Collected(), bound - 1, attested_dead=dead)
+    early = judged(Collected(), bound - 1, attested=Attested(dead))
     assert early.result is Result.NOT_CONFIRMED
     assert {row.off_by for row in early.workers} == {CALLED + bound}
-    late = judged(Collected(), bound, attested_dead=dead)
-    assert (late.result, late.by) == (Result.COMPLETE, By.TIME)
+    late = judged(Collected(), bound, attested=Attested(dead))
+    assert (late.result, late.by) == (Result.STOPPED, By.TIME)
+    drained = judged(heard(*DRAINED), attested=Attested(dead))
+    assert (drained.result, drained.by) == (Result.COMPLETE, By.RECEIPTS)
 
 
 def test_a_heartbeat_that_could_not_persist_its_latch_does_not_count() -> None:
@@ -192,7 +196,7 @@ def test_where_the_term_may_have_lived_elsewhere_every_heartbeat_of_the_keyset_i
         ("hb-2", False),
     ]
     answered = judged(heard(moved, (5.0, "hb-2", {}), *DRAINED), late, keyset=both)
-    dead = judged(heard(moved, *DRAINED), late, keyset=both, attested_dead=frozenset({"hb-2"}))
+    dead = judged(heard(moved, *DRAINED), late, keyset=both, attested=Attested(frozenset({"hb-2"})))
     assert answered.by is dead.by is By.TIME
     # As long as it has lived here alone, the roster is whole: one that never ran is nobody.
     assert judged(EVERYTHING, keyset=both).by is By.RECEIPTS
@@ -221,7 +225,7 @@ def test_by_time_counts_from_the_last_heartbeat_and_not_a_ms_less() -> None:
     bound = 300 + 1.1 * 5500 + 2 * 250
     assert judged(collected, bound - 0.1, roster=roster).result is Result.NOT_CONFIRMED
     outcome = judged(collected, bound, roster=roster)
-    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
     assert [row.left for row in outcome.workers] == [None, None]  # drain unknown
     assert [row.off_by for row in outcome.workers] == [CALLED + bound] * 2
 
@@ -260,6 +264,65 @@ def test_a_drained_receipt_alone_says_latched_too_and_the_first_arrival_counts()
     outcome = judged(heard(HB, *DRAINED, again))
     assert outcome.result is Result.COMPLETE
     assert outcome.workers[0].latched_ms == outcome.workers[0].drained_ms == 20.0
+
+
+def test_a_stop_is_complete_only_when_every_worker_has_drained() -> None:
+    """Row 30: one that is frozen between its last check and its send may still send what it holds."""
+    late = 10 + TIMING.all_off_ms
+    outcome = judged(heard(HB, *LATCHED, DRAINED[0]), late)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
+    assert outcome.drain_unknown == [TWO.short]
+    assert judged(heard(HB, DRAINED[0]), late).drain_unknown == [TWO.short]
+    roster = Roster(frozenset({"hb-1"}), frozenset({ONE, Pod("pod-2", "3" * 32)}))
+    assert judged(heard(HB, DRAINED[0]), late, roster=roster).drain_unknown == ["pod-2"]
+    drained = judged(heard(HB, *DRAINED), late)
+    assert (drained.result, drained.drain_unknown) == (Result.COMPLETE, [])
+
+
+@pytest.mark.parametrize("name", ["pod-1", TWO.short, f"pod-1:{TWO.instance}"])
+def test_the_operators_word_counts_for_a_dead_worker(name: str) -> None:
+    dead = Attested(workers=frozenset({name}))
+    outcome = judged(heard(HB, DRAINED[0]), attested=dead)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
+    assert [row.attested_dead for row in outcome.workers] == [False, True]  # one answered itself
+
+
+@pytest.mark.parametrize("name", ["pod", "pod-11", "pod-1:1", "pod-2", f"{TWO.instance}"])
+def test_the_operators_word_is_about_nobody_else(name: str) -> None:
+    outcome = judged(
+        heard(HB, DRAINED[0]), 10 + TIMING.all_off_ms, attested=Attested(workers=frozenset({name}))
+    )
+    assert (outcome.result, outcome.drain_unknown) == (Result.STOPPED, [TWO.short])
+
+
+def test_nobodys_word_makes_less_of_what_a_worker_says_is_left() -> None:
+    left = [(20.0, ONE, {"stage": "drained", "left": 2}), DRAINED[1]]
+    dead = Attested(workers=frozenset({"pod-1"}))
+    outcome = judged(heard(HB, *left), attested=dead)
+    assert outcome.result is Result.STOPPED
+    assert [row.attested_dead for row in outcome.workers] == [False, False]
+
+
+def test_a_worker_that_no_roster_names_is_judged_by_its_receipt() -> None:
+    alone = Roster(frozenset({"hb-1"}), frozenset({ONE}))
+    left = (21.0, TWO, {"stage": "drained", "left": 1})
+    outcome = judged(heard(HB, DRAINED[0], left), roster=alone)
+    assert outcome.result is Result.STOPPED
+    assert [row.left for row in outcome.workers] == [0, 1]
+    waiting = judged(heard(HB, DRAINED[0], (5.0, TWO, {})), roster=alone)
+    assert waiting.result is Result.NOT_CONFIRMED
+
+
+def test_a_heartbeat_that_the_keyset_lacks_is_not_waited_for() -> None:
+    """Row 71: nobody believes its beats; but with an old keyset it is not known who has a key."""
+    roster = Roster(frozenset({"hb-1", "hb-9"}), frozenset({ONE, TWO}))
+    assert judged(EVERYTHING, roster=roster).by is By.RECEIPTS
+    outcome = judged(EVERYTHING, 1e9, roster=roster, newer=True)
+    assert outcome.result is Result.NOT_CONFIRMED
+    dead = Attested(frozenset({"hb-9"}))
+    assert judged(EVERYTHING, roster=roster, newer=True, attested=dead).by is By.RECEIPTS
+    strangers = Roster(frozenset({"hb-8", "hb-9"}), frozenset({ONE, TWO}))
+    assert judged(EVERYTHING, 1e9, roster=strangers).result is Result.NOT_CONFIRMED
 
 
 def test_who_has_not_applied_a_restriction_is_named() -> None:

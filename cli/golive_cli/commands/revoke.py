@@ -1,7 +1,7 @@
 """`golive revoke`: the kill path. Parsed with argparse, because Typer alone takes 10 ms to import.
 
 It never asks. It answers 0 (complete), 2 (usage), 3 (not confirmed), 6 (configuration) or
-7 (stopped, not drained), and nothing else.
+7 (stopped, not drained or drain unknown), and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from golive_cli.output import AUDIT, Output, Painted
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
 from golive_redis.clock import wall_ms
 from golive_redis.config import load
-from golive_redis.core.barrier import HeartbeatRow, Result, WorkerRow
+from golive_redis.core.barrier import HeartbeatRow, Outcome, Result, WorkerRow
 from golive_redis.stop.progress import LedgerState, StopReport
 from golive_redis.stop.revoke import Revoke
 
@@ -25,6 +25,7 @@ CODES = {
     Result.NOT_CONFIRMED: Exit.NOT_CONFIRMED,
 }
 MAX_WAIT_S = 86_400
+MOST_NAMED = 10
 COLOURS = {
     Result.COMPLETE: "green",
     Result.STOPPED: "yellow",
@@ -53,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="attest, with your signature, that this heartbeat is dead and stays dead",
+    )
+    out.add_argument(
+        "--worker-dead",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="likewise, that this worker is dead: its id means each of its processes that has not "
+        "drained, ID:INSTANCE the one that begins so",
     )
     out.add_argument(
         "--wait",
@@ -87,6 +96,7 @@ def run(argv: list[str]) -> int:
         reason=options.reason,
         ticket=options.ticket,
         dead=frozenset(options.heartbeat_dead),
+        dead_workers=frozenset(options.worker_dead),
         wait_ms=None if options.wait is None else options.wait * 1000,
         key=options.key,
         say=output.note,
@@ -108,7 +118,7 @@ def as_json(report: StopReport) -> RevokeResult:
         _rounded(report.in_redis_ms),
         report.ledger,
         [
-            RevokedHeartbeat(row.name, _rounded(row.latched_ms), row.durable)
+            RevokedHeartbeat(row.name, _rounded(row.latched_ms), row.durable, row.attested_dead)
             for row in outcome.heartbeats
         ],
         [
@@ -121,9 +131,11 @@ def as_json(report: StopReport) -> RevokeResult:
                 row.left,
                 row.durable,
                 None if row.off_by is None else report.at(row.off_by),
+                row.attested_dead,
             )
             for row in outcome.workers
         ],
+        outcome.drain_unknown,
     )
 
 
@@ -139,12 +151,31 @@ def show(report: StopReport, output: Output) -> None:
     rows += [_worker(row, report) for row in outcome.workers]
     if rows:
         output.table(headers, rows)
-    by = f" by {outcome.by}" if outcome.by else ""
-    term = f"term {report.term}, " if report.term else ""
     verdict = Painted(outcome.result, COLOURS[outcome.result])
-    output.line(verdict, f"{by} ({term}epoch {report.epoch}, {AUDIT[report.ledger]})")
+    facts = [f"term {report.term}"] if report.term else []
+    facts += [f"epoch {report.epoch}", AUDIT[report.ledger]]
+    said = f" by {outcome.by}" if outcome.by else ""
+    if _drain_unknown(outcome):
+        said, facts = (
+            f", drain unknown: {_listed(outcome.drain_unknown)}",
+            [f"by {outcome.by}", *facts],
+        )
+    output.line(verdict, f"{said} ({', '.join(facts)})")
     for line in _advice(report):
         output.line(line)
+
+
+def _drain_unknown(outcome: Outcome) -> bool:
+    """Tell whether everything is off, and of somebody it is not known what was still in flight."""
+    unknown = outcome.drain_unknown or not outcome.workers
+    return outcome.result is Result.STOPPED and bool(unknown)
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "no worker is on the roster"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
@@ -157,9 +188,14 @@ def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
     name = f"{row.pod.worker} {row.pod.instance[:6]}"
     if row.latched_ms is None:
+        if row.attested_dead:
+            return [name, "attested dead", "", "", "", ""]
         said = f"no answer; {_off(row, report)}"
         return [name, said, "", "drain unknown", "", ""]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
+    if row.drain_unknown and report.outcome.settled:
+        drained = "drain unknown"
+    drained = "attested dead" if row.attested_dead else drained
     left = "" if row.left is None else str(row.left)
     return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
 
@@ -200,12 +236,27 @@ def _advice(report: StopReport) -> list[str]:
             lines.append(f"No heartbeat is known, so nothing can be confirmed; {_bound(report)}.")
         lines.append("A worker that cannot reach Redis is off within its lease. Run it again.")
     if outcome.result is Result.STOPPED:
-        left = sum(row.left or 0 for row in outcome.workers)
-        lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
+        lines += _not_drained(outcome)
     if report.ledger is LedgerState.FAILED:
         lines.append(
             "AUDIT FAILED: the entry is neither in Redis nor on this host; write down what you did."
         )
+    return lines
+
+
+def _not_drained(outcome: Outcome) -> list[str]:
+    lines = []
+    left = sum(row.left or 0 for row in outcome.workers)
+    if left:
+        lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
+    if outcome.drain_unknown:
+        lines.append(
+            "No worker can get a permit any more, but what these held may still be sent, and what they "
+            f"sent is not known: {_listed(outcome.drain_unknown)}. Look at the venue. When one is "
+            "certainly dead, run it again with --worker-dead NAME."
+        )
+    elif not outcome.workers:
+        lines.append("No worker is on the roster, so nobody has said what was in flight.")
     return lines
 
 
