@@ -57,10 +57,12 @@ class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         epoch: Every term up to this one is over.
         blind_before_ms: So is every term that was activated up to this Unix ms.
+        term: The newest term that was known here and is over; 0 for none. Receipts name it (A2).
     """
 
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
     blind_before_ms: Ms = 0
+    term: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def covers(self, term: int, activated_at_ms: int) -> bool:
         """Tell whether that term is over."""

@@ -13,6 +13,9 @@ for a term that another heartbeat had not left yet. Then either
 Where the term may have lived on another server, too, its roster may name a heartbeat that this one
 does not: then every heartbeat of the keyset has to answer.
 
+A receipt counts only where it shows that the term of this stop is over (A2): by the number of the
+revocation, or because it names that term.
+
 Off is not drained: a process that was frozen between its last check and its send may still send what it
 holds. So COMPLETE also needs that every worker has drained with nothing left, or is attested dead
 (A5); when one has not, or an order was left in flight, it is STOPPED. Everything else is NOT CONFIRMED.
@@ -29,6 +32,7 @@ import msgspec
 
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
+from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.trust import Trust
@@ -216,6 +220,28 @@ class Collected(msgspec.Struct):
             if pod.worker == name and process in {None, pod.instance}
         ]
         return min(found, key=lambda a: (a.receipt.durable is Durable.FAILED, a.at), default=None)
+
+
+def counts(receipt: Receipt, directive: Revocation | Restriction, term: int) -> bool:
+    """Tell whether an answer to that directive says that it holds for that term (A2).
+
+    Args:
+        receipt: The answer.
+        directive: What it answers.
+        term: The newest term that is known to be meant, also one that is only claimed; 0 when none
+            is known.
+
+    Fails closed:
+        A blind revocation may not cover the term, by a slow clock: then only an answer that names
+        it counts, and where no term is known, only one that names any.
+    """
+    if (receipt.stage is Stage.APPLIED) != isinstance(directive, Restriction):
+        return False
+    if isinstance(directive, Restriction):
+        return receipt.term == directive.term
+    if term <= directive.epoch and (term or not directive.blind):
+        return True  # S2: whatever the process knew of, it has latched up to that number
+    return receipt.term is not None and receipt.term >= term  # A2
 
 
 def judge(

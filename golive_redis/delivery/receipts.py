@@ -55,6 +55,7 @@ class Receipts:
         directive: Verified[Revocation] | Verified[Restriction],
         stage: Stage,
         *,
+        term: int,
         durable: Durable,
         in_flight: int = 0,
         left: int | None = None,
@@ -66,6 +67,7 @@ class Receipts:
         Args:
             directive: What is answered.
             stage: How far it has been carried out.
+            term: The newest term that is over for this process, or the one restricted; 0 for none.
             durable: Whether the latch would survive a restart; on disk before this is called (S9).
             in_flight: Orders in flight when it came.
             left: Orders left after the drain; None before.
@@ -83,6 +85,7 @@ class Receipts:
             instance=self._instance,
             directive=directive.identity,
             epoch=directive.record.epoch,
+            term=term or None,
             stage=stage,
             at_ms=clock.wall_ms(),
             in_flight=in_flight,

@@ -29,6 +29,7 @@ SPOOL_EVERY_MS = 5_000.0
 _PERSISTED = frozenset(
     {
         Change.LATCHED,
+        Change.SPARED,
         Change.GONE,
         Change.SILENCED,
         Change.CLOSED,
@@ -149,6 +150,7 @@ class Duties:
         self.receipts.send(
             revocation,
             Stage.LATCHED,
+            term=self._pulse.latch.term,
             durable=self.memory.durable,
             head=self.head,
             beat_on=self._pulse.beat_on,

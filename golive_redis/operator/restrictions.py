@@ -102,7 +102,7 @@ def restrict(
             }
             while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
                 receipts.listen(channel, POLL_MS)
-                applied = receipts.collected([item.identity]).latched
+                applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same
             say(f"who has applied it is not known: {error.message}")
     finally:

@@ -31,6 +31,7 @@ from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress
 from golive_redis.stop.roster import farewells, read_heartbeats, read_rosters
 from golive_redis.store.replies import Status
+from golive_redis.store.store import Store
 
 REPEAT_MS = 1_000.0
 POLL_MS = 250.0
@@ -165,16 +166,9 @@ class Confirmation:
 
     def collected(self) -> Collected:
         """Return the receipts for whatever was signed and ends the term."""
-        # A revocation that was signed before a later term was met does not end that term, so an
-        # answer to it says nothing.
-        ended = self._progress.grant
-        return self._receipts.collected(
-            [
-                item.identity
-                for item in self._progress.signed
-                if ended is None or item.record.covers(ended.term, ended.activated_at_ms)
-            ]
-        )
+        # An answer to a revocation that was signed before a later term was met says nothing of that.
+        progress = self._progress
+        return self._receipts.collected(progress.signed, max(progress.term, progress.claimed))
 
     def _heard_since(self) -> bool:
         """Tell whether a heartbeat has answered since the roster of heartbeats was read."""
@@ -194,6 +188,8 @@ class Confirmation:
         self._here = msgspec.structs.replace(self._here, server="", stopped=False)
         store, number = self._connections.store(), self._connections.number
         since = clock.now_ms()
+        if not self._progress.executed:
+            self._look_for_a_term(store)
         if self.roster is None or self._workers_on != number:
             # S14: whoever registers after the stop executed cannot have seen "active" on that
             # primary, so the roster is read after it.
@@ -218,6 +214,13 @@ class Confirmation:
         origin = server.run_id if server.run_id == self._progress.origin else ""
         stopped = self._shown() and self._workers_on == number
         self._here, self._here_on = Here(origin, stopped, self._here.since), number
+
+    def _look_for_a_term(self, store: Store) -> None:
+        """Find out what is active where the stop could not be executed: is it what was revoked?"""
+        grant = store.snapshot().grant
+        refused = self._progress.note(grant, self._trust) if grant is not None else ""
+        if refused:
+            self._connections.problem(refused)
 
     def _repeat(self, send: Callable[[], None]) -> None:
         """Publish again and make sure that a primary shows the tombstone."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
 
 from golive_redis.core.barrier import Outcome
+from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, Revocation
-from golive_redis.records.envelope import Verified
+from golive_redis.records.envelope import Verified, peek
+from golive_redis.records.trust import Trust
 
 
 class LedgerState(StrEnum):
@@ -64,6 +67,7 @@ class StopProgress(msgspec.Struct):
         moved: Those that the script left to the caller, for others had moved the ledger's head.
         grant: The newest grant that was met and verifies.
         term: Its term; 0 when there is none.
+        claimed: The newest term of a grant that was met and does not verify here; 0 when there is none.
         not_after_ms: The latest end of a window that was met, Unix ms.
         in_redis_ms: From the call to the effect in Redis; None before that.
         origin: Run id of the primary that took the activation, as the store says.
@@ -82,6 +86,7 @@ class StopProgress(msgspec.Struct):
     moved: list[Verified[Revocation]] = []
     grant: Grant | None = None
     term: int = 0
+    claimed: int = 0
     not_after_ms: int | None = None
     in_redis_ms: float | None = None
     origin: str | None = None
@@ -95,6 +100,22 @@ class StopProgress(msgspec.Struct):
     def newest(self) -> Verified[Revocation]:
         """The revocation that counts: the one that was signed last."""
         return self.signed[-1]
+
+    def note(self, raw: bytes, trust: Trust) -> str:
+        """Note a grant that was in force; return what is wrong with it, or "".
+
+        What does not verify may still be a term, where the keyset of this host is old. So receipts
+        have to name that one (A2): a claim can only keep a stop from being complete.
+        """
+        try:
+            self.met(trust.grant(raw).record)
+        except RecordError as error:
+            with suppress(RecordError):
+                claim = peek(raw, Grant)
+                if (claim.namespace, claim.environment) == (trust.namespace, trust.environment):
+                    self.claimed = max(self.claimed, claim.term)
+            return f"the active grant is refused: {error.message}"
+        return ""
 
     def met(self, grant: Grant) -> None:
         """Note a verified grant that was in force."""

@@ -23,7 +23,7 @@ from golive_redis.core.barrier import (
     confirmed_as,
     judge,
 )
-from golive_redis.errors import ConfigError, RecordError, StoreError
+from golive_redis.errors import ConfigError, StoreError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
@@ -210,10 +210,9 @@ class Revoke:
     def _note_grant(self, raw: bytes) -> None:
         progress = self._progress
         progress.newer_keyset = progress.newer_keyset or self._trust.is_newer(raw, Grant)
-        try:
-            progress.met(self._trust.grant(raw).record)
-        except RecordError as error:
-            self._connections.problem(f"the active grant is refused: {error.message}")
+        refused = progress.note(raw, self._trust)
+        if refused:
+            self._connections.problem(refused)
 
     def _adopt(self, found: Directive | None) -> Verified[Revocation] | None:
         """Take over the tombstone that stands already: a command that is run again finishes it."""

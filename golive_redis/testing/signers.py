@@ -198,6 +198,7 @@ class Signers:
             "instance": "0" * 32,
             "directive": identity(directive),
             "epoch": 2,
+            "term": 1,
             "stage": Stage(stage),
             "at_ms": START_MS,
             "in_flight": 0,

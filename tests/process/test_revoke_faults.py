@@ -342,3 +342,30 @@ def test_a_term_that_this_host_cannot_verify_is_covered_all_the_same(
     assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
     assert live.workers["pod-1"].check()["reason"] == "revoked"
     assert live.heartbeats["hb-1"].said().count("beating for term 3") == 1
+
+
+def test_a_stop_that_leaves_the_term_alone_is_not_confirmed(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 72: an old keyset, a clock that is slower than the term is old, and no writes."""
+    live = fleet(own_server)
+    bob = {**live.settings["keys"], "operator": "bob.pem"}
+    bobs = config.load(live.write_config(keys=bob, state_dir="bob"), environ={})
+    live.write_keyset("old.yaml", without=("bob",))
+    olds = config.load(live.write_config(keyset="old.yaml", state_dir="old"), environ={})
+    live.start_heartbeat()
+    live.start_worker("pod-1")
+    live.activate(config=bobs)
+    live.revoke(config=bobs)
+    live.activate(config=bobs)
+    right = clock.wall_ms
+    with noreplicas(own_server), monkeypatch.context() as slow:
+        slow.setattr(clock, "wall_ms", lambda: right() - 3_600_000)
+        report = live.revoke(config=olds, wait_ms=live.timers.all_off_ms + 1_000)
+    assert report.epoch == 1, "neither its number nor its time covers the term"
+    assert report.outcome.result == "NOT CONFIRMED"
+    assert [row.latched_ms for row in report.outcome.heartbeats if row.name == "hb-1"] == [None]
+    said = " ".join(live.heartbeats["hb-1"].said())
+    assert "revocation 1 by alice does not cover term 3" in said
+    live.wait_all_armed()  # it goes on, and nobody has said otherwise
+    assert live.revoke(config=bobs).outcome.result == "COMPLETE"

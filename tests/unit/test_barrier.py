@@ -16,6 +16,7 @@ from golive_redis.core.barrier import (
     Result,
     Roster,
     applied,
+    counts,
     judge,
 )
 from golive_redis.core.timing import TIMINGS
@@ -73,6 +74,43 @@ def test_receipts_of_everybody_complete_a_stop_at_once() -> None:
     assert [row.latched_ms for row in outcome.workers] == [5.0, 6.0]
     assert [row.drained_ms for row in outcome.workers] == [20.0, 21.0]
     assert [row.latched_ms for row in outcome.heartbeats] == [10.0]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "blind", "term", "named", "counted"),
+    [
+        (6, False, 5, 5, True),
+        (6, False, 5, None, True),  # by number: it has latched for 5, whatever it knew
+        (6, True, 5, None, True),
+        (1, True, 5, 5, True),  # by the time of the activation
+        (1, True, 5, None, False),
+        (1, True, 5, 4, False),
+        (1, True, 0, None, False),  # nobody knows of a term: then it has to be named
+        (1, True, 0, 5, True),
+        (1, False, 0, None, True),  # nothing was active
+        (1, False, 5, None, False),  # a later term was met
+    ],
+)
+def test_a_receipt_counts_where_it_shows_that_the_term_is_over(
+    epoch: int, blind: bool, term: int, named: int | None, counted: bool
+) -> None:
+    """Row 72."""
+    stop = SIGNERS.trust.revocation(SIGNERS.revocation(epoch, blind=blind)).record
+    raw = SIGNERS.receipt(STOP, by="hb-1", worker=None, heartbeat="hb-1", term=named)
+    assert counts(SIGNERS.trust.receipt(raw).record, stop, term) is counted
+
+
+def test_an_answer_to_a_stop_is_none_to_a_halt_and_the_other_way_round() -> None:
+    halt = SIGNERS.trust.restriction(SIGNERS.restriction(2)).record
+    stop = SIGNERS.trust.revocation(STOP).record
+    latched = SIGNERS.trust.receipt(SIGNERS.receipt(STOP)).record
+    restricted = SIGNERS.trust.receipt(SIGNERS.receipt(STOP, "applied")).record
+    elsewhere = SIGNERS.trust.receipt(SIGNERS.receipt(STOP, "applied", term=7)).record
+    assert counts(latched, stop, 1)
+    assert counts(restricted, halt, 1)
+    assert not counts(latched, halt, 1)
+    assert not counts(restricted, stop, 1)
+    assert not counts(elsewhere, halt, 1)
 
 
 def test_an_empty_roster_is_never_complete() -> None:
