@@ -29,6 +29,5 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
     except RecordError:
         return stop
     if item.record.covers(grant.term, grant.activated_at_ms):
-        # The head cannot match, so no second ledger entry is written.
-        return store.revoke(item, "-")
+        return store.revoke(item, entry=False)
     return stop

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from golive_redis import clock
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.pulse import Pulse
-from golive_redis.delivery.append import append
+from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import reassert
@@ -22,6 +22,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
+from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
 SPOOL_EVERY_MS = 5_000.0
@@ -121,7 +122,8 @@ class Duties:
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
                 epoch = revocation.record.epoch
                 self._say(f"the store lost revocation {epoch}; re-asserted")
-                reassert(store(), self._trust, revocation)
+                stop = reassert(store(), self._trust, revocation)
+                self._enter(revocation, stop.status, store)
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(restriction, store)
             case Happening(change=Change.GONE):
@@ -159,7 +161,8 @@ class Duties:
     def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
         record = restriction.record
         self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
-        store().restrict(restriction, again=True)
+        step = store().restrict(restriction, again=True)
+        self._enter(restriction, step.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
@@ -173,6 +176,20 @@ class Duties:
             raise
 
     # -- the ledger ------------------------------------------------------------------------------
+
+    def _enter(
+        self,
+        item: Verified[Revocation] | Verified[Restriction],
+        status: Status,
+        store: Callable[[], Store],
+    ) -> None:
+        """See that what was put back is in the ledger, which may have been lost with it.
+
+        Or was never there: of a stop that was published while Redis refused writes, this heartbeat may
+        be the only one who knows.
+        """
+        if status is Status.OK:
+            append_once(store(), item.raw)
 
     def note(
         self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]

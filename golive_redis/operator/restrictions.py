@@ -151,7 +151,7 @@ def _put_restriction(
         )
         item = operator.trust.restriction(seal(record, signer))
         try:
-            step = _until_known(partial(operator.store.restrict, item, head=reading.snapshot.head))
+            step = _until_known(partial(operator.store.restrict, item))
         except MaybeAppliedError:
             _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
             raise
@@ -200,7 +200,7 @@ def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> 
         raise RefusedError(f"the store refused the restriction: {step.why} {step.detail}".strip())
     if step.why == "AUDITED":
         return "written"
-    # Also for a repeat that was recognised: the first try may have found the head moved.
+    # Also for a repeat that was recognised: what the first try said of the ledger was lost.
     try:
         append_once(operator.store, item.raw)
     except GoliveError:

@@ -52,8 +52,10 @@ class Journal:
         self._spool = Spool(state_dir) if state_dir is not None else None
 
     def write_down(self) -> None:
-        """Append what the script left out, because others had moved the ledger's head."""
-        for item in self._progress.moved:
+        """Append what the script left to us, unless an earlier run of the command did."""
+        for item in self._progress.unwritten:
+            if item.identity in self._progress.in_ledger:
+                continue
             try:
                 append_once(self._connections.store(), item.raw)
             except StoreError as error:

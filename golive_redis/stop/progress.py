@@ -62,9 +62,8 @@ class StopProgress(msgspec.Struct):
         called_at: When it was called, on the steady clock.
         wall_ms: The same in Unix ms.
         signed: The revocations, in the order in which they had to be signed.
-        sent: Identities of those that a server may have executed.
         in_ledger: Identities of those whose ledger entry is written.
-        moved: Those that the script left to the caller, for others had moved the ledger's head.
+        unwritten: Those for which the script wrote none, because a tombstone stood already.
         grant: The newest grant that was met and verifies.
         term: Its term; 0 when there is none.
         claimed: The newest term of a grant that was met and does not verify here; 0 when there is none.
@@ -81,9 +80,8 @@ class StopProgress(msgspec.Struct):
     called_at: float
     wall_ms: int
     signed: list[Verified[Revocation]] = []
-    sent: set[str] = set()
     in_ledger: set[str] = set()
-    moved: list[Verified[Revocation]] = []
+    unwritten: list[Verified[Revocation]] = []
     grant: Grant | None = None
     term: int = 0
     claimed: int = 0

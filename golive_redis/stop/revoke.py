@@ -29,7 +29,6 @@ from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import GENESIS
 from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
 from golive_redis.stop.confirmation import Confirmation
@@ -81,7 +80,6 @@ class Revoke:
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
-        self._head = ""
         self._confirmed_note: bytes | None = None
         self._forged = False
 
@@ -166,7 +164,6 @@ class Revoke:
         adopted = self._adopt(found) if readable else None
         if adopted is not None:
             self._progress.signed.append(adopted)
-            self._progress.sent.add(adopted.identity)
             return
         epoch = found.record.epoch if found is not None else 0
         self._sign(epoch + 1, blind=not readable)
@@ -181,7 +178,7 @@ class Revoke:
             store = self._connections.store()
             snapshot = store.snapshot()
             readable = not snapshot.corrupt
-            self._head, hint = snapshot.head, snapshot.epoch_hint
+            hint = snapshot.epoch_hint
             self._confirmed_note = snapshot.confirmed
             raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
             raws += snapshot.restrictions.values()
@@ -253,11 +250,10 @@ class Revoke:
         for _ in range(MAX_SIGNED):
             store, item = connections.store(), progress.newest
             connections.attempt(lambda: store.publish(connections.keys.events, item.raw))  # noqa: B023
-            # After a try whose answer was lost, and for one taken over, the entry may be written.
-            head = "" if item.identity in progress.sent else self._head or GENESIS
-            progress.sent.add(item.identity)
             try:
-                stop = connections.store().revoke(item, head)
+                # One taken over was executed before, and may have its entry.
+                taken_over = progress.adopted and item is progress.signed[0]
+                stop = connections.store().revoke(item, entry=not taken_over)
             except StoreError as error:
                 connections.problem(f"the revoke script did not run: {error.message}")
                 if connections.store().delete_active():
@@ -290,8 +286,8 @@ class Revoke:
         progress.origin = stop.origin or progress.origin
         if stop.audit is Audit.AUDITED:
             progress.in_ledger.add(progress.newest.identity)
-        elif stop.audit is Audit.HEAD:
-            progress.moved.append(progress.newest)
+        elif stop.audit is Audit.NONE:
+            progress.unwritten.append(progress.newest)
         elif stop.audit is Audit.FAILED:
             self._connections.problem(f"AUDIT FAILED: {stop.detail}")
         if stop.grant is not None:

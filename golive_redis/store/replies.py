@@ -29,10 +29,9 @@ class Status(StrEnum):
 
 
 class Audit(StrEnum):
-    """What became of the ledger entry that a stop writes last."""
+    """What became of the ledger entry that a stop writes last; NONE leaves it to the caller."""
 
     AUDITED = "AUDITED"
-    HEAD = "HEAD"
     FAILED = "FAILED"
     NONE = "NONE"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Verified
-from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.records.ledger import GENESIS, Entry, digest, extend
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, usable
@@ -187,12 +187,11 @@ class Store:
         )
         return parse_step(reply)
 
-    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
-        """Put a restriction in force; the audit comes last and cannot hold it up.
+    def restrict(self, item: Verified[Restriction], *, again: bool = False) -> Step:
+        """Put a restriction in force; its ledger entry comes last and cannot hold it up.
 
         Args:
             item: The restriction.
-            head: Ledger head as last read.
             again: Re-assert one that the store lost: whatever came last, and without a ledger entry.
         """
         keys, record = self.keys, item.record
@@ -206,19 +205,20 @@ class Store:
             item.identity,
             record.prev or "",
             keys.events,
-            head,
-            extend(head, item.raw),
+            digest(item.raw),
             "1" if again else "",
         )
         return parse_step(reply)
 
-    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
-        """End the term: key, tombstone, push, and the audit last. Sent as full text.
+    def revoke(
+        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+    ) -> Stop:
+        """End the term: key, tombstone, push, and the ledger entry last. Sent as full text.
 
         Args:
             item: The revocation.
-            head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
-                not the head, the entry is left to the caller.
+            entry: Write the ledger entry, if this puts up the tombstone. False for one that was
+                executed before: it may have an entry already, which the caller has to look for.
             again: A repeat: a later term is left alone, and no ledger entry is written.
         """
         keys = self.keys
@@ -231,8 +231,7 @@ class Store:
             item.raw,
             item.identity,
             keys.events,
-            head,
-            extend(head, item.raw),
+            digest(item.raw) if entry else "",
             "1" if again else "",
         )
         with usable("revoke"):

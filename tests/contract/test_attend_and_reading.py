@@ -197,7 +197,7 @@ def test_a_reply_of_another_shape_is_no_answer_of_any_step(reply: Any) -> None:
     with pytest.raises(StoreError):
         store.attend(Ask("nonce", "", ""), WORKER, {})
     with pytest.raises(StoreError):
-        store.revoke(directives.revocation(b"r", "i", epoch=1), "h")
+        store.revoke(directives.revocation(b"r", "i", epoch=1))
     with pytest.raises(StoreError):
         store.beat("hb-1", b"b", term=1, ttl_ms=TTL_MS)
 

@@ -161,7 +161,7 @@ QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (lambda s: s.beat("hb-1", BEAT, term=1, ttl_ms=24_000), [[b"OK", 24_000]]),
     (lambda s: s.append(NOTE_RAW, head="0", head_after="1"), [[b"HEAD", b"0" * 64]]),
     (
-        lambda s: s.revoke(directives.revocation(REVOCATION, "0", epoch=3), "0"),
+        lambda s: s.revoke(directives.revocation(REVOCATION, "0", epoch=3)),
         [[b"OK", GRANT, HALT, b"0" * 40, b"AUDITED", b""]],
     ),
     (lambda s: s.publish("golive:events", HALT), [3]),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.records.ledger import GENESIS
+from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.replies import Audit, Caller, Presence, Snapshot, Status, Step, Stop
 
@@ -273,8 +273,6 @@ class Server:
         record: bytes,
         identity: str,
         prev: str,
-        head: str,
-        head_after: str,
         again: bool,
         now: float,
     ) -> Step:
@@ -300,10 +298,7 @@ class Server:
         self._forced(record, again=again)
         if again:
             return Step(Status.OK, Audit.NONE)
-        if data.head != head:
-            return Step(Status.OK, Audit.HEAD, data.head)
-        data.ledger.append(record)
-        data.head = head_after
+        self._enter(record)
         return Step(Status.OK, Audit.AUDITED)
 
     def revoke(
@@ -312,8 +307,7 @@ class Server:
         epoch: int,
         record: bytes,
         identity: str,
-        head: str,
-        head_after: str,
+        entry: bool,
         again: bool,
         now: float,
     ) -> Stop:
@@ -337,20 +331,15 @@ class Server:
         # One that found a later tombstone and nothing active has put nothing in force.
         idle = status is Status.SAME and grant is None
         self._forced(record, again=again or idle)
-        audit, detail = Audit.NONE, ""
-        if not again:
-            audit, detail = self._audit(record, head, head_after)
-        return Stop(status, grant, newest, origin or None, audit, detail)
+        audit = Audit.NONE
+        if status is Status.OK and entry and not again:
+            self._enter(record)
+            audit = Audit.AUDITED
+        return Stop(status, grant, newest, origin or None, audit, "")
 
-    def _audit(self, record: bytes, head: str, head_after: str) -> tuple[Audit, str]:
-        data = self.data
-        if data.head == head_after:
-            return Audit.AUDITED, ""
-        if data.head != head:
-            return Audit.HEAD, data.head
-        data.ledger.append(record)
-        data.head = head_after
-        return Audit.AUDITED, ""
+    def _enter(self, record: bytes) -> None:
+        self.data.ledger.append(record)
+        self.data.head = extend(self.data.head, record)
 
     def _forced(self, record: bytes, *, again: bool = False) -> None:
         if not again and record not in self.data.forced:

@@ -103,14 +103,13 @@ class Pair:
             "record": raw,
             "identity": identity,
             "prev": self.random.choice((active.last if active else "",) * 6 + ("other",)),
-            **self.head(raw),
             "again": self.random.random() < 0.2,
             **fixed,
         }
         raw, identity = asked["record"], asked["identity"]
         self.sent.append(("restrict", asked))
         item = directives.restriction(raw, identity, **_of(asked, "term", "epoch", "prev"))
-        step = self.real.restrict(item, **_of(asked, "head", "again"))
+        step = self.real.restrict(item, **_of(asked, "again"))
         self.same("restrict", step, self.model.restrict(**asked, now=0.0))
 
     def revoke(self, **fixed: Any) -> None:
@@ -119,14 +118,14 @@ class Pair:
             "epoch": self.epoch(),
             "record": raw,
             "identity": identity,
-            **self.head(raw),
+            "entry": self.random.random() < 0.8,
             "again": self.random.random() < 0.4,
             **fixed,
         }
         raw, identity = asked["record"], asked["identity"]
         self.sent.append(("revoke", asked))
         item = directives.revocation(raw, identity, epoch=asked["epoch"])
-        stop = self.real.revoke(item, **_of(asked, "head", "again"))
+        stop = self.real.revoke(item, **_of(asked, "entry", "again"))
         self.same("revoke", stop, self.model.revoke(**asked, now=0.0))
 
     def repeat(self) -> None:

@@ -106,15 +106,8 @@ def ask(conn: Conn, execute: Callable[[Server], Any]) -> Any:
     return reply
 
 
-def _asked(item: Verified[Any], head: str) -> dict[str, Any]:
-    """What every script is told of a directive."""
-    return {
-        "epoch": item.record.epoch,
-        "record": item.raw,
-        "identity": item.identity,
-        "head": head,
-        "head_after": extend(head, item.raw),
-    }
+def _asked(item: Verified[Any]) -> dict[str, Any]:
+    return {"epoch": item.record.epoch, "record": item.raw, "identity": item.identity}
 
 
 class SimStore:
@@ -179,7 +172,9 @@ class SimStore:
     ) -> Step:
         record = item.record
         asked = {
-            **_asked(item, head),
+            **_asked(item),
+            "head": head,
+            "head_after": extend(head, item.raw),
             "activates": record.kind is GrantKind.ACTIVATE,
             "term": record.term,
             "prev": record.prev or "",
@@ -192,9 +187,9 @@ class SimStore:
             )
         )
 
-    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
+    def restrict(self, item: Verified[Restriction], *, again: bool = False) -> Step:
         asked = {
-            **_asked(item, head),
+            **_asked(item),
             "term": item.record.term,
             "prev": item.record.prev or "",
         }
@@ -204,8 +199,10 @@ class SimStore:
             )
         )
 
-    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
-        asked = _asked(item, head)
+    def revoke(
+        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+    ) -> Stop:
+        asked = {**_asked(item), "entry": entry}
         return self._do(
             lambda s: self._world.checker.revoked(
                 s, asked, s.revoke(again=again, now=self._world.now, **asked)

@@ -4,10 +4,11 @@
 --
 -- KEYS  1 active   2 epoch   3 last   4 head   5 audit
 -- ARGV  1 term   2 epoch   3 record   4 identity   5 identity of the directive before   6 events
---       channel   7 ledger head before   8 ledger head after   9 '1' to re-assert a lost one
+--       channel   7 SHA-256 of the record, for the ledger   8 '1' to re-assert a lost one
 -- Reply {'OK', audit, detail} | {'SAME'} | {'REFUSED', why, detail} | {'CONFLICT', last, epoch}
---       why: absent | term | corrupt    audit: AUDITED | HEAD (detail: the head) | FAILED
+--       why: absent | term | corrupt    audit: AUDITED | FAILED (detail: why)
 --       | NONE (re-asserted: its ledger entry was written at the time, or is on its way)
+-- include ledger.lua
 local function bad(reply) return type(reply) == 'table' and reply.err end
 -- A value that is no number must not end the script half-way: there is no rollback.
 local function number(value) return tonumber(string.match(value or '', '^%d+$')) or 0 end
@@ -20,7 +21,7 @@ local own = field .. ':' .. ARGV[4]
 for _, held in ipairs(redis.call('HMGET', KEYS[1], field, own)) do
   if held == ARGV[3] then return {'SAME'} end
 end
-local again = ARGV[9] == '1'
+local again = ARGV[8] == '1'
 if not again and active[2] ~= ARGV[5] then return {'CONFLICT', active[2] or '', active[3] or '0'} end
 -- A re-asserted one that lost its number to another gets a field of its own: none is overwritten.
 if redis.call('HEXISTS', KEYS[1], field) == 1 then field = own end
@@ -46,11 +47,5 @@ else
 end
 redis.pcall('PUBLISH', ARGV[6], ARGV[3])
 if again then return {'OK', 'NONE', ''} end
-local head = redis.pcall('GET', KEYS[4])
-if bad(head) then return {'OK', 'FAILED', head.err} end
-head = head or string.rep('0', 64)
-if head ~= ARGV[7] then return {'OK', 'HEAD', head} end
-local entry = redis.pcall('XADD', KEYS[5], '*', 'r', ARGV[3], 'h', ARGV[8])
-if bad(entry) then return {'OK', 'FAILED', entry.err} end
-redis.call('SET', KEYS[4], ARGV[8])
-return {'OK', 'AUDITED', ''}
+local audit, detail = enter(KEYS[4], KEYS[5], ARGV[3], ARGV[7])
+return {'OK', audit, detail}
