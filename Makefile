@@ -63,10 +63,10 @@ faults: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m faults.run $(FAULTS_ARGS)
 
 simulate: $(DEV)
-	@$(BIN)/python tests/simulation/run.py
+	@PYTHONPATH=tests $(BIN)/python -P -m simulation.run
 
 soak-simulation: $(DEV)
-	@$(BIN)/python tests/simulation/run.py --soak
+	@PYTHONPATH=tests $(BIN)/python -P -m simulation.run --soak
 
 soak: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m soak.run $(SOAK_ARGS)

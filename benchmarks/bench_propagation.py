@@ -27,7 +27,7 @@ from layout import Fleet, Rounds, fleet, lasts, rows, timing
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
-ROUNDS = {1: 60, 10: 60, 100: 60, 500: 12}
+ROUNDS = {1: 60, 10: 60, 100: 30, 500: 6}
 BUSY = (1, 10)
 SWITCH_MS = (5.0, 0.5)  # Python's own interval, and a shorter one
 PAYLOAD = b"x" * 700  # about what a signed revocation weighs

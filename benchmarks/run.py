@@ -32,7 +32,7 @@ SCRIPTS = (
     "propagation",
 )
 OUT = "build/bench.json"
-PATIENCE_S = 240  # for one script: on a quiet machine none takes half of it
+PATIENCE_S = 600  # for one script: on a quiet machine none takes half of it
 
 
 def cpu_ticks() -> tuple[int, int]:

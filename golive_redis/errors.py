@@ -37,7 +37,7 @@ class GoliveError(Exception):
         self.message = message
         self.hint = hint
         if hint:
-            self.add_note(f"hint: {hint}")  # for whoever sees the traceback
+            self.add_note(f"hint: {hint}")  # for the reader of a traceback
 
 
 class RecordError(GoliveError):
@@ -59,7 +59,7 @@ class RefusedError(GoliveError):
 
 
 class ConflictError(RefusedError):
-    """Somebody else's directive came first; reading again and signing anew may succeed."""
+    """Another directive came first; reading again and signing anew may succeed."""
 
     reason = "conflict"
 

@@ -5,14 +5,13 @@ of all are taken in turns with a bare redis-py subscriber in the same layout. Fo
 are guards, armed and reading, and the event is the real `Revoke`, from its PUBLISH on. Run by hand:
 
     pip install -r benchmarks/comparison/requirements.txt
-    python benchmarks/comparison/compare.py [--rounds N] [--only etcd,nats_kv] [--json]
+    PYTHONPATH=benchmarks python -P -m comparison.compare [--rounds N] [--only etcd,nats_kv] [--json]
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,20 +19,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import servers
+import lab
+from bench_propagation import PAYLOAD, stamped_publish
+from layout import SLOWER, Fleet, Rounds, fleet, rows
+from rival import Rival, rival
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+from golive_redis.testing.server import EmbeddedServer
 
-import lab  # noqa: E402
-from bench_propagation import PAYLOAD, stamped_publish  # noqa: E402
-from layout import SLOWER, Fleet, Rounds, fleet, rows  # noqa: E402
-from rival import Rival, rival  # noqa: E402
-
-from golive_redis.testing.server import EmbeddedServer  # noqa: E402
+from . import servers
 
 COUNT = 100
-WATCHERS = HERE / "watchers.py"
+WATCHERS = Path(__file__).with_name("watchers.py")
 
 
 class System:

@@ -31,7 +31,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     if isinstance(error, GoliveError):
         out.fail(error.reason, error.message, error.hint, _findings(error))
     elif isinstance(error, KeyboardInterrupt):
-        # Whoever pressed Ctrl-C knows it; only for a stop there is something to tell.
+        # The person who pressed Ctrl-C knows it; only for a stop there is something to tell.
         if tail:
             out.fail("interrupted", f"interrupted{tail}")
     else:
@@ -48,7 +48,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
 
 
 def _findings(error: GoliveError) -> Sequence[FindingResult]:
-    """Return what a preflight found that did not pass; whoever reads JSON has seen no table."""
+    """Return what a preflight found that did not pass; a reader of JSON has seen no table."""
     found = getattr(error, "findings", ())
     if not found:
         return ()

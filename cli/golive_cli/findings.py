@@ -43,7 +43,7 @@ class FindingTable:
     def verdict(self, findings: Sequence[Finding]) -> bool:
         """Print what it amounts to; tell whether all have passed."""
         self._stop()
-        if not self._drawn:  # nobody watches, or nobody was told: those of a report file
+        if not self._drawn:  # no live table, or findings of a report file
             for item in findings:
                 self._out.line(*_line(item))
         passed = sum(item.outcome == "pass" for item in findings)

@@ -1,7 +1,7 @@
 """What a command prints: results on stdout, errors and notes on stderr, `--json` as one object.
 
 Text that comes from Redis, from files or from other people is escaped before it reaches a terminal:
-whoever writes a reason or a label must not be able to move its cursor. Every write survives a
+the author of a reason or a label must not be able to move its cursor. Every write survives a
 reader that went away, so that the exit code still tells what happened.
 """
 

@@ -1,7 +1,7 @@
 """A daemon's lines, written by a thread of their own.
 
-A terminal stopped with Ctrl-S, or a log reader that hangs, blocks whoever writes to it. The loop
-that beats must not be the one: a fleet would stop because nobody reads.
+A terminal stopped with Ctrl-S, or a log reader that hangs, blocks the thread that writes to it. The loop
+that beats must not be that thread: a fleet would stop because its log is not read.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Writer:
             lost, self._lost = self._lost, 0
             try:
                 if lost:
-                    self._write(item[0], f"{lost} lines lost: nobody read them in time")
+                    self._write(item[0], f"{lost} lines lost: they were not read in time")
                 self._write(*item)
             except OSError:  # a full disk under the log: the next line may fit
                 pass

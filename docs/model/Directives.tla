@@ -2,7 +2,7 @@
 (* Halts and resumes within one term, and what a failover that loses some of them may
    do to a guard: S3, S4 and the second half of S13.
 
-   Two copies of the data: the primary, which operators use and whoever connects anew
+   Two copies of the data: the primary, which operators use and every new connection
    finds, and another, which follows it at times, becomes the primary in a failover
    with whatever it has, and may have stragglers still connected. Directives are numbered as the operator numbers them: one above the
    highest in sight, so that after a loss two of them can have one epoch. Every halt

@@ -2,7 +2,7 @@
 (* A stop of the whole fleet: latches, receipts, rosters, restarts and failover, and
    what COMPLETE means (S9, S11 to S14; S1 and S2 over several terms).
 
-   Two copies of the data: the primary, which whoever connects anew finds, and another,
+   Two copies of the data: the primary, which every new connection finds, and another,
    which follows it at times, becomes the primary in a failover with whatever it has,
    and may have stragglers connected. Every write is lost that the other copy had not
    taken over; going back to it is the old primary's data coming back.

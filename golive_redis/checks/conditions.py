@@ -67,7 +67,7 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Return the sections about checks, triggers, windows and promotions of a configuration.
 
         Raises:
-            ConfigError: With the line. Fails closed: whoever needs them does not go on.
+            ConfigError: With the line. Fails closed: the caller does not go on.
         """
         policy, path, lines = config.policy, config.path, config.lines
         sections = {
@@ -89,7 +89,7 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return conditions
 
     def questions(self, name: str, policy: Policy) -> list[Question]:
-        """Return the questions of a check, complete; none when nobody configured it."""
+        """Return the questions of a check, complete; none when it is not configured."""
         own = [_implied(name, question, policy) for question in self._configured(name)]
         return [*own, *_AGREE] if name == WORKERS else own
 

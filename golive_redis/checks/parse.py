@@ -139,7 +139,7 @@ def time_ms(value: object) -> int:
         value: Unix seconds or ms, also as text; ISO 8601 with a zone; a date of HTTP; a datetime.
 
     Raises:
-        UnansweredError: It is none of these. Without a zone nobody knows what hour it means.
+        UnansweredError: It is none of these. Without a zone the hour is unknown.
     """
     found = number(value)
     if found is not None:

@@ -92,7 +92,7 @@ def open_until(windows: Mapping[str, WindowSettings], at_ms: int) -> int | None:
         Unix ms; the end itself is closed. A stretch of over 40 days is cut there.
 
     Raises:
-        ConfigError: A zone or calendar cannot be used. Fails closed: whoever asks does not go on.
+        ConfigError: A zone or calendar cannot be used. Fails closed: the caller does not go on.
     """
     if not windows:
         return MAX_INT

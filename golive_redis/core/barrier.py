@@ -284,7 +284,7 @@ def judge(
         _heartbeat_row(name, answers[name], called_at, name in attested.heartbeats)
         for name in sorted(answers)
     )
-    # Whoever was started after the roster was read is not on it; whoever answered was there before.
+    # A heartbeat started after the roster was read is not on it; one that answered was there before.
     heard = all(answer is None or answer.at <= here.since for answer in answers.values())
     known = bool(names) and heard and all(row.answered for row in beats)  # S14
     # From the call on when every heartbeat is attested dead: such a one beat last before that.

@@ -1,8 +1,8 @@
 """What a guard and a heartbeat learn in the same way: what they verified, remember, and have latched.
 
-Both are asked by nobody and told by everybody: by the store's answers, which may be old, and by pushes,
-which may be forged. So both verify what they are told, meet it with what they hold, and latch on what
-ends a term. What follows for orders is in `view`, and for beats in `pulse`.
+Both are told by the store's answers, which may be old, and by pushes, which may be forged. So both
+verify what they are told, meet it with what they hold, and latch on what ends a term. What follows for
+orders is in `view`, and for beats in `pulse`.
 """
 
 from __future__ import annotations

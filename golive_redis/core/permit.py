@@ -88,7 +88,7 @@ class Phase(StrEnum):
 
 
 class Revalidates(Protocol):
-    """Whoever issued a permit and can judge it again."""
+    """What issued a permit and can judge it again."""
 
     def still(self, permit: Permit) -> bool:
         """Tell whether the permit would be given again now, in the same term."""

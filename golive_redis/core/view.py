@@ -333,7 +333,7 @@ class View:
         self._cold(Reason.CLOCK_ANOMALY)  # S7
 
     def defect(self) -> None:
-        """Go COLD: the shell met an error that nobody foresaw."""
+        """Go COLD: the shell met an unexpected error."""
         self._request = None
         self._cold(Reason.DEFECT)
 

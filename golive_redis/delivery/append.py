@@ -34,7 +34,7 @@ def append_once(store: Store, record: bytes) -> bool:
     """
     head = store.head()
     for _ in range(MAX_TRIES):
-        # Looked for after the head was read: whoever writes it meanwhile moves the head.
+        # Looked for after the head was read: another writer of it meanwhile moves the head.
         if store.recorded(record, LOOK_BACK):
             return False
         step = store.append(record, head=head, head_after=extend(head, record))

@@ -63,7 +63,7 @@ class Outbox:
         while not self._closing.is_set() and (item := self._waiting.get()) is not None:
             delivered = False
             while not delivered:
-                # Whatever is raised, be it by somebody's log handler, the receipt is owed.
+                # Whatever is raised, even by a log handler of the bot, the receipt is owed.
                 with contextlib.suppress(Exception):
                     delivered = self._tried(*item)
                 if not delivered and self._closing.wait(self._retry_s * JITTER.uniform(0.5, 1.0)):

@@ -104,7 +104,7 @@ class Receipts:
         self.outbox.send(receipt, raw)
 
     def repeat(self, identity: str) -> None:
-        """Send the receipts for a directive again: somebody repeats it for want of them.
+        """Send the receipts for a directive again: it is repeated for want of them.
 
         Twice a second at most: a directive that is pushed in a loop does not make a flood.
         """

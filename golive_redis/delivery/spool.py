@@ -1,6 +1,6 @@
 """The spool: signed records that Redis would not take yet, kept on disk until it does.
 
-Whoever comes first sends them: the operator's next command, or a heartbeat that shares the
+They are sent by the operator's next command or by a heartbeat that shares the
 `state_dir`. A record is on disk under the hash of its bytes, is sent under a lock, and is looked for
 in the ledger before it is appended: exactly once.
 """

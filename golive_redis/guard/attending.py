@@ -271,7 +271,7 @@ class Attending:
 
     def _goodbye(self) -> None:
         try:
-            # Over a connection that is there: a guard without one has nobody to say goodbye to.
+            # Over a connection that is there: a guard without one has nothing to take back.
             if self._connection.is_open and not self._gate.in_flight():
                 self._connection.store().leave(self._presence.caller)
         except StoreError as error:

@@ -2,7 +2,7 @@
 
 All guards of a host are pushed a revocation at once, and all of them have to close before the first
 does what comes after: verifying, persisting, receipts. 100 guards on two cores take some 15 ms to
-close; the last of them took 90 ms when the first went on after 1 ms. One guard alone waits for nobody.
+close; the last of them took 90 ms when the first went on after 1 ms. One guard alone does not wait.
 
 Guards are counted by locks on a file in shared memory: each process locks as many bytes of it as it has
 guards. The kernel lets go of the locks of a process that dies, so nothing in here can be stale, and
@@ -146,7 +146,7 @@ class Crowd:
     def _forget(self) -> None:
         ours, handle = self._holds(), self._handle
         self._handle, self._total = -1, None
-        if ours:  # never a descriptor that is somebody else's by now
+        if ours:  # never a descriptor that is used for something else by now
             with suppress(OSError):
                 os.close(handle)
 

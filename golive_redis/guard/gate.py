@@ -1,8 +1,8 @@
 """The gate: the order path of a guard, and the memory it answers from.
 
-At the call it reads one clock and memory, takes no lock and does no I/O. Whoever keeps the memory up
-to date (`golive_redis.guard.attending`) replaces the verdict as a whole. Nothing in here raises but
-`require`: a call that cannot be judged is denied.
+At the call it reads one clock and memory, takes no lock and does no I/O. The threads that keep the
+memory up to date (`golive_redis.guard.attending`) replace the verdict as a whole. Nothing in here
+raises but `require`: a call that cannot be judged is denied.
 """
 
 from __future__ import annotations

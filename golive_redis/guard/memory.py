@@ -12,7 +12,7 @@ from golive_redis.statefile import MAX_SLOTS, StateFile, StateFileError
 
 @decodable
 class WorkerState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a guard remembers: its latch, and the revocation behind it for whoever must number on."""
+    """What a guard remembers: its latch, and the revocation behind it, from which numbering goes on."""
 
     latch: Latch = Latch()
     revocation: str | None = None

@@ -165,7 +165,7 @@ class Stopping:
 
 
 class _HookRun:
-    """One hook in a thread of its own, so that a hanging one holds nobody up for ever."""
+    """One hook in a thread of its own, so that a hanging one delays nothing else for ever."""
 
     def __init__(self, hook: Hook) -> None:
         self._label = getattr(hook, "__qualname__", repr(hook))

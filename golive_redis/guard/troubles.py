@@ -32,7 +32,7 @@ class Troubles:
         self._throttle = Throttle()
 
     def met(self, error: Exception) -> None:
-        """Note an error; one that nobody foresaw is logged, with its traceback, once a minute."""
+        """Note an error; an unexpected one is logged, with its traceback, once a minute."""
         if isinstance(error, GoliveError):
             self.last = error.message
             return
@@ -46,7 +46,7 @@ class Troubles:
         _logged("clock anomaly: %s", anomaly)
 
     def security(self, text: str) -> None:
-        """Count a refused record; each text is logged once a minute, for whoever may push can flood."""
+        """Count a refused record; each text is logged once a minute: a sender could flood."""
         self.security_events += 1
         if self._throttle.due(text):
             _logged("[SECURITY] %s", text)

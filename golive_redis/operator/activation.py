@@ -173,7 +173,7 @@ class Activation:
         """Sign the grant and put it in force together with its ledger entry.
 
         Raises:
-            ConflictError: Somebody else's directive came first.
+            ConflictError: Another directive came first.
             MaybeAppliedError: It is unknown whether it is in force.
             RefusedError: The store refused it, the windows have closed, or the checks were run
                 longer ago than `preflight_max_age`.

@@ -97,13 +97,13 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
         return
     if step.status is Status.CONFLICT:
         raise ConflictError(
-            f"somebody came first: {operator.who(step.why)}",
+            f"another change came first: {operator.who(step.why)}",
             hint="look at `golive status`, and run the command again if it is still meant",
         )
     if step.why == "active":
         reading = operator.read()
         what = described(reading.state.grant) if reading.state else "another activation"
-        raise ConflictError(f"somebody came first: {what}", hint="`golive status` shows it")
+        raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
     texts = {
         "revoked": f"a revocation with epoch {step.detail} stands",
         "used": f"epoch {step.detail} is used already",

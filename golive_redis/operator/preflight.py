@@ -1,7 +1,7 @@
 """The preflight: which checks an activation needs, their answers, and the signed report of them.
 
-A check is built in, configured under `checks`, or both; then all of it must pass. What nobody
-configured and what nobody could answer is unknown, and unknown counts as failed.
+A check is built in, configured under `checks`, or both; then all of it must pass. What is not
+configured, and what has no answer, is unknown, and unknown counts as failed.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def plan(operator: Operator, *, told: preflight.Told = preflight.nobody) -> Plan
     after = _next(operator, before)
     questions = Conditions.of(operator.config).promotions.get(after)
     if not questions:
-        # Not "nothing is asked": whoever wrote no criteria has not thought about this step.
+        # Not "nothing is asked": without criteria, this step has not been thought about.
         raise RefusedError(
             f"{operator.config.path} has no criteria for {after}",
             hint=f"write them under promotions: {after}",

@@ -71,7 +71,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """The record's identity: hex SHA-256 of its PAE, the same whoever signed it."""
+        """The record's identity: hex SHA-256 of its PAE, the same whatever keys signed it."""
         return hashlib.sha256(pae(self.payload_type, self.payload)).hexdigest()
 
 

@@ -70,7 +70,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
 
     def holds(self, role: Role) -> bool:
         """Tell whether this key may sign for `role`."""
-        # An approver may always stop: whoever can turn trading on can turn it off.
+        # An approver may always stop: who can turn trading on can turn it off.
         return role in self.roles or (role is Role.REVOKER and Role.APPROVER in self.roles)
 
 

@@ -140,7 +140,7 @@ class Confirmation:
             here=self._evidence(),
         )
         if self.roster is None:
-            # S14: our list may lack a heartbeat that joined later: without the roster nobody knows.
+            # S14: our list may lack a heartbeat that joined later: without the roster that is unknown.
             return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
         return outcome
 
@@ -154,7 +154,7 @@ class Confirmation:
     def _then(self) -> Roster:
         """Return who was there at the activation that this stop ends, until it is complete.
 
-        Also when the stop is repeated and nothing is active any more: whoever was taken off the
+        Also when the stop is repeated and nothing is active any more: a process that was taken off the
         roster meanwhile is still waited for.
         """
         state, progress = self._memory.newest, self._progress
@@ -191,7 +191,7 @@ class Confirmation:
         if not self._progress.executed:
             self._look_for_a_term(store)
         if self.roster is None or self._workers_on != number:
-            # S14: whoever registers after the stop executed cannot have seen "active" on that
+            # S14: what registers after the stop executed cannot have seen "active" on that
             # primary, so the roster is read after it.
             after = self._shown()
             self.roster = read_rosters(store)

@@ -66,7 +66,7 @@ class Connections:
             self.problem(f"cannot listen for receipts: {error.message}")
 
     def _new_link(self) -> RedisLink:
-        # Whoever the server takes us for: a stop is tried with any login, and not a round trip later.
+        # The user is not asserted: a stop is tried with any login, and costs no round trip more.
         # A user that may not stop is refused at the first command, and that is told.
         return self._address.link(
             timeout_ms=TIMEOUT_MS,

@@ -66,9 +66,9 @@ class Journal:
                 self._spool.drop(item.raw)
 
     def keep(self) -> None:
-        """Remember the revocation on this host before anybody waits for anything.
+        """Remember the revocation on this host before any receipt is waited for.
 
-        What is not in the ledger goes to the spool now: whoever runs this may lose patience.
+        What is not in the ledger goes to the spool now: the command may be interrupted later.
         """
         raw = self._progress.newest.raw.decode()
         try:

@@ -40,7 +40,7 @@ def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) 
     joins the term again: then it says so in the ledger before its first beat.
 
     Raises:
-        StoreError: The ledger cannot be read. Fails closed: whoever is not known to have left is
+        StoreError: The ledger cannot be read. Fails closed: a heartbeat not known to have left is
             waited for.
     """
     last: dict[str, str] = {}

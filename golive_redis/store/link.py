@@ -82,7 +82,7 @@ _HINTS = {
     "CROSSSLOT": 'a Redis Cluster needs the namespace in braces: namespace: "{golive}"',
     "CLUSTERDOWN": "the cluster has no primary for our slot now; see CLUSTER INFO on its nodes",
 }
-# Whoever says so is not the primary, or no longer: where it is has to be asked again.
+# A server that says so is not the primary: where that is has to be asked again.
 FOLLOW_S = 2.0  # a thousand guards ask three Sentinels some hundred times a second each
 _ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
 
@@ -124,7 +124,7 @@ class RedisLink:
         finder: Says where the primary is, asked at every connect and now and then; None when the
             address is fixed.
         user: Who we must be after each connect, also one that a command makes by itself; None when
-            nobody is configured, or when it does not matter.
+            no user is configured, or when it does not matter.
 
     Raises:
         StoreUnavailableError: Not connected and not connectable; the command did not leave.
@@ -159,7 +159,7 @@ class RedisLink:
             try:
                 self._assert_user(self._user)
             except StoreError:
-                self.close()  # or the next command would find it open, and ask nobody
+                self.close()  # or the next command would find it open, and not ask who we are
                 raise
 
     def _assert_user(self, user: str) -> None:
@@ -290,7 +290,7 @@ class RedisLink:
         try:
             yield
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            self.close()  # redis-py leaves it open in some cases; a late reply must find nobody
+            self.close()  # redis-py leaves it open in some cases: a late reply would be the next one's
             raise MaybeAppliedError(f"no answer from Redis: {error}") from error
         except RedisError as error:
             self.close()
@@ -320,7 +320,7 @@ def plain_socket(connection: Any) -> socket.socket | None:
 def usable(question: str) -> Iterator[None]:
     """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
 
-    A proxy or a stranger's server may answer anything, and nobody above the store expects that.
+    A proxy or a foreign server may answer anything, and no caller of the store expects that.
 
     Args:
         question: What was asked, for the message.

@@ -2,7 +2,7 @@
 
 All keys of a switch are in one slot, so of a whole cluster only the owner of that slot matters. Who
 is asked may be cut off from the others and know an old state only, so the order is random: the next
-try asks somebody else.
+try asks another.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_cluster(url: str) -> bool:
 
 
 def is_located(url: str) -> bool:
-    """Tell whether somebody has to be asked where the primary is."""
+    """Tell whether Sentinels or nodes have to be asked where the primary is."""
     return url.startswith(tuple(f"{scheme}://" for scheme in _PORTS))
 
 
@@ -113,13 +113,13 @@ class Finder:
         else:
             slot = _slot(namespace)
             self._question = ("CLUSTER", "SLOTS")
-            self._nothing, self._read = f"nobody owns slot {slot}", partial(_owner, slot)
+            self._nothing, self._read = f"no node owns slot {slot}", partial(_owner, slot)
 
     def find(self) -> tuple[str, int]:
         """Return host and port of the primary.
 
         Raises:
-            StoreUnavailableError: Nobody says where it is.
+            StoreUnavailableError: It was not found.
         """
         nodes, scheme = self._seeds.nodes, self._seeds.scheme
         problems, hint = [], _HINTS[scheme]
@@ -134,16 +134,14 @@ class Finder:
             if found is not None:
                 return found
             problems.append(f"{host}:{port}: {self._nothing}")
-        raise StoreUnavailableError(
-            f"nobody says where the primary is: {'; '.join(problems)}", hint=hint
-        )
+        raise StoreUnavailableError(f"the primary was not found: {'; '.join(problems)}", hint=hint)
 
     def moved(self, here: tuple[str, int]) -> bool:
         """Tell whether most of the Sentinels lead elsewhere by now.
 
         Sentinel tells a deposed primary that is alive only after some 8 s. Until then it serves
-        whoever is connected, and a stop on the new one reaches nobody there. The nodes of a cluster
-        notice by themselves. One Sentinel that is cut off and knows an old state moves nobody.
+        its connections, and a stop on the new one does not reach them. The nodes of a cluster
+        notice by themselves. One Sentinel that is cut off and knows an old state changes nothing.
         """
         if self._seeds.scheme != SENTINEL:
             return False

@@ -2,7 +2,7 @@
 
 redis-py drops the invalidations of RESP3, so this is the RESP2 way: tracking redirects them to a
 subscriber. That is the same connection here, switched on before it subscribes, so there is no second
-one that can die by itself and leave a subscription that nobody feeds. It can still die silently; so
+one that can die by itself and leave a subscription without messages. It can still die silently; so
 it is asked for a PONG, and made anew when none comes.
 
 `Push` is one subscription; `PushListener` is the thread that keeps one, in a guard and in a heartbeat.
@@ -56,7 +56,7 @@ class Push:
         self._clock = clock_ms
         self._ping_ms = ping_ms
         self._subscriber: Link | None = None
-        self._owner: Link | None = None  # of a cluster: whoever holds our slot
+        self._owner: Link | None = None  # of a cluster: the node that holds our slot
         self._heard = 0.0
         self._pinged = 0.0
 
@@ -145,7 +145,7 @@ class PushListener:
     """A thread that keeps a subscription: hands on what comes, and subscribes anew when it is lost.
 
     Only this thread uses and closes the subscription's connection. Whatever goes wrong is a lost
-    subscription, also what nobody foresaw: the thread says so, orders a read and goes on.
+    subscription, also an unexpected error: the thread says so, orders a read and goes on.
 
     Args:
         connect: Opens a link.
@@ -227,7 +227,7 @@ class PushListener:
         self.gaps += self.connected
         self.connected = False
         self.subscription.close()
-        with suppress(Exception):  # as above: whoever is told does not end this thread
+        with suppress(Exception):  # as above: a callback's error does not end this thread
             self._read()
         # Jitter: a fleet that lost the same server does not come back in one instant.
         self._closing.wait(self._every_ms / 1000 * JITTER.uniform(0.2, 1.0))

@@ -44,7 +44,7 @@ class Reconnecting:
             StoreError: Redis cannot be reached.
         """
         if self._link is not None and self._link.closed:
-            self.drop()  # it would connect by itself, and nobody would learn that it is another one
+            self.drop()  # it would connect by itself, and we would not learn that it is another one
         if self._link is None:
             link = self._connect()
             try:

@@ -51,7 +51,7 @@ class Store:
     | `grant` | script, compare-and-set | says SAME | refused: no audit, no loosening | operators |
     | `restrict` | script, compare-and-set | says SAME | refused, but not on OOM | revokers |
     | `revoke` | script | says SAME | refused, but not on OOM | revokers, heartbeats |
-    | `publish` | one command | reaches them twice | works | whoever signs |
+    | `publish` | one command | reaches them twice | works | all who sign |
     | `delete_active` | one command | finds nothing | refused, but not on OOM | stops |
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
     | `store_receipt` | one command | writes the same | refused; published is enough | outboxes |

@@ -113,7 +113,7 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> Path:
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago; whoever binds first keeps it."""
+    """Return a loopback TCP port that was free a moment ago; the first to bind it keeps it."""
     # Own generator: a test run that seeds the global one would hand out the same ports again.
     ports = random.SystemRandom().sample(PORTS, 64)
     for port in ports:
@@ -219,7 +219,7 @@ class EmbeddedServer:
     def start(self) -> Self:
         """Start the server and return when it answers.
 
-        A free port that somebody else took in the meantime is replaced, a few times; a port
+        A free port that another program took in the meantime is replaced, a few times; a port
         that was asked for, or that this object had before, is not.
 
         Raises:

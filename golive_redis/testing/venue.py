@@ -81,7 +81,7 @@ def parse_order(body: bytes) -> dict[str, Any]:
     """Return the order in `body`, checked.
 
     Quantity and price are positive decimals in strings: a JSON number has already been through
-    a float in somebody's hands. `fence` and `until_ms` are whole numbers, or null from a worker
+    a float on its way. `fence` and `until_ms` are whole numbers, or null from a worker
     that has no permit; the venue records them and draws no conclusion.
 
     Raises:

@@ -24,7 +24,7 @@ class Golive:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Nothing of whoever runs the tests may decide how they end.
+        # Nothing of the user who runs the tests may decide how they end.
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
         self.environ["NO_COLOR"] = "1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -25,11 +26,9 @@ def _handlers() -> Iterator[None]:
 
 def ask_in_import(folder: Path, number: int) -> None:
     (folder / "asks_to_stop.py").write_text(f"import os\nos.kill(os.getpid(), {number})\n")
-    sys.path.insert(0, str(folder))
     try:
-        __import__("asks_to_stop")
+        importlib.import_module("asks_to_stop")
     finally:
-        sys.path.remove(str(folder))
         sys.modules.pop("asks_to_stop", None)
 
 
@@ -53,8 +52,13 @@ def test_it_is_raised_where_the_program_is(number: int) -> None:
 @pytest.mark.parametrize("ask", [ask_in_import, ask_in_finaliser])
 @pytest.mark.parametrize("number", interrupts.NUMBERS)
 def test_it_is_remembered_where_the_interpreter_would_swallow_it(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], ask: Callable[[Path, int], None], number: int
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[Path, int], None],
+    number: int,
 ) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     ask(tmp_path, number)
     with pytest.raises(KeyboardInterrupt):
         interrupts.check()

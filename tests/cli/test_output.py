@@ -81,9 +81,9 @@ def test_with_json_only_the_object_goes_to_stdout(capsys):
     out = Output(as_json=True)
     out.line("for people")
     out.table(["pod"], [["pod-1"]])
-    out.note("for whoever waits")
+    out.note("still waiting")
     out.result({"a": 1})
-    assert capsys.readouterr() == ('{"a":1}\n', "for whoever waits\n")
+    assert capsys.readouterr() == ('{"a":1}\n', "still waiting\n")
 
 
 def test_without_json_the_object_is_not_printed(capsys):

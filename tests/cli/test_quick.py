@@ -131,7 +131,7 @@ def test_one_command_imports_no_module_of_another():
     assert set(eval(out.splitlines()[-1])) <= {"keys", "init"}
 
 
-def test_a_postponed_package_is_whole_for_whoever_looks():
+def test_a_postponed_package_is_whole_when_it_is_used():
     assert (
         python(
             "from golive_cli.main import postpone; postpone('redis'); postpone('redis')\n"

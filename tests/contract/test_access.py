@@ -208,7 +208,7 @@ def _hears(push: Push, wanted: bytes | None) -> bool:
 
 
 @pytest.mark.parametrize("user", ["golive-worker", "golive-heartbeat"])
-def test_whoever_attends_hears_directives_and_invalidations(
+def test_a_guard_that_attends_hears_directives_and_invalidations(
     guarded_server: EmbeddedServer, owner: Deck, user: str
 ) -> None:
     """Rows 1 and 23."""
@@ -284,7 +284,7 @@ def test_a_heartbeat_can_take_all_its_steps(
 
 @pytest.mark.parametrize("name", ["epoch", "last", "revoked", "beat"])
 @pytest.mark.parametrize("role", ["heartbeat", "operator"])
-def test_whoever_may_revoke_may_repair_what_is_of_a_wrong_type(
+def test_a_user_that_may_revoke_may_repair_what_is_of_a_wrong_type(
     as_user: Callable[[str], Deck], owner: Deck, role: str, name: str
 ) -> None:
     """Row 18."""

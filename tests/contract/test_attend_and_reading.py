@@ -98,7 +98,7 @@ def test_an_answer_tells_a_key_without_end_as_it_is(deck: Deck) -> None:
 
 
 @pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
-def test_whoever_is_not_registered_is_told_so_and_told_nothing_else(
+def test_a_caller_that_is_not_registered_is_told_so_and_told_nothing_else(
     deck: Deck, caller: Caller
 ) -> None:
     """Row 65: nobody is armed who is not on the roster."""

@@ -162,7 +162,7 @@ def test_no_guard_can_attend_on_a_replica_that_still_shows_the_grant(
     above, below = deck_on(primary), deck_on(replica)
     above.activate()
     above.attend()
-    assert above.store.link.call("WAIT", 1, 5_000) == 1  # asked by whoever wrote
+    assert above.store.link.call("WAIT", 1, 5_000) == 1  # asked by the writer
     with replica.client() as cut_off:
         cut_off.execute_command("REPLICAOF", "127.0.0.1", "1")  # whose primary nobody can reach
     above.revoke()

@@ -167,7 +167,7 @@ def test_pushes_are_heard_again_wherever_the_subscription_is_closed(
         assert not listener.is_alive()
 
 
-def test_a_listener_outlives_whoever_it_tells(
+def test_a_listener_outlives_the_errors_of_its_callbacks(
     shared_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
     """Also a log handler that fails in its turn."""

@@ -183,7 +183,7 @@ class Terminal:
                 )
             time.sleep(0.2)
         started = re.search(r"> (\S+) .*& ([A-Z0-9]+)=\$!$", step.command)
-        if started:  # whoever reads the page is slower than this test
+        if started:  # a reader of the page is slower than this test
             self._await(started[1])
             if re.match(r"golive heartbeat|python \S+ pod-\d", step.command):
                 self._await_present(self.type(f"echo ${started[2]}")[0])

@@ -23,7 +23,7 @@ StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 USER = "golive-worker"
 LOGINS = {
     "wrong-password": [f"ACL SETUSER {USER} resetpass >other", f"CLIENT KILL USER {USER}"],
-    "missing-user": [f"ACL DELUSER {USER}"],  # which cuts whoever is logged in as it
+    "missing-user": [f"ACL DELUSER {USER}"],  # which cuts the connections of that user
 }
 
 

@@ -1,4 +1,4 @@
-"""The zygote: imports everything once, then forks for whoever asks (kit/zygote.py).
+"""The zygote: imports everything once, then forks on request (kit/zygote.py).
 
     python -P -m kit.forkserver FD
 

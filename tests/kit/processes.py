@@ -287,11 +287,11 @@ class Proxy(Process):
         self.ask("set", mode=mode, delay_ms=delay_ms)
 
     def shift(self) -> None:
-        """Let one reply arrive twice at whoever attends next."""
+        """Let one reply arrive twice at the process that attends next."""
         self.ask("shift")
 
     def certify(self, cert: str, key: str) -> None:
-        """Show whoever connects from now on this certificate."""
+        """Show new connections this certificate."""
         self.ask("certify", cert=cert, key=key)
 
     def lead_to(self, server: EmbeddedServer) -> None:

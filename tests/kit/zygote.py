@@ -9,7 +9,7 @@ What comes back looks like `subprocess.Popen`. The child has the folder, environ
 that it was given, signal handlers and random numbers of its own, and is killed when this process ends,
 however it ends. A cold start remains right where imports, the interpreter or its start is the subject.
 
-This is the side of whoever starts something; kit/forkserver.py is the zygote itself.
+This is the client's side; kit/forkserver.py is the zygote itself.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Forked:
         ends = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None:
             left_ms = None if ends is None else max(0.0, ends - time.monotonic()) * 1000
-            # In slices: whoever else waits for it may have read the end.
+            # In slices: another waiter may have read the end.
             if not poll.poll(100 if left_ms is None else min(left_ms, 100)):
                 if left_ms is not None and left_ms <= 100:
                     break

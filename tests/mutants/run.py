@@ -141,12 +141,11 @@ def hunt(tree: Path, seeds: list[int], seconds: float) -> None:
     """Run seeds until a checker finds something; print it as JSON."""
     import logging  # noqa: PLC0415  (only here)
 
-    sys.path[:0] = [str(tree / "tests" / "simulation"), str(tree)]
     logging.disable(logging.CRITICAL)
     import golive_redis  # noqa: PLC0415  (of that tree)
 
     assert Path(golive_redis.__file__).is_relative_to(tree), golive_redis.__file__
-    from world import World  # noqa: PLC0415  (of that tree)
+    from simulation.world import World  # noqa: PLC0415  (of that tree)
 
     until, found = time.monotonic() + seconds, {}
     ran = 0
@@ -168,7 +167,16 @@ def hunt(tree: Path, seeds: list[int], seconds: float) -> None:
 def _hunt(tree: Path, seeds: list[int], seconds: float) -> dict[str, object]:
     """Run `hunt` in a process of its own."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "run.py"), "--hunt", str(tree), "--seconds", str(seconds)],
+        [
+            sys.executable,
+            "-P",
+            str(HERE / "run.py"),
+            "--hunt",
+            str(tree),
+            "--seconds",
+            str(seconds),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "tests")])},
         input=json.dumps(seeds),
         capture_output=True,
         text=True,
@@ -290,7 +298,7 @@ def serve() -> None:
 
 
 def _be_pytest(where: str, arguments: list[str], out: int) -> NoReturn:
-    """In a fork: run pytest with that tree first on the path, or the installed product is tested."""
+    """In a fork: run pytest in that tree, on the product of that tree and not the installed one."""
     import pytest  # noqa: PLC0415  (imported already, by the process it was forked from)
 
     code = 70
@@ -298,8 +306,8 @@ def _be_pytest(where: str, arguments: list[str], out: int) -> NoReturn:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir(where)
-        sys.path.insert(0, where)
         options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options += ["-o", "pythonpath=. cli tests"]  # of that tree, before what is installed
         # Plugins are imported already, and none of them makes claims of its own.
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         code = int(pytest.main([*options, *arguments]))

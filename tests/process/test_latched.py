@@ -123,7 +123,7 @@ def test_a_guard_is_not_served_by_a_replica_however_fresh_it_looks(
     led.wait_allowed(after_ns=back.began_ns)
 
 
-def test_whoever_thinks_it_is_another_environment_or_trusts_others_is_refused(
+def test_a_process_of_another_environment_or_keyset_is_refused(
     fleet: Callable[..., Any], any_server: EmbeddedServer
 ) -> None:
     """Row 54: `test` is live on this server, and nobody else gets anything out of it."""

@@ -323,7 +323,7 @@ def test_a_replay_of_an_old_activation_and_of_old_beats_arms_nobody(
 def test_a_stop_that_could_not_be_signed_keeps_its_host_from_activating(
     fleet: Callable[..., Any], one_server: EmbeddedServer
 ) -> None:
-    """The key is gone and nothing tells of it: whoever stopped must finish it with a signature."""
+    """The key is gone and nothing tells of it: the stop must be finished with a signature."""
     live = fleet(one_server)
     live.go_live("pod-1")
     key = live.config.resolve(live.config.policy.keys.operator)

@@ -1,4 +1,4 @@
-"""The spool: what Redis would not take yet, sent once, by whoever comes first."""
+"""The spool: what Redis would not take yet, sent once, by the first process that can."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_blind_stop_covers_a_later_numbered_older_activation_and_no_newer_one(
 def test_yesterdays_spool_leaves_a_new_term_alone(
     fleet: Callable[..., Any], one_server: EmbeddedServer
 ) -> None:
-    """Row 63: whoever sends it, whether or not it was signed blind."""
+    """Row 63: by a command or a heartbeat, signed blind or not."""
     live = fleet(one_server)
     live.start_heartbeat("hb-1", config={"state_dir": "hb-state"})
     worker = live.start_worker("pod-1")

@@ -29,7 +29,7 @@ class Service:
     """An HTTP service whose answer the test sets; None hangs.
 
     Attributes:
-        answer: To whoever asks from now on, once `first` is used up.
+        answer: To all further questions, once `first` is used up.
         first: Answers that come before, each once.
         asked: How often it was asked.
     """
@@ -48,7 +48,7 @@ class Service:
                 if answer is None:
                     service.closing.wait()
                 body = json.dumps(answer).encode()
-                with suppress(OSError):  # whoever asked has given up
+                with suppress(OSError):  # the asker has given up
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()

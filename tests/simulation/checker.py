@@ -21,8 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from model import Server
-
 from golive_redis.core.answer import Answer
 from golive_redis.core.barrier import Outcome, Result
 from golive_redis.core.permit import Denial, Permit
@@ -34,9 +32,11 @@ from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.store.replies import Status, Step
 from golive_redis.store.replies import Stop as StopReply
 
+from .model import Server
+
 if TYPE_CHECKING:
-    from nodes import HeartbeatHost, Node, Worker
-    from world import World
+    from .nodes import HeartbeatHost, Node, Worker
+    from .world import World
 
 FRESH_MS = 20_000.0
 MISSING_READS = 4

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import fibers
-from model import Data
+from . import fibers
+from .model import Data
 
 if TYPE_CHECKING:
-    from nodes import HeartbeatHost, Node
-    from world import World
+    from .nodes import HeartbeatHost, Node
+    from .world import World
 
 FAULT_EVERY_MS = 10_000.0
 WEATHER_EVERY_MS = 20_000.0
@@ -52,7 +52,7 @@ def until(world: World, least: float, most: float) -> float:
 
 def weather(world: World) -> None:
     """The network changes."""
-    from world import FINE, Weather  # noqa: PLC0415  (it imports this module)
+    from .world import FINE, Weather  # noqa: PLC0415  (it imports this module)
 
     pick = world.random.choice
     if world.calm or world.random.random() < 0.4 / world.severity:
@@ -299,7 +299,7 @@ def replay(world: World) -> None:
 
 
 def old_beat(world: World) -> None:
-    """Somebody writes a recorded beat back, always the same: whoever can write several in order
+    """A recorded beat is written back, always the same: who can write several in order
 
     owns Redis, and against an owner the bounds are 30 s longer.
     """

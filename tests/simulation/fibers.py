@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 if TYPE_CHECKING:
-    from nodes import Node
+    from .nodes import Node
 
 LOST = object()
 
@@ -159,7 +159,7 @@ class SimEvent:
 
 
 class SimLock:
-    """`threading.Lock` of the simulation: whoever waits for it lets the world go on."""
+    """`threading.Lock` of the simulation: a fiber that waits for it lets the world go on."""
 
     def __init__(self) -> None:
         self._held = False

@@ -98,7 +98,7 @@ class Server:
         up: False once nobody can reach it as a primary any more.
         published: What scripts have published and nobody carried yet.
         touched: Counts changes of the keys that clients track.
-        before: Called before a directive changes anything, for whoever keeps old copies.
+        before: Called before a directive changes anything, for what keeps old copies.
     """
 
     def __init__(self, run_id: str, data: Data | None = None, wall_off_ms: float = 0.0) -> None:

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fibers
-from wire import Conn, SimOutbox
-
 from golive_redis.clock import ClockWatch, Sample
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.decision import decide
@@ -28,8 +25,11 @@ from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import Address
 from golive_redis.store.replies import Caller, Status
 
+from . import fibers
+from .wire import Conn, SimOutbox
+
 if TYPE_CHECKING:
-    from world import World
+    from .world import World
 
 NS = 1_000_000
 EDGE_MS = 0.3

@@ -10,12 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import fibers
 import msgspec
-from nodes import Node
-from wire import Conn
 
-import faults
 from golive_redis.config.policy import Policy
 from golive_redis.core.barrier import Outcome
 from golive_redis.delivery import append as ledger
@@ -35,8 +31,12 @@ from golive_redis.stop.memory import Memory
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store.store import Store
 
+from . import faults, fibers
+from .nodes import Node
+from .wire import Conn
+
 if TYPE_CHECKING:
-    from world import World
+    from .world import World
 
 LABELS = ({"symbol": "BTC"}, {"symbol": "ETH"}, {"worker": "w1"}, {})
 GIVES_UP = 0.05

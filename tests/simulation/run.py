@@ -1,8 +1,8 @@
 """`make simulate`: run seeds of the simulation side by side, and say what happened.
 
-    python tests/simulation/run.py [--hours H] [--seconds S] [--first N]
-    python tests/simulation/run.py --soak          until stopped
-    python tests/simulation/run.py --seed N --trace
+    PYTHONPATH=tests python -P -m simulation.run [--hours H] [--seconds S] [--first N]
+    PYTHONPATH=tests python -P -m simulation.run --soak          until stopped
+    PYTHONPATH=tests python -P -m simulation.run --seed N --trace
 
 Everything that counts must have happened: a simulation that did nothing has failed.
 """
@@ -20,9 +20,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 MINUTES = 5.0
 SEEDS_AT_ONCE = 6
@@ -121,7 +118,7 @@ class Tally:
 def simulate(seeds: list[int]) -> Tally:
     """Run seeds, one after the other."""
     logging.disable(logging.CRITICAL)  # the product logs every fault it meets
-    from world import World  # noqa: PLC0415  (in the process that runs it)
+    from .world import World  # noqa: PLC0415  (in the process that runs it)
 
     tally = Tally()
     for seed in seeds:
@@ -206,7 +203,7 @@ def report(tally: Tally, took_s: float) -> int:
 def replay(seed: int, *, trace: bool) -> int:
     """Run one seed again and tell its story."""
     logging.disable(logging.CRITICAL)
-    from world import World  # noqa: PLC0415  (as above)
+    from .world import World  # noqa: PLC0415  (as above)
 
     world = World(seed, minutes=MINUTES)
     checker = world.run()

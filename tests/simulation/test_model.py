@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from model import Server
-from wire import SimStore
 
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, extend
@@ -19,6 +17,9 @@ from golive_redis.store.replies import Caller, Snapshot, Step
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit import directives
+
+from .model import Server
+from .wire import SimStore
 
 TTL_MS = 3_000_000  # so long that nothing expires by itself: virtual time stands still
 STEPS = 250
@@ -129,7 +130,7 @@ class Pair:
         self.same("revoke", stop, self.model.revoke(**asked, now=0.0))
 
     def repeat(self) -> None:
-        """Send something once more, as whoever got no answer does, or whoever re-asserts."""
+        """Send something once more, as a caller without an answer does, or one that re-asserts."""
         if self.sent:
             name, asked = self.random.choice(self.sent[-8:])
             again = {"again": self.random.random() < 0.5} if name != "grant" else {}

@@ -1,16 +1,15 @@
-"""A seed is a whole story: whoever has its number can tell it again."""
+"""A seed replays to the same run, event by event."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 PROGRAM = """
-import logging, sys
+import logging
 logging.disable(logging.CRITICAL)
-sys.path.insert(0, sys.argv[1])
-from world import World
+from simulation.world import World
 for seed in (3, 4):
     world = World(seed, minutes=2.0)
     checker = world.run()
@@ -22,8 +21,8 @@ for seed in (3, 4):
 def trace(hash_seed: str) -> str:
     """What a process of its own makes of two seeds."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(HERE)],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        [sys.executable, "-P", "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
         timeout=120,

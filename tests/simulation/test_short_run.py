@@ -1,6 +1,6 @@
 """Some minutes of the simulation; `make simulate` runs 63 cluster-hours."""
 
-import run
+from . import run
 
 
 def test_minutes_of_faults_break_no_rule() -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import fibers
-from model import Server
-
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import MaybeAppliedError, StoreUnavailableError
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
@@ -18,9 +15,12 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Caller, Presence, Snapshot, Status, Step, Stop
 from golive_redis.store.replies import Server as About
 
+from . import fibers
+from .model import Server
+
 if TYPE_CHECKING:
-    from nodes import Node
-    from world import World
+    from .nodes import Node
+    from .world import World
 
 
 class Conn:

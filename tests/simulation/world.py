@@ -17,15 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import fibers
-from checker import Checker
-from model import Data, Server
-from nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
-from people import Person, SimSpool, no_checks, remembered, tried_again
-from trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
-from wire import Conn, SimOutbox, SimStore
-
-import faults
 from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import receipts, spool
 from golive_redis.guard import stopping
@@ -33,6 +24,14 @@ from golive_redis.heartbeat import daemon, duties, memory
 from golive_redis.operator import activation, grants, preflight, restrictions, session
 from golive_redis.stop import confirmation, connections, journal, revoke
 from golive_redis.store import reconnect
+
+from . import faults, fibers
+from .checker import Checker
+from .model import Data, Server
+from .nodes import HeartbeatHost, Node, SimFile, SimListener, Worker
+from .people import Person, SimSpool, no_checks, remembered, tried_again
+from .trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
+from .wire import Conn, SimOutbox, SimStore
 
 
 class Loud(logging.Logger):
@@ -276,7 +275,7 @@ class World:
         self.counts[what] += 1
 
     def note(self, text: str) -> None:
-        """Keep a line of the trace, for whoever replays the seed."""
+        """Keep a line of the trace, to compare replays of the seed."""
         line = f"{self.now / 1000:9.3f} {text}"
         self.digest = zlib.crc32(line.encode(), self.digest)
         self.trace.append(line)

@@ -40,7 +40,7 @@ class Chaos:
     Attributes:
         counts: Faults by kind.
         bans: What follows from them.
-        events: What happened when, in ns, for whoever has to explain a late order.
+        events: What happened when, in ns, to explain a late order.
         unsettled: Spans in which what a primary acknowledged may have been lost, in ns.
     """
 

@@ -86,7 +86,7 @@ def test_what_we_would_refuse_to_read_is_never_signed(fields: dict[str, object])
         SIGNERS.revocation(**fields)
 
 
-def test_a_record_keeps_its_identity_whoever_signs_it() -> None:
+def test_a_record_keeps_its_identity_whatever_keys_sign_it() -> None:
     one = SIGNERS.trust.revocation(SIGNERS.revocation())
     two = seal(one.record, SIGNERS.signers["rita"], SIGNERS.signers["alice"])
     assert SIGNERS.trust.revocation(two).identity == one.identity == identity_of(one.record)

@@ -15,7 +15,7 @@ from golive_redis.statefile import StateFile
 from golive_redis.testing import Signers
 
 
-def test_of_two_stops_at_once_the_later_latch_stays_on_disk_whoever_writes_first(
+def test_of_two_stops_at_once_the_later_latch_stays_on_disk_in_either_order(
     tmp_path: Path,
 ) -> None:
     """S9: its receipt has said that it is durable."""

@@ -150,7 +150,7 @@ def test_beats_of_another_term_say_nothing(armed: Harness) -> None:
 
 
 def test_a_state_below_what_a_heartbeat_has_verified_closes(armed: Harness) -> None:
-    """Row 56, 55: a halt acknowledged and then lost, or dropped by whoever owns the store."""
+    """Row 56, 55: a halt acknowledged and then lost, or dropped by the owner of the store."""
     ahead = beat(armed, 3, state=SIGNERS.state(GRANT, HALT))
     events = armed.attend(GRANT, beats={"hb-1": ahead})
     assert kinds(events) == [Happened.SECURITY]

@@ -153,7 +153,7 @@ def show(
 
 
 def _load(path: Path | None, *, needed: bool) -> Config | None:
-    """Load the configuration; None where nobody asked for one and none is in the usual place.
+    """Load the configuration; None where none was named and none is in the usual place.
 
     An approver makes a key on a machine of their own, which has no configuration.
     """

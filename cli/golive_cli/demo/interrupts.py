@@ -30,7 +30,7 @@ def check() -> None:
     """Raise a request to stop that was only remembered.
 
     Raises:
-        KeyboardInterrupt: Somebody has asked to stop.
+        KeyboardInterrupt: A signal has asked the demo to stop.
     """
     if _asked:
         raise KeyboardInterrupt

@@ -46,7 +46,7 @@ class Processes:
         venue: A connection to the venue, to ask what it accepted; from `start_venue` on.
 
     Raises:
-        DemoError: From every method: somebody did not come up, or has ended.
+        DemoError: From every method: a process did not come up, or has ended.
         EmbeddedServerError: There is no server program.
     """
 
@@ -169,7 +169,7 @@ class Processes:
             time.sleep(POLL_S)
 
     def check(self) -> None:
-        """Raise when a process has ended that nobody killed, or somebody has asked to stop."""
+        """Raise when a process has ended by itself, or a signal has asked the demo to stop."""
         interrupts.check()
         for name, child in self._children.items():
             code = child.poll()
@@ -200,7 +200,7 @@ class Processes:
         return self.folder / f"{name}.log"
 
     def log_tail(self, name: str | None) -> str:
-        """Return the end of somebody's log; None means the server's."""
+        """Return the end of a process's log; None means the server's."""
         if name is None:
             return self.server.log_tail()
         lines = self._log(name).read_text("utf-8", "replace").splitlines()
@@ -226,7 +226,7 @@ class Processes:
 
 
 def _environment() -> dict[str, str]:
-    """Leave our own variables out: a GOLIVE_REDIS_URL in this shell is somebody's real one.
+    """Leave our own variables out: a GOLIVE_REDIS_URL in this shell may be a real fleet's.
 
     Those of a service manager, too: it would take the heartbeat's READY for that of the demo.
     """
@@ -239,7 +239,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Ignore further signals to stop: whoever asks twice still wants everything gone."""
+    """Ignore further signals to stop: a second one must not leave processes behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -165,7 +165,7 @@ class Story:
         )
 
     def _fault(self, text: str) -> None:
-        if self._out.as_json:  # the object has no place for it, and whoever reads it wants to know
+        if self._out.as_json:  # the object has no place for it, and its reader wants to know
             self._out.note(text)
         self._say("fault", text, colour="red")
 
@@ -202,7 +202,7 @@ def _s(duration_ms: float, digits: int = 1) -> str:
 
 
 def _cells(row: WorkerRow, headers: Sequence[str]) -> Iterator[str]:
-    """Right-align the figures of a receipt under their headers; a dash is what nobody knows."""
+    """Right-align the figures of a receipt under their headers; a dash is an unknown value."""
     times = (None if ms is None else f"{ms:.1f}" for ms in (row.latched_ms, row.drained_ms))
     latched, drained = times
     for header, value in zip(headers, (latched, row.in_flight, drained, row.left), strict=True):

@@ -123,7 +123,7 @@ def exchange(
     url = source.url.rstrip("/") + path if path else source.url
     cut = _Cut(deadline_ms)
     try:
-        # Not `trust_env`: a proxy would answer for whoever was asked, and .netrc log us in.
+        # Not `trust_env`: a proxy would answer for the host that was asked, and .netrc log us in.
         with httpx.Client(
             verify=_trusted(source, where), trust_env=False, timeout=deadline_ms / 1000
         ) as client:

@@ -14,7 +14,7 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
-# Years of a busy fleet; whoever has more asks another source.
+# Years of a busy fleet; with more, ask another source.
 MAX_ENTRIES = 100_000
 DAY_MS = 86_400_000
 # How the reason of a directive begins that a trigger has issued, and the topic of its note.
@@ -47,7 +47,7 @@ def _entries(where: Surroundings, timeout_ms: float) -> list[Entry]:
         link.close()
     if len(entries) >= MAX_ENTRIES:
         raise RecordError(f"the ledger has {MAX_ENTRIES} entries or more")
-    # Where old entries were trimmed away, nobody can tell the head before the first one.
+    # Where old entries were trimmed away, the head before the first one is unknown.
     if first_break(entries[1:], start=entries[0].head if entries else GENESIS) is not None:
         raise RecordError("the chain of the ledger is broken")
     if head not in {GENESIS, *(entry.head for entry in entries)}:

@@ -24,7 +24,7 @@ def fetch(source: PrometheusSource, where: Surroundings, deadline_ms: float) -> 
         where,
         deadline_ms,
         path="/api/v1/query",
-        # Prometheus gives up, too, when nobody waits any more.
+        # Prometheus gives up, too, when we no longer wait.
         params={"query": source.query, "timeout": f"{max(1, round(deadline_ms))}ms"},
     )
     place = without_login(source.url)

@@ -10,13 +10,13 @@ up:
 - `blackhole`  nothing goes through in either direction; connections stay open, new ones too
 - `mute`       pub/sub messages and invalidations do not arrive; PONGs and replies do
 - `deaf`       a subscriber hears nothing at all, as on a half-open connection; replies arrive
-- `no-push`    whoever subscribes or switches tracking on is cut; reads and writes work
+- `no-push`    a connection that subscribes or switches tracking on is cut; reads and writes work
 - `cut`        every connection is closed, new ones at once
 - `dribble`    replies come in three pieces with `delay_ms` before each
 - `lossy`      each tenth reply is held up by `delay_ms`, as by a lost packet that is sent again
 - `hold-beat`  the next beat is held back with its connection until another mode is set
 
-`shift` delivers one reply twice to whoever attends: all later replies are then off by one. `lead`
+`shift` delivers one reply twice to a process that attends: all later replies are then off by one. `lead`
 cuts everybody and connects to another port from then on. `counts` says how often it did what.
 """
 

@@ -151,7 +151,7 @@ class Worker:
         Else a thread of the guard could find everything well again before the permit is looked at.
         """
         sys.setswitchinterval(3600)
-        time.sleep(0.05)  # whoever waits for a turn by the old interval gets it here
+        time.sleep(0.05)  # a wait for a turn by the old interval gets it here
         while isinstance(answer := self.guard.check(), Denial):
             time.sleep(0.005)
         return answer
@@ -295,7 +295,7 @@ def obey(worker: Worker) -> None:
         number, command = ask.pop("id"), ask.pop("do")
         try:
             tell(event="reply", id=number, **getattr(worker, f"do_{command}")(**ask))
-        except Exception as error:  # noqa: BLE001  (told to whoever asked)
+        except Exception as error:  # noqa: BLE001  (told to the asker)
             tell(event="reply", id=number, error=repr(error))
     worker.ended.set()
 
