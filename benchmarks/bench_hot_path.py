@@ -112,11 +112,7 @@ def halts(switch: lab.Switch, guard: Guard, symbols: Iterable[str]) -> None:
     for symbol in symbols:
         verdict = guard.verdict
         record = Restriction(
-            namespace="golive",
-            environment="bench",
-            keyset_version=1,
-            issued_at_ms=wall_ms(),
-            by=signer.principal,
+            **switch.config.trust().heading(signer.principal, wall_ms()),
             kind=RestrictionKind.HALT,
             epoch=verdict.epoch + 1,
             term=verdict.term,

@@ -61,6 +61,7 @@ class KeysListResult(msgspec.Struct):
 
     keyset: str
     version: int
+    fleet: str
     thresholds: dict[str, int]
     principals: list[Principal]
     private: list[PrivateKey]

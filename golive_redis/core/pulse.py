@@ -320,11 +320,7 @@ class Pulse:
         self._n = max(self._n + 1, issued_at_ms)
         trust = self.known.trust
         return Beat(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=issued_at_ms,
-            by=self.name,
+            **trust.heading(self.name, issued_at_ms),
             heartbeat=self.name,
             term=self.term,
             epoch=state.epoch,  # S13

@@ -268,8 +268,7 @@ class View:
             record = peek(raw, Revocation)
         except RecordError:
             return False
-        trust = self.known.trust
-        if (record.namespace, record.environment) != (trust.namespace, trust.environment):
+        if not self.known.trust.is_about(record):
             return False
         if not self.known.concerns(record):
             return False

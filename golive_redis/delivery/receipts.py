@@ -75,11 +75,7 @@ class Receipts:
             beat_on: Run ids of the servers on which a heartbeat may have beaten for the term.
         """
         receipt = Receipt(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._signer.principal,
+            **self._trust.heading(self._signer.principal, clock.wall_ms()),
             worker=self._worker,
             heartbeat=self._heartbeat,
             instance=self._instance,

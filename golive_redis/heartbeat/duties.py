@@ -205,11 +205,7 @@ class Duties:
     def _signed(self, topic: str, text: str, facts: dict[str, str]) -> bytes:
         trust = self._trust
         note = Note(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._signer.principal,
+            **trust.heading(self._signer.principal, clock.wall_ms()),
             topic=topic,
             text=text,
             facts=facts,

@@ -263,11 +263,7 @@ class _TriggerActions:
         """Put the facts into the ledger: the directive carries only a sentence."""
         trust = self._config.trust()
         note = Note(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._heartbeat,
+            **trust.heading(self._heartbeat, clock.wall_ms()),
             topic="trigger",
             text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
             facts=dict(found.facts),

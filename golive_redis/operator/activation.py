@@ -15,7 +15,7 @@ from golive_redis.errors import (
     RefusedError,
 )
 from golive_redis.operator import preflight
-from golive_redis.operator.grants import CLOSES_FIRST, put_grant
+from golive_redis.operator.grants import CLOSES_FIRST, OTHER_FLEET, put_grant
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -126,6 +126,8 @@ class Activation:
         return reading
 
     def _refuse_active(self, reading: Reading) -> None:
+        if another := self._operator.another_fleet(reading.snapshot.fleet):
+            raise RefusedError(another, hint=OTHER_FLEET.format(self._operator.keyspace.fleet_id))
         if reading.refused:
             raise RefusedError(
                 "; ".join(reading.refused),
@@ -189,11 +191,7 @@ class Activation:
         append(operator.store, report.raw)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
         record = Grant(
-            namespace=operator.trust.namespace,
-            environment=operator.trust.environment,
-            keyset_version=operator.trust.keyset.version,
-            issued_at_ms=now,
-            by=self.signers[0].principal,
+            **operator.trust.heading(self.signers[0].principal, now),
             kind=GrantKind.ACTIVATE,
             epoch=epoch,
             term=epoch,

@@ -45,6 +45,12 @@ POLL_MS = 100.0
 CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
 
 
+OTHER_FLEET = (
+    "take another namespace, or another database; where that fleet is yours and gone for good, "
+    "delete the key {}"
+)
+
+
 class _AgainError(StoreError):
     """The grant is not in force, as far as is known, and may be put once more."""
 
@@ -104,6 +110,11 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
         reading = operator.read()
         what = described(reading.state.grant) if reading.state else "another activation"
         raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
+    if step.why == "fleet":
+        raise RefusedError(
+            operator.another_fleet(step.detail),
+            hint=OTHER_FLEET.format(operator.keyspace.fleet_id),
+        )
     texts = {
         "revoked": f"a revocation with epoch {step.detail} stands",
         "used": f"epoch {step.detail} is used already",
@@ -178,9 +189,7 @@ def put_successor(
     record = msgspec.structs.replace(
         before,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
-        keyset_version=operator.trust.keyset.version,
-        issued_at_ms=clock.wall_ms(),
-        by=signers[0].principal,
+        **operator.trust.heading(signers[0].principal, clock.wall_ms()),
         keeps=[item.identity for item in kept],
         **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),
         prev=reading.snapshot.last or None,

@@ -133,11 +133,7 @@ def _put_restriction(
         state = reading.state or active(reading)
         limits = None if profile is None else _smaller_limits(operator, state, profile, say)
         record = Restriction(
-            namespace=operator.trust.namespace,
-            environment=operator.trust.environment,
-            keyset_version=operator.trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **operator.trust.heading(signer.principal, clock.wall_ms()),
             kind=kind,
             epoch=next_epoch(reading.newest),
             term=state.term,

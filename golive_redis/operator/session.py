@@ -107,7 +107,16 @@ class Operator:
         raws += [*snapshot.restrictions.values(), *self.store.told_directives()]
         found = newest([*raws, *self.memory.directives()], self.trust)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
+        if another := self.another_fleet(snapshot.fleet):
+            refused.append(another)
         return Reading(snapshot, state, revocation, found, tuple(refused))
+
+    def another_fleet(self, fleet: str) -> str:
+        """Say that the store belongs to another fleet; "" when it is ours or nobody's."""
+        ours = self.trust.keyset.fleet
+        if fleet in {"", ours}:  # A12
+            return ""
+        return f"this store belongs to fleet {fleet[:8]}..., and this keyset to fleet {ours[:8]}..."
 
     def _state(self, snapshot: Snapshot) -> State:
         assert snapshot.grant is not None  # noqa: S101  (checked by the only caller)

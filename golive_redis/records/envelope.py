@@ -221,6 +221,11 @@ def verify(
             f"{kind.KIND} is for {record.namespace}/{record.environment}, "
             f"not for {namespace}/{environment}"
         )
+    if record.fleet != keyset.fleet:  # A12
+        raise RecordError(
+            f"{kind.KIND} is of another fleet ({record.fleet[:8]}...) than the keyset of this host "
+            f"({keyset.fleet[:8]}...)"
+        )
     return Verified(record, envelope.identity, raw, signers)
 
 

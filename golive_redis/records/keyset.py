@@ -21,7 +21,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from golive_redis.errors import ConfigError, RecordError
-from golive_redis.records.record import Epoch, Name, Strict, convert, decodable
+from golive_redis.records.record import Epoch, FleetId, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
 
@@ -29,6 +29,12 @@ _PRIME = 2**255 - 19
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 # The y of every point whose order divides 8, the cofactor (RFC 8032 section 5.1).
 _SMALL_ORDER = frozenset({0, 1, _PRIME - 1, _Y_OF_ORDER_8, _PRIME - _Y_OF_ORDER_8})
+
+
+_NEW_FLEET = (
+    "write `fleet:` with 32 random hex digits in quotes, the same on every host; "
+    "`openssl rand -hex 16` makes them"
+)
 
 
 class Role(StrEnum):
@@ -51,6 +57,7 @@ class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 @decodable
 class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Epoch
+    fleet: FleetId
     thresholds: dict[Role, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}
     principals: Annotated[dict[Name, _Principal], msgspec.Meta(min_length=1, max_length=4096)]
 
@@ -122,9 +129,15 @@ def encode_public(public: Ed25519PublicKey) -> str:
 
 
 class Keyset(msgspec.Struct, frozen=True):
-    """Trusted keys by id, with the version of the file and the thresholds per role."""
+    """Trusted keys by id, with the version of the file, the thresholds per role, and whose it is.
+
+    Attributes:
+        fleet: Random id of the fleet, made by `golive init`: two fleets that chose the same names, and
+            may even share a key, refuse each other's records by it.
+    """
 
     version: int
+    fleet: str
     keys: dict[str, TrustedKey]
     thresholds: dict[Role, int]
 
@@ -148,7 +161,8 @@ def parse_keyset(value: Any) -> Keyset:
     try:
         file = convert(value, _File)
     except RecordError as error:
-        raise ConfigError(f"keyset: {error.message}") from error
+        lacks = "`fleet`" in error.message or "$.fleet" in error.message
+        raise ConfigError(f"keyset: {error.message}", hint=_NEW_FLEET if lacks else "") from error
     keys: dict[str, TrustedKey] = {}
     for name, raw in _listed(file.principals):
         if why := unsound(raw):  # S1
@@ -171,7 +185,7 @@ def parse_keyset(value: Any) -> Keyset:
         keys[keyid] = TrustedKey(
             keyid, name, frozenset(principal.roles), public, _expiry(name, principal.expires)
         )
-    keyset = Keyset(file.version, keys, dict(file.thresholds))
+    keyset = Keyset(file.version, file.fleet, keys, dict(file.thresholds))
     for role, needed in file.thresholds.items():
         if role is not Role.APPROVER and needed > 1:
             raise ConfigError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 
 from golive_redis.errors import RecordError
@@ -13,6 +15,17 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.record import Record
 from golive_redis.records.report import Report
+
+
+class Heading(TypedDict):
+    """The fields that every record carries."""
+
+    namespace: str
+    environment: str
+    fleet: str
+    keyset_version: int
+    issued_at_ms: int
+    by: str
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -27,6 +40,27 @@ class Trust(msgspec.Struct, frozen=True):
     keyset: Keyset
     namespace: str
     environment: str
+
+    def heading(self, by: str, issued_at_ms: int) -> Heading:
+        """Return what a record of this switch begins with.
+
+        Args:
+            by: Principal who issues it.
+            issued_at_ms: Unix time in ms on the signer's wall clock.
+        """
+        return Heading(
+            namespace=self.namespace,
+            environment=self.environment,
+            fleet=self.keyset.fleet,
+            keyset_version=self.keyset.version,
+            issued_at_ms=issued_at_ms,
+            by=by,
+        )
+
+    def is_about(self, record: Record) -> bool:
+        """Tell whether a record, whoever signed it, claims to be of this switch."""
+        theirs = record.namespace, record.environment, record.fleet
+        return theirs == (self.namespace, self.environment, self.keyset.fleet)
 
     def grant(self, raw: bytes) -> Verified[Grant]:
         """Verify a grant: approvers, by threshold, under a keyset no newer than ours."""

@@ -153,11 +153,7 @@ class Journal:
 
     def _note(self, signer: Signer, topic: str, text: str, facts: dict[str, str]) -> bytes:
         note = Note(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **self._trust.heading(signer.principal, clock.wall_ms()),
             topic=topic,
             text=text,
             facts=facts,

@@ -226,11 +226,7 @@ class Revoke:
     def _sign(self, epoch: int, *, blind: bool) -> None:
         signer = self._operator
         record = Revocation(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **self._trust.heading(signer.principal, clock.wall_ms()),
             epoch=min(epoch, MAX_INT),
             reason=self._reason,
             ticket=self._ticket,

@@ -70,6 +70,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     last: str
     active_last: str
     head: str
+    fleet: str
     corrupt: tuple[str, ...]
 
 
@@ -205,7 +206,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
 
     Args:
         names: The keys, one for each reply.
-        replies: `active`, its PTTL, `beat`, `revoked`, `epoch`, `last`, `head`.
+        replies: `active`, its PTTL, `beat`, `revoked`, `epoch`, `last`, `head`, `fleet-id`.
 
     Raises:
         StoreRefusedError: Redis refused one for another reason than a wrong type.
@@ -217,7 +218,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
                 raise reply
             # Named and not fatal: a stop must get through, and `golive revoke` mends the key.
             corrupt.append(name)
-    active, pttl, beats, revoked, epoch, last, head = (
+    active, pttl, beats, revoked, epoch, last, head, fleet = (
         None if isinstance(reply, StoreRefusedError) else reply for reply in replies
     )
     fields, stone = pairs(active or []), pairs(revoked or [])
@@ -234,6 +235,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
         last=text(last),
         active_last=text(fields.get("last")),
         head=text(head) or GENESIS,
+        fleet=text(fleet),
         corrupt=tuple(corrupt),
     )
 

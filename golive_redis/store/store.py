@@ -168,10 +168,11 @@ class Store:
             keeps: Fields of the restrictions that stay; all others go.
         """
         keys, record = self.keys, item.record
+        names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
         reply = scripts.run(
             self.link,
             "grant",
-            (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
+            (*names, keys.fleet_id),
             "activate" if record.kind is GrantKind.ACTIVATE else "change",
             record.term,
             record.epoch,
@@ -183,6 +184,7 @@ class Store:
             head,
             extend(head, item.raw),
             keys.events,
+            record.fleet,
             *keeps,
         )
         return parse_step(reply)
@@ -287,6 +289,7 @@ class Store:
             ("GET", keys.epoch),
             ("GET", keys.last),
             ("GET", keys.head),
+            ("GET", keys.fleet_id),
         ]
         return parse_snapshot([str(name) for _, name in commands], self.link.pipeline(commands))
 

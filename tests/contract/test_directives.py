@@ -12,6 +12,7 @@ from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Audit, Status, Step
 from golive_redis.store.store import Store
+from golive_redis.testing import FLEET
 
 TTL_MS = 24_000
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
@@ -173,6 +174,21 @@ def test_an_activation_inherits_no_beat_and_no_restriction(deck: Deck) -> None:
     assert deck.activate().status is Status.OK
     assert deck.store.snapshot().beats == {}
     assert deck.store.snapshot().restrictions == {}
+
+
+def test_a_store_belongs_to_the_fleet_of_its_first_activation(deck: Deck) -> None:
+    """Row 54: another fleet of the same name changes nothing in it."""
+    deck.activate()
+    ours = deck.store.snapshot().fleet
+    assert ours == FLEET
+    before = deck.everything()
+    assert deck.change(fleet="e" * 32) == Step(Status.REFUSED, "fleet", ours)
+    assert deck.everything() == before
+    deck.revoke()
+    before = deck.everything()
+    assert deck.activate(fleet="e" * 32) == Step(Status.REFUSED, "fleet", ours)
+    assert deck.everything() == before
+    assert deck.activate().status is Status.OK
 
 
 # -- restrict --------------------------------------------------------------------------------------

@@ -43,14 +43,13 @@ HALT = SIGNERS.restriction(2, labels={"symbol": "BTC"})
 REVOCATION = SIGNERS.revocation(3, blind=True)
 BEAT = SIGNERS.beat(7, state=SIGNERS.state(GRANT))
 RECEIPTS = [SIGNERS.receipt(REVOCATION), SIGNERS.receipt(REVOCATION, "drained")]
-COMMON = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "alice"}
+HEADING = TRUST.heading("alice", START_MS)
 REPORT = Report(
-    **COMMON,
-    issued_at_ms=START_MS,
+    **HEADING,
     policy="0" * 64,
     findings=[Finding(check="x", outcome=Outcome.PASS, explain="", facts={"a": "b"})],
 )
-NOTE = Note(**COMMON, issued_at_ms=START_MS, topic="goodbye", text="it leaves", facts={"a": "b"})
+NOTE = Note(**HEADING, topic="goodbye", text="it leaves", facts={"a": "b"})
 ENVELOPES = [GRANT, HALT, REVOCATION, BEAT, *RECEIPTS]
 PAYLOADS: list[tuple[type[Any], bytes]] = [
     *((Grant, decode(GRANT).payload), (Restriction, decode(HALT).payload)),

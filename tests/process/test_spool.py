@@ -60,11 +60,7 @@ def sign_revocation(live: Any, epoch: int, **fields: Any) -> bytes:
     """A revocation as alice would have signed it."""
     trust = live.config.trust()
     values = {
-        "namespace": trust.namespace,
-        "environment": trust.environment,
-        "keyset_version": trust.keyset.version,
-        "issued_at_ms": clock.wall_ms(),
-        "by": "alice",
+        **trust.heading("alice", clock.wall_ms()),
         "epoch": epoch,
         "reason": "yesterday's",
         "ticket": "",

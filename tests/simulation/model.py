@@ -61,6 +61,7 @@ class Data:
     epoch: int = 0
     last: str = ""
     head: str = GENESIS
+    fleet_id: str = ""
     ledger: list[bytes] = field(default_factory=list)
     fleet: dict[str, None] = field(default_factory=dict)
     heartbeats: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Data:
             self.epoch,
             self.last,
             self.head,
+            self.fleet_id,
             list(self.ledger),
             dict(self.fleet),
             dict(self.heartbeats),
@@ -227,11 +229,14 @@ class Server:
         origin: str,
         head: str,
         head_after: str,
+        fleet: str,
         keeps: tuple[str, ...],
         now: float,
     ) -> Step:
         """The `grant` script."""
         data, active = self.data, self.live(now)
+        if data.fleet_id not in {"", fleet}:
+            return Step(Status.REFUSED, "fleet", data.fleet_id)
         if active is not None and active.grant == record:
             return Step(Status.SAME)
         if data.revoked is not None and epoch <= data.revoked.epoch:
@@ -260,7 +265,7 @@ class Server:
             active.set = identity
             held = active.restrictions
             active.restrictions = {name: raw for name, raw in held.items() if name in keeps}
-        data.epoch, data.last = epoch, identity
+        data.epoch, data.last, data.fleet_id = epoch, identity, fleet
         self.touched += 1
         self._forced(record)
         return Step(Status.OK)
@@ -376,6 +381,7 @@ class Server:
             last=data.last,
             active_last=active.last if active else "",
             head=data.head,
+            fleet=data.fleet_id,
             corrupt=(),
         )
 

@@ -180,6 +180,7 @@ class SimStore:
             "prev": record.prev or "",
             "ttl_ms": ttl_ms,
             "origin": origin,
+            "fleet": record.fleet,
         }
         return self._do(
             lambda s: self._world.checker.granted(

@@ -81,9 +81,9 @@ def test_one_key_in_two_spellings_is_still_one_key() -> None:
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.APPROVER])
 def test_only_approvers_act_together(role: Role) -> None:
     everyone = {"alice": {"roles": list(Role), "keys": [ALICE]}}
-    parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 1}})
+    parse_keyset({**FILE, "principals": everyone, "thresholds": {role.value: 1}})
     with pytest.raises(ConfigError, match=f"threshold for {role}") as caught:
-        parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 2}})
+        parse_keyset({**FILE, "principals": everyone, "thresholds": {role.value: 2}})
     assert "one person must always be able to stop" in caught.value.hint
 
 
@@ -96,7 +96,7 @@ def test_two_keys_of_one_person_do_not_make_two_people() -> None:
     """Row 37: the threshold counts principals."""
     second = encode_public(Ed25519PrivateKey.generate().public_key())
     file = {
-        "version": 1,
+        **FILE,
         "thresholds": {"approver": 2},
         "principals": {"alice": {"roles": ["approver"], "keys": [ALICE, second]}},
     }
@@ -140,9 +140,10 @@ def test_a_text_that_is_no_ed25519_key_is_refused(key: str) -> None:
         changed(carol={"roles": ["approver"], "keys": []}),
         changed(carol={"roles": ["boss"], "keys": [ALICE]}),
         changed(carol={"roles": ["approver"], "keys": [ALICE], "note": "hi"}),
-        {"version": 1, "principals": {}},
-        {"version": 1, "principals": {1: {"roles": ["approver"], "keys": [ALICE]}}},
-        {"version": 1, "principals": {"a b": {"roles": ["approver"], "keys": [ALICE]}}},
+        {**FILE, "principals": {}},
+        {**FILE, "principals": {1: {"roles": ["approver"], "keys": [ALICE]}}},
+        {**FILE, "principals": {"a b": {"roles": ["approver"], "keys": [ALICE]}}},
+        *({**FILE, "fleet": fleet} for fleet in (None, "", 7, "f" * 31, "F" * 32, "f" * 32 + "\n")),
     ],
     ids=lambda value: str(value)[-60:],
 )

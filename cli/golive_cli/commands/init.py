@@ -123,13 +123,20 @@ def schema_text() -> str:
 
 
 def keyset_text(principals: list[KeyFile], approvers: int = 1) -> str:
-    """Return the text of keyset.yaml."""
+    """Return the text of keyset.yaml, for a fleet of its own."""
+    import secrets
+
     from golive_cli.yamltext import principal, render
 
     lines = [
         line for item in principals for line in principal(item.principal, item.roles, item.public)
     ]
-    return render("keyset.yaml", approvers=str(approvers), principals="\n".join(lines))
+    return render(
+        "keyset.yaml",
+        fleet=secrets.token_hex(16),
+        approvers=str(approvers),
+        principals="\n".join(lines),
+    )
 
 
 def _check_names(names: list[str]) -> None:

@@ -2,18 +2,21 @@
 -- Put a grant in force: activate, resume, restore, promote, extend. No audit, no loosening: the
 -- ledger entry is written first, and everything is refused when it cannot be.
 --
--- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit
+-- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit   8 fleet id
 -- ARGV  1 'activate' | 'change'   2 term   3 epoch   4 record   5 identity   6 identity of the
 --       directive before, or ''   7 ttl_ms   8 origin (run id of this primary)   9 ledger head
---       before   10 ledger head after   11 events channel   12.. fields of restrictions to keep
+--       before   10 ledger head after   11 events channel   12 id of the fleet
+--       13.. fields of restrictions to keep
 -- Reply {'OK'} | {'SAME'} (this very grant is in force) | {'REFUSED', why, detail} |
 --       {'CONFLICT', identity of the last directive} | {'HEAD', ledger head}
---       why: revoked | used | active | absent | term | corrupt
-local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream'}
+--       why: revoked | used | active | absent | term | corrupt | fleet (the store is another one's)
+local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream', 'string'}
 for i, kind in ipairs(kinds) do
   local is = redis.call('TYPE', KEYS[i]).ok
   if is ~= 'none' and is ~= kind then return {'REFUSED', 'corrupt', KEYS[i]} end
 end
+local fleet = redis.call('GET', KEYS[8])
+if fleet and fleet ~= ARGV[12] then return {'REFUSED', 'fleet', fleet} end
 local last = redis.call('GET', KEYS[5]) or ''
 local active = redis.call('HMGET', KEYS[1], 'term', 'grant')
 -- Whatever was restricted since: the grant is in force and a repeat of it changes nothing.
@@ -37,13 +40,14 @@ if ARGV[1] == 'activate' then
   redis.call('HSET', KEYS[1], 'term', ARGV[2], 'origin', ARGV[8])
 else
   local keep = {}
-  for i = 12, #ARGV do keep[ARGV[i]] = true end
+  for i = 13, #ARGV do keep[ARGV[i]] = true end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if string.sub(field, 1, 2) == 'r:' and not keep[field] then redis.call('HDEL', KEYS[1], field) end
   end
 end
 redis.call('HSET', KEYS[1], 'grant', ARGV[4], 'epoch', ARGV[3], 'last', ARGV[5], 'set', ARGV[5])
 if ARGV[1] == 'activate' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) end
+redis.call('SET', KEYS[8], ARGV[12])
 redis.call('SET', KEYS[4], ARGV[3])
 redis.call('SET', KEYS[5], ARGV[5])
 redis.call('PUBLISH', ARGV[11], ARGV[4])
