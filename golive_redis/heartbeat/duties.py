@@ -26,6 +26,9 @@ from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
 SPOOL_EVERY_MS = 5_000.0
+LOOK_AT = 5_000
+"""Entries of the ledger that are looked at before the next beat, about half a second; the fleet lives on
+beats, and an operator's next command has more time."""
 
 _PERSISTED = frozenset(
     {
@@ -189,7 +192,7 @@ class Duties:
         be the only one who knows.
         """
         if status is Status.OK:
-            append_once(store(), item.raw)
+            append_once(store(), item.raw, limit=LOOK_AT)
 
     def note(
         self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]
@@ -230,4 +233,4 @@ class Duties:
         if self._spool is None or now - self._spooled_at < SPOOL_EVERY_MS:
             return
         self._spooled_at = now
-        self._spool.send(store(), self._trust, self._say)
+        self._spool.send(store(), self._trust, self._say, limit=LOOK_AT)

@@ -13,7 +13,7 @@ from golive_redis.core.barrier import By, Outcome, Result
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, StoreError
-from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.envelope import Signer, issued_at, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
@@ -21,7 +21,6 @@ from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress
 from golive_redis.stop.roster import strike
 
-NEAR = 64
 INSTANCES_NAMED = 15
 """As many as fit in one fact of a note."""
 
@@ -97,7 +96,7 @@ class Journal:
     def _lost_since(self, raw: bytes) -> bool:
         """Tell whether the ledger may lack an entry that was written: a failover can lose it alone."""
         try:
-            return not self._connections.store().recorded(raw, NEAR)
+            return not self._connections.store().recorded(raw, issued_at(raw))
         except StoreError:
             return True  # it is not known: the spool sends it once more, and looks for it first
 

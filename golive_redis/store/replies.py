@@ -152,6 +152,11 @@ def entries_of(stream: Reply) -> list[dict[bytes, bytes]]:
     return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in entries]
 
 
+def stream_ms(entry_id: Reply) -> int:
+    """Return when an entry of a stream was written: Unix ms of the server's clock."""
+    return int(text(entry_id).partition("-")[0])
+
+
 def number(value: Reply) -> int:
     """Return the number in a value; 0 for anything else, and for one that int() would refuse."""
     digits = isinstance(value, bytes) and value.isdigit() and len(value) <= len(str(MAX_INT))

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.errors import StoreError
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, digest, extend
+from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, usable
@@ -32,10 +34,12 @@ from golive_redis.store.replies import (
     parse_snapshot,
     parse_step,
     parse_stop,
+    stream_ms,
     text,
 )
 
 MAX_POD_READ = 10_000
+LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
 PAGE = 1_000  # entries of the ledger in one answer
 
 
@@ -253,9 +257,35 @@ class Store:
         names = (self.keys.head, self.keys.audit)
         return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
 
-    def recorded(self, record: bytes, look_back: int) -> bool:
-        """Tell whether a record is among the newest entries of the ledger."""
-        return any(entry.envelope == record for entry in self.entries(look_back))
+    @usable("recorded")
+    def recorded(self, record: bytes, issued_at_ms: int, limit: int = MAX_INT) -> bool:
+        """Tell whether a record is in the ledger.
+
+        Args:
+            record: The envelope.
+            issued_at_ms: Unix ms at which it was issued. It is looked for in every entry since ten
+                minutes before that, however many there are, and in the newest page anyway: the
+                signer's clock may be wrong, and ids in the stream are the server's time.
+            limit: How many entries are looked at, at most, in whole pages.
+
+        Raises:
+            StoreError: As the link's; or it was not found within the limit, and there are more.
+        """
+        end, looked, since_ms = b"+", 0, issued_at_ms
+        while True:
+            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", PAGE)
+            if any(item.get(b"r") == record for item in entries_of(page)):
+                return True
+            if len(page) < PAGE:
+                return False
+            if not looked:
+                since_ms = min(issued_at_ms, stream_ms(page[0][0])) - LOOK_BACK_MS
+            looked, oldest = looked + PAGE, page[-1][0]
+            if stream_ms(oldest) < since_ms:
+                return False
+            if looked >= limit:
+                raise StoreError(f"the ledger has more than {looked} entries since that record")
+            end = b"(" + oldest
 
     @usable("entries")
     def entries(self, limit: int) -> list[Entry]:

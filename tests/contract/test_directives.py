@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from golive_redis.delivery.append import append_once
+from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Audit, Status, Step
 from golive_redis.store.store import Store
-from golive_redis.testing import FLEET
+from golive_redis.testing import FLEET, START_MS, Signers
 
 TTL_MS = 24_000
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
@@ -676,14 +678,65 @@ def test_an_entry_upon_a_wrong_type_is_refused_and_changes_nothing(deck: Deck, n
     assert deck.everything() == before
 
 
-def test_a_record_is_found_among_the_newest_entries_only(deck: Deck) -> None:
+def test_a_record_is_found_by_its_bytes(deck: Deck) -> None:
     """Row 50: the spool asks before it sends."""
     deck.activate()
     deck.restrict()
-    assert deck.store.recorded(b"halt 2", 1) is True
-    assert deck.store.recorded(b"grant 1", 1) is False
-    assert deck.store.recorded(b"grant 1", 2) is True
-    assert deck.store.recorded(b"grant", 2) is False
+    for record in (b"halt 2", b"grant 1"):
+        assert deck.store.recorded(record, 0) is True
+        assert deck.store.recorded(record, 2**53 - 1) is True, "the newest page in any case"
+    assert deck.store.recorded(b"grant", 0) is False
+
+
+ISSUED_MS = START_MS
+REVOCATION = Signers().revocation(issued_at_ms=ISSUED_MS)
+
+
+def fill(deck: Deck, first_ms: int, *records: bytes, apart_ms: int = 100) -> None:
+    """Write entries as a server would whose clock shows that time and goes on."""
+    commands = [
+        ("XADD", "golive:audit", f"{first_ms + number * apart_ms}-0", "r", record, "h", "0" * 64)
+        for number, record in enumerate(records)
+    ]
+    deck.store.link.pipeline(commands)
+
+
+OTHERS = [f"note {number}".encode() for number in range(2_010)]
+
+
+@pytest.mark.parametrize("clock_ms", [0, -599_000, 86_400_000], ids=["right", "fast", "slow"])
+def test_a_record_is_found_however_much_was_written_after_it(deck: Deck, clock_ms: int) -> None:
+    """Row 50: of a stop ten thousand entries ago there is one entry, whoever sends it once more."""
+    at_ms = ISSUED_MS + clock_ms  # of the server; the signer's clock was right, fast or slow
+    fill(deck, at_ms, REVOCATION, *OTHERS)
+    assert append_once(deck.store, REVOCATION) is False
+    assert len(deck.entries()) == 2_011
+
+
+def test_a_record_from_a_clock_far_ahead_is_looked_for_among_the_newest(deck: Deck) -> None:
+    """Row 50: ten minutes back from the newest entry, not from a time that has not come."""
+    fill(deck, ISSUED_MS - 86_400_000, REVOCATION, *OTHERS)
+    assert append_once(deck.store, REVOCATION) is False
+
+
+def test_a_record_is_not_looked_for_in_entries_from_before_it_was_issued(deck: Deck) -> None:
+    """Row 50: the ledger of years costs one page."""
+    fill(deck, ISSUED_MS - 90_000_000, *OTHERS, apart_ms=10_000)
+    asked: list[object] = []
+    call = deck.store.link.call
+    deck.store.link.call = lambda *words: asked.append(words) or call(*words)
+    assert append_once(deck.store, REVOCATION) is True
+    assert len([words for words in asked if words[0] == "XREVRANGE"]) == 1
+    assert append_once(deck.store, REVOCATION) is False
+
+
+def test_whoever_has_no_time_to_look_any_further_appends_nothing(deck: Deck) -> None:
+    """Row 50: a heartbeat looks at so many entries, and leaves the rest to somebody with more time."""
+    fill(deck, ISSUED_MS, REVOCATION, *OTHERS)
+    with pytest.raises(StoreError, match="more than 2000 entries since that record"):
+        append_once(deck.store, REVOCATION, limit=2_000)
+    assert append_once(deck.store, REVOCATION, limit=3_000) is False
+    assert len(deck.entries()) == 2_011
 
 
 # -- scripts ---------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class SimSpool:
         if record in self._kept:
             self._kept.remove(record)
 
-    def send(self, store: Store, trust: Trust, say: Any) -> int:
+    def send(self, store: Store, trust: Trust, say: Any, *, limit: int = 0) -> int:
         for record in list(self._kept):
             try:
                 if decode(record).payload_type == Revocation.payload_type():

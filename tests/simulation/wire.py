@@ -221,8 +221,8 @@ class SimStore:
     def append(self, record: bytes, *, head: str, head_after: str) -> Step:
         return self._do(lambda s: s.append(record, head, head_after))
 
-    def recorded(self, record: bytes, look_back: int) -> bool:
-        return self._do(lambda s: record in s.data.ledger[-look_back:])
+    def recorded(self, record: bytes, issued_at_ms: int, limit: int = 0) -> bool:
+        return self._do(lambda s: record in s.data.ledger)
 
     def entries(self, limit: int) -> list[Entry]:
         def execute(server: Server) -> list[Entry]:
