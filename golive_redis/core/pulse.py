@@ -224,6 +224,8 @@ class Pulse:
                 "waiting for another heartbeat's beat to advance, or for a new activation"
             )
             return []
+        if happened and not self.known.trust.is_good_now(stored.grant, wall_ms):
+            return self._refused(f"term {grant.term}: a key that signed it has expired")
         self.term = grant.term
         self.known.state = None
         self.waiting_for = ""

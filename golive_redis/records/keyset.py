@@ -67,6 +67,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
 
     Attributes:
         expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.
+        expires_ms: The end of that day, Unix ms.
     """
 
     keyid: str
@@ -74,6 +75,11 @@ class TrustedKey(msgspec.Struct, frozen=True):
     roles: frozenset[Role]
     public: Ed25519PublicKey
     expires: str | None = None
+    expires_ms: int | None = None
+
+    def expired(self, at_ms: float) -> bool:
+        """Tell whether its last day was over at that time."""
+        return self.expires_ms is not None and at_ms >= self.expires_ms
 
     def holds(self, role: Role) -> bool:
         """Tell whether this key may sign for `role`."""
@@ -182,8 +188,9 @@ def parse_keyset(value: Any) -> Keyset:
         except ValueError as error:
             raise ConfigError(f"keyset: a key of {name} is not a valid Ed25519 key") from error
         principal = file.principals[name]
+        expires, expires_ms = _expiry(name, principal.expires)
         keys[keyid] = TrustedKey(
-            keyid, name, frozenset(principal.roles), public, _expiry(name, principal.expires)
+            keyid, name, frozenset(principal.roles), public, expires, expires_ms
         )
     keyset = Keyset(file.version, file.fleet, keys, dict(file.thresholds))
     for role, needed in file.thresholds.items():
@@ -207,9 +214,20 @@ def _listed(principals: Mapping[str, _Principal]) -> Iterable[tuple[str, bytes]]
             yield name, decode_public(text)
 
 
-def _expiry(name: str, value: object) -> str | None:
-    if value is not None and not re.fullmatch(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", str(value)):
+def _expiry(name: str, value: object) -> tuple[str | None, int | None]:
+    """Return the last day as text, and its end in Unix ms, UTC."""
+    if value is None:
+        return None, None
+    # Only where a key has a date: `golive revoke` waits for no import that it does not need.
+    from datetime import UTC, date, datetime, timedelta  # noqa: PLC0415
+
+    try:
+        if not re.fullmatch(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", str(value)):
+            raise ValueError
+        day = date.fromisoformat(str(value)) + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"keyset: expires of {name} is {str(value)[:40]!r}", hint="write it as 2027-01-31"
-        )
-    return None if value is None else str(value)
+        ) from error
+    end = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return str(value), int(end.timestamp()) * 1000
