@@ -164,11 +164,12 @@ def parse_keyset(value: Any) -> Keyset:
             (for one principal or for two), or a threshold that no set of principals can meet. Fails
             closed: nothing is trusted.
     """
+    if isinstance(value, dict) and "fleet" not in value:  # A12
+        raise ConfigError("keyset: the id of the fleet is missing", hint=_NEW_FLEET)
     try:
         file = convert(value, _File)
     except RecordError as error:
-        lacks = "`fleet`" in error.message or "$.fleet" in error.message
-        raise ConfigError(f"keyset: {error.message}", hint=_NEW_FLEET if lacks else "") from error
+        raise ConfigError(f"keyset: {error.message}") from error
     keys: dict[str, TrustedKey] = {}
     for name, raw in _listed(file.principals):
         if why := unsound(raw):  # S1

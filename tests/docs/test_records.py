@@ -231,11 +231,7 @@ def test_the_verifier_on_the_page_finds_what_somebody_did_to_the_ledger(verifier
         assert "CONSISTENT, and nobody remembers its end" in said
     else:
         assert said.startswith("NOT VERIFIED") and found in said
-    assert (
-        said_of(verifier, entries, KEPT).startswith("NOT VERIFIED")
-        or "was played" in attack
-        or ("another fleet" in attack)
-    )
+    assert said_of(verifier, entries, KEPT).startswith("NOT VERIFIED")
 
 
 def test_the_verifier_on_the_page_shows_what_came_late(verifier):

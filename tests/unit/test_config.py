@@ -261,7 +261,7 @@ def test_a_key_that_the_keyset_does_not_list_is_refused(path: Path) -> None:
         ),
         (
             "version: 1\nprincipals:\n  bob:\n    roles: [approver]\n    keys: [x]\n",
-            "missing required field `fleet`",
+            "the id of the fleet is missing",
         ),
         (f"version: one\nfleet: {FLEET}\nprincipals: {{}}\n", ":1: keyset"),
     ],
