@@ -73,7 +73,7 @@ class Spool:
             store: A connected store.
             trust: A revocation that does not verify is set aside, not sent.
             say: Told in a sentence what was sent or refused.
-            limit: As for `append_once`: what needs a longer look waits for somebody with more time.
+            limit: As for `append_once`: what needs a longer look waits for an operator's command.
 
         Returns:
             How many records were sent.

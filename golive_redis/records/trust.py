@@ -58,7 +58,7 @@ class Trust(msgspec.Struct, frozen=True):
         )
 
     def is_about(self, record: Record) -> bool:
-        """Tell whether a record, whoever signed it, claims to be of this switch."""
+        """Tell whether a record claims to be of this switch; its signature is not checked."""
         theirs = record.namespace, record.environment, record.fleet
         return theirs == (self.namespace, self.environment, self.keyset.fleet)
 
