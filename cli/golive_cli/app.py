@@ -126,9 +126,9 @@ def _watch(
     as_json: AsJson = False,
 ) -> None:
     """Show the fleet live until Ctrl-C; with --json one object per look."""
-    from golive_cli.commands import status
+    from golive_cli.commands import watch
 
-    status.watch(every, config, as_json=as_json)
+    watch.watch(every, config, as_json=as_json)
 
 
 def _revoke(context: typer.Context) -> int:

@@ -51,6 +51,15 @@ class Ask(msgspec.Struct, frozen=True):
     known_revoked: str
 
 
+class Request(msgspec.Struct, frozen=True):
+    """A question as it was sent, for its answer to be held against."""
+
+    nonce: str
+    sent_ns: int
+    wall_sent_ms: float
+    known_last: str
+
+
 class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The durable memory of a stop: no term it covers will ever arm again.
 

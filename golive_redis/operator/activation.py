@@ -32,7 +32,7 @@ from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.roster import read_rosters, strike
-from golive_redis.store.replies import Presence
+from golive_redis.store.presence import Presence
 
 POLL_MS = 100.0
 

@@ -72,19 +72,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     head: str
     fleet: str
     corrupt: tuple[str, ...]
-
-
-class Presence(msgspec.Struct, frozen=True):
-    """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s."""
-
-    name: str
-    instance: str
-    fields: Mapping[str, str]
-
-    @property
-    def alive(self) -> bool:
-        """True while its presence has not run out."""
-        return bool(self.fields)
+    activation: bytes | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -242,22 +230,15 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
         head=text(head) or GENESIS,
         fleet=text(fleet),
         corrupt=tuple(corrupt),
+        activation=fields.get("activation"),
     )
-
-
-def parse_presence(name: str, instance: str, reply: Reply) -> Presence:
-    """Return a roster entry; without fields when its presence has run out or is unreadable."""
-    if isinstance(reply, StoreRefusedError):
-        return Presence(name, instance, {})
-    return Presence(name, instance, {key: text(value) for key, value in pairs(reply).items()})
 
 
 def parse_server(reply: Reply) -> Server:
     """Return the reply of INFO: unknown facts are "" and 0."""
     info = dict(line.split(":", 1) for line in text(reply).splitlines() if ":" in line)
-    replicas = info.get("connected_slaves", "0")
     return Server(
         info.get("run_id", ""),
-        int(replicas) if replicas.isdigit() else 0,
+        number(info.get("connected_slaves", "0").encode()),
         info.get("master_replid", ""),
     )

@@ -17,9 +17,9 @@ from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, usable
+from golive_redis.store.presence import Presence, parse_presence
 from golive_redis.store.replies import (
     Caller,
-    Presence,
     Server,
     Snapshot,
     Status,
@@ -29,7 +29,6 @@ from golive_redis.store.replies import (
     entries_of,
     pairs,
     parse_attend,
-    parse_presence,
     parse_server,
     parse_snapshot,
     parse_step,
@@ -369,10 +368,13 @@ class Store:
     def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
         if not pods:
             return []
-        replies = self.link.pipeline([("HGETALL", key) for _, _, key in pods])
+        commands = [(word, key) for _, _, key in pods for word in ("HGETALL", "PTTL")]
+        replies = self.link.pipeline(commands)
         return [
-            parse_presence(name, instance, reply)
-            for (name, instance, _), reply in zip(pods, replies, strict=True)
+            parse_presence(name, instance, said, pttl)
+            for (name, instance, _), said, pttl in zip(
+                pods, replies[::2], replies[1::2], strict=True
+            )
         ]
 
     @usable("server")

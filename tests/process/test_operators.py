@@ -349,4 +349,5 @@ def test_a_worker_that_died_armed_is_not_shown_as_armed_after_the_stop(
     live.workers["pod-1"].kill()
     assert live.revoke().outcome.by == "time"
     assert [item.state for item in live.status().workers if item.state == "armed"] == []
-    assert live.status().workers == [], "who did not answer a completed stop is struck off"
+    live.revoke(dead_workers=frozenset({"pod-1"}))
+    assert live.status().workers == [], "who is attested dead is struck off"

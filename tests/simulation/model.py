@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store.keyspace import PRESENCE_MS
-from golive_redis.store.replies import Audit, Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.presence import Presence
+from golive_redis.store.replies import Audit, Caller, Snapshot, Status, Step, Stop
 
 Fields = Mapping[str, str | bytes]
 
@@ -29,6 +30,7 @@ class Active:
     origin: str
     expires_ms: float | None
     restrictions: dict[str, bytes] = field(default_factory=dict)
+    activation: bytes | None = None
 
     def copy(self) -> Active:
         """Return a copy that shares nothing that changes."""
@@ -261,6 +263,7 @@ class Server:
             data.active = Active(term, record, epoch, identity, identity, origin, expires)
             data.beats = {}
         else:
+            active.activation = active.activation or active.grant
             active.grant, active.epoch, active.last = record, epoch, identity
             active.set = identity
             held = active.restrictions
@@ -383,6 +386,7 @@ class Server:
             head=data.head,
             fleet=data.fleet_id,
             corrupt=(),
+            activation=active.activation if active else None,
         )
 
     def pods(self, role: str, now: float) -> list[Presence]:

@@ -255,7 +255,7 @@ class Worker(Node):
         if self.pending == nonce:
             self.pending = None
             self.drop()
-            self.view.lapsed(int(self.local() * NS))
+            self.view.unanswered(int(self.local() * NS))
 
     def drop(self) -> None:
         """Answers of the old connection are never read."""

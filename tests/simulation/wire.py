@@ -12,7 +12,8 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.replies import Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.presence import Presence
+from golive_redis.store.replies import Caller, Snapshot, Status, Step, Stop
 from golive_redis.store.replies import Server as About
 
 from . import fibers

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli.commands.change import show_restricted
-from golive_cli.commands.status import said
 from golive_cli.exits import Exit, UsageError
 from golive_cli.findings import FindingTable, finding_results
+from golive_cli.fleetboard import said
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
 from golive_cli.output import Output, Painted
 from golive_cli.results import PromoteResult

@@ -39,6 +39,8 @@ if ARGV[1] == 'activate' then
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'term', ARGV[2], 'origin', ARGV[8])
 else
+  -- For people: who began this term, and why.
+  if active[2] then redis.call('HSETNX', KEYS[1], 'activation', active[2]) end
   local keep = {}
   for i = 13, #ARGV do keep[ARGV[i]] = true end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
