@@ -28,7 +28,7 @@ from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.memory import Memory
-from golive_redis.stop.progress import StopProgress
+from golive_redis.stop.progress import StopProgress, Waiting
 from golive_redis.stop.roster import farewells, read_heartbeats, read_rosters
 from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
@@ -62,6 +62,7 @@ class Confirmation:
         progress: StopProgress,
         memory: Memory,
         attested: Attested,
+        waiting: Callable[[Waiting], None] = lambda _: None,
     ) -> None:
         self._trust = trust
         self._timing = timing
@@ -69,6 +70,7 @@ class Confirmation:
         self._progress = progress
         self._memory = memory
         self._attested = attested
+        self._waiting = waiting
         self._keyset = frozenset(trust.keyset.principals(Role.HEARTBEAT))
         self._receipts = Receipts(trust, clock.now_ms)
         self.roster: Roster | None = None
@@ -98,11 +100,17 @@ class Confirmation:
             now = clock.now_ms()
             if (outcome.settled and self._shown()) or now >= wait_until:
                 return outcome
+            self._tell(outcome, wait_until, now)
             if now >= repeat_at:
                 repeat_at = now + REPEAT_MS
                 self._connections.attempt(lambda: self._repeat(send))
                 self._connections.attempt(self._look)
             self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
+
+    def _tell(self, outcome: Outcome, wait_until: float, now: float) -> None:
+        progress = self._progress
+        in_redis = progress.in_redis_ms is not None
+        self._waiting(Waiting(outcome, wait_until - now, in_redis, progress.called_at, now))
 
     def _tell_unused(self, outcome: Outcome) -> None:
         """Say which attestations stand for nobody: a name mistyped, or somebody who has answered."""

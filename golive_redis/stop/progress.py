@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.barrier import Outcome
+from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Verified, peek
@@ -22,6 +23,24 @@ class LedgerState(StrEnum):
     FAILED = "failed"
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """What a stop waits for while it collects receipts.
+
+    Attributes:
+        outcome: As far as it is.
+        left_ms: How much longer it collects.
+        in_redis: It has had an effect in Redis.
+        called_at: When the stop was called, on the steady clock.
+        now: The present, likewise.
+    """
+
+    outcome: Outcome
+    left_ms: float
+    in_redis: bool
+    called_at: float
+    now: float
+
+
 class StopReport(msgspec.Struct, frozen=True):
     """What a revoke can say.
 
@@ -33,6 +52,7 @@ class StopReport(msgspec.Struct, frozen=True):
         bound_ms: Unix ms after which nobody trades even if a heartbeat stays silent (`not_after`);
             None when unknown.
         problems: What went wrong on the way, in sentences.
+        timing: The timers of the fleet.
         wall_ms: Unix ms of the call, to show instants.
         called_at: The same on the steady clock.
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
@@ -46,6 +66,7 @@ class StopReport(msgspec.Struct, frozen=True):
     ledger: LedgerState
     bound_ms: int | None
     problems: tuple[str, ...]
+    timing: Timing
     wall_ms: int
     called_at: float
     cut_off_ms: float | None = None

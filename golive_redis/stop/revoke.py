@@ -34,7 +34,7 @@ from golive_redis.records.trust import Trust
 from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
-from golive_redis.stop.progress import LedgerState, StopProgress, StopReport
+from golive_redis.stop.progress import LedgerState, StopProgress, StopReport, Waiting
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Audit, Status, Stop
 
@@ -56,6 +56,7 @@ class Revoke:
         wait_ms: How long to collect; None takes `beat_ms` + 2 s.
         key: Key file to use instead of the configured operator's.
         say: Told in a sentence what happens as it happens.
+        waiting: Told again and again what it waits for.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Revoke:
         wait_ms: float | None = None,
         key: str | None = None,
         say: Callable[[str], None] = lambda _: None,
+        waiting: Callable[[Waiting], None] = lambda _: None,
     ) -> None:
         self._progress = StopProgress(clock.now_ms(), clock.wall_ms())
         self._config = config
@@ -77,6 +79,7 @@ class Revoke:
         self._trust: Trust = config.trust()
         self._attested = Attested(dead, dead_workers)
         self._key = key
+        self._waiting = waiting
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
@@ -120,6 +123,7 @@ class Revoke:
             self._progress,
             self._memory,
             self._attested,
+            self._waiting,
         )
         outcome = self._confirm(confirmation)
         ledger = journal.close()
@@ -350,6 +354,7 @@ class Revoke:
             ledger,
             bound,
             tuple(self._connections.problems),
+            self._timing,
             progress.wall_ms,
             progress.called_at,
             # An answer after the effect shows the stop, and every other lease has begun before it.
