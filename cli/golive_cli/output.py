@@ -114,6 +114,11 @@ class Output:
         return text
 
 
+def place(environment: str, namespace: str) -> str:
+    """Name the switch that a command acts on: each result says which."""
+    return f"{environment} ({namespace})"
+
+
 def when(unix_ms: int) -> str:
     """Return an instant for people; with its date when that is not today."""
     at, now = time.localtime(unix_ms / 1000), time.localtime()

@@ -5,6 +5,13 @@ from __future__ import annotations
 import msgspec
 
 
+class InPlace(msgspec.Struct):
+    """What names the switch that a command was about."""
+
+    environment: str
+    namespace: str
+
+
 class KeyFile(msgspec.Struct):
     """A private key that was made, and who it speaks for."""
 
@@ -15,7 +22,7 @@ class KeyFile(msgspec.Struct):
     public: str
 
 
-class InitResult(msgspec.Struct):
+class InitResult(InPlace):
     """`golive init`."""
 
     config: str
@@ -77,7 +84,7 @@ class KeysShowResult(msgspec.Struct):
     roles: list[str]
 
 
-class HeartbeatLine(msgspec.Struct):
+class HeartbeatLine(InPlace):
     """One line of `golive heartbeat --json`."""
 
     at_ms: int
@@ -108,7 +115,7 @@ class RevokedWorker(msgspec.Struct):
     attested_dead: bool
 
 
-class RevokeResult(msgspec.Struct):
+class RevokeResult(InPlace):
     """`golive revoke`. `result`: COMPLETE, STOPPED or NOT CONFIRMED; `by`: receipts or time."""
 
     result: str
@@ -135,7 +142,7 @@ class FindingResult(msgspec.Struct):
     warning: bool
 
 
-class PreflightResult(msgspec.Struct):
+class PreflightResult(InPlace):
     """`golive preflight`."""
 
     passed: bool
@@ -151,7 +158,7 @@ class Armed(msgspec.Struct):
     reason: str
 
 
-class ActivateResult(msgspec.Struct):
+class ActivateResult(InPlace):
     """`golive activate`: in force; `armed` is true when every worker alive is."""
 
     term: int
@@ -172,7 +179,7 @@ class Applied(msgspec.Struct):
     applied_ms: float | None
 
 
-class RestrictResult(msgspec.Struct):
+class RestrictResult(InPlace):
     """`golive halt`, `golive reduce` and `golive demote`; `profile` is of the last."""
 
     kind: str
@@ -184,7 +191,7 @@ class RestrictResult(msgspec.Struct):
     workers: list[Applied]
 
 
-class LoosenResult(msgspec.Struct):
+class LoosenResult(InPlace):
     """`golive resume`, `golive restore` and `golive extend`."""
 
     kind: str
@@ -195,7 +202,7 @@ class LoosenResult(msgspec.Struct):
     not_after_ms: int
 
 
-class PromoteResult(msgspec.Struct):
+class PromoteResult(InPlace):
     """`golive promote`; with `--plan`, or when a criterion does not pass, `epoch` is null."""
 
     promoted: bool

@@ -53,6 +53,8 @@ class StopReport(msgspec.Struct, frozen=True):
             None when unknown.
         problems: What went wrong on the way, in sentences.
         timing: The timers of the fleet.
+        environment: Of the switch.
+        namespace: Of the switch.
         wall_ms: Unix ms of the call, to show instants.
         called_at: The same on the steady clock.
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
@@ -67,6 +69,8 @@ class StopReport(msgspec.Struct, frozen=True):
     bound_ms: int | None
     problems: tuple[str, ...]
     timing: Timing
+    environment: str
+    namespace: str
     wall_ms: int
     called_at: float
     cut_off_ms: float | None = None

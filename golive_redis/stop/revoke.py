@@ -355,6 +355,8 @@ class Revoke:
             bound,
             tuple(self._connections.problems),
             self._timing,
+            self._trust.environment,
+            self._trust.namespace,
             progress.wall_ms,
             progress.called_at,
             # An answer after the effect shows the stop, and every other lease has begun before it.

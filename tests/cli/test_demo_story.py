@@ -38,7 +38,9 @@ OUTCOME = Outcome(
         WorkerRow(Pod("pod-2", "b"), None, None, None, None, None, 9.0),
     ),
 )
-REPORT = StopReport(OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), TIMINGS["standard"], 0, 0.0)
+REPORT = StopReport(
+    OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), TIMINGS["standard"], "demo", "golive", 0, 0.0
+)
 EVENTS: tuple[Event, ...] = (
     events.FleetStarted(
         server="Valkey 9.1.2",

@@ -27,7 +27,9 @@ def structs(module: ModuleType) -> list[type[msgspec.Struct]]:
     return [
         kind
         for _, kind in inspect.getmembers(module, inspect.isclass)
-        if issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
+        if issubclass(kind, msgspec.Struct)
+        and kind.__module__ == module.__name__
+        and not kind.__subclasses__()  # what several have in common is no shape
     ]
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from golive_cli.exits import UsageError
-from golive_cli.output import AUDIT, Output, Painted
+from golive_cli.output import AUDIT, Output, Painted, place
 from golive_cli.results import Applied, LoosenResult, RestrictResult
 
 if TYPE_CHECKING:
@@ -69,7 +69,15 @@ def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> No
     workers += [Applied(pod.worker, pod.instance, None) for pod in done.silent]
     out.result(
         RestrictResult(
-            record.kind, record.epoch, record.term, labels, record.profile, done.ledger, workers
+            record.environment,
+            record.namespace,
+            record.kind,
+            record.epoch,
+            record.term,
+            labels,
+            record.profile,
+            done.ledger,
+            workers,
         )
     )
     rows = [
@@ -88,7 +96,8 @@ def show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> No
         what, whom = f"DEMOTED to {record.profile}", ""
     out.line(
         Painted(what, "yellow"),
-        f"{whom} (term {record.term}, epoch {record.epoch}, {AUDIT[done.ledger]}); "
+        f"{whom} in {place(record.environment, record.namespace)}: term {record.term}, epoch "
+        f"{record.epoch}, {AUDIT[done.ledger]}; "
         f"{len(done.applied)} of {len(workers)} worker(s) answered",
     )
     if done.silent:
@@ -135,13 +144,21 @@ def _show_loosened(out: Output, grant: Verified[Grant]) -> None:
     signers = sorted(grant.signers)
     out.result(
         LoosenResult(
-            record.kind, record.epoch, record.term, signers, len(record.keeps), record.not_after_ms
+            record.environment,
+            record.namespace,
+            record.kind,
+            record.epoch,
+            record.term,
+            signers,
+            len(record.keeps),
+            record.not_after_ms,
         )
     )
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.not_after_ms / 1000))
     out.line(
         Painted(record.kind.upper(), "green"),
-        f" term {record.term}, epoch {record.epoch}, by {', '.join(signers)}; "
+        f" in {place(record.environment, record.namespace)}: term {record.term}, epoch "
+        f"{record.epoch}, by {', '.join(signers)}; "
         f"{_remaining(len(record.keeps))}; until {until}",
     )
 

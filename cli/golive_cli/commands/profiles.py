@@ -11,13 +11,14 @@ from golive_cli.exits import Exit, UsageError
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.fleetboard import said
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
-from golive_cli.output import Output, Painted
+from golive_cli.output import Output, Painted, place
 from golive_cli.results import PromoteResult
 
 if TYPE_CHECKING:
     from golive_redis.operator.promotion import Plan
     from golive_redis.records.directive import Grant
     from golive_redis.records.envelope import Verified
+    from golive_redis.records.trust import Trust
 
 
 def demote(
@@ -80,7 +81,12 @@ def promote(
         raise UsageError("--reason is missing", hint='golive promote --reason "..."')
     out = Output(as_json=as_json)
     grant = None
-    with Operator(configuration.load(config)) as operator, FindingTable(out, "CRITERIA") as table:
+    with (
+        Operator(configuration.load(config)) as operator,
+        FindingTable(
+            out, f"CRITERIA in {place(operator.trust.environment, operator.trust.namespace)}"
+        ) as table,
+    ):
         try:
             if plan:
                 found = promotion.plan(operator, told=table.told)
@@ -96,13 +102,15 @@ def promote(
             table.verdict(error.findings)
             raise
         table.verdict(found.findings)
-    _show(out, found, grant)
+    _show(out, operator.trust, found, grant)
     return Exit.DONE if found.passed else Exit.REFUSED
 
 
-def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
+def _show(out: Output, trust: Trust, found: Plan, grant: Verified[Grant] | None) -> None:
     out.result(
         PromoteResult(
+            trust.environment,
+            trust.namespace,
             grant is not None,
             found.before,
             found.after,
@@ -116,8 +124,12 @@ def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
         record = grant.record
         out.line(
             Painted(f"PROMOTED to {record.profile}", "green"),
-            f" from {found.before} (term {record.term}, epoch {record.epoch}), by "
+            f" from {found.before} in {place(record.environment, record.namespace)}: term "
+            f"{record.term}, epoch {record.epoch}, by "
             f"{', '.join(sorted(grant.signers))}: {said(record.limits)}",
         )
     elif found.passed:
-        out.line(f"`golive promote --reason ...` would go from {found.before} to {found.after}")
+        where = place(trust.environment, trust.namespace)
+        out.line(
+            f"`golive promote --reason ...` in {where} would go from {found.before} to {found.after}"
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from golive_cli.exits import Exit, UsageError
-from golive_cli.output import AUDIT, Output, Painted, when
+from golive_cli.output import AUDIT, Output, Painted, place, when
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
 from golive_cli.waiting import WaitingLine
 from golive_redis.clock import wall_ms
@@ -145,6 +145,8 @@ def as_json(report: StopReport) -> RevokeResult:
     """Return the report in the shape of docs/reference/json.md."""
     outcome = report.outcome
     return RevokeResult(
+        report.environment,
+        report.namespace,
         outcome.result,
         outcome.by,
         report.epoch,
@@ -194,7 +196,8 @@ def show(report: StopReport, output: Output) -> None:
             f", drain unknown: {_listed(outcome.drain_unknown)}",
             [f"by {outcome.by}", *facts],
         )
-    output.line(verdict, f"{said} ({', '.join(facts)})")
+    where = place(report.environment, report.namespace)
+    output.line(verdict, f"{said} in {where}: {', '.join(facts)}")
     for line in _advice(report):
         output.line(line)
 
