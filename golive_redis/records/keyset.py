@@ -24,6 +24,9 @@ from golive_redis.errors import ConfigError, RecordError
 from golive_redis.records.record import Epoch, FleetId, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
+DAY_MS = 86_400_000
+EPOCH_YEAR = 1970
+LEAPS_BEFORE_1970 = 477
 
 _PRIME = 2**255 - 19
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
@@ -219,16 +222,24 @@ def _expiry(name: str, value: object) -> tuple[str | None, int | None]:
     """Return the last day as text, and its end in Unix ms, UTC."""
     if value is None:
         return None, None
-    # Only where a key has a date: `golive revoke` waits for no import that it does not need.
-    from datetime import UTC, date, datetime, timedelta  # noqa: PLC0415
-
-    try:
-        if not re.fullmatch(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", str(value)):
-            raise ValueError
-        day = date.fromisoformat(str(value)) + timedelta(days=1)
-    except (ValueError, OverflowError) as error:
+    found = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", str(value))
+    days = _days(*map(int, found.groups())) if found else None
+    if days is None:
         raise ConfigError(
             f"keyset: expires of {name} is {str(value)[:40]!r}", hint="write it as 2027-01-31"
-        ) from error
-    end = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return str(value), int(end.timestamp()) * 1000
+        )
+    return str(value), (days + 1) * DAY_MS
+
+
+def _days(year: int, month: int, day: int) -> int | None:
+    """Return the days from 1970-01-01 to a day of the Gregorian calendar; None for no such day.
+
+    By hand, because records import nothing that can read a clock, and `datetime` can.
+    """
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if year < EPOCH_YEAR or not 1 <= month <= len(lengths) or not 1 <= day <= lengths[month - 1]:
+        return None
+    before = year - 1
+    leaps = before // 4 - before // 100 + before // 400 - LEAPS_BEFORE_1970
+    return (year - EPOCH_YEAR) * 365 + leaps + sum(lengths[: month - 1]) + day - 1

@@ -52,7 +52,8 @@ def test_a_key_is_good_until_the_end_of_its_last_day() -> None:
 
 
 @pytest.mark.parametrize(
-    "last", ["2027-02-31", "2027-13-01", "2027-00-10", "9999-12-31", "31.1.27"]
+    "last",
+    ["2027-02-29", "2100-02-29", "2027-13-01", "2027-00-10", "2027-04-31", "1969-12-31", "31.1.27"],
 )
 def test_a_day_that_is_none_is_refused_with_its_principal(last: str) -> None:
     """Row 48."""
@@ -60,6 +61,19 @@ def test_a_day_that_is_none_is_refused_with_its_principal(last: str) -> None:
     file["principals"]["bob"]["expires"] = last
     with pytest.raises(ConfigError, match=f"expires of bob is '{last}'"):
         parse_keyset(file)
+
+
+@pytest.mark.parametrize(
+    "first", ["1970-01-01", "1999-12-28", "2000-02-27", "2026-12-30", "2100-02-27"]
+)
+def test_the_end_of_a_day_is_that_of_the_calendar(first: str) -> None:
+    start = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    for days in range(70):
+        last = start + timedelta(days=days)
+        file = copy.deepcopy(SIGNERS.keyset_file)
+        file["principals"]["bob"]["expires"] = last.date().isoformat()
+        (key,) = [key for key in parse_keyset(file).keys.values() if key.principal == "bob"]
+        assert key.expires_ms == int((last + timedelta(days=1)).timestamp()) * 1000
 
 
 def test_a_grant_counts_no_key_that_had_expired_when_it_was_issued() -> None:
