@@ -130,6 +130,7 @@ def halts(switch: lab.Switch, guard: Guard, symbols: Iterable[str]) -> None:
 def without_halts(guard: Guard) -> Gate:
     """Return the order path of a guard that is armed as this one, and knows of no halt."""
     gate, verdict = Gate(), guard.verdict
+    gate.stated.on = False  # as in a guard that is asked so often
     gate.publish(structs.replace(verdict, deadline_ns=verdict.deadline_ns + HOUR_NS))
     return gate
 

@@ -157,6 +157,7 @@ class Attending:
             self.troubles.met(error)
 
     def _attend(self) -> None:
+        self._gate.stated.turn()
         anomaly = self._watch.anomaly()
         if anomaly is not None:
             self.troubles.clocks(anomaly)

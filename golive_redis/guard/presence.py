@@ -14,7 +14,7 @@ from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
 
 COUNTS_EVERY_MS = 2_000.0
-_COUNTS = frozenset({"in_flight", "permits", "sent", "rejected", "skipped"})
+_COUNTS = frozenset({"in_flight", "permits", "sent", "rejected", "skipped", "stated"})
 
 Fields = dict[str, str | bytes]
 
@@ -72,6 +72,7 @@ class Presence:
             "sent": str(outcomes.get("sent", 0)),
             "rejected": str(outcomes.get("rejected", 0)),
             "skipped": str(sum(gate.skips.counts.total().values())),
+            "stated": gate.stated.told,
             "durable": durable,
             "directive": newest or b"",
         }

@@ -270,12 +270,13 @@ def test_the_laws_of_a_decision(verdict, intent, order, now) -> None:
         assert (answer.fence, answer.until_ms) == (verdict.epoch, verdict.until_ms)
 
 
-@given(VERDICTS, st.lists(ORDERS, min_size=1, max_size=4), INTENTS, st.booleans())
-def test_the_gate_agrees_with_the_decision(verdict, orders, intent, late) -> None:
+@given(VERDICTS, st.lists(ORDERS, min_size=1, max_size=4), INTENTS, st.booleans(), st.booleans())
+def test_the_gate_agrees_with_the_decision(verdict, orders, intent, late, noting) -> None:
     now = clock.now_ns()
     deadline_ns = 0 if verdict.deadline_ns == 0 else now + (-1 if late else 3_600 * 10**9)
     verdict = msgspec.structs.replace(verdict, deadline_ns=deadline_ns)
     gate = Gate()
+    gate.stated.on = noting
     gate.publish(verdict)
     for order in orders:
         for asked in ("open", intent):
