@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from golive_redis.delivery.append import append_once
-from golive_redis.delivery.tombstone import reassert
+from golive_redis.delivery.tombstone import put_back
 from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import decode
@@ -100,7 +100,7 @@ class Spool:
     def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> None:
         record = path.read_bytes()
         if decode(record).payload_type == Revocation.payload_type():
-            reassert(store, trust, trust.revocation(record))
+            put_back(store, trust, trust.revocation(record))
         append_once(store, record, limit=limit)
         path.unlink()
 

@@ -293,6 +293,7 @@ class Heartbeat:
         )
         if step.status is Status.OK:
             pulse.beaten(clock.now_ms())
+            self._duties.renewed(step.detail)
         else:
             self._say(f"beat refused: {step.why}")
             self._wake.set()

@@ -13,7 +13,7 @@ from golive_redis.core.pulse import Pulse
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.delivery.tombstone import reassert
+from golive_redis.delivery.tombstone import put_back
 from golive_redis.errors import StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
@@ -82,6 +82,7 @@ class Duties:
         self._spool = spool
         self._say = say
         self._server = ""
+        self._unrenewed = ""
         self._spooled_at = -SPOOL_EVERY_MS
 
     def connected(self, store: Store) -> None:
@@ -123,9 +124,9 @@ class Duties:
             case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
+                stop = put_back(store(), self._trust, revocation)
                 epoch = revocation.record.epoch
                 self._say(f"the store lost revocation {epoch}; re-asserted")
-                stop = reassert(store(), self._trust, revocation)
                 self._enter(revocation, stop.status, store)
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(restriction, store)
@@ -149,6 +150,12 @@ class Duties:
         # S12: no beat while a latch could not be kept.
         return beat is not None and self.memory.durable is not Durable.FAILED
 
+    def renewed(self, problem: str) -> None:
+        """Say once when a beat is recorded and the keys' lives could not be renewed: off in `ttl_ms`."""
+        if problem and problem != self._unrenewed:
+            self._say(f"beating, but {problem}: all is off when the keys run out")
+        self._unrenewed = problem
+
     def _receipt(self, revocation: Verified[Revocation]) -> None:
         record = revocation.record
         self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
@@ -163,8 +170,10 @@ class Duties:
 
     def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
         record = restriction.record
-        self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
         step = store().restrict(restriction, again=True)
+        back = step.status in {Status.OK, Status.SAME}
+        became = "re-asserted" if back else f"not taken back: {step.status} {step.why}"
+        self._say(f"the store lost {record.kind} {record.epoch}; {became}")
         self._enter(restriction, step.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:

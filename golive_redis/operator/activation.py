@@ -11,9 +11,7 @@ from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.core.barrier import Pod
 from golive_redis.delivery.append import append
-from golive_redis.errors import (
-    RefusedError,
-)
+from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
 from golive_redis.operator.grants import CLOSES_FIRST, OTHER_FLEET, put_grant
 from golive_redis.operator.session import (
@@ -218,9 +216,10 @@ class Activation:
         if not self._over_unconfirmed:
             self._strike_silent()
         rosters = read_rosters(operator.store)
-        put_grant(operator, grant, origin=operator.store.server().run_id)
+        put_grant(operator, grant, origin=operator.store.server().run_id, say=self._say)
         operator.remember(
             grant,
+            self._say,
             term=epoch,
             activated_at_ms=now,
             not_after_ms=record.not_after_ms,
@@ -240,10 +239,19 @@ class Activation:
         strike(self._operator.store, [Pod(item.name, item.instance) for item in silent])
 
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
-        """Wait until every worker alive is armed for this grant, at most `wait_s` seconds."""
-        until = clock.now_ms() + wait_s * 1000
+        """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.
+
+        Never raises: it is in force, whoever can be asked (A7).
+        """
+        until, problem = clock.now_ms() + wait_s * 1000, ""
+        alive: list[Presence] = []
         while True:
-            alive = [item for item in self._operator.store.workers() if item.alive]
+            try:
+                alive = [item for item in self._operator.store.workers() if item.alive]
+            except StoreError as error:
+                if error.message != problem:
+                    problem = error.message
+                    self._say(f"in force, and who is armed is not known: {problem}")
             armed = [item for item in alive if _armed_for(item, grant.record.term)]
             if (alive and len(armed) == len(alive)) or clock.now_ms() >= until:
                 rest = tuple(item for item in alive if item not in armed)

@@ -32,6 +32,7 @@ from golive_redis.operator.session import (
     described,
     quiet,
     send_spool,
+    tell_unpushed,
 )
 from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
 from golive_redis.records.envelope import Signer, Verified, seal
@@ -56,9 +57,21 @@ class _AgainError(StoreError):
 
 
 def put_grant(
-    operator: Operator, grant: Verified[Grant], *, origin: str = "", keeps: Sequence[str] = ()
+    operator: Operator,
+    grant: Verified[Grant],
+    *,
+    origin: str = "",
+    keeps: Sequence[str] = (),
+    say: Say = quiet,
 ) -> None:
     """Put a signed grant in force, following the ledger head while others write.
+
+    Args:
+        operator: At work.
+        grant: As signed.
+        origin: Run id of the primary, for an activation.
+        keeps: Fields of the restrictions that stay; all others go.
+        say: Told when it is in force and could not be pushed.
 
     Raises:
         ConflictError: Another directive came first; it is named.
@@ -85,7 +98,8 @@ def put_grant(
         return step
 
     try:
-        _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
+        step = retried(put, again=_AgainError, tries=MAX_TRIES)
+        _refuse_grant(operator, step)
     except MaybeAppliedError:
         raise
     except GoliveError as error:
@@ -96,6 +110,7 @@ def put_grant(
             f"an earlier try got no answer, and then: {error.message}",
             hint="look at `golive status` before you run it again",
         ) from error
+    tell_unpushed(operator, step, say)
 
 
 def _refuse_grant(operator: Operator, step: Step) -> None:
@@ -165,11 +180,15 @@ def loosen(
     state = active(reading)
     dropped = _dropped(state, kind, dict(labels or {}), every=every)
     kept = [item for item in state.restrictions if item not in dropped]
-    changes = {"reason": wording(reason), "ticket": wording(ticket), "report": None}
+    changes: dict[str, object] = {
+        "reason": wording(reason),
+        "ticket": wording(ticket),
+        "report": None,
+    }
     if minutes is None:
-        return put_successor(operator, reading, signers, kept, kind=kind, **changes)
-    end = _extended(operator, state.grant.record, minutes, say)
-    return put_successor(operator, reading, signers, kept, kind=kind, not_after_ms=end, **changes)
+        return put_successor(operator, reading, signers, kept, say=say, kind=kind, **changes)
+    changes["not_after_ms"] = _extended(operator, state.grant.record, minutes, say)
+    return put_successor(operator, reading, signers, kept, say=say, kind=kind, **changes)
 
 
 def put_successor(
@@ -177,9 +196,19 @@ def put_successor(
     reading: Reading,
     signers: Sequence[Signer],
     kept: Sequence[Verified[Restriction]],
+    *,
+    say: Say = quiet,
     **changes: object,
 ) -> Verified[Grant]:
     """Put a grant in force that follows the one just read, with changes to its fields.
+
+    Args:
+        operator: At work.
+        reading: What was just read.
+        signers: Who signs it.
+        kept: The restrictions that stay.
+        say: Told when it is in force and could not be pushed.
+        changes: Fields of the grant, with their new values.
 
     Raises:
         ConflictError: Another directive came first.
@@ -198,8 +227,8 @@ def put_successor(
     grant = operator.trust.grant(seal(record, *signers))
     held = {item.raw for item in kept}
     fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
-    put_grant(operator, grant, keeps=fields)
-    operator.remember(grant, not_after_ms=record.not_after_ms)
+    put_grant(operator, grant, keeps=fields, say=say)
+    operator.remember(grant, say, not_after_ms=record.not_after_ms)
     return grant
 
 

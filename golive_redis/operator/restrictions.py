@@ -17,14 +17,13 @@ from golive_redis.core.state import State
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import (
-    ConfigError,
     ConflictError,
     GoliveError,
     MaybeAppliedError,
     RefusedError,
     StoreError,
 )
-from golive_redis.operator.session import Operator, Say, active, quiet
+from golive_redis.operator.session import Operator, Say, active, quiet, tell_unpushed
 from golive_redis.records.directive import (
     Label,
     Mode,
@@ -107,10 +106,7 @@ def restrict(
             say(f"who has applied it is not known: {error.message}")
     finally:
         channel.close()
-    try:
-        operator.remember(item)
-    except ConfigError as error:
-        say(f"in force, and not remembered on this host: {error.message}")
+    operator.remember(item, say)
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
     return Restricted(item, audit, times, tuple(sorted(pods - set(applied))))
 
@@ -152,6 +148,7 @@ def _put_restriction(
             _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
             raise
         if step.status is not Status.CONFLICT:
+            tell_unpushed(operator, step, say)
             return item, _restricted(operator, item, step)
         say(f"{operator.who(step.why)} came first; signing on top of it")
     raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")

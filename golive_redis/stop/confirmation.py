@@ -243,7 +243,9 @@ class Confirmation:
         progress.shown_on = 0
         stop = reassert(connections.store(), self._trust, item)
         progress.origin = progress.origin or stop.origin
-        if stop.status is not Status.LATER:
+        if stop.unrecorded:
+            connections.problem(f"the stop is not recorded: {stop.unrecorded}")
+        elif stop.status is not Status.LATER:
             progress.shown_on = connections.number
         else:
             connections.problem("a later activation is in force; this stop leaves it alone")

@@ -23,7 +23,7 @@ from golive_redis.core.barrier import (
     confirmed_as,
     judge,
 )
-from golive_redis.errors import ConfigError, StoreError
+from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
@@ -255,7 +255,9 @@ class Revoke:
                 taken_over = progress.adopted and item is progress.signed[0]
                 stop = connections.store().revoke(item, entry=not taken_over)
             except StoreError as error:
-                connections.problem(f"the revoke script did not run: {error.message}")
+                unknown = isinstance(error, MaybeAppliedError)
+                ran = "may have run, or not" if unknown else "did not run"
+                connections.problem(f"the revoke script {ran}: {error.message}")
                 if connections.store().delete_active():
                     self._effect()
                 return
@@ -281,6 +283,12 @@ class Revoke:
 
     def _executed(self, stop: Stop) -> None:
         progress = self._progress
+        if stop.grant is not None:
+            self._note_grant(stop.grant)
+        if stop.unrecorded:  # A7: it is off, and would be on again with an old copy of the key
+            self._effect(_GONE if stop.grant else "the key is not there ({:.0f} ms)")
+            self._connections.problem(f"the stop is not recorded: {stop.unrecorded}")
+            return
         self._effect(_GONE if stop.grant else self._recorded())
         progress.executed, progress.shown_on = True, self._connections.number
         progress.origin = stop.origin or progress.origin
@@ -290,8 +298,6 @@ class Revoke:
             progress.unwritten.append(progress.newest)
         elif stop.audit is Audit.FAILED:
             self._connections.problem(f"AUDIT FAILED: {stop.detail}")
-        if stop.grant is not None:
-            self._note_grant(stop.grant)
 
     def _recorded(self) -> str:
         if self._progress.adopted:

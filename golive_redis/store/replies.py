@@ -25,6 +25,7 @@ class Status(StrEnum):
     CONFLICT = "CONFLICT"
     HEAD = "HEAD"
     LATER = "LATER"
+    GONE = "GONE"
     REGISTER = "REGISTER"
 
 
@@ -37,15 +38,25 @@ class Audit(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...)."""
+    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...).
+
+    Attributes:
+        unpushed: Why what is in force now could not be pushed, in Redis' words; "" when it was.
+    """
 
     status: Status
     why: str = ""
     detail: str = ""
+    unpushed: str = ""
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
+    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did.
+
+    Attributes:
+        detail: Why there is no ledger entry; of `GONE`, why there is no tombstone.
+        unpushed: Why it could not be pushed; "" when it was.
+    """
 
     status: Status
     grant: bytes | None
@@ -53,6 +64,12 @@ class Stop(msgspec.Struct, frozen=True):
     origin: str | None
     audit: Audit
     detail: str
+    unpushed: str = ""
+
+    @property
+    def unrecorded(self) -> str:
+        """Why the key is gone without a tombstone; "" when one stands."""
+        return self.detail if self.status is Status.GONE else ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -155,11 +172,11 @@ def parse_step(reply: Reply) -> Step:
     """Return the reply of a script.
 
     Raises:
-        StoreError: It has another shape.
+        MaybeAppliedError: It has another shape, so what has happened is unknown (A7).
     """
-    with usable("a script"):
+    with usable("a script", wrote=True):
         status, *rest = (text(item) for item in reply)
-        return Step(Status(status), *rest[:2])
+        return Step(Status(status), *rest[:3])
 
 
 def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
@@ -183,7 +200,7 @@ def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
 
 def parse_stop(reply: Reply) -> Stop:
     """Return the reply of the `revoke` script."""
-    status, grant, restriction, origin, audit, detail = reply
+    status, grant, restriction, origin, audit, detail, unpushed = reply
     return Stop(
         Status(text(status)),
         or_none(grant),
@@ -191,6 +208,7 @@ def parse_stop(reply: Reply) -> Stop:
         text(origin) or None,
         Audit(text(audit)),
         text(detail),
+        text(unpushed),
     )
 
 

@@ -136,7 +136,7 @@ class Store:
         if workers:
             self.link.call("ZREM", self.keys.fleet, *workers)
 
-    @usable("publish")
+    @usable("publish", wrote=True)
     def publish(self, channel: str, raw: bytes) -> int:
         """Publish; works when writes are refused. Returns how many subscribers it reached."""
         return int(self.link.call("PUBLISH", channel, raw))
@@ -239,10 +239,10 @@ class Store:
             digest(item.raw) if entry else "",
             "1" if again else "",
         )
-        with usable("revoke"):
+        with usable("revoke", wrote=True):
             return parse_stop(reply)
 
-    @usable("delete_active")
+    @usable("delete_active", wrote=True)
     def delete_active(self) -> int:
         """Delete the key without any record: the last resort, and it works without a signing key."""
         return int(self.link.call("DEL", self.keys.active))

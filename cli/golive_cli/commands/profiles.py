@@ -97,6 +97,7 @@ def promote(
                     ticket=ticket,
                     keys=[str(path) for path in keys or ()],
                     told=table.told,
+                    say=out.note,
                 )
         except promotion.CriteriaFailedError as error:
             table.verdict(error.findings)
