@@ -9,6 +9,7 @@ from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.report import Finding, Outcome
+from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 
@@ -21,7 +22,7 @@ AHEAD_MS = 30 * 86_400_000
 
 
 def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
-    """Look at version, role, durability, eviction policy, clock and login of the server.
+    """Look at version, role, durability, eviction policy and clock of the server, and at our login.
 
     Raises:
         StoreError: It cannot be asked; the runner makes that `unknown`.
@@ -36,12 +37,16 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         probe = f"{keyspace.namespace}:preflight"
         link.call("SET", probe, "1", "PX", 1000)
         writable = link.call("GET", probe) == b"1"
+        wanted = rights.of_operator(keyspace)
+        lacking = rights.lacking(link, wanted)
     finally:
         link.close()
     problems = [
         *_problems(info, off_ms, writable=writable),
         *_open_default_user(address),
     ]
+    if lacking:
+        problems.append(f"our login may not: {', '.join(lacking)}; see docs/how-to/acl.md")
     facts = {
         "version": _version(info),
         "role": info.get("role", "?"),
@@ -49,6 +54,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         "appendonly": info.get("aof_enabled", "?"),
         "clock_off_ms": f"{off_ms:.0f}",
         "round_trip_ms": str(took_ms),
+        "rights": f"{len(wanted) - len(lacking)} of {len(wanted)}",
     }
     return Finding(
         check=DATABASE,

@@ -166,6 +166,7 @@ class Attending:
                 self._publish()
         self._connection.store()  # first, for a new connection is told everything
         durable, newest = self.stopping.durable, self._view.newest
+        self._presence.push = self.listener.arrives
         if self._ask(self._presence.changed(durable, newest)) is Status.REGISTER:
             self._ask(self._presence.all(durable, newest))
 

@@ -40,6 +40,7 @@ from golive_redis.records.limits import Limits
 from golive_redis.records.record import Name, Strict, convert
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
+from golive_redis.store.push import Pushes
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -53,6 +54,9 @@ class Health(Strict, frozen=True, kw_only=True):
         reason: Why not, or None.
         deadline_in_ms: How long it stays armed without another word; 0 when closed.
         answer_age_ms: Age of the last good answer, or None.
+        pushed: True while it is subscribed.
+        push: What is pushed to it: `tracking` (directives and changes of the keys), `pubsub` (directives
+            only) or `none`: then a stop takes until its next read.
         threads: Which of the guard's threads are alive.
         durable: Whether a stop would survive a restart: `yes`, `none`, or `failed`.
     """
@@ -69,6 +73,7 @@ class Health(Strict, frozen=True, kw_only=True):
     profile: Profile | None
     answer_age_ms: float | None
     pushed: bool
+    push: Pushes
     threads: dict[str, bool]
     in_flight: int
     permits: int
@@ -199,6 +204,7 @@ class Guard(Gate):
             profile=verdict.profile,
             answer_age_ms=attending.answer_age_ms(),
             pushed=attending.listener.connected,
+            push=attending.listener.arrives,
             threads=attending.threads(),
             in_flight=self.in_flight(),
             permits=self.permits.total().get("permit", 0),

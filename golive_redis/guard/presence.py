@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from golive_redis import clock
 from golive_redis.guard.gate import Gate
 from golive_redis.records.receipt import Durable
+from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
 
@@ -30,10 +31,12 @@ class Presence:
 
     Attributes:
         caller: Likewise.
+        push: What is pushed to it.
     """
 
     def __init__(self, caller: Caller, gate: Gate, labels: Mapping[str, str], policy: str) -> None:
         self.caller = caller
+        self.push = Pushes.NONE
         self._gate = gate
         self._who: Fields = {
             "labels": json.dumps(labels, sort_keys=True),
@@ -74,6 +77,7 @@ class Presence:
             "skipped": str(sum(gate.skips.counts.total().values())),
             "stated": gate.stated.told,
             "durable": durable,
+            "push": self.push,
             "directive": newest or b"",
         }
         return fields | self._who

@@ -263,6 +263,7 @@ class Heartbeat:
         while self._pushed:
             self._act(self._pulse.push(self._pushed.popleft()))
         pulse, presence = self._pulse, self._presence
+        presence.hears(self._listener.arrives)
         ask = pulse.known.ask(secrets.token_hex(8))
         fields = self._fields() if presence.stale else {}
         status, answer, head = self._connection.store().attend(ask, presence.caller, fields)

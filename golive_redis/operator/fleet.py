@@ -63,6 +63,7 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
     """One heartbeat on the roster.
 
     Attributes:
+        push: What is pushed to it: `tracking`, `pubsub` or `none`.
         heard_ms: How long ago it was heard; None when it is gone.
         beat_at_ms: When its newest verified beat for the term in force was signed, Unix ms by its own
             clock; None when there is none.
@@ -79,12 +80,14 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
     host: str
     heard_ms: int | None
     beat_at_ms: int | None
+    push: str = ""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker on the roster.
 
     Attributes:
+        push: What is pushed to it: `tracking`, `pubsub` or `none`.
         heard_ms: How long ago it was heard; None when it is gone.
         unreadable: Fields of its presence that were not what they should be, and are left out.
     """
@@ -105,6 +108,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     pid: int
     heard_ms: int | None
     unreadable: list[str]
+    push: str = ""
 
 
 class FleetStatus(msgspec.Struct, frozen=True):

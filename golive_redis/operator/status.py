@@ -22,6 +22,7 @@ from golive_redis.records.directive import Grant, GrantKind
 from golive_redis.records.envelope import Verified
 from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence
+from golive_redis.store.push import Pushes
 
 
 def read(operator: Operator) -> FleetStatus:
@@ -194,6 +195,7 @@ def _heartbeat(
         reason=reason,
         term=item.number("term"),
         durable=fields.get("durable", ""),
+        push=fields.get("push", "") if item.alive else Pushes.NONE,
         version=fields.get("version", ""),
         host=fields.get("host", ""),
         heard_ms=item.heard_ms,
@@ -216,6 +218,7 @@ def _worker(operator: Operator, item: Presence, term: int) -> WorkerStatus:
         permits=item.number("permits"),
         skipped=item.number("skipped"),
         durable=fields.get("durable", ""),
+        push=fields.get("push", "") if item.alive else Pushes.NONE,
         labels=item.labels(),
         version=fields.get("version", ""),
         host=fields.get("host", ""),

@@ -26,7 +26,7 @@ _Labels = dict[Name, Annotated[str, msgspec.Meta(max_length=128)]]
 _NUMBERS = frozenset(
     {"term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid"}
 )
-_WORDS = frozenset({"state", "durable", "version", "policy"})
+_WORDS = frozenset({"state", "durable", "push", "version", "policy"})
 
 
 class Presence(msgspec.Struct, frozen=True):

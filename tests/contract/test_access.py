@@ -21,7 +21,7 @@ from golive_redis.store import scripts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
-from golive_redis.store.push import Push
+from golive_redis.store.push import Push, Pushes
 from golive_redis.store.replies import Audit, Caller, Status
 from golive_redis.testing.server import EmbeddedServer
 
@@ -221,6 +221,43 @@ def test_a_guard_that_attends_hears_directives_and_invalidations(
         assert _hears(push, None)
         owner.revoke()
         assert _hears(push, b"revocation 2")
+        assert push.arrives is Pushes.TRACKING
+    finally:
+        push.close()
+    assert push.arrives is Pushes.NONE
+
+
+@pytest.mark.parametrize(
+    ("without", "arrives"),
+    [
+        ("-client|tracking", Pushes.PUBSUB),
+        ("-client|id", Pushes.PUBSUB),
+        ("-subscribe", Pushes.NONE),
+    ],
+)
+def test_what_is_pushed_is_known_where_rights_are_missing(
+    guarded_server: EmbeddedServer,
+    owner: Deck,
+    acl_lines: dict[str, str],
+    without: str,
+    arrives: Pushes,
+) -> None:
+    """Rows 3 and 46: without tracking, directives are heard all the same."""
+    user = "golive-worker"
+    line = acl_lines[user].replace(f" {without.replace('-', '+')}", "")
+    with guarded_server.client() as client:
+        client.execute_command("ACL", "SETUSER", *line.split()[1:], f">{user}")
+    push = _push(guarded_server, user)
+    push.open()
+    try:
+        if arrives is Pushes.NONE:
+            with pytest.raises(StoreRefusedError):
+                _hears(push, b"grant 1")
+        else:
+            assert _hears(push, None)  # subscribed
+            owner.activate()
+            assert _hears(push, b"grant 1")
+        assert push.arrives is arrives
     finally:
         push.close()
 

@@ -110,3 +110,23 @@ def test_a_heartbeat_that_cannot_renew_the_key_says_so_before_all_is_off(
     while live.raw.hget("golive:beat", "hb-1") == count:
         live.workers["pod-1"].wait_permit()
     assert 0 < live.raw.pttl("golive:active") < left_ms
+
+
+def test_status_and_health_say_what_is_pushed(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 3: without tracking, directives are heard all the same; without a subscription, nothing."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+
+    def become(what: str) -> None:
+        live.raw.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        wait_for(lambda: live.workers["pod-1"].health()["push"] == what, what=what)
+        found = live.status
+        wait_for(lambda: {pod.push for pod in found().workers + found().heartbeats} == {what})
+
+    become("tracking")
+    live.raw.execute_command("ACL", "SETUSER", "default", "-client|tracking")
+    become("pubsub")
+    live.raw.execute_command("ACL", "SETUSER", "default", "-subscribe")
+    become("none")

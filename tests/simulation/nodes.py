@@ -23,6 +23,7 @@ from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.heartbeat.memory import HeartbeatState
 from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import Address
+from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller, Status
 
 from . import fibers
@@ -408,6 +409,8 @@ class SimAddress(Address, frozen=True):
 
 class SimListener:
     """`PushListener`: the world brings the pushes itself."""
+
+    arrives = Pushes.TRACKING
 
     def __init__(self, *_: Any, **__: Any) -> None:
         return

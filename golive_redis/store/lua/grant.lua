@@ -64,7 +64,7 @@ redis.call('SET', KEYS[6], ARGV[10])
 for _, field in ipairs(gone) do redis.call('HDEL', KEYS[1], field) end
 redis.call('HSET', KEYS[1], 'grant', ARGV[4], 'epoch', ARGV[3], 'last', ARGV[5], 'set', ARGV[5])
 -- For people: who began this term, and why.
-if active[2] and not active[3] then redis.call('HSET', KEYS[1], 'activation', active[2]) end
+if ARGV[1] == 'change' and not active[3] then redis.call('HSET', KEYS[1], 'activation', active[2]) end
 if ARGV[1] == 'activate' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) end
 redis.call('SET', KEYS[8], ARGV[12])
 redis.call('SET', KEYS[4], ARGV[3])
