@@ -172,11 +172,13 @@ class ActivateResult(InPlace):
 
 
 class Applied(msgspec.Struct):
-    """A worker's answer to a restriction; `applied_ms` is null when none came within 2 s."""
+    """A worker and a restriction; `applied_ms` is null when no answer came within 2 s."""
 
     id: str
     instance: str
     applied_ms: float | None
+    matches: str
+    values: dict[str, list[str]]
 
 
 class RestrictResult(InPlace):
@@ -189,6 +191,19 @@ class RestrictResult(InPlace):
     profile: str | None
     ledger: str
     workers: list[Applied]
+    matching: int | None
+    near: dict[str, list[str]]
+    dry_run: bool
+
+
+class Lifted(msgspec.Struct):
+    """A restriction that a loosening lifts."""
+
+    epoch: int
+    kind: str
+    labels: dict[str, str]
+    by: str
+    reason: str
 
 
 class LoosenResult(InPlace):
@@ -200,6 +215,8 @@ class LoosenResult(InPlace):
     by: list[str]
     keeps: int
     not_after_ms: int
+    lifts: list[Lifted]
+    dry_run: bool
 
 
 class PromoteResult(InPlace):

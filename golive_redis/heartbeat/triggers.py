@@ -257,6 +257,10 @@ class _TriggerActions:
             )
         record = done.restriction.record
         self.say(f"{record.kind} {record.epoch}: {reason}")
+        if not done.effective:
+            self.say(
+                f"no worker that {record.kind} {record.epoch} is known to concern has answered"
+            )
         return True
 
     def _note(self, name: str, wanted: Trigger, found: Finding) -> None:

@@ -41,8 +41,6 @@ from golive_redis.records.record import wording
 from golive_redis.store.replies import Status, Step
 
 MAX_TRIES = 10
-APPLIED_WAIT_MS = 2_000.0
-POLL_MS = 100.0
 CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
 
 
@@ -50,6 +48,30 @@ OTHER_FLEET = (
     "take another namespace, or another database; where that fleet is yours and gone for good, "
     "delete the key {}"
 )
+
+
+class Loosening(msgspec.Struct, frozen=True):
+    """What a loosening would lift.
+
+    Attributes:
+        state: What is in force.
+        dropped: The restrictions of it that would be lifted.
+    """
+
+    state: State
+    dropped: tuple[Verified[Restriction], ...]
+
+    @property
+    def kept(self) -> list[Verified[Restriction]]:
+        """The restrictions that would stay in force."""
+        return [item for item in self.state.restrictions if item not in self.dropped]
+
+
+class Loosened(msgspec.Struct, frozen=True):
+    """A grant within the term, in force, and the restrictions that it has lifted."""
+
+    grant: Verified[Grant]
+    dropped: tuple[Verified[Restriction], ...]
 
 
 class _AgainError(StoreError):
@@ -154,7 +176,7 @@ def loosen(
     keys: Sequence[str] = (),
     minutes: int | None = None,
     say: Say = quiet,
-) -> Verified[Grant]:
+) -> Loosened:
     """Issue a grant within the term: `resume` drops halts, `restore` reductions, `extend` none.
 
     Args:
@@ -162,7 +184,7 @@ def loosen(
         kind: Which.
         reason: For the record.
         ticket: For the record.
-        labels: Drops the restrictions with exactly these labels.
+        labels: Drops the restrictions with exactly these labels, however they are typed.
         every: Drops all of that kind, whatever their labels.
         keys: Further key files, up to the threshold.
         minutes: For `extend`: new length of the window, from now; the trading windows may end it
@@ -177,18 +199,39 @@ def loosen(
     signers = operator.approvers(keys)
     send_spool(operator, quiet)
     reading = operator.read()
-    state = active(reading)
-    dropped = _dropped(state, kind, dict(labels or {}), every=every)
-    kept = [item for item in state.restrictions if item not in dropped]
-    changes: dict[str, object] = {
-        "reason": wording(reason),
-        "ticket": wording(ticket),
-        "report": None,
-    }
-    if minutes is None:
-        return put_successor(operator, reading, signers, kept, say=say, kind=kind, **changes)
-    changes["not_after_ms"] = _extended(operator, state.grant.record, minutes, say)
-    return put_successor(operator, reading, signers, kept, say=say, kind=kind, **changes)
+    planned = _loosening(active(reading), kind, labels, every=every)
+    changes: dict[str, object] = {"reason": wording(reason), "ticket": wording(ticket)}
+    if minutes is not None:
+        changes["not_after_ms"] = _extended(operator, planned.state.grant.record, minutes, say)
+    grant = put_successor(
+        operator, reading, signers, planned.kept, say=say, kind=kind, report=None, **changes
+    )
+    return Loosened(grant, planned.dropped)
+
+
+def foresee(
+    operator: Operator,
+    kind: GrantKind,
+    *,
+    labels: Mapping[str, str] | None = None,
+    every: bool = False,
+    keys: Sequence[str] = (),
+) -> Loosening:
+    """Tell what `loosen` would lift now, and change nothing. Takes the keys that it would take.
+
+    Args:
+        operator: At work.
+        kind: `resume` or `restore`.
+        labels: As in `loosen`.
+        every: As in `loosen`.
+        keys: As in `loosen`.
+
+    Raises:
+        RefusedError: `loosen` would refuse.
+        ConfigError: A key cannot be used.
+    """
+    operator.approvers(keys)
+    return _loosening(active(operator.read()), kind, labels, every=every)
 
 
 def put_successor(
@@ -252,24 +295,25 @@ def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:
     return min(wanted, closes)
 
 
-def _dropped(
-    state: State, kind: GrantKind, labels: dict[str, str], *, every: bool
-) -> list[Verified[Restriction]]:
-    drops = {
+def _loosening(
+    state: State, kind: GrantKind, labels: Mapping[str, str] | None, *, every: bool
+) -> Loosening:
+    lifts = {
         GrantKind.RESUME: RestrictionKind.HALT,
         GrantKind.RESTORE: RestrictionKind.REDUCE,
     }.get(kind)
-    if drops is None:
-        return []
-    held = [item for item in state.restrictions if item.record.kind is drops]
-    found = [item for item in held if every or same(item.record.labels) == same(labels)]
+    if lifts is None:
+        return Loosening(state, ())
+    meant = same(labels or {})
+    held = [item for item in state.restrictions if item.record.kind is lifts]
+    found = tuple(item for item in held if every or same(item.record.labels) == meant)
     if not found:
         listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(
-            f"no {drops} with these labels is in force ({listed or 'none at all'})",
-            hint=f"name the labels of one of them, or --all to {kind} from every {drops}",
+            f"no {lifts} with these labels is in force ({listed or 'none at all'})",
+            hint=f"name the labels of one of them, or --all to {kind} from every {lifts}",
         )
-    return found
+    return Loosening(state, found)
 
 
 def _words(labels: Mapping[Label, str]) -> str:

@@ -301,18 +301,18 @@ class Person(Node):
         kind = world.random.choice((GrantKind.RESUME, GrantKind.RESTORE))
         every = world.random.random() < 0.3
         labels = world.random.choice(LABELS)
-        grant = grants.loosen(
+        done = grants.loosen(
             Operator(SimConfig(self)), kind, reason="drill", labels=labels, every=every
         )
         world.count("resumes")
-        world.note(f"{self.name}: {kind} {grant.record.epoch}")
+        world.note(f"{self.name}: {kind} {done.grant.record.epoch}")
 
     def extend(self) -> None:
         """`golive extend`."""
-        grant = grants.loosen(
+        done = grants.loosen(
             Operator(SimConfig(self)), GrantKind.EXTEND, reason="drill", minutes=90
         )
-        self.world.note(f"{self.name}: extend {grant.record.epoch}")
+        self.world.note(f"{self.name}: extend {done.grant.record.epoch}")
 
 
 def no_checks(*_: Any, **__: Any) -> list[Finding]:

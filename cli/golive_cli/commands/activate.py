@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golive_cli.exits import Exit
+from golive_cli.exits import Exit, require_reason
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
 from golive_cli.output import Output, Painted, place
@@ -122,6 +122,7 @@ def activate(
     from golive_redis.operator.activation import Activation
     from golive_redis.operator.session import Operator
 
+    require_reason(reason)
     out = Output(as_json=as_json)
     with (
         Operator(configuration.load(config)) as operator,

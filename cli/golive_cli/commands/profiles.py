@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golive_cli.commands.change import show_restricted
-from golive_cli.exits import Exit, UsageError
+from golive_cli.commands.change import put
+from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.fleetboard import said
-from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
+from golive_cli.options import AsJson, ConfigFile, DryRun, KeyFiles, Reason, Ticket
 from golive_cli.output import Output, Painted, place
 from golive_cli.results import PromoteResult
 
@@ -26,29 +26,27 @@ def demote(
         str, typer.Argument(metavar="PROFILE", help="micro, small or medium.", show_default=False)
     ],
     reason: Reason,
+    dry_run: DryRun = False,
     ticket: Ticket = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Go down to a smaller capital profile, at once and with one key. Never asks."""
-    from golive_redis import config as configuration
-    from golive_redis.operator import restrictions
-    from golive_redis.operator.session import Operator
     from golive_redis.records.directive import Profile, RestrictionKind
 
+    require_reason(reason)
     if profile not in list(Profile):
         raise UsageError(f"{profile!r} is no profile", hint=f"they are {', '.join(Profile)}")
-    out = Output(as_json=as_json)
-    with Operator(configuration.load(config)) as operator:
-        done = restrictions.restrict(
-            operator,
-            RestrictionKind.DEMOTE,
-            reason=reason,
-            ticket=ticket,
-            profile=Profile(profile),
-            say=out.note,
-        )
-    show_restricted(out, done, {})
+    return put(
+        RestrictionKind.DEMOTE,
+        {},
+        Profile(profile),
+        reason,
+        ticket,
+        config,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def promote(
@@ -77,8 +75,8 @@ def promote(
     from golive_redis.operator import promotion
     from golive_redis.operator.session import Operator
 
-    if not reason and not plan:
-        raise UsageError("--reason is missing", hint='golive promote --reason "..."')
+    if not plan:
+        require_reason(reason)
     out = Output(as_json=as_json)
     grant = None
     with (

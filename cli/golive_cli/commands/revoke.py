@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import NoReturn
 
-from golive_cli.exits import Exit, UsageError
+from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.output import AUDIT, Output, Painted, place, when
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
 from golive_cli.waiting import WaitingLine
@@ -94,6 +94,7 @@ def run(argv: list[str]) -> int:
         ConfigError: Configuration or keyset cannot be used.
     """
     options = parser().parse_args(argv)
+    require_reason(options.reason)
     output = Output(as_json=options.json)
     with WaitingLine(output) as line:
         report = _prepared(options, line).run()
