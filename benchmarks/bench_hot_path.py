@@ -112,11 +112,7 @@ def halts(switch: lab.Switch, guard: Guard, symbols: Iterable[str]) -> None:
     for symbol in symbols:
         verdict = guard.verdict
         record = Restriction(
-            namespace="golive",
-            environment="bench",
-            keyset_version=1,
-            issued_at_ms=wall_ms(),
-            by=signer.principal,
+            **switch.config.trust().heading(signer.principal, wall_ms()),
             kind=RestrictionKind.HALT,
             epoch=verdict.epoch + 1,
             term=verdict.term,
@@ -134,6 +130,7 @@ def halts(switch: lab.Switch, guard: Guard, symbols: Iterable[str]) -> None:
 def without_halts(guard: Guard) -> Gate:
     """Return the order path of a guard that is armed as this one, and knows of no halt."""
     gate, verdict = Gate(), guard.verdict
+    gate.stated.on = False  # as in a guard that is asked so often
     gate.publish(structs.replace(verdict, deadline_ns=verdict.deadline_ns + HOUR_NS))
     return gate
 

@@ -30,6 +30,7 @@ from golive_redis.records.directive import RestrictionKind
 from golive_redis.records.keyset import encode_public
 from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
+from golive_redis.testing import FLEET
 from golive_redis.testing.server import EmbeddedServer
 
 HERE = Path(__file__).parent
@@ -194,7 +195,7 @@ class Switch:
             keyfile.write(folder / f"{name}.pem", private)
             public = [encode_public(private.public_key())]
             principals[name] = {"roles": [role], "keys": public}
-        keyset = {"version": 1, "principals": principals}
+        keyset = {"version": 1, "fleet": FLEET, "principals": principals}
         (folder / "keyset.yaml").write_text(yaml.safe_dump(keyset))
         settings = {
             "environment": "bench",

@@ -18,6 +18,8 @@ from golive_cli.exits import Exit, UsageError
 from golive_cli.options import (
     AsJson,
     ConfigFile,
+    DryLift,
+    DryRun,
     EveryHalt,
     EveryReduction,
     KeyFiles,
@@ -34,33 +36,38 @@ from golive_redis.version import VERSION
 def _halt(
     reason: Reason,
     labels: LabelArguments = None,
+    dry_run: DryRun = False,
     ticket: Ticket = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Cancels only, for the orders that match all labels; without labels for all. Never asks."""
     from golive_cli.commands import change
 
-    change.restrict("halt", labels, reason, ticket, config, as_json=as_json)
+    return change.restrict("halt", labels, reason, ticket, config, dry_run=dry_run, as_json=as_json)
 
 
 def _reduce(
     reason: Reason,
     labels: LabelArguments = None,
+    dry_run: DryRun = False,
     ticket: Ticket = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """No new risk, for the orders that match all labels; without labels for all. Never asks."""
     from golive_cli.commands import change
 
-    change.restrict("reduce", labels, reason, ticket, config, as_json=as_json)
+    return change.restrict(
+        "reduce", labels, reason, ticket, config, dry_run=dry_run, as_json=as_json
+    )
 
 
 def _resume(
     reason: Reason,
     labels: LabelArguments = None,
     every: EveryHalt = False,
+    dry_run: DryLift = False,
     keys: KeyFiles = None,
     ticket: Ticket = "",
     config: ConfigFile = None,
@@ -69,13 +76,24 @@ def _resume(
     """Lift the halt with exactly these labels. Loosening takes the approvers' threshold."""
     from golive_cli.commands import change
 
-    change.loosen("resume", labels, reason, ticket, keys, config, every=every, as_json=as_json)
+    change.loosen(
+        "resume",
+        labels,
+        reason,
+        ticket,
+        keys,
+        config,
+        every=every,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def _restore(
     reason: Reason,
     labels: LabelArguments = None,
     every: EveryReduction = False,
+    dry_run: DryLift = False,
     keys: KeyFiles = None,
     ticket: Ticket = "",
     config: ConfigFile = None,
@@ -84,7 +102,17 @@ def _restore(
     """Lift the reduction with exactly these labels. Loosening takes the approvers' threshold."""
     from golive_cli.commands import change
 
-    change.loosen("restore", labels, reason, ticket, keys, config, every=every, as_json=as_json)
+    change.loosen(
+        "restore",
+        labels,
+        reason,
+        ticket,
+        keys,
+        config,
+        every=every,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def _extend(
@@ -126,9 +154,9 @@ def _watch(
     as_json: AsJson = False,
 ) -> None:
     """Show the fleet live until Ctrl-C; with --json one object per look."""
-    from golive_cli.commands import status
+    from golive_cli.commands import watch
 
-    status.watch(every, config, as_json=as_json)
+    watch.watch(every, config, as_json=as_json)
 
 
 def _revoke(context: typer.Context) -> int:

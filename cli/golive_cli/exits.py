@@ -30,6 +30,7 @@ class Exit(IntEnum):
     VERIFICATION = 5
     CONFIG = 6
     NOT_DRAINED = 7
+    NO_MATCH = 8
     INTERNAL = 70
     INTERRUPTED = 130
 
@@ -38,6 +39,16 @@ class UsageError(GoliveError):
     """The command line is wrong; nothing was tried."""
 
     reason: ClassVar[str] = "usage"
+
+
+def require_reason(text: str) -> None:
+    """Refuse a reason that says nothing: it is what the ledger has for whoever reads it later.
+
+    Raises:
+        UsageError: It has no character that can be read.
+    """
+    if not any(char.isprintable() and not char.isspace() for char in text):
+        raise UsageError("--reason is empty", hint='say why: --reason "..."')
 
 
 # The nearest class of an error's MRO decides, so a subclass needs a row only where it differs.

@@ -26,7 +26,7 @@ class FindingTable:
         title: Of the last line, which counts them.
     """
 
-    def __init__(self, out: Output, title: str = "PREFLIGHT RESULTS") -> None:
+    def __init__(self, out: Output, title: str) -> None:
         self._out = out
         self._title = title
         self._rows: list[list[Piece]] = []

@@ -43,5 +43,11 @@ LabelArguments = Annotated[
         show_default=False,
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say whom it would meet, and change nothing.")
+]
+DryLift = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would lift, and change nothing.")
+]
 EveryHalt = Annotated[bool, typer.Option("--all", help="Lift all halts.")]
 EveryReduction = Annotated[bool, typer.Option("--all", help="Lift all reductions.")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -17,6 +18,7 @@ import msgspec
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+    from rich.text import Text
 
 _ANSI = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
@@ -112,6 +114,17 @@ class Output:
         return text
 
 
+def place(environment: str, namespace: str) -> str:
+    """Name the switch that a command acts on: each result says which."""
+    return f"{environment} ({namespace})"
+
+
+def when(unix_ms: int) -> str:
+    """Return an instant for people; with its date when that is not today."""
+    at, now = time.localtime(unix_ms / 1000), time.localtime()
+    return time.strftime("%H:%M:%S" if at[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", at)
+
+
 def clean(text: str) -> str:
     """Return the text with everything but printable characters escaped."""
     if text.isprintable():
@@ -140,13 +153,25 @@ def _text(piece: Piece) -> str:
 
 def plain(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
     """Return a table as aligned columns, without colours or lines."""
-    lines = [list(headers), *([clean(_text(cell)) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
+    lines = ["".join(map(_text, row)).rstrip() for row in plain_rows(headers, rows)]
+    return "\n".join([*lines, ""])
+
+
+def plain_rows(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
+    """Return a table as aligned columns, whose cells keep their colours."""
+    lines: list[Sequence[Piece]] = [list(headers), *rows]
+    cells = [[clean(_text(cell)) for cell in line] for line in lines]
+    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+    widths[-1] = 0  # nothing follows the last one
+    return [
+        [
+            Painted(text.ljust(width), cell.colour)
+            if isinstance(cell, Painted)
+            else text.ljust(width)
+            for cell, text, width in zip(line, texts, widths, strict=True)
+        ]
+        for line, texts in zip(lines, cells, strict=True)
+    ]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
@@ -164,6 +189,18 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
             )
         )
     return table
+
+
+def styled(lines: Sequence[Sequence[Piece]]) -> Text:
+    """Return lines as a text that rich shows, in their colours."""
+    from rich.text import Text
+
+    out = Text(no_wrap=True, overflow="crop")
+    for number, line in enumerate(lines):
+        out.append("\n" if number else "")
+        for piece in line:
+            out.append(clean(_text(piece)), piece.colour if isinstance(piece, Painted) else "")
+    return out
 
 
 def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 COMMON = ("--config",)
 FLAG = "--json"
+# Without --dry-run, which is in no hurry.
 RESTRICTION = (*COMMON, "--reason", "--ticket")
 
 
@@ -89,15 +90,16 @@ def _look(command: str, words: Words) -> int | None:
     return look(words.config, as_json=words.as_json)
 
 
-def _restrict(command: str, words: Words) -> None:
+def _restrict(command: str, words: Words) -> int:
     from golive_cli.commands import change
 
-    change.restrict(
+    return change.restrict(
         command,
         words.labels,
         words.values["--reason"],
         words.values.get("--ticket", ""),
         words.config,
+        dry_run=False,
         as_json=words.as_json,
     )
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 import msgspec
 
 
+class InPlace(msgspec.Struct):
+    """What names the switch that a command was about."""
+
+    environment: str
+    namespace: str
+
+
 class KeyFile(msgspec.Struct):
     """A private key that was made, and who it speaks for."""
 
@@ -15,7 +22,7 @@ class KeyFile(msgspec.Struct):
     public: str
 
 
-class InitResult(msgspec.Struct):
+class InitResult(InPlace):
     """`golive init`."""
 
     config: str
@@ -61,6 +68,7 @@ class KeysListResult(msgspec.Struct):
 
     keyset: str
     version: int
+    fleet: str
     thresholds: dict[str, int]
     principals: list[Principal]
     private: list[PrivateKey]
@@ -76,7 +84,7 @@ class KeysShowResult(msgspec.Struct):
     roles: list[str]
 
 
-class HeartbeatLine(msgspec.Struct):
+class HeartbeatLine(InPlace):
     """One line of `golive heartbeat --json`."""
 
     at_ms: int
@@ -90,6 +98,7 @@ class RevokedHeartbeat(msgspec.Struct):
     name: str
     latched_ms: float | None
     durable: str | None
+    attested_dead: bool
 
 
 class RevokedWorker(msgspec.Struct):
@@ -103,9 +112,10 @@ class RevokedWorker(msgspec.Struct):
     left: int | None
     durable: str | None
     off_by_ms: int | None
+    attested_dead: bool
 
 
-class RevokeResult(msgspec.Struct):
+class RevokeResult(InPlace):
     """`golive revoke`. `result`: COMPLETE, STOPPED or NOT CONFIRMED; `by`: receipts or time."""
 
     result: str
@@ -116,6 +126,7 @@ class RevokeResult(msgspec.Struct):
     ledger: str
     heartbeats: list[RevokedHeartbeat]
     workers: list[RevokedWorker]
+    drain_unknown: list[str]
 
 
 class FindingResult(msgspec.Struct):
@@ -131,7 +142,7 @@ class FindingResult(msgspec.Struct):
     warning: bool
 
 
-class PreflightResult(msgspec.Struct):
+class PreflightResult(InPlace):
     """`golive preflight`."""
 
     passed: bool
@@ -147,7 +158,7 @@ class Armed(msgspec.Struct):
     reason: str
 
 
-class ActivateResult(msgspec.Struct):
+class ActivateResult(InPlace):
     """`golive activate`: in force; `armed` is true when every worker alive is."""
 
     term: int
@@ -161,14 +172,16 @@ class ActivateResult(msgspec.Struct):
 
 
 class Applied(msgspec.Struct):
-    """A worker's answer to a restriction; `applied_ms` is null when none came within 2 s."""
+    """A worker and a restriction; `applied_ms` is null when no answer came within 2 s."""
 
     id: str
     instance: str
     applied_ms: float | None
+    matches: str
+    values: dict[str, list[str]]
 
 
-class RestrictResult(msgspec.Struct):
+class RestrictResult(InPlace):
     """`golive halt`, `golive reduce` and `golive demote`; `profile` is of the last."""
 
     kind: str
@@ -178,9 +191,22 @@ class RestrictResult(msgspec.Struct):
     profile: str | None
     ledger: str
     workers: list[Applied]
+    matching: int | None
+    near: dict[str, list[str]]
+    dry_run: bool
 
 
-class LoosenResult(msgspec.Struct):
+class Lifted(msgspec.Struct):
+    """A restriction that a loosening lifts."""
+
+    epoch: int
+    kind: str
+    labels: dict[str, str]
+    by: str
+    reason: str
+
+
+class LoosenResult(InPlace):
     """`golive resume`, `golive restore` and `golive extend`."""
 
     kind: str
@@ -189,9 +215,11 @@ class LoosenResult(msgspec.Struct):
     by: list[str]
     keeps: int
     not_after_ms: int
+    lifts: list[Lifted]
+    dry_run: bool
 
 
-class PromoteResult(msgspec.Struct):
+class PromoteResult(InPlace):
     """`golive promote`; with `--plan`, or when a criterion does not pass, `epoch` is null."""
 
     promoted: bool

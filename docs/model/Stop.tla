@@ -33,7 +33,7 @@ CONSTANTS
   FOLLOWS,     \* how often the other copy takes over what the primary has
   FAULTS,      \* how many faults happen in all
   Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk"
-  Features,    \* what else is modelled: "orders", "slow beats", "delete"
+  Features,    \* what else is modelled: "orders", "slow beats", "delete", "short"
   WorkerFiles, HeartbeatFiles, \* whether state files are configured
   Drop         \* the rules that this configuration drops: {} for the protocol as built
 
@@ -79,7 +79,7 @@ Init ==
            shown |-> IF up THEN AtFirst(1) ELSE NoPair,
            pair |-> IF up THEN 1 ELSE 0, p |-> IF up THEN 1 ELSE 0, armed |-> up, order |-> 0,
            told |-> 0, drained |-> 0, left |-> FALSE, bad |-> FALSE, heir |-> 0]]
-  /\ op = [link |-> 1, rev |-> 0, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
+  /\ op = [link |-> 1, rev |-> 0, short |-> FALSE, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
            hearts |-> {}, fleet |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
            by |-> "nothing"]
 
@@ -190,9 +190,17 @@ HbRead(h) ==
      /\ UNCHANGED <<primary, beats, follows, faults, worker, disk, late, op>>
 
 HbPush(h) ==
-  /\ op.rev > hb[h].rev
+  /\ op.rev > hb[h].rev /\ ~op.short
   /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
   /\ hb' = [hb EXCEPT ![h] = Latched(hb[h], op.rev)]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
+
+\* A revocation that does not cover the term: it latches nothing. A receipt says that the term is over,
+\* so there is one only from a heartbeat that has given the term up in another way.
+HbShort(h) ==
+  /\ op.short /\ op.done < op.rev /\ hb[h].out = 0 /\ hb[h].said # hb[h].process
+  /\ hb[h].latch >= op.rev \/ ~Holds("A2 names the term that ended")
+  /\ hb' = [hb EXCEPT ![h].said = hb[h].process, ![h].elsewhere = @ \/ hb[h].moved]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 \* Started again with its disk, it answers again once the operator repeats the stop.
@@ -321,7 +329,7 @@ Attend(w) ==
      /\ UNCHANGED <<primary, beats, follows, faults, hb, disk, late, op>>
 
 Push(w) ==
-  /\ worker[w].life = "up" /\ op.rev > worker[w].latch
+  /\ worker[w].life = "up" /\ op.rev > worker[w].latch /\ ~op.short
   /\ worker' = [worker EXCEPT ![w] = Stopped(worker[w], op.rev)]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
 
@@ -367,11 +375,13 @@ Arrive(w) ==
 -----------------------------------------------------------------------------
 \* the operator
 
-\* Sign and PUBLISH: from here on any pod may take the push.
+\* Sign and PUBLISH: from here on any pod may take the push. A host with an old keyset signs blind, and
+\* where its clock is slower than the term is old the revocation does not cover the term.
 Revoke ==
   /\ ~Has("delete")
   /\ op.rev < TERMS /\ \E c \in Copies : copy[c].term = op.rev + 1
-  /\ op' = [op EXCEPT !.rev = @ + 1, !.link = primary, !.shown = FALSE, !.read = FALSE,
+  /\ \E short \in IF Has("short") THEN BOOLEAN ELSE {FALSE} :
+     op' = [op EXCEPT !.rev = @ + 1, !.short = short, !.link = primary, !.shown = FALSE, !.read = FALSE,
                       !.after = FALSE, !.hearts = {}, !.fleet = {},
                       !.clock = FALSE, !.over = FALSE]
   /\ hb' = [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
@@ -382,7 +392,7 @@ Remove ==
   LET c == op.link
   IN /\ op.rev # 0 /\ op.done < op.rev
      /\ copy' = [copy EXCEPT ![c].term = IF @ <= op.rev THEN 0 ELSE @,
-                             ![c].tomb = Max({@, op.rev}),
+                             ![c].tomb = IF op.short THEN @ ELSE Max({@, op.rev}),
                              ![c].beats = IF copy[c].term <= op.rev THEN NoPair ELSE @]
      /\ op' = [op EXCEPT !.shown = TRUE]
      /\ <<copy', op'>> # <<copy, op>>
@@ -477,7 +487,7 @@ CompleteByReceipts ==
 
 Next ==
   \/ Follow \/ Failover \/ Crash \/ Delete \/ \E t \in Terms : Activate(t)
-  \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
+  \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbShort(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
   \/ LateBeat
   \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
@@ -512,5 +522,6 @@ NeverByTime == op.by # "time"
 NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
 NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
 NeverBegunAgain == ~(op.done = 1 /\ \E w \in Workers : worker[w].armed /\ worker[w].term = 2)
+NeverShort == ~(op.short /\ op.done # 0)
 NeverOldDataBack == ~(op.done # 0 /\ copy[primary].term \in 1..op.done)
 =============================================================================

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import msgspec
 
 from golive_redis import clock
 from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
-from golive_redis.records.keyset import Keyset
+from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.report import Finding, Outcome
+from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 
@@ -18,12 +17,12 @@ TIMEOUT_MS = 1_000.0
 MAX_CLOCK_OFF_MS = 5_000.0
 MIN_REDIS = (7, 0)
 MIN_VALKEY = (7, 2)
-# A week to replace a key in working hours, besides the term that is about to begin.
-AHEAD_MS = 7 * 86_400_000
+# A month to replace a key, besides the term that is about to begin.
+AHEAD_MS = 30 * 86_400_000
 
 
 def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
-    """Look at version, role, durability, eviction policy, clock and login of the server.
+    """Look at version, role, durability, eviction policy and clock of the server, and at our login.
 
     Raises:
         StoreError: It cannot be asked; the runner makes that `unknown`.
@@ -38,12 +37,16 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         probe = f"{keyspace.namespace}:preflight"
         link.call("SET", probe, "1", "PX", 1000)
         writable = link.call("GET", probe) == b"1"
+        wanted = rights.of_operator(keyspace)
+        lacking = rights.lacking(link, wanted)
     finally:
         link.close()
     problems = [
         *_problems(info, off_ms, writable=writable),
         *_open_default_user(address),
     ]
+    if lacking:
+        problems.append(f"our login may not: {', '.join(lacking)}; see docs/how-to/acl.md")
     facts = {
         "version": _version(info),
         "role": info.get("role", "?"),
@@ -51,6 +54,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         "appendonly": info.get("aof_enabled", "?"),
         "clock_off_ms": f"{off_ms:.0f}",
         "round_trip_ms": str(took_ms),
+        "rights": f"{len(wanted) - len(lacking)} of {len(wanted)}",
     }
     return Finding(
         check=DATABASE,
@@ -112,29 +116,43 @@ def _open_default_user(address: Address) -> list[str]:
 def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
     """Look at the dates in the keyset; a key without one does not expire.
 
+    It fails only for what the term needs: as many approvers as a grant takes, and a heartbeat, with keys
+    that are good until it ends. All others it warns of, a month ahead.
+
     Args:
         keyset: As pinned on this host.
         now_ms: Unix ms.
         window_ms: Length of the term that is about to begin.
     """
-    ends = {key.principal: _end_ms(key.expires) for key in keyset.keys.values() if key.expires}
-    until = now_ms + window_ms + AHEAD_MS
-    late = sorted(name for name, at in ends.items() if at < until)
+    until = now_ms + window_ms
+    good = {role: _good(keyset, role, until) for role in (Role.APPROVER, Role.HEARTBEAT)}
+    lacking = [
+        f"{len(names)} of {keyset.threshold(role)} {role}s"
+        for role, names in good.items()
+        if len(names) < keyset.threshold(role)
+    ]
+    ends = {key.principal: key.expires_ms for key in keyset.keys.values() if key.expires_ms}
+    late = sorted(name for name, at in ends.items() if at < until + AHEAD_MS)
     gone = [name for name in late if ends[name] <= now_ms]
     days = {name: f"{(at - now_ms) / 86_400_000:.1f}" for name, at in sorted(ends.items())[:31]}
     explain = f"{len(keyset.keys)} keys, none expires soon"
     if late:
-        expired = f"expired: {', '.join(gone)}; " if gone else ""
-        explain = f"{expired}about to expire: {', '.join(late)}; make new keys: `golive keys new`"
+        soon = [name for name in late if name not in gone]
+        parts = [f"expired: {', '.join(gone)}"] if gone else []
+        parts += [f"about to expire: {', '.join(soon)}"] if soon else []
+        explain = f"{'; '.join(parts)}; make new keys: `golive keys new`"
+    if lacking:
+        explain = f"until the term ends only {' and '.join(lacking)} have a good key; {explain}"
     return Finding(
         check=KEYS,
-        outcome=Outcome.FAIL if late else Outcome.PASS,
+        outcome=Outcome.FAIL if lacking else Outcome.PASS,
         explain=explain[:500],
         facts={f"days_left_{name}": left for name, left in days.items()},
+        warning=bool(late) and not lacking,
     )
 
 
-def _end_ms(day: str) -> int:
-    """Return the Unix ms of the end of a day, UTC."""
-    end = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
-    return int(end.timestamp() * 1000)
+def _good(keyset: Keyset, role: Role, until_ms: int) -> set[str]:
+    """Return who of a role has a key that is good until then."""
+    keys = keyset.keys.values()
+    return {key.principal for key in keys if key.holds(role) and not key.expired(until_ms)}

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from golive_redis.checks.question import ESS, RISK, WORKERS, FleetSource, FleetValue, Question
+from golive_redis.core.labels import unusable
 from golive_redis.records.directive import Labels
 from golive_redis.records.record import Duration, Name, Strict, duration_ms
 from golive_redis.records.report import Outcome
@@ -81,6 +82,9 @@ class TriggerSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ValueError(f"every is at least {MIN_EVERY_MS}ms")
         if self.labels and then is Action.REVOKE:
             raise ValueError("a revocation ends the whole term: no labels")
+        for name, value in self.labels.items():
+            if problem := unusable(value):
+                raise ValueError(f"{name}={value}: {problem}")
         unknowns = None if self.on_unknown == "never" else int(self.on_unknown.split()[1])
         return Trigger(
             check, question, duration_ms(every), fails, samples, then, unknowns, self.labels

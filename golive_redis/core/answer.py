@@ -51,16 +51,27 @@ class Ask(msgspec.Struct, frozen=True):
     known_revoked: str
 
 
+class Request(msgspec.Struct, frozen=True):
+    """A question as it was sent, for its answer to be held against."""
+
+    nonce: str
+    sent_ns: int
+    wall_sent_ms: float
+    known_last: str
+
+
 class Latch(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The durable memory of a stop: no term it covers will ever arm again.
 
     Attributes:
         epoch: Every term up to this one is over.
         blind_before_ms: So is every term that was activated up to this Unix ms.
+        term: The newest term that was known here and is over; 0 for none. Receipts name it (A2).
     """
 
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
     blind_before_ms: Ms = 0
+    term: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def covers(self, term: int, activated_at_ms: int) -> bool:
         """Tell whether that term is over."""

@@ -1,11 +1,11 @@
 """The barrier: when a stop may be called COMPLETE (S14).
 
-COMPLETE needs a latched receipt, durable unless durability is not configured, from every heartbeat
-on the roster (or the operator's attestation that it is dead), at least one. The process that
-registered last must have sent it: one that was started since, and has lost its disk, may beat again
+Everything is off when there is a latched receipt, durable unless durability is not configured, from
+every heartbeat on the roster (or the operator's attestation that it is dead), at least one. The process
+that registered last must have sent it: one that was started since, and has lost its disk, may beat again
 for a term that another heartbeat had not left yet. Then either
 
-- by receipts: every worker on the roster sent `drained` with nothing left, and the term has lived on
+- by receipts: every worker on the roster sent `drained`, or is attested dead, and the term has lived on
   one server only: this one, that took the activation; or
 - by time: `(1+rho)*beat_ms + 2*timeout_ms` passed since the last heartbeat receipt, after which no
   newer beat can exist anywhere, so every deadline is over.
@@ -13,12 +13,18 @@ for a term that another heartbeat had not left yet. Then either
 Where the term may have lived on another server, too, its roster may name a heartbeat that this one
 does not: then every heartbeat of the keyset has to answer.
 
-Orders left in flight make it STOPPED, not drained. Everything else is NOT CONFIRMED. Instants are ms
-on the operator's own steady clock: no pod's or server's clock decides anything.
+A receipt counts only where it shows that the term of this stop is over (A2): by the number of the
+revocation, or because it names that term.
+
+Off is not drained: a process that was frozen between its last check and its send may still send what it
+holds. So COMPLETE also needs that every worker has drained with nothing left, or is attested dead
+(A5); when one has not, or an order was left in flight, it is STOPPED. Everything else is NOT CONFIRMED.
+Instants are ms on the operator's own steady clock: no pod's or server's clock decides anything.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
@@ -26,6 +32,7 @@ import msgspec
 
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
+from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.trust import Trust
@@ -52,6 +59,35 @@ class Pod(msgspec.Struct, frozen=True, order=True):
     worker: str
     instance: str
 
+    @property
+    def short(self) -> str:
+        """How people name one process: the worker id and the first characters of the instance."""
+        return f"{self.worker}:{self.instance[:6]}"
+
+
+class Attested(msgspec.Struct, frozen=True):
+    """Who is dead and stays dead, by the word of the operator who signs the stop.
+
+    Attributes:
+        heartbeats: By name.
+        workers: By worker id, which means each of its processes that has not drained; or one process,
+            as `ID:` and the first characters of its instance.
+    """
+
+    heartbeats: frozenset[str] = frozenset()
+    workers: frozenset[str] = frozenset()
+
+    def worker(self, pod: Pod) -> str | None:
+        """Return the name under which that process is attested dead, or None."""
+        full = f"{pod.worker}:{pod.instance}"
+        for name in self.workers:
+            if name == pod.worker or (":" in name and full.startswith(name)):
+                return name
+        return None
+
+
+NOBODY = Attested()
+
 
 class Arrived(msgspec.Struct, frozen=True):
     """A verified receipt and when it arrived here."""
@@ -68,6 +104,7 @@ class WorkerRow(msgspec.Struct, frozen=True):
         drained_ms: Arrival of its `drained` receipt, or None.
         left: Orders that were still in flight when drained, or None while unknown.
         off_by: Instant by which it is off anyway, or None when no bound can be given.
+        attested_dead: The operator's word stands in for its `drained`.
     """
 
     pod: Pod
@@ -77,6 +114,12 @@ class WorkerRow(msgspec.Struct, frozen=True):
     left: int | None
     durable: Durable | None
     off_by: float | None
+    attested_dead: bool = False
+
+    @property
+    def drain_unknown(self) -> bool:
+        """True while nobody has said what it still had in flight (A5)."""
+        return self.left is None and not self.attested_dead
 
 
 class HeartbeatRow(msgspec.Struct, frozen=True):
@@ -106,6 +149,16 @@ class Outcome(msgspec.Struct, frozen=True):
     def settled(self) -> bool:
         """True when waiting longer cannot make it better."""
         return self.result is not Result.NOT_CONFIRMED
+
+    @property
+    def drain_unknown(self) -> list[str]:
+        """Names of the workers that have not drained; with the instance where a name has several."""
+        named = Counter(row.pod.worker for row in self.workers)
+        return [
+            row.pod.worker if named[row.pod.worker] == 1 else row.pod.short
+            for row in self.workers
+            if row.drain_unknown
+        ]
 
 
 class Roster(msgspec.Struct, frozen=True):
@@ -169,6 +222,28 @@ class Collected(msgspec.Struct):
         return min(found, key=lambda a: (a.receipt.durable is Durable.FAILED, a.at), default=None)
 
 
+def counts(receipt: Receipt, directive: Revocation | Restriction, term: int) -> bool:
+    """Tell whether an answer to that directive says that it holds for that term (A2).
+
+    Args:
+        receipt: The answer.
+        directive: What it answers.
+        term: The newest term that is known to be meant, also one that is only claimed; 0 when none
+            is known.
+
+    Fails closed:
+        A blind revocation may not cover the term, by a slow clock: then only an answer that names
+        it counts, and where no term is known, only one that names any.
+    """
+    if (receipt.stage is Stage.APPLIED) != isinstance(directive, Restriction):
+        return False
+    if isinstance(directive, Restriction):
+        return receipt.term == directive.term
+    if term <= directive.epoch and (term or not directive.blind):
+        return True  # S2: whatever the process knew of, it has latched up to that number
+    return receipt.term is not None and receipt.term >= term  # A2
+
+
 def judge(
     roster: Roster,
     collected: Collected,
@@ -176,8 +251,9 @@ def judge(
     called_at: float,
     now: float,
     timing: Timing,
-    attested_dead: frozenset[str] = frozenset(),
+    attested: Attested = NOBODY,
     keyset: frozenset[str] = frozenset(),
+    newer: bool = False,
     here: Here = NOWHERE,
 ) -> Outcome:
     """Say how far a stop is.
@@ -188,32 +264,36 @@ def judge(
         called_at: When the stop was called.
         now: The present.
         timing: The timers of the fleet.
-        attested_dead: Heartbeats that the operator swears are dead.
+        attested: Who is dead by the operator's word.
         keyset: Every heartbeat of the keyset.
+        newer: A record was met that was signed under a newer keyset, which may have others.
         here: What the server has shown to which the operator is connected.
 
     Fails closed:
-        An empty roster is never COMPLETE; a receipt with `durable: failed` does not count; what is
-        not known of the server is taken for the worse.
+        An empty roster, of heartbeats or of workers, is never COMPLETE; a receipt with `durable: failed`
+        does not count; what is not known of the server is taken for the worse.
     """
-    answers = {name: collected.of(name, roster.processes.get(name)) for name in roster.heartbeats}
+    # Nobody believes a beat of a name that the keyset lacks, so it is not waited for (A.5); unless
+    # others have a newer keyset than we.
+    names = roster.heartbeats if newer else roster.heartbeats & (keyset | attested.heartbeats)
+    answers = {name: collected.of(name, roster.processes.get(name)) for name in names}
     on_one = _on_one_server(answers.values(), here)
     if not on_one:  # S14: another server's roster may name a heartbeat that this one's does not
-        answers |= {name: collected.of(name, None) for name in keyset - roster.heartbeats}
+        answers |= {name: collected.of(name, None) for name in keyset - names}
     beats = tuple(
-        _heartbeat_row(name, answers[name], called_at, name in attested_dead)
+        _heartbeat_row(name, answers[name], called_at, name in attested.heartbeats)
         for name in sorted(answers)
     )
     # A heartbeat started after the roster was read is not on it; one that answered was there before.
     heard = all(answer is None or answer.at <= here.since for answer in answers.values())
-    known = bool(roster.heartbeats) and heard and all(row.answered for row in beats)  # S14
-    # From the call on when every heartbeat is attested dead: they beat last before that.
+    known = bool(names) and heard and all(row.answered for row in beats)  # S14
+    # From the call on when every heartbeat is attested dead: such a one beat last before that.
     latched = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
-    workers = tuple(
-        _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
-    )
-    drained = here.stopped and on_one  # S14: elsewhere there may be workers that are not listed
+    # A receipt counts also of a process that no roster names: it may say that orders were left.
+    pods = sorted(roster.workers | collected.latched.keys())
+    workers = tuple(_worker_row(pod, collected, called_at, off_by, attested) for pod in pods)
+    drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
     result, by = _result(workers, known=known, off_by=off_by, now=now, drained=drained)
     return Outcome(result, by, beats, workers)
 
@@ -238,13 +318,14 @@ def _result(
     if not known:  # S14: heartbeats first, or a beat may come after whatever else has answered
         return Result.NOT_CONFIRMED, None
     over = off_by is not None and now >= off_by
-    rest = [row for row in workers if row.left is None or row.durable is Durable.FAILED]
+    rest = [row for row in workers if row.drain_unknown or row.durable is Durable.FAILED]
     by_receipts = bool(workers) and not rest and drained  # S14
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME
     left = any(row.left for row in workers)
-    return (Result.STOPPED if left else Result.COMPLETE), by
+    unknown = not workers or any(row.drain_unknown for row in workers)  # A5
+    return (Result.STOPPED if left or unknown else Result.COMPLETE), by
 
 
 def _heartbeat_row(
@@ -256,18 +337,21 @@ def _heartbeat_row(
 
 
 def _worker_row(
-    pod: Pod, collected: Collected, called_at: float, off_by: float | None
+    pod: Pod, collected: Collected, called_at: float, off_by: float | None, attested: Attested
 ) -> WorkerRow:
     latched, drained = collected.latched.get(pod), collected.drained.get(pod)
     newest = drained or latched
+    # What it has said itself stands above what is said of it.
+    dead = drained is None and attested.worker(pod) is not None
     return WorkerRow(
         pod,
         latched.at - called_at if latched else None,
         latched.receipt.in_flight if latched else None,
         drained.at - called_at if drained else None,
         drained.receipt.left if drained else None,
-        newest.receipt.durable if newest else None,
+        newest.receipt.durable if newest and not dead else None,
         None if latched else off_by,
+        dead,
     )
 
 
@@ -276,18 +360,23 @@ def applied(roster: Roster, receipts: Mapping[Pod, Arrived]) -> tuple[Pod, ...]:
     return tuple(sorted(roster.workers - set(receipts)))
 
 
-def is_confirmed(trust: Trust, note: bytes | None, directive: str) -> bool:
-    """Tell whether a revoker has signed that the stop by this revocation is complete.
+def confirmed_as(trust: Trust, note: bytes | None, directive: str) -> Result | None:
+    """Return what a revoker has signed that the stop by this revocation came to; None for nothing.
 
     Args:
         trust: Verifies the note.
         note: What stands beside the tombstone, or None.
         directive: Identity of the revocation.
+
+    Fails closed: a note of another stop, or with a result that is none, confirms nothing.
     """
     if note is None:
-        return False
+        return None
     try:
         record = trust.note(note, Role.REVOKER).record
     except RecordError:
-        return False
-    return record.topic == "stop-confirmed" and record.facts.get("directive") == directive
+        return None
+    if record.topic != "stop-confirmed" or record.facts.get("directive") != directive:
+        return None
+    said = record.facts.get("result")
+    return next((r for r in (Result.COMPLETE, Result.STOPPED) if r == said), None)

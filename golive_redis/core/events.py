@@ -34,6 +34,7 @@ class Change(StrEnum):
     """What the daemon around a pulse has to act on."""
 
     LATCHED = "latched"  # persist, then receipt
+    SPARED = "spared"  # a revocation does not cover the term: persist, and no receipt (A2)
     REPEATED = "repeated"  # the same revocation again: repeat the receipt
     GONE = "gone"  # the key went away without a revocation: persist, note it in the ledger
     SILENCED = "silenced"  # ttl_ms without a successful beat: persist

@@ -174,18 +174,27 @@ class Knowledge:
         """Latch for whatever a verified revocation covers; tell whether it concerns this process."""
         record, state = item.record, self.state or self.stored
         self.saw(item)
-        concerns, epoch = self.concerns(record), record.epoch
-        if state is not None and concerns:
+        concerns = self.concerns(record)
+        self.end(
+            record.epoch,
+            blind_before_ms=record.issued_at_ms if record.blind else 0,
             # A blind one may be numbered below the term that it ends.
-            epoch = max(epoch, state.term)
-        self.end(epoch, blind_before_ms=record.issued_at_ms if record.blind else 0)
+            term=state.term if state is not None and concerns else 0,
+        )
         return concerns
 
-    def end(self, epoch: int, *, blind_before_ms: int = 0) -> None:
-        """Latch for every term up to that epoch (S2), and for what was activated up to that time."""
+    def end(self, epoch: int, *, blind_before_ms: int = 0, term: int = 0) -> None:
+        """Latch for every term up to that epoch (S2), and for what was activated up to that time.
+
+        Args:
+            epoch: Of what ends them.
+            blind_before_ms: Unix ms, of a blind revocation.
+            term: The term known here that it ends; 0 for none.
+        """
         self.latch = Latch(
-            epoch=max(self.latch.epoch, epoch),
+            epoch=max(self.latch.epoch, epoch, term),
             blind_before_ms=max(self.latch.blind_before_ms, blind_before_ms),
+            term=max(self.latch.term, term),  # A2
         )
 
     def saw(self, item: Verified[Grant] | Verified[Restriction] | Verified[Revocation]) -> None:

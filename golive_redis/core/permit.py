@@ -35,6 +35,7 @@ class Reason(StrEnum):
     """Why an order is denied: stable words, each with a section in docs/reference/reasons.md."""
 
     NOT_ACTIVATED = "not-activated"
+    STORE_UNREACHABLE = "store-unreachable"
     NOT_ARMED = "not-armed"
     LAPSED = "lapsed"
     REVOKED = "revoked"
@@ -57,6 +58,7 @@ class Reason(StrEnum):
 
 EXPLAIN: dict[Reason, str] = {
     Reason.NOT_ACTIVATED: "GO-LIVE not activated",
+    Reason.STORE_UNREACHABLE: "GO-LIVE cannot reach Redis",
     Reason.NOT_ARMED: "GO-LIVE not armed yet: no heartbeat was seen to advance",
     Reason.LAPSED: "GO-LIVE lapsed: no fresh word from Redis or from a heartbeat",
     Reason.REVOKED: "GO-LIVE revoked",

@@ -186,6 +186,8 @@ class Pulse:
             text = f"term {ended} gave way to term {term}"
             out.append(Happening(Change.GONE, text=text))
         if self.known.over(stored):  # S12
+            if self.term == term:
+                self._end(term)
             self.waiting_for = f"term {term} is over for this heartbeat"
             return out
         advanced = self._observe_others(answer, term, wall_ms)
@@ -228,6 +230,8 @@ class Pulse:
                 "waiting for another heartbeat's beat to advance, or for a new activation"
             )
             return []
+        if happened and not self.known.trust.is_good_now(stored.grant, wall_ms):
+            return self._refused(f"term {grant.term}: a key that signed it has expired")
         self.term = grant.term
         self.known.state = None
         self.waiting_for = ""
@@ -284,13 +288,30 @@ class Pulse:
         """Take in a verified revocation, from wherever it came."""
         if self.known.repeated(item):
             return [Happening(Change.REPEATED, revocation=item)]
-        self.known.acted(item)
+        before = self.latch, self.revocation
         self.known.ended(item)  # S12
         if self.revocation is None or item.record.epoch > self.revocation.record.epoch:
             self.revocation = item
-        if self.term is not None and self.term <= self.latch.epoch:
+        running = self._running()
+        if running is not None:  # A2: a receipt would say that the term is over
+            # Looked at again when it is repeated, for the term may have ended otherwise by then.
+            if before == (self.latch, self.revocation):
+                return []
+            record = item.record
+            text = f"revocation {record.epoch} by {record.by} does not cover term {running}"
+            return [Happening(Change.SPARED, text=f"{text}, which goes on: no receipt")]
+        self.known.acted(item)
+        if self.term is not None:
             self._end(self.term)
         return [Happening(Change.LATCHED, revocation=item)]
+
+    def _running(self) -> int | None:
+        """Return the term that is known here and not over, or None."""
+        state = self.known.state or self.known.stored
+        if state is not None:
+            return None if self.known.over(state) else state.term
+        # From the disk and not read yet, so it is not known when it was activated.
+        return self.term if self.term is not None and self.term > self.latch.epoch else None
 
     # -- what it writes --------------------------------------------------------------------------
 
@@ -307,11 +328,7 @@ class Pulse:
         self._n = max(self._n + 1, issued_at_ms)
         trust = self.known.trust
         return Beat(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=issued_at_ms,
-            by=self.name,
+            **trust.heading(self.name, issued_at_ms),
             heartbeat=self.name,
             term=self.term,
             epoch=state.epoch,  # S13
@@ -357,7 +374,7 @@ class Pulse:
         self.known.state = None
 
     def _end(self, term: int) -> None:
-        self.known.end(term)
+        self.known.end(term, term=term)
         self.term = None
         self.known.state = None
         self.waiting_for = f"term {term} is over for this heartbeat"

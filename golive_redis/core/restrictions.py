@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import product
 
+from golive_redis.core.labels import Named, folded, wanted
 from golive_redis.records.directive import Mode, Restriction, strictest
 from golive_redis.records.envelope import Verified
 
 Clears = Callable[[Mapping[str, object]], bool]
 """Answers about the labels of an order; False for whatever it cannot tell."""
 
-Watch = tuple[str, str | None, frozenset[str]]
+Watch = tuple[str, str | None, Named]
 """A label name, the guard's own value for it, and the values of it that restrictions name."""
+
+MAX_CLEARED = 1_024
+MAX_CLEARED_TEXT = 128
+"""How many values an index remembers as clear, and how long they may be: see `_cleared`."""
 
 
 class RestrictionIndex:
@@ -41,32 +47,40 @@ class RestrictionIndex:
         restrictions: Iterable[Restriction] = (),
         fixed: Mapping[str, str] | None = None,
     ) -> None:
-        # As text, like the labels of a call: a halt for account "7" concerns a guard of account 7.
-        self._fixed = {key: str(value) for key, value in (fixed or {}).items()}
+        # A blank one says nothing, and so is left out.
+        self._fixed = {key: own for key, value in (fixed or {}).items() if (own := folded(value))}
         self.base = base
         self._rests: list[tuple[dict[str, str], Mode]] = []
         for item in restrictions:
             if item.mode is None:
                 continue
             # Plain text for the names: a member of an enum takes three times as long to look up.
-            rest = {str(k): v for k, v in item.labels.items() if self._fixed.get(k) != v}
+            rest = {str(name): wanted(value) for name, value in item.labels.items()}
+            rest = {name: value for name, value in rest.items() if not self._own(name, value)}
             if rest:
                 self._rests.append((rest, item.mode))
             else:
                 self.base = strictest((self.base, item.mode))
-        self._names = tuple(sorted({name for rest, _ in self._rests for name in rest}))
+        names = sorted({name for rest, _ in self._rests for name in rest})
+        self._named = {
+            name: Named(rest[name] for rest, _ in self._rests if name in rest) for name in names
+        }
         self._tables: dict[tuple[str, ...], _Tables] = {}
         self.watches = self._watched()
         self.apart = _apart(self.watches)
         self.clear: Clears = self.apart if self.base is Mode.LIVE else _never
+
+    def _own(self, name: str, value: str) -> bool:
+        """Tell whether the guard's own label is what a restriction names."""
+        return name in self._fixed and bool(Named([value]).hits(self._fixed[name]))
 
     def _watched(self) -> tuple[Watch, ...]:
         """Choose the watched names: each time the one that most of the others have in common."""
         watches: list[Watch] = []
         left = [rest for rest, _ in self._rests]
         while left:
-            name = max(self._names, key=lambda name: sum(name in rest for rest in left))
-            named = frozenset(rest[name] for rest in left if name in rest)
+            name = max(self._named, key=lambda name: sum(name in rest for rest in left))
+            named = Named(rest[name] for rest in left if name in rest)
             watches.append((name, self._fixed.get(name), named))
             left = [rest for rest in left if name not in rest]
         return tuple(watches)
@@ -76,23 +90,25 @@ class RestrictionIndex:
         return self.base if self.apart(labels) else self._look_up(labels)
 
     def _look_up(self, labels: Mapping[str, object]) -> Mode:
-        # An account number may come as an int; a label that is not text is compared as text.
-        # Text stays itself: str() of a member of `class Symbol(str, Enum)` is not its value.
+        # What is blank is not stated.
         stated = {
-            name: value if isinstance(value, str) else str(value)
-            for name in self._names
-            if (value := labels.get(name)) is not None
+            name: text
+            for name in self._named
+            if (value := labels.get(name)) is not None and (text := folded(value))
         }
         shape = tuple(stated)
         tables = self._tables.get(shape)
         if tables is None:
             # One scan for each set of labels that orders state; there are few, and at most 128.
             tables = self._tables[shape] = self._built(stated.keys())
+        hits = {name: self._named[name].hits(text) for name, text in stated.items()}
         mode = self.base
         for names, table in tables:
-            hit = table.get(tuple([stated[name] for name in names]))
-            if hit is not None:
-                mode = strictest((mode, hit))
+            # One value concerns an order in most cases, and more only where beginnings are named.
+            for values in product(*[hits[name] for name in names]):
+                hit = table.get(values)
+                if hit is not None:
+                    mode = strictest((mode, hit))
         return mode
 
     def _built(self, stated: AbstractSet[str]) -> _Tables:
@@ -103,7 +119,7 @@ class RestrictionIndex:
             # another one: fixed labels that match were taken out when the index was built.
             if any(name in self._fixed for name in rest.keys() - stated):
                 continue
-            names = tuple(name for name in self._names if name in rest and name in stated)
+            names = tuple(name for name in self._named if name in rest and name in stated)
             table = tables.setdefault(names, {})
             values = tuple(rest[name] for name in names)
             table[values] = strictest((table.get(values, Mode.LIVE), mode))
@@ -121,22 +137,43 @@ def _apart(watches: tuple[Watch, ...]) -> Clears:
     """
     if len(watches) == 1:
         ((name, own, named),) = watches
+        clear: set[str] = set()
 
         def apart(labels: Mapping[str, object]) -> bool:
             value = labels.get(name, own)
             # Only plain text can be looked up as it is. What is not stated is unknown.
-            return value.__class__ is str and value not in named
+            return value.__class__ is str and (value in clear or _cleared(value, named, clear))
 
         return apart
 
+    each: list[tuple[str, str | None, Named, set[str]]] = [(*watch, set()) for watch in watches]
+
     def apart_from_all(labels: Mapping[str, object]) -> bool:
-        for name, own, named in watches:
+        for name, own, named, clear in each:
             value = labels.get(name, own)
-            if value.__class__ is not str or value in named:
+            if value.__class__ is not str:
+                return False
+            if value not in clear and not _cleared(value, named, clear):
                 return False
         return True
 
     return apart_from_all
+
+
+def _cleared(value: object, named: Named, clear: set[str]) -> bool:
+    """Tell whether no restriction names the value, and remember it where that is so.
+
+    An order states one of a few values, as the bot writes it. Folding one costs three times what it
+    costs to find it among those that were folded before.
+    """
+    text = folded(value)
+    if not text or named.hits(text):
+        return False
+    if isinstance(value, str) and len(value) <= MAX_CLEARED_TEXT:
+        if len(clear) >= MAX_CLEARED:
+            clear.clear()
+        clear.add(value)
+    return True
 
 
 def _never(_: Mapping[str, object]) -> bool:

@@ -14,6 +14,26 @@ TIGHT_RHO = 0.01  # where clocks are this good, one lost beat is slack enough
 _Millis = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
+_TENTHS_BELOW_MS = 10_000
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
+
+
+def in_words(duration_ms: float) -> str:
+    """Return a duration for people: `0.4 s`, `7 s`, `3 min`, `12 h`, `2 d`; never longer than it is.
+
+    Below ten seconds a tenth counts, where it is not nought; above, whole units of the largest that
+    is there twice, for 100 s say more than 1 min.
+    """
+    ms = max(0, int(duration_ms))
+    for unit_ms, unit in _UNITS:
+        if ms >= 2 * unit_ms:
+            return f"{ms // unit_ms} {unit}"
+    tenths = ms // 100
+    if ms < _TENTHS_BELOW_MS and tenths % 10:
+        return f"{tenths // 10}.{tenths % 10} s"
+    return f"{tenths // 10} s"
+
+
 class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The timers (docs/explanation/protocol.md#timers); all in ms, validated together.
 

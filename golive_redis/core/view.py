@@ -30,6 +30,7 @@ Everything that moves a guard between its phases lives here; clocks, sockets, fi
 | pushed grant                                     | cold    | armed   | lapsed  | latched | drained |
 | the connection is replaced                       | cold    | armed   | lapsed  | latched | drained |
 | the deadline is over                             | cold    | lapsed  | lapsed  | latched | drained |
+| no answer: the store cannot be reached           | cold    | armed   | lapsed  | latched | drained |
 | the clocks disagree                              | cold    | cold    | cold    | latched | drained |
 | a defect                                         | cold    | cold    | cold    | latched | drained |
 | the stop is drained                              | cold    | armed   | lapsed  | drained | drained |
@@ -47,9 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
-from golive_redis.core.answer import Answer, Ask, Latch
+from golive_redis.core.answer import Answer, Ask, Latch, Request
 from golive_redis.core.decision import Verdict, closed
 from golive_redis.core.events import Event, Happened
 from golive_redis.core.freshness import Observed, deadline
@@ -64,13 +63,6 @@ from golive_redis.records.envelope import Verified, peek
 from golive_redis.records.trust import Trust
 
 _NS = 1_000_000
-
-
-class _Request(msgspec.Struct, frozen=True):
-    nonce: str
-    sent_ns: int
-    wall_sent_ms: float
-    known_last: str
 
 
 class View:
@@ -96,7 +88,7 @@ class View:
         self.verdict = closed(Phase.COLD, Reason.NOT_ACTIVATED)
         self._labels = dict(labels)
         self._observed = Observed(self.known)
-        self._request: _Request | None = None
+        self._request: Request | None = None
         self._index: tuple[State, RestrictionIndex] | None = None
         self._suspects = 0
         self._drained = True
@@ -131,7 +123,7 @@ class View:
 
     def ask(self, nonce: str, *, now_ns: int, wall_ms: float) -> Ask:
         """Register the one outstanding question, at the instant before it is sent (S5, S8)."""
-        self._request = _Request(nonce, now_ns, wall_ms, self.known.last)
+        self._request = Request(nonce, now_ns, wall_ms, self.known.last)
         return self.known.ask(nonce)
 
     def answer(self, answer: Answer, *, now_ns: int) -> list[Event]:
@@ -173,7 +165,7 @@ class View:
             return events + self._refuse(reason, Happened.SECURITY, f"state refused: {error}")
         return events + self._judge(answer, stored, request, now_ns)
 
-    def _judge(self, answer: Answer, stored: State, request: _Request, now_ns: int) -> list[Event]:
+    def _judge(self, answer: Answer, stored: State, request: Request, now_ns: int) -> list[Event]:
         grant = stored.grant.record
         if self.known.over(stored):  # S1, S2
             # Yesterday's activation came back: a failover, an old backup, or a replay.
@@ -232,7 +224,7 @@ class View:
             if item.identity not in identities
         ]
 
-    def _arm(self, state: State, answer: Answer, request: _Request, now_ns: int) -> None:
+    def _arm(self, state: State, answer: Answer, request: Request, now_ns: int) -> None:
         fresh_from = self._observed.anchor
         if fresh_from is None:  # S5: no beat was seen to advance
             self._close(Reason.NOT_ARMED)
@@ -268,8 +260,7 @@ class View:
             record = peek(raw, Revocation)
         except RecordError:
             return False
-        trust = self.known.trust
-        if (record.namespace, record.environment) != (trust.namespace, trust.environment):
+        if not self.known.trust.is_about(record):
             return False
         if not self.known.concerns(record):
             return False
@@ -349,6 +340,12 @@ class View:
         if self.phase is Phase.ARMED and now_ns >= self.verdict.deadline_ns:
             self.phase = Phase.LAPSED
             self._close(Reason.LAPSED)
+
+    def unanswered(self, now_ns: int) -> None:
+        """Note that a question got no answer: the store cannot be reached, or not in time."""
+        self.lapsed(now_ns)
+        if self.phase is not Phase.ARMED:
+            self._close(Reason.STORE_UNREACHABLE)
 
     # -- the verdict -----------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class Receipts:
         directive: Verified[Revocation] | Verified[Restriction],
         stage: Stage,
         *,
+        term: int,
         durable: Durable,
         in_flight: int = 0,
         left: int | None = None,
@@ -66,6 +67,7 @@ class Receipts:
         Args:
             directive: What is answered.
             stage: How far it has been carried out.
+            term: The newest term that is over for this process, or the one restricted; 0 for none.
             durable: Whether the latch would survive a restart; on disk before this is called (S9).
             in_flight: Orders in flight when it came.
             left: Orders left after the drain; None before.
@@ -73,16 +75,13 @@ class Receipts:
             beat_on: Run ids of the servers on which a heartbeat may have beaten for the term.
         """
         receipt = Receipt(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._signer.principal,
+            **self._trust.heading(self._signer.principal, clock.wall_ms()),
             worker=self._worker,
             heartbeat=self._heartbeat,
             instance=self._instance,
             directive=directive.identity,
             epoch=directive.record.epoch,
+            term=term or None,
             stage=stage,
             at_ms=clock.wall_ms(),
             in_flight=in_flight,

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from golive_redis.delivery.append import append_once
-from golive_redis.delivery.tombstone import reassert
+from golive_redis.delivery.tombstone import put_back
 from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import decode
+from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
 from golive_redis.statefile import write_durably
 from golive_redis.store.store import Store
@@ -63,13 +64,16 @@ class Spool:
         except OSError:
             return []
 
-    def send(self, store: Store, trust: Trust, say: Callable[[str], None]) -> int:
+    def send(
+        self, store: Store, trust: Trust, say: Callable[[str], None], *, limit: int = MAX_INT
+    ) -> int:
         """Send what waits: stops are re-asserted, then everything is appended to the ledger.
 
         Args:
             store: A connected store.
             trust: A revocation that does not verify is set aside, not sent.
             say: Told in a sentence what was sent or refused.
+            limit: As for `append_once`: what needs a longer look waits for an operator's command.
 
         Returns:
             How many records were sent.
@@ -78,7 +82,7 @@ class Spool:
         with self._locked() as mine:
             for path in self.waiting() if mine else []:
                 try:
-                    self._send_one(path, store, trust)
+                    self._send_one(path, store, trust, limit)
                 except RecordError as error:
                     path.replace(path.with_suffix(".refused"))
                     say(f"spooled record {path.name} refused: {error.message}")
@@ -93,11 +97,11 @@ class Spool:
                 say(f"spooled record sent: {path.name}")
         return sent
 
-    def _send_one(self, path: Path, store: Store, trust: Trust) -> None:
+    def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> None:
         record = path.read_bytes()
         if decode(record).payload_type == Revocation.payload_type():
-            reassert(store, trust, trust.revocation(record))
-        append_once(store, record)
+            put_back(store, trust, trust.revocation(record))
+        append_once(store, record, limit=limit)
         path.unlink()
 
     @contextmanager

@@ -5,7 +5,7 @@ Nothing heavy is imported here: this is the kill path.
 
 from __future__ import annotations
 
-from golive_redis.errors import RecordError
+from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.trust import Trust
@@ -29,6 +29,17 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
     except RecordError:
         return stop
     if item.record.covers(grant.term, grant.activated_at_ms):
-        # The head cannot match, so no second ledger entry is written.
-        return store.revoke(item, "-")
+        return store.revoke(item, entry=False)
+    return stop
+
+
+def put_back(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
+    """Repeat a revocation, as `reassert`, for whoever counts on the tombstone.
+
+    Raises:
+        StoreError: As `Store.revoke`, and when no tombstone could be written (A7).
+    """
+    stop = reassert(store, trust, item)
+    if stop.unrecorded:
+        raise StoreError(f"the key is gone, and the stop is not recorded: {stop.unrecorded}")
     return stop

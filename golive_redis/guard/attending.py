@@ -80,7 +80,7 @@ class Attending:
         outbox = Outbox(connect, keyspace, timing.read_every_ms / 1000)
         receipts = Receipts(view.trust, signer, outbox, instance=instance, worker=worker)
         self.stopping = Stopping(receipts, state_file, gate.in_flight, timing.drain_ms)
-        self.troubles = Troubles()
+        self.troubles = Troubles(address.shown)
         self._answered_at: float | None = None
         self._stops = 0
         self._thread = threading.Thread(target=self._attend_loop, name="golive-attend", daemon=True)
@@ -145,8 +145,10 @@ class Attending:
             self.troubles.met(error)
             self._connection.drop()
             with self._lock:
-                self._view.lapsed(clock.now_ns())
+                self._view.unanswered(clock.now_ns())
                 self._publish()
+            if not self._gate.verdict.deadline_ns:  # one that lasts is over by itself soon enough
+                self.troubles.unreachable(error)
         except Exception as error:  # noqa: BLE001  (noted, and closed: the thread goes on)
             with self._lock:
                 self._view.defect()
@@ -155,6 +157,7 @@ class Attending:
             self.troubles.met(error)
 
     def _attend(self) -> None:
+        self._gate.stated.turn()
         anomaly = self._watch.anomaly()
         if anomaly is not None:
             self.troubles.clocks(anomaly)
@@ -163,6 +166,7 @@ class Attending:
                 self._publish()
         self._connection.store()  # first, for a new connection is told everything
         durable, newest = self.stopping.durable, self._view.newest
+        self._presence.push = self.listener.arrives
         if self._ask(self._presence.changed(durable, newest)) is Status.REGISTER:
             self._ask(self._presence.all(durable, newest))
 
@@ -178,6 +182,7 @@ class Attending:
                 secrets.token_hex(8), now_ns=clock.now_ns(), wall_ms=time.time_ns() / 1e6
             )
         status, answer, _ = store.attend(ask, self._presence.caller, fields)
+        self.troubles.reached()
         self._presence.told(fields)
         if status is Status.REGISTER:
             return status

@@ -19,6 +19,7 @@ from golive_redis.core.permit import Denial, Permit, Phase, Reason
 from golive_redis.core.restrictions import Clears
 from golive_redis.errors import NotPermittedError
 from golive_redis.guard.skiplog import SkipLog, Tally
+from golive_redis.guard.stated import Stated
 
 _CLOSED = closed(Phase.COLD, Reason.NOT_ACTIVATED)
 _SHUT = (0, _CLOSED.index.clear)
@@ -33,6 +34,7 @@ class Gate:
         permits: Orders that were permitted, counted.
         outcomes: What became of orders, as their callers say: `sent`, `rejected`.
         flying: Orders in flight.
+        stated: Label values that orders have stated lately.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class Gate:
         self.skips = SkipLog()
         self.permits = Tally()
         self.outcomes = Tally()
+        self.stated = Stated()
         self._open_until = 0
         self._clear: tuple[int, Clears] = _SHUT
         self._final: Reason | None = None
@@ -104,6 +107,8 @@ class Gate:
         The instant is the caller's, so that a call reads the clock once on every path.
         """
         try:
+            if self.stated.on:
+                self.stated.note(labels)
             answer = decide(self.verdict, intent, labels, now_ns, self)
             if answer.__class__ is Denial:
                 self.skips.skipped(what or _described(labels), answer.reason, answer.explain())
@@ -137,8 +142,13 @@ class Gate:
         if self._final is not None:
             verdict = closed(Phase.COLD, self._final)
         self.verdict = verdict
-        self._clear = (verdict.deadline_ns, verdict.index.clear)
-        self._open_until = verdict.open_until_ns
+        clear = verdict.index.clear
+        if self.stated.on:
+            # Through the index, which says the same: the shortest way looks at no label.
+            self._clear = (verdict.deadline_ns, self.stated.noting(clear))
+        else:
+            self._clear = (verdict.deadline_ns, clear)
+            self._open_until = verdict.open_until_ns
         if verdict.deadline_ns:
             self._armed.set()
         else:

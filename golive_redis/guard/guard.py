@@ -25,6 +25,7 @@ from types import TracebackType
 
 from golive_redis import config as configuration
 from golive_redis.clock import now_ns
+from golive_redis.core.labels import folded
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.timing import Timing
 from golive_redis.core.view import View
@@ -39,6 +40,7 @@ from golive_redis.records.limits import Limits
 from golive_redis.records.record import Name, Strict, convert
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
+from golive_redis.store.push import Pushes
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -52,6 +54,9 @@ class Health(Strict, frozen=True, kw_only=True):
         reason: Why not, or None.
         deadline_in_ms: How long it stays armed without another word; 0 when closed.
         answer_age_ms: Age of the last good answer, or None.
+        pushed: True while it is subscribed.
+        push: What is pushed to it: `tracking` (directives and changes of the keys), `pubsub` (directives
+            only) or `none`: then a stop takes until its next read.
         threads: Which of the guard's threads are alive.
         durable: Whether a stop would survive a restart: `yes`, `none`, or `failed`.
     """
@@ -68,6 +73,7 @@ class Health(Strict, frozen=True, kw_only=True):
     profile: Profile | None
     answer_age_ms: float | None
     pushed: bool
+    push: Pushes
     threads: dict[str, bool]
     in_flight: int
     permits: int
@@ -198,6 +204,7 @@ class Guard(Gate):
             profile=verdict.profile,
             answer_age_ms=attending.answer_age_ms(),
             pushed=attending.listener.connected,
+            push=attending.listener.arrives,
             threads=attending.threads(),
             in_flight=self.in_flight(),
             permits=self.permits.total().get("permit", 0),
@@ -244,6 +251,11 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
             f"worker {worker!r} with labels {dict(labels or {})!r}: {error.message}",
             hint=f"labels are {', '.join(Label)}; ids are letters, digits, dot, dash, underscore",
         ) from error
+    for name, value in known.items():
+        if not folded(value):
+            raise ConfigError(
+                f"the label {name!r} of worker {worker} is blank", hint="leave it out"
+            )
     if known.get(Label.WORKER, worker) != worker:
         raise ConfigError("the label `worker` is the worker's own id")
     return {**{str(name): value for name, value in known.items()}, "worker": worker}

@@ -28,7 +28,8 @@ def claim(folder: Path | None, worker: str) -> tuple[StateFile | None, Any, Stat
         states = file.read_all(WorkerState)
         newest = max(states, key=lambda state: state.latch.epoch, default=WorkerState())
         blind = max((state.latch.blind_before_ms for state in states), default=0)
-        latch = type(newest.latch)(epoch=newest.latch.epoch, blind_before_ms=blind)
+        term = max((state.latch.term for state in states), default=0)
+        latch = type(newest.latch)(epoch=newest.latch.epoch, blind_before_ms=blind, term=term)
         # Written once at the start: a disk that cannot keep a stop is found out before trading.
         file.write(WorkerState(latch=latch, revocation=newest.revocation))
     except StateFileError as error:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from golive_redis import clock
 from golive_redis.guard.gate import Gate
 from golive_redis.records.receipt import Durable
+from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
 
 COUNTS_EVERY_MS = 2_000.0
-_COUNTS = frozenset({"in_flight", "permits", "sent", "rejected", "skipped"})
+_COUNTS = frozenset({"in_flight", "permits", "sent", "rejected", "skipped", "stated"})
 
 Fields = dict[str, str | bytes]
 
@@ -30,10 +31,12 @@ class Presence:
 
     Attributes:
         caller: Likewise.
+        push: What is pushed to it.
     """
 
     def __init__(self, caller: Caller, gate: Gate, labels: Mapping[str, str], policy: str) -> None:
         self.caller = caller
+        self.push = Pushes.NONE
         self._gate = gate
         self._who: Fields = {
             "labels": json.dumps(labels, sort_keys=True),
@@ -72,7 +75,9 @@ class Presence:
             "sent": str(outcomes.get("sent", 0)),
             "rejected": str(outcomes.get("rejected", 0)),
             "skipped": str(sum(gate.skips.counts.total().values())),
+            "stated": gate.stated.told,
             "durable": durable,
+            "push": self.push,
             "directive": newest or b"",
         }
         return fields | self._who

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from golive_redis import clock
 from golive_redis.core.answer import Latch
@@ -124,13 +125,13 @@ class Stopping:
 
     def _carry_out(self, revocation: Verified[Revocation], latch: Latch) -> bool:
         kept = self.persist(latch, revocation.raw)  # S9: on disk before the receipt says so
-        in_flight = self._in_flight()
-        self.receipts.send(revocation, Stage.LATCHED, durable=self.durable, in_flight=in_flight)
+        answer = partial(
+            self.receipts.send, revocation, term=latch.term, in_flight=self._in_flight()
+        )
+        answer(Stage.LATCHED, durable=self.durable)
         with self._lock:
             left = self.drain()
-        self.receipts.send(
-            revocation, Stage.DRAINED, durable=self.durable, in_flight=in_flight, left=left
-        )
+        answer(Stage.DRAINED, durable=self.durable, left=left)
         return kept
 
     def drain(self) -> int:
@@ -149,8 +150,13 @@ class Stopping:
 
     def restricted(self, restriction: Verified[Restriction]) -> None:
         """Answer a restriction that is now in force."""
-        in_flight = self._in_flight()
-        self.receipts.send(restriction, Stage.APPLIED, durable=self.durable, in_flight=in_flight)
+        self.receipts.send(
+            restriction,
+            Stage.APPLIED,
+            term=restriction.record.term,
+            durable=self.durable,
+            in_flight=self._in_flight(),
+        )
 
     def release(self) -> None:
         """Let go of the state file."""

@@ -6,10 +6,12 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from golive_redis.clock import Throttle
+from golive_redis import clock
+from golive_redis.core.timing import in_words
 from golive_redis.errors import GoliveError
 
 logger = logging.getLogger("golive_redis.guard")
+_AWAY = "away"
 
 
 def _logged(*what: object, **more: Any) -> None:
@@ -21,15 +23,20 @@ def _logged(*what: object, **more: Any) -> None:
 class Troubles:
     """The record of one guard's troubles.
 
+    Args:
+        address: Where Redis is, without a password.
+
     Attributes:
         last: The newest in words, or None.
         security_events: Directives and records that were refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
         self.last: str | None = None
         self.security_events = 0
-        self._throttle = Throttle()
+        self._throttle = clock.Throttle()
+        self._address = address
+        self._away_since_ms: float | None = None
 
     def met(self, error: Exception) -> None:
         """Note an error; an unexpected one is logged, with its traceback, once a minute."""
@@ -39,6 +46,26 @@ class Troubles:
         self.last = f"defect: {error!r}"
         if self._throttle.due(self.last):
             _logged("a defect in golive-redis; the guard is closed", exc_info=error)
+
+    def unreachable(self, error: GoliveError) -> None:
+        """Say that Redis does not answer: when that begins, and again once a minute."""
+        now_ms = clock.now_ms()
+        if self._away_since_ms is None:
+            self._away_since_ms = now_ms
+            self._throttle.due(_AWAY)
+            begun = ""
+        elif self._throttle.due(_AWAY):
+            begun = f", for {in_words(now_ms - self._away_since_ms)} now"
+        else:
+            return
+        _logged("no order is permitted%s: Redis at %s: %s", begun, self._address, error.message)
+
+    def reached(self) -> None:
+        """Say that Redis answers again, if it was said that it does not."""
+        since_ms, self._away_since_ms = self._away_since_ms, None
+        if since_ms is not None:
+            away = in_words(clock.now_ms() - since_ms)
+            _logged("Redis at %s answers again, after %s", self._address, away)
 
     def clocks(self, anomaly: str) -> None:
         """Note that this host's clocks disagree (S7)."""

@@ -263,6 +263,7 @@ class Heartbeat:
         while self._pushed:
             self._act(self._pulse.push(self._pushed.popleft()))
         pulse, presence = self._pulse, self._presence
+        presence.hears(self._listener.arrives)
         ask = pulse.known.ask(secrets.token_hex(8))
         fields = self._fields() if presence.stale else {}
         status, answer, head = self._connection.store().attend(ask, presence.caller, fields)
@@ -293,6 +294,7 @@ class Heartbeat:
         )
         if step.status is Status.OK:
             pulse.beaten(clock.now_ms())
+            self._duties.renewed(step.detail)
         else:
             self._say(f"beat refused: {step.why}")
             self._wake.set()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from golive_redis import clock
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.pulse import Pulse
-from golive_redis.delivery.append import append
+from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.delivery.tombstone import reassert
+from golive_redis.delivery.tombstone import put_back
 from golive_redis.errors import StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
@@ -22,13 +22,18 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
+from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
 SPOOL_EVERY_MS = 5_000.0
+LOOK_AT = 5_000
+"""Entries of the ledger that are looked at before the next beat, about half a second; the fleet lives on
+beats, and an operator's next command has more time."""
 
 _PERSISTED = frozenset(
     {
         Change.LATCHED,
+        Change.SPARED,
         Change.GONE,
         Change.SILENCED,
         Change.CLOSED,
@@ -77,6 +82,7 @@ class Duties:
         self._spool = spool
         self._say = say
         self._server = ""
+        self._unrenewed = ""
         self._spooled_at = -SPOOL_EVERY_MS
 
     def connected(self, store: Store) -> None:
@@ -118,9 +124,10 @@ class Duties:
             case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
+                stop = put_back(store(), self._trust, revocation)
                 epoch = revocation.record.epoch
                 self._say(f"the store lost revocation {epoch}; re-asserted")
-                reassert(store(), self._trust, revocation)
+                self._enter(revocation, stop.status, store)
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(restriction, store)
             case Happening(change=Change.GONE):
@@ -143,12 +150,19 @@ class Duties:
         # S12: no beat while a latch could not be kept.
         return beat is not None and self.memory.durable is not Durable.FAILED
 
+    def renewed(self, problem: str) -> None:
+        """Say once when a beat is recorded and the keys' lives could not be renewed: off in `ttl_ms`."""
+        if problem and problem != self._unrenewed:
+            self._say(f"beating, but {problem}: all is off when the keys run out")
+        self._unrenewed = problem
+
     def _receipt(self, revocation: Verified[Revocation]) -> None:
         record = revocation.record
         self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
         self.receipts.send(
             revocation,
             Stage.LATCHED,
+            term=self._pulse.latch.term,
             durable=self.memory.durable,
             head=self.head,
             beat_on=self._pulse.beat_on,
@@ -156,8 +170,11 @@ class Duties:
 
     def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
         record = restriction.record
-        self._say(f"the store lost {record.kind} {record.epoch}; re-asserted")
-        store().restrict(restriction, again=True)
+        step = store().restrict(restriction, again=True)
+        back = step.status in {Status.OK, Status.SAME}
+        became = "re-asserted" if back else f"not taken back: {step.status} {step.why}"
+        self._say(f"the store lost {record.kind} {record.epoch}; {became}")
+        self._enter(restriction, step.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
@@ -171,6 +188,20 @@ class Duties:
             raise
 
     # -- the ledger ------------------------------------------------------------------------------
+
+    def _enter(
+        self,
+        item: Verified[Revocation] | Verified[Restriction],
+        status: Status,
+        store: Callable[[], Store],
+    ) -> None:
+        """See that what was put back is in the ledger, which may have been lost with it.
+
+        Or was never there: of a stop that was published while Redis refused writes, this heartbeat may
+        be the only one who knows.
+        """
+        if status is Status.OK:
+            append_once(store(), item.raw, limit=LOOK_AT)
 
     def note(
         self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]
@@ -186,11 +217,7 @@ class Duties:
     def _signed(self, topic: str, text: str, facts: dict[str, str]) -> bytes:
         trust = self._trust
         note = Note(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._signer.principal,
+            **trust.heading(self._signer.principal, clock.wall_ms()),
             topic=topic,
             text=text,
             facts=facts,
@@ -215,4 +242,4 @@ class Duties:
         if self._spool is None or now - self._spooled_at < SPOOL_EVERY_MS:
             return
         self._spooled_at = now
-        self._spool.send(store(), self._trust, self._say)
+        self._spool.send(store(), self._trust, self._say, limit=LOOK_AT)

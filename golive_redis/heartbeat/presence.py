@@ -7,6 +7,7 @@ import socket
 
 from golive_redis.core.pulse import Pulse
 from golive_redis.records.receipt import Durable
+from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
 
@@ -27,6 +28,12 @@ class Presence:
         self.caller = caller
         self.stale = True
         self._policy = policy
+        self._push = Pushes.NONE
+
+    def hears(self, push: Pushes) -> None:
+        """Note what is pushed to it."""
+        self.stale = self.stale or push is not self._push
+        self._push = push
 
     def fields(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
         """Return every field."""
@@ -36,6 +43,7 @@ class Presence:
             "term": str(pulse.term or 0),
             "epoch": str(pulse.state.epoch if pulse.state else 0),
             "durable": durable,
+            "push": self._push,
             "directive": pulse.newest or b"",
             "version": VERSION,
             "policy": self._policy,

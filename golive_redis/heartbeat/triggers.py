@@ -21,6 +21,7 @@ from golive_redis.checks.question import Question
 from golive_redis.checks.source import Surroundings
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
+from golive_redis.core.labels import covers, same
 from golive_redis.core.state import State
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.retry import retried
@@ -220,7 +221,7 @@ class _TriggerActions:
 
     def act(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Do what the trigger says, unless it is done already; then note the facts."""
-        with self._locks[wanted.then, frozenset(wanted.labels.items())]:
+        with self._locks[wanted.then, frozenset(same(wanted.labels).items())]:
             unknown = "unknown: " if found.outcome is Outcome.UNKNOWN else ""
             reason = f"trigger {name}: {unknown}{found.explain}"
             try:
@@ -261,17 +262,17 @@ class _TriggerActions:
             )
         record = done.restriction.record
         self.say(f"{record.kind} {record.epoch}: {reason}")
+        if not done.effective:
+            self.say(
+                f"no worker that {record.kind} {record.epoch} is known to concern has answered"
+            )
         return True
 
     def _note(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Put the facts into the ledger: the directive carries only a sentence."""
         trust = self._config.trust()
         note = Note(
-            namespace=trust.namespace,
-            environment=trust.environment,
-            keyset_version=trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=self._heartbeat,
+            **trust.heading(self._heartbeat, clock.wall_ms()),
             topic="trigger",
             text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
             facts=dict(found.facts),
@@ -290,10 +291,9 @@ class _TriggerActions:
 
 def _holds(state: State, wanted: Trigger, mode: Mode) -> bool:
     """Tell whether what the trigger wants is in force: for these labels, or for more orders."""
-    labels = dict(wanted.labels).items()
     return any(
         item.record.mode is not None
         and strictest((item.record.mode, mode)) is item.record.mode
-        and dict(item.record.labels).items() <= labels
+        and covers(item.record.labels, wanted.labels)
         for item in state.restrictions
     )

@@ -9,12 +9,11 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.barrier import Pod
 from golive_redis.delivery.append import append
-from golive_redis.errors import (
-    RefusedError,
-)
+from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
-from golive_redis.operator.grants import CLOSES_FIRST, put_grant
+from golive_redis.operator.grants import CLOSES_FIRST, OTHER_FLEET, put_grant
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -30,8 +29,8 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
-from golive_redis.stop.roster import read_rosters
-from golive_redis.store.replies import Presence
+from golive_redis.stop.roster import read_rosters, strike
+from golive_redis.store.presence import Presence
 
 POLL_MS = 100.0
 
@@ -125,6 +124,8 @@ class Activation:
         return reading
 
     def _refuse_active(self, reading: Reading) -> None:
+        if another := self._operator.another_fleet(reading.snapshot.fleet):
+            raise RefusedError(another, hint=OTHER_FLEET.format(self._operator.keyspace.fleet_id))
         if reading.refused:
             raise RefusedError(
                 "; ".join(reading.refused),
@@ -188,11 +189,7 @@ class Activation:
         append(operator.store, report.raw)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
         record = Grant(
-            namespace=operator.trust.namespace,
-            environment=operator.trust.environment,
-            keyset_version=operator.trust.keyset.version,
-            issued_at_ms=now,
-            by=self.signers[0].principal,
+            **operator.trust.heading(self.signers[0].principal, now),
             kind=GrantKind.ACTIVATE,
             epoch=epoch,
             term=epoch,
@@ -216,10 +213,13 @@ class Activation:
         grant = operator.trust.grant(seal(record, *self.signers))
         if not_after_ms == closes_ms:
             self._say(CLOSES_FIRST)
+        if not self._over_unconfirmed:
+            self._strike_silent()
         rosters = read_rosters(operator.store)
-        put_grant(operator, grant, origin=operator.store.server().run_id)
+        put_grant(operator, grant, origin=operator.store.server().run_id, say=self._say)
         operator.remember(
             grant,
+            self._say,
             term=epoch,
             activated_at_ms=now,
             not_after_ms=record.not_after_ms,
@@ -230,11 +230,28 @@ class Activation:
         )
         return grant
 
+    def _strike_silent(self) -> None:
+        """Take workers off the roster that were silent for longer than any lease: all is off (A4).
+
+        One that did not drain in the last stop was told of then.
+        """
+        silent = [item for item in self._operator.store.workers() if not item.alive]
+        strike(self._operator.store, [Pod(item.name, item.instance) for item in silent])
+
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
-        """Wait until every worker alive is armed for this grant, at most `wait_s` seconds."""
-        until = clock.now_ms() + wait_s * 1000
+        """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.
+
+        Never raises: it is in force, whoever can be asked (A7).
+        """
+        until, problem = clock.now_ms() + wait_s * 1000, ""
+        alive: list[Presence] = []
         while True:
-            alive = [item for item in self._operator.store.workers() if item.alive]
+            try:
+                alive = [item for item in self._operator.store.workers() if item.alive]
+            except StoreError as error:
+                if error.message != problem:
+                    problem = error.message
+                    self._say(f"in force, and who is armed is not known: {problem}")
             armed = [item for item in alive if _armed_for(item, grant.record.term)]
             if (alive and len(armed) == len(alive)) or clock.now_ms() >= until:
                 rest = tuple(item for item in alive if item not in armed)

@@ -14,6 +14,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.labels import same
 from golive_redis.core.state import State, let_go
 from golive_redis.delivery.retry import retried
 from golive_redis.errors import (
@@ -31,6 +32,7 @@ from golive_redis.operator.session import (
     described,
     quiet,
     send_spool,
+    tell_unpushed,
 )
 from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
 from golive_redis.records.envelope import Signer, Verified, seal
@@ -39,9 +41,37 @@ from golive_redis.records.record import wording
 from golive_redis.store.replies import Status, Step
 
 MAX_TRIES = 10
-APPLIED_WAIT_MS = 2_000.0
-POLL_MS = 100.0
 CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
+
+
+OTHER_FLEET = (
+    "take another namespace, or another database; where that fleet is yours and gone for good, "
+    "delete the key {}"
+)
+
+
+class Loosening(msgspec.Struct, frozen=True):
+    """What a loosening would lift.
+
+    Attributes:
+        state: What is in force.
+        dropped: The restrictions of it that would be lifted.
+    """
+
+    state: State
+    dropped: tuple[Verified[Restriction], ...]
+
+    @property
+    def kept(self) -> list[Verified[Restriction]]:
+        """The restrictions that would stay in force."""
+        return [item for item in self.state.restrictions if item not in self.dropped]
+
+
+class Loosened(msgspec.Struct, frozen=True):
+    """A grant within the term, in force, and the restrictions that it has lifted."""
+
+    grant: Verified[Grant]
+    dropped: tuple[Verified[Restriction], ...]
 
 
 class _AgainError(StoreError):
@@ -49,9 +79,21 @@ class _AgainError(StoreError):
 
 
 def put_grant(
-    operator: Operator, grant: Verified[Grant], *, origin: str = "", keeps: Sequence[str] = ()
+    operator: Operator,
+    grant: Verified[Grant],
+    *,
+    origin: str = "",
+    keeps: Sequence[str] = (),
+    say: Say = quiet,
 ) -> None:
     """Put a signed grant in force, following the ledger head while others write.
+
+    Args:
+        operator: At work.
+        grant: As signed.
+        origin: Run id of the primary, for an activation.
+        keeps: Fields of the restrictions that stay; all others go.
+        say: Told when it is in force and could not be pushed.
 
     Raises:
         ConflictError: Another directive came first; it is named.
@@ -78,7 +120,8 @@ def put_grant(
         return step
 
     try:
-        _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
+        step = retried(put, again=_AgainError, tries=MAX_TRIES)
+        _refuse_grant(operator, step)
     except MaybeAppliedError:
         raise
     except GoliveError as error:
@@ -87,6 +130,7 @@ def put_grant(
         raise MaybeAppliedError.despite(
             error, hint="look at `golive status` before you run it again"
         ) from error
+    tell_unpushed(operator, step, say)
 
 
 def _refuse_grant(operator: Operator, step: Step) -> None:
@@ -101,6 +145,11 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
         reading = operator.read()
         what = described(reading.state.grant) if reading.state else "another activation"
         raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
+    if step.why == "fleet":
+        raise RefusedError(
+            operator.another_fleet(step.detail),
+            hint=OTHER_FLEET.format(operator.keyspace.fleet_id),
+        )
     texts = {
         "revoked": f"a revocation with epoch {step.detail} stands",
         "used": f"epoch {step.detail} is used already",
@@ -125,7 +174,7 @@ def loosen(
     keys: Sequence[str] = (),
     minutes: int | None = None,
     say: Say = quiet,
-) -> Verified[Grant]:
+) -> Loosened:
     """Issue a grant within the term: `resume` drops halts, `restore` reductions, `extend` none.
 
     Args:
@@ -133,7 +182,7 @@ def loosen(
         kind: Which.
         reason: For the record.
         ticket: For the record.
-        labels: Drops the restrictions with exactly these labels.
+        labels: Drops the restrictions with exactly these labels, however they are typed.
         every: Drops all of that kind, whatever their labels.
         keys: Further key files, up to the threshold.
         minutes: For `extend`: new length of the window, from now; the trading windows may end it
@@ -148,14 +197,39 @@ def loosen(
     signers = operator.approvers(keys)
     send_spool(operator, quiet)
     reading = operator.read()
-    state = active(reading)
-    dropped = _dropped(state, kind, dict(labels or {}), every=every)
-    kept = [item for item in state.restrictions if item not in dropped]
-    changes = {"reason": wording(reason), "ticket": wording(ticket), "report": None}
-    if minutes is None:
-        return put_successor(operator, reading, signers, kept, kind=kind, **changes)
-    end = _extended(operator, state.grant.record, minutes, say)
-    return put_successor(operator, reading, signers, kept, kind=kind, not_after_ms=end, **changes)
+    planned = _loosening(active(reading), kind, labels, every=every)
+    changes: dict[str, object] = {"reason": wording(reason), "ticket": wording(ticket)}
+    if minutes is not None:
+        changes["not_after_ms"] = _extended(operator, planned.state.grant.record, minutes, say)
+    grant = put_successor(
+        operator, reading, signers, planned.kept, say=say, kind=kind, report=None, **changes
+    )
+    return Loosened(grant, planned.dropped)
+
+
+def foresee(
+    operator: Operator,
+    kind: GrantKind,
+    *,
+    labels: Mapping[str, str] | None = None,
+    every: bool = False,
+    keys: Sequence[str] = (),
+) -> Loosening:
+    """Tell what `loosen` would lift now, and change nothing. Takes the keys that it would take.
+
+    Args:
+        operator: At work.
+        kind: `resume` or `restore`.
+        labels: As in `loosen`.
+        every: As in `loosen`.
+        keys: As in `loosen`.
+
+    Raises:
+        RefusedError: `loosen` would refuse.
+        ConfigError: A key cannot be used.
+    """
+    operator.approvers(keys)
+    return _loosening(active(operator.read()), kind, labels, every=every)
 
 
 def put_successor(
@@ -163,9 +237,19 @@ def put_successor(
     reading: Reading,
     signers: Sequence[Signer],
     kept: Sequence[Verified[Restriction]],
+    *,
+    say: Say = quiet,
     **changes: object,
 ) -> Verified[Grant]:
     """Put a grant in force that follows the one just read, with changes to its fields.
+
+    Args:
+        operator: At work.
+        reading: What was just read.
+        signers: Who signs it.
+        kept: The restrictions that stay.
+        say: Told when it is in force and could not be pushed.
+        changes: Fields of the grant, with their new values.
 
     Raises:
         RefusedError: This host's clock is behind the activation; nothing was changed.
@@ -183,9 +267,7 @@ def put_successor(
     record = msgspec.structs.replace(
         before,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
-        keyset_version=operator.trust.keyset.version,
-        issued_at_ms=now,
-        by=signers[0].principal,
+        **operator.trust.heading(signers[0].principal, now),
         keeps=[item.identity for item in kept],
         **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),
         prev=reading.snapshot.last or None,
@@ -194,8 +276,8 @@ def put_successor(
     grant = operator.trust.grant(seal(record, *signers))
     held = {item.raw for item in kept}
     fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
-    put_grant(operator, grant, keeps=fields)
-    operator.remember(grant, not_after_ms=record.not_after_ms)
+    put_grant(operator, grant, keeps=fields, say=say)
+    operator.remember(grant, say, not_after_ms=record.not_after_ms)
     return grant
 
 
@@ -219,24 +301,25 @@ def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:
     return min(wanted, closes)
 
 
-def _dropped(
-    state: State, kind: GrantKind, labels: dict[str, str], *, every: bool
-) -> list[Verified[Restriction]]:
-    drops = {
+def _loosening(
+    state: State, kind: GrantKind, labels: Mapping[str, str] | None, *, every: bool
+) -> Loosening:
+    lifts = {
         GrantKind.RESUME: RestrictionKind.HALT,
         GrantKind.RESTORE: RestrictionKind.REDUCE,
     }.get(kind)
-    if drops is None:
-        return []
-    held = [item for item in state.restrictions if item.record.kind is drops]
-    found = [item for item in held if every or dict(item.record.labels) == labels]
+    if lifts is None:
+        return Loosening(state, ())
+    meant = same(labels or {})
+    held = [item for item in state.restrictions if item.record.kind is lifts]
+    found = tuple(item for item in held if every or same(item.record.labels) == meant)
     if not found:
         listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(
-            f"no {drops} with these labels is in force ({listed or 'none at all'})",
-            hint=f"name the labels of one of them, or --all to {kind} from every {drops}",
+            f"no {lifts} with these labels is in force ({listed or 'none at all'})",
+            hint=f"name the labels of one of them, or --all to {kind} from every {lifts}",
         )
-    return found
+    return Loosening(state, found)
 
 
 def _words(labels: Mapping[Label, str]) -> str:

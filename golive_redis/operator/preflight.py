@@ -191,11 +191,7 @@ def _cut(item: Finding, words: int) -> Finding:
 
 def _report(operator: Operator, signer: Signer, findings: list[Finding]) -> Report:
     return Report(
-        namespace=operator.trust.namespace,
-        environment=operator.trust.environment,
-        keyset_version=operator.trust.keyset.version,
-        issued_at_ms=clock.wall_ms(),
-        by=signer.principal,
+        **operator.trust.heading(signer.principal, clock.wall_ms()),
         policy=operator.config.policy_digest,
         findings=findings,
     )

@@ -16,7 +16,7 @@ from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError
 from golive_redis.operator import preflight
 from golive_redis.operator.grants import put_successor
-from golive_redis.operator.session import Operator, Reading, active, quiet, send_spool
+from golive_redis.operator.session import Operator, Reading, Say, active, quiet, send_spool
 from golive_redis.records.directive import Grant, GrantKind, Profile, smallest
 from golive_redis.records.envelope import Verified
 from golive_redis.records.record import wording
@@ -116,6 +116,7 @@ def promote(
     ticket: str = "",
     keys: Sequence[str] = (),
     told: preflight.Told = preflight.nobody,
+    say: Say = quiet,
 ) -> tuple[Plan, Verified[Grant]]:
     """Promote one step for the rest of the term; the next activation begins at its own profile.
 
@@ -127,6 +128,7 @@ def promote(
         ticket: For the record.
         keys: Further key files, up to the threshold.
         told: Told of each finding as it comes.
+        say: Told in a sentence what happens.
 
     Raises:
         CriteriaFailedError: A criterion does not pass; nothing was changed.
@@ -151,6 +153,7 @@ def promote(
         found.reading,
         signers,
         kept,
+        say=say,
         kind=GrantKind.PROMOTE,
         profile=after,
         limits=operator.policy.profiles[after],

@@ -6,25 +6,26 @@ halt may be lost. What loosens is in `grants`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 
 from golive_redis import clock
 from golive_redis.core.barrier import Arrived, Pod
+from golive_redis.core.labels import unusable
 from golive_redis.core.state import State
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import (
-    ConfigError,
     ConflictError,
     GoliveError,
     MaybeAppliedError,
     RefusedError,
     StoreError,
 )
-from golive_redis.operator.session import Operator, Say, active, quiet
+from golive_redis.operator.matching import Matching, matching
+from golive_redis.operator.session import Operator, Say, active, quiet, tell_unpushed
 from golive_redis.records.directive import (
     Label,
     Mode,
@@ -38,21 +39,40 @@ from golive_redis.records.epoch import next_epoch
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import wording
 from golive_redis.stop.inbox import Receipts
+from golive_redis.store.presence import Presence
 from golive_redis.store.replies import Status, Step
 
 MAX_TRIES = 10
 APPLIED_WAIT_MS = 2_000.0
 POLL_MS = 100.0
-CLOSES_FIRST = "the trading windows close before that, and the term ends with them"
 
 
 class Restricted(msgspec.Struct, frozen=True):
-    """A restriction in force, and who has said that it applied it."""
+    """A restriction in force, who has said that it applied it, and whom it meets.
+
+    Attributes:
+        applied: Who has answered, and after how many ms.
+        silent: Workers of the term that did not.
+        matching: Who is concerned, as far as workers tell; None when they could not be read.
+    """
 
     restriction: Verified[Restriction]
     ledger: str
     applied: Mapping[Pod, float]
     silent: tuple[Pod, ...]
+    matching: Matching | None
+
+    @property
+    def effective(self) -> bool:
+        """Whether a worker that is known to be concerned has said that it applied it."""
+        return self.matching is not None and not self.matching.concerned.isdisjoint(self.applied)
+
+
+class Foreseen(msgspec.Struct, frozen=True):
+    """What a restriction would do, without doing it."""
+
+    term: int
+    matching: Matching
 
 
 def restrict(
@@ -84,6 +104,7 @@ def restrict(
     """
     signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
+    workers: Sequence[Presence] | None = None
     receipts = Receipts(operator.trust, clock.now_ms)
     channel = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
     try:
@@ -95,24 +116,53 @@ def restrict(
         pods: set[Pod] = set()
         applied: dict[Pod, Arrived] = {}
         try:
+            workers = operator.store.workers()
             pods = {
                 Pod(p.name, p.instance)
-                for p in operator.store.workers()
+                for p in workers
                 if p.alive and p.fields.get("term") == str(item.record.term)
             }
             while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
                 receipts.listen(channel, POLL_MS)
-                applied = receipts.collected([item.identity]).latched
+                applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same
             say(f"who has applied it is not known: {error.message}")
     finally:
         channel.close()
-    try:
-        operator.remember(item)
-    except ConfigError as error:
-        say(f"in force, and not remembered on this host: {error.message}")
+    operator.remember(item, say)
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
-    return Restricted(item, audit, times, tuple(sorted(pods - set(applied))))
+    # Last: what a large fleet tells takes a while to look at, and answers would wait for it.
+    found = None if workers is None else matching(known, workers)
+    return Restricted(item, audit, times, tuple(sorted(pods - set(applied))), found)
+
+
+def foresee(
+    operator: Operator,
+    kind: RestrictionKind,
+    *,
+    labels: Mapping[str, str] | None = None,
+    profile: Profile | None = None,
+    say: Say = quiet,
+) -> Foreseen:
+    """Tell what `restrict` would do now, and change nothing. Takes the key that it would take.
+
+    Args:
+        operator: At work.
+        kind: Which.
+        labels: As in `restrict`.
+        profile: As in `restrict`.
+        say: Told in a sentence what happens.
+
+    Raises:
+        RefusedError: `restrict` would refuse.
+        ConfigError: There is no usable key.
+    """
+    operator.signers(())
+    known = _labels(labels or {})
+    state = active(operator.read())
+    if kind is RestrictionKind.DEMOTE and profile is not None:
+        _smaller_limits(operator, state, profile, say)
+    return Foreseen(state.term, matching(known, operator.store.workers()))
 
 
 def _put_restriction(
@@ -133,11 +183,7 @@ def _put_restriction(
         state = reading.state or active(reading)
         limits = None if profile is None else _smaller_limits(operator, state, profile, say)
         record = Restriction(
-            namespace=operator.trust.namespace,
-            environment=operator.trust.environment,
-            keyset_version=operator.trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **operator.trust.heading(signer.principal, clock.wall_ms()),
             kind=kind,
             epoch=next_epoch(reading.newest),
             term=state.term,
@@ -151,11 +197,12 @@ def _put_restriction(
         )
         item = operator.trust.restriction(seal(record, signer))
         try:
-            step = _until_known(partial(operator.store.restrict, item, head=reading.snapshot.head))
+            step = _until_known(partial(operator.store.restrict, item))
         except MaybeAppliedError:
             _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
             raise
         if step.status is not Status.CONFLICT:
+            tell_unpushed(operator, step, say)
             return item, _restricted(operator, item, step)
         say(f"{operator.who(step.why)} came first; signing on top of it")
     raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
@@ -206,7 +253,7 @@ def _accepted(step: Step) -> Step:
 def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> str:
     if step.why == "AUDITED":
         return "written"
-    # Also for a repeat that was recognised: the first try may have found the head moved.
+    # Also for a repeat that was recognised: what the first try said of the ledger was lost.
     try:
         append_once(operator.store, item.raw)
     except GoliveError:
@@ -227,6 +274,10 @@ def _spooled(operator: Operator, record: bytes) -> str:
 
 def _labels(labels: Mapping[str, str]) -> dict[Label, str]:
     try:
-        return {Label(name): value for name, value in labels.items()}
+        known = {Label(name): value.strip() for name, value in labels.items()}
     except ValueError as error:
         raise RefusedError(str(error), hint=f"labels are {', '.join(Label)}") from error
+    for name, value in known.items():
+        if problem := unusable(value):
+            raise RefusedError(f"{name}={value}: {problem}")
+    return known

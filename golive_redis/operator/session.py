@@ -10,7 +10,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import is_confirmed
+from golive_redis.core.barrier import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, RefusedError
@@ -20,7 +20,7 @@ from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
 from golive_redis.stop.memory import Memory
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.replies import Snapshot
+from golive_redis.store.replies import Snapshot, Step
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
@@ -107,7 +107,16 @@ class Operator:
         raws += [*snapshot.restrictions.values(), *self.store.told_directives()]
         found = newest([*raws, *self.memory.directives()], self.trust)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
+        if another := self.another_fleet(snapshot.fleet):
+            refused.append(another)
         return Reading(snapshot, state, revocation, found, tuple(refused))
+
+    def another_fleet(self, fleet: str) -> str:
+        """Say that the store belongs to another fleet; "" when it is ours or nobody's."""
+        ours = self.trust.keyset.fleet
+        if fleet in {"", ours}:  # A12
+            return ""
+        return f"this store belongs to fleet {fleet[:8]}..., and this keyset to fleet {ours[:8]}..."
 
     def _state(self, snapshot: Snapshot) -> State:
         assert snapshot.grant is not None  # noqa: S101  (checked by the only caller)
@@ -147,9 +156,12 @@ class Operator:
             )
         return signers
 
-    def remember(self, directive: Directive, **changes: object) -> None:
-        """Keep the newest directive on this host."""
-        self.memory.save(clock.wall_ms(), directive=directive.raw.decode(), **changes)
+    def remember(self, directive: Directive, say: Say, **changes: object) -> None:
+        """Keep the newest directive on this host; a disk that does not take it changes nothing (A7)."""
+        try:
+            self.memory.save(clock.wall_ms(), directive=directive.raw.decode(), **changes)
+        except ConfigError as error:
+            say(f"in force, and not remembered on this host: {error.message}")
 
     def who(self, identity: str) -> str:
         """Say in words which directive has that identity, if it can still be read."""
@@ -199,7 +211,17 @@ def active(reading: Reading) -> State:
 
 def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
     """Tell whether a revoker has signed that this stop is complete."""
-    return is_confirmed(operator.trust, reading.snapshot.confirmed, identity)
+    return confirmed_as(operator.trust, reading.snapshot.confirmed, identity) is not None
+
+
+def tell_unpushed(operator: Operator, step: Step, say: Say) -> None:
+    """Say so when a directive is in force and could not be pushed (A7)."""
+    if step.unpushed:
+        within_ms = operator.timing.read_every_ms
+        say(
+            f"in force, but not pushed: Redis refused: {step.unpushed}; "
+            f"workers and heartbeats read it within {within_ms} ms"
+        )
 
 
 def send_spool(operator: Operator, say: Say) -> None:

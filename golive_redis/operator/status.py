@@ -2,108 +2,27 @@
 
 from __future__ import annotations
 
-import json
-
-import msgspec
+from collections.abc import Mapping
 
 from golive_redis import clock
+from golive_redis.core.timing import in_words
+from golive_redis.errors import RecordError
+from golive_redis.operator import outlook
+from golive_redis.operator.fleet import (
+    Activation,
+    Active,
+    FleetStatus,
+    HeartbeatStatus,
+    InForce,
+    Revoked,
+    WorkerStatus,
+)
 from golive_redis.operator.session import Operator, Reading, confirmed
-from golive_redis.records.directive import Grant, Mode, Profile
-from golive_redis.records.limits import Limits
-from golive_redis.store.replies import Presence
-
-
-class InForce(msgspec.Struct, frozen=True):
-    """One restriction in force."""
-
-    epoch: int
-    kind: str
-    labels: dict[str, str]
-    by: str
-    reason: str
-    issued_at_ms: int
-
-
-class Active(msgspec.Struct, frozen=True):
-    """The term in force."""
-
-    term: int
-    epoch: int
-    mode: Mode
-    profile: Profile
-    limits: Limits
-    by: list[str]
-    reason: str
-    ticket: str
-    issued_at_ms: int
-    not_after_ms: int
-    pttl_ms: int
-    restrictions: list[InForce]
-
-
-class Revoked(msgspec.Struct, frozen=True):
-    """The newest revocation."""
-
-    epoch: int
-    by: str
-    reason: str
-    ticket: str
-    issued_at_ms: int
-    blind: bool
-    confirmed: bool
-
-
-class HeartbeatStatus(msgspec.Struct, frozen=True):
-    """One heartbeat on the roster."""
-
-    name: str
-    instance: str
-    alive: bool
-    state: str
-    reason: str
-    term: int
-    durable: str
-    version: str
-    host: str
-
-
-class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker on the roster."""
-
-    id: str
-    instance: str
-    alive: bool
-    state: str
-    reason: str
-    term: int
-    in_flight: int
-    permits: int
-    skipped: int
-    durable: str
-    labels: dict[str, str]
-    version: str
-    host: str
-    pid: int
-
-
-class FleetStatus(msgspec.Struct, frozen=True):
-    """Everything at once.
-
-    Attributes:
-        state: `live`, `reduce_only`, `halted` (by a directive for all orders), `off`, or `refused`
-            when something in the store does not verify (which is off, and an alarm).
-    """
-
-    environment: str
-    namespace: str
-    state: str
-    active: Active | None
-    revoked: Revoked | None
-    heartbeats: list[HeartbeatStatus]
-    workers: list[WorkerStatus]
-    ledger_head: str
-    refused: list[str]
-    at_ms: int
+from golive_redis.records.directive import Grant, GrantKind
+from golive_redis.records.envelope import Verified
+from golive_redis.store.keyspace import PRESENCE_MS
+from golive_redis.store.presence import Presence
+from golive_redis.store.push import Pushes
 
 
 def read(operator: Operator) -> FleetStatus:
@@ -114,18 +33,36 @@ def read(operator: Operator) -> FleetStatus:
     """
     reading = operator.read()
     term = reading.state.term if reading.state is not None else 0
-    heartbeats = [_heartbeat(item, term) for item in operator.store.heartbeats()]
+    beats = _beats(operator, reading, term)
+    heartbeats = [
+        _heartbeat(operator, item, term, beats.get(item.name))
+        for item in operator.store.heartbeats()
+    ]
+    workers = [_worker(operator, item, term) for item in operator.store.workers()]
     at_ms = clock.wall_ms()
     over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
     state = "off" if over or reading.state is None else str(reading.state.mode)
+    seen = outlook.Seen(
+        "refused" if reading.refused else state,
+        _active(operator, reading),
+        _revoked(operator, reading),
+        heartbeats,
+        workers,
+        reading.refused,
+        at_ms,
+    )
+    found = outlook.judge(seen, operator.timing)
     return FleetStatus(
         environment=operator.trust.environment,
         namespace=operator.trust.namespace,
-        state="refused" if reading.refused else state,
-        active=_active(reading),
-        revoked=_revoked(operator, reading),
+        state=seen.state,
+        headline=found.headline,
+        problems=found.problems,
+        armed=found.armed,
+        active=seen.active,
+        revoked=seen.revoked,
         heartbeats=heartbeats,
-        workers=[_worker(item, term) for item in operator.store.workers()],
+        workers=workers,
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
         at_ms=at_ms,
@@ -136,10 +73,23 @@ def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
     state = operator.read().state
     term = state.term if state is not None else 0
-    return [_worker(item, term) for item in operator.store.workers()]
+    return [_worker(operator, item, term) for item in operator.store.workers()]
 
 
-def _active(reading: Reading) -> Active | None:
+def _beats(operator: Operator, reading: Reading, term: int) -> Mapping[str, int]:
+    """Return when the newest beat for the term in force was signed, by heartbeat."""
+    out: dict[str, int] = {}
+    for name, raw in reading.snapshot.beats.items():
+        try:
+            beat = operator.trust.beat(raw).record
+        except RecordError:
+            continue  # it is none, for guards as for people
+        if beat.term == term and beat.heartbeat == name:
+            out[name] = beat.issued_at_ms
+    return out
+
+
+def _active(operator: Operator, reading: Reading) -> Active | None:
     state = reading.state
     if state is None:
         return None
@@ -147,6 +97,7 @@ def _active(reading: Reading) -> Active | None:
     return Active(
         term=state.term,
         epoch=state.epoch,
+        kind=grant.kind,
         mode=state.mode,
         profile=state.profile,
         limits=state.limits,
@@ -154,6 +105,8 @@ def _active(reading: Reading) -> Active | None:
         reason=grant.reason,
         ticket=grant.ticket,
         issued_at_ms=grant.issued_at_ms,
+        activated_at_ms=grant.activated_at_ms,
+        activation=_activation(operator, reading, state.grant),
         not_after_ms=grant.not_after_ms,
         pttl_ms=reading.snapshot.pttl_ms,
         restrictions=[
@@ -168,6 +121,21 @@ def _active(reading: Reading) -> Active | None:
             for item in sorted(state.restrictions, key=lambda item: item.record.epoch)
         ],
     )
+
+
+def _activation(operator: Operator, reading: Reading, newest: Verified[Grant]) -> Activation | None:
+    """Return what began the term, or None where that is not there or is not it."""
+    item = newest
+    if item.record.kind is not GrantKind.ACTIVATE:
+        raw = reading.snapshot.activation
+        try:
+            item = operator.trust.grant(raw or b"")
+        except RecordError:
+            return None  # a word for people: nothing rests on it
+    record = item.record
+    if record.kind is not GrantKind.ACTIVATE or record.term != newest.record.term:
+        return None
+    return Activation(sorted(item.signers), record.reason, record.ticket)
 
 
 def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
@@ -186,60 +154,75 @@ def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
     )
 
 
-def _number(item: Presence, name: str) -> int:
-    text = item.fields.get(name, "")
-    return int(text) if text.isdigit() else 0
+def _said(item: Presence, busy: str, term: int, within_ms: int) -> tuple[str, str]:
+    """Return a pod's state and reason; what it said too long ago is not so any more.
 
-
-def _said(item: Presence, busy: str, term: int) -> tuple[str, str]:
-    """Return a pod's state and reason; what it said of a term that is over is no news any more."""
-    state, reason = item.fields.get("state", "gone"), item.fields.get("reason", "")
-    if state == busy and _number(item, "term") != term:
-        return "silent", f"it was {busy} for term {_number(item, 'term')}, and said nothing since"
+    Args:
+        item: Its presence.
+        busy: The state that runs out.
+        term: The term in force.
+        within_ms: How long that state can last without another word.
+    """
+    if not item.alive:
+        return "gone", f"not heard for {in_words(PRESENCE_MS)}"
+    state, reason = item.fields.get("state", "unknown"), item.fields.get("reason", "")
+    if state != busy:
+        return state, reason
+    if item.heard_ms is None or item.heard_ms > within_ms:
+        silent = (
+            "not heard" if item.heard_ms is None else f"not heard for {in_words(item.heard_ms)}"
+        )
+        return "silent", f"{silent}; {busy} for term {item.number('term')} before that"
+    if item.number("term") != term:
+        return state, f"for term {item.number('term')}, which is not in force"
     return state, reason
 
 
-def _heartbeat(item: Presence, term: int) -> HeartbeatStatus:
+def _heartbeat(
+    operator: Operator, item: Presence, term: int, beat_at_ms: int | None
+) -> HeartbeatStatus:
     fields = item.fields
-    state, reason = _said(item, "beating", term)
+    state, reason = _said(item, "beating", term, outlook.late_ms(operator.timing))
+    if state == "beating" and item.number("term") == term:
+        reason = ""  # what it waited for when it last wrote all of its presence
+    elif state == "beating":
+        state = "silent"
     return HeartbeatStatus(
         name=item.name,
         instance=item.instance,
         alive=item.alive,
         state=state,
         reason=reason,
-        term=_number(item, "term"),
+        term=item.number("term"),
         durable=fields.get("durable", ""),
+        push=fields.get("push", "") if item.alive else Pushes.NONE,
         version=fields.get("version", ""),
         host=fields.get("host", ""),
+        heard_ms=item.heard_ms,
+        beat_at_ms=beat_at_ms,
     )
 
 
-def _worker(item: Presence, term: int) -> WorkerStatus:
+def _worker(operator: Operator, item: Presence, term: int) -> WorkerStatus:
     fields = item.fields
-    state, reason = _said(item, "armed", term)
+    # S5: a permission ends `lease_ms` after the question that renewed it, and its presence with it.
+    state, reason = _said(item, "armed", term, operator.timing.lease_ms)
     return WorkerStatus(
         id=item.name,
         instance=item.instance,
         alive=item.alive,
         state=state,
         reason=reason,
-        term=_number(item, "term"),
-        in_flight=_number(item, "in_flight"),
-        permits=_number(item, "permits"),
-        skipped=_number(item, "skipped"),
+        term=item.number("term"),
+        in_flight=item.number("in_flight"),
+        permits=item.number("permits"),
+        skipped=item.number("skipped"),
         durable=fields.get("durable", ""),
-        labels=_labels(fields.get("labels", "")),
+        push=fields.get("push", "") if item.alive else Pushes.NONE,
+        labels=item.labels(),
         version=fields.get("version", ""),
         host=fields.get("host", ""),
-        pid=_number(item, "pid"),
+        pid=item.number("pid"),
+        heard_ms=item.heard_ms,
+        unreadable=list(item.unreadable),
     )
-
-
-def _labels(text: str) -> dict[str, str]:
-    # Presence is what a pod says of itself, unsigned: shown to people, never a basis of permission.
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in parsed.items()} if isinstance(parsed, dict) else {}

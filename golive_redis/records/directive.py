@@ -130,6 +130,8 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("the window is empty")
         if self.activated_at_ms > self.issued_at_ms:
             raise ValueError("a term is activated before it is changed")
+        if len(self.keeps) + len(self.drops) > MAX_NAMED:
+            raise ValueError(f"a grant names at most {MAX_NAMED} restrictions, kept and let go")
         if self.drops_up_to >= self.epoch:
             raise ValueError("a grant lets go of nothing that comes after it")
 

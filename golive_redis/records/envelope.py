@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from golive_redis.errors import RecordError
 from golive_redis.records.keyset import Keyset, Role, key_id, raw_of
 from golive_redis.records.record import (
+    Ms,
     Record,
     Strict,
     convert,
@@ -54,6 +55,11 @@ class _Json(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     payload: str
     payloadType: Annotated[str, msgspec.Meta(max_length=128)]  # noqa: N815  (DSSE's name)
     signatures: Annotated[list[_Signature], msgspec.Meta(min_length=1, max_length=MAX_SIGNATURES)]
+
+
+@decodable
+class _Issued(msgspec.Struct, frozen=True):
+    issued_at_ms: Ms
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -172,6 +178,15 @@ def _unbase64(text: str) -> bytes:
     return raw
 
 
+def issued_at(raw: bytes) -> int:
+    """Return when a record of whatever kind says that it was issued, WITHOUT checking who signed it.
+
+    Raises:
+        RecordError: Not a well-formed envelope, or it does not say.
+    """
+    return convert(parse_json(decode(raw).payload, MAX_ENVELOPE_BYTES), _Issued).issued_at_ms
+
+
 def peek(raw: bytes, kind: type[R]) -> R:
     """Parse an envelope's record WITHOUT checking who signed it.
 
@@ -220,6 +235,11 @@ def verify(
         raise RecordError(
             f"{kind.KIND} is for {record.namespace}/{record.environment}, "
             f"not for {namespace}/{environment}"
+        )
+    if record.fleet != keyset.fleet:  # A12
+        raise RecordError(
+            f"{kind.KIND} is of another fleet ({record.fleet[:8]}...) than the keyset of this host "
+            f"({keyset.fleet[:8]}...)"
         )
     return Verified(record, envelope.identity, raw, signers)
 

@@ -2,6 +2,9 @@
 
 A key's id is the SHA-256 of its 32 raw bytes, so one key cannot appear under two ids; a raw key may
 belong to one principal only, so one person cannot be counted twice.
+
+A public key of small order is refused: OpenSSL takes it, and under it a signature that was made without
+any private key verifies (R = the neutral point, S = 0; for every message under the key `01 00 .. 00`).
 """
 
 from __future__ import annotations
@@ -18,9 +21,23 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from golive_redis.errors import ConfigError, RecordError
-from golive_redis.records.record import Epoch, Name, Strict, convert, decodable
+from golive_redis.records.record import Epoch, FleetId, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
+DAY_MS = 86_400_000
+EPOCH_YEAR = 1970
+LEAPS_BEFORE_1970 = 477
+
+_PRIME = 2**255 - 19
+_Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# The y of every point whose order divides 8, the cofactor (RFC 8032 section 5.1).
+_SMALL_ORDER = frozenset({0, 1, _PRIME - 1, _Y_OF_ORDER_8, _PRIME - _Y_OF_ORDER_8})
+
+
+_NEW_FLEET = (
+    "write `fleet:` with 32 random hex digits in quotes, the same on every host; "
+    "`openssl rand -hex 16` makes them"
+)
 
 
 class Role(StrEnum):
@@ -43,6 +60,7 @@ class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 @decodable
 class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Epoch
+    fleet: FleetId
     thresholds: dict[Role, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}
     principals: Annotated[dict[Name, _Principal], msgspec.Meta(min_length=1, max_length=4096)]
 
@@ -52,6 +70,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
 
     Attributes:
         expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.
+        expires_ms: The end of that day, Unix ms.
     """
 
     keyid: str
@@ -59,6 +78,11 @@ class TrustedKey(msgspec.Struct, frozen=True):
     roles: frozenset[Role]
     public: Ed25519PublicKey
     expires: str | None = None
+    expires_ms: int | None = None
+
+    def expired(self, at_ms: float) -> bool:
+        """Tell whether its last day was over at that time."""
+        return self.expires_ms is not None and at_ms >= self.expires_ms
 
     def holds(self, role: Role) -> bool:
         """Tell whether this key may sign for `role`."""
@@ -95,15 +119,34 @@ def decode_public(text: str) -> bytes:
     return raw
 
 
+def unsound(raw: bytes) -> str:
+    """Say why the raw bytes of a public key are refused; "" when they are not.
+
+    Not asked is whether the point is on the curve: under one that is not, no signature verifies.
+    """
+    y = int.from_bytes(raw, "little") & (2**255 - 1)  # the highest bit is the sign of x
+    if y >= _PRIME:
+        return "is not written canonically: its y is not below 2^255-19"
+    if y in _SMALL_ORDER:
+        return "is of small order: anybody can sign under it, without a private key"
+    return ""
+
+
 def encode_public(public: Ed25519PublicKey) -> str:
     """Return a public key as the keyset file writes it: `ed25519:<base64>`."""
     return "ed25519:" + base64.b64encode(raw_of(public)).decode()
 
 
 class Keyset(msgspec.Struct, frozen=True):
-    """Trusted keys by id, with the version of the file and the thresholds per role."""
+    """Trusted keys by id, with the version of the file, the thresholds per role, and whose it is.
+
+    Attributes:
+        fleet: Random id of the fleet, made by `golive init`: two fleets that chose the same names, and
+            may even share a key, refuse each other's records by it.
+    """
 
     version: int
+    fleet: str
     keys: dict[str, TrustedKey]
     thresholds: dict[Role, int]
 
@@ -120,15 +163,24 @@ def parse_keyset(value: Any) -> Keyset:
     """Turn the parsed keyset file into a `Keyset`.
 
     Raises:
-        ConfigError: Unknown fields, a bad key, one key listed twice (for one principal or for two),
-            or a threshold that no set of principals can meet. Fails closed: nothing is trusted.
+        ConfigError: Unknown fields, a bad key, one under which anybody can sign, one key listed twice
+            (for one principal or for two), or a threshold that no set of principals can meet. Fails
+            closed: nothing is trusted.
     """
+    if isinstance(value, dict) and "fleet" not in value:  # A12
+        raise ConfigError("keyset: the id of the fleet is missing", hint=_NEW_FLEET)
     try:
         file = convert(value, _File)
     except RecordError as error:
         raise ConfigError(f"keyset: {error.message}") from error
     keys: dict[str, TrustedKey] = {}
     for name, raw in _listed(file.principals):
+        if why := unsound(raw):  # S1
+            raise ConfigError(
+                f"keyset: a key of {name} {why}",
+                hint="no key generator makes such a key: ask where it comes from; `golive keys new`"
+                " makes a good one",
+            )
         keyid = key_id(raw)
         if keyid in keys:
             raise ConfigError(
@@ -140,10 +192,11 @@ def parse_keyset(value: Any) -> Keyset:
         except ValueError as error:
             raise ConfigError(f"keyset: a key of {name} is not a valid Ed25519 key") from error
         principal = file.principals[name]
+        expires, expires_ms = _expiry(name, principal.expires)
         keys[keyid] = TrustedKey(
-            keyid, name, frozenset(principal.roles), public, _expiry(name, principal.expires)
+            keyid, name, frozenset(principal.roles), public, expires, expires_ms
         )
-    keyset = Keyset(file.version, keys, dict(file.thresholds))
+    keyset = Keyset(file.version, file.fleet, keys, dict(file.thresholds))
     for role, needed in file.thresholds.items():
         if role is not Role.APPROVER and needed > 1:
             raise ConfigError(
@@ -165,9 +218,28 @@ def _listed(principals: Mapping[str, _Principal]) -> Iterable[tuple[str, bytes]]
             yield name, decode_public(text)
 
 
-def _expiry(name: str, value: object) -> str | None:
-    if value is not None and not re.fullmatch(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", str(value)):
+def _expiry(name: str, value: object) -> tuple[str | None, int | None]:
+    """Return the last day as text, and its end in Unix ms, UTC."""
+    if value is None:
+        return None, None
+    found = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", str(value))
+    days = _days(*map(int, found.groups())) if found else None
+    if days is None:
         raise ConfigError(
             f"keyset: expires of {name} is {str(value)[:40]!r}", hint="write it as 2027-01-31"
         )
-    return None if value is None else str(value)
+    return str(value), (days + 1) * DAY_MS
+
+
+def _days(year: int, month: int, day: int) -> int | None:
+    """Return the days from 1970-01-01 to a day of the Gregorian calendar; None for no such day.
+
+    By hand, because records import nothing that can read a clock, and `datetime` can.
+    """
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if year < EPOCH_YEAR or not 1 <= month <= len(lengths) or not 1 <= day <= lengths[month - 1]:
+        return None
+    before = year - 1
+    leaps = before // 4 - before // 100 + before // 400 - LEAPS_BEFORE_1970
+    return (year - EPOCH_YEAR) * 365 + leaps + sum(lengths[: month - 1]) + day - 1

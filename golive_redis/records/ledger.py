@@ -43,9 +43,17 @@ class Entry(msgspec.Struct, frozen=True):
     head: str
 
 
+def digest(envelope: bytes) -> str:
+    """Return what an entry adds to the chain: the hex SHA-256 of its envelope."""
+    return hashlib.sha256(envelope).hexdigest()
+
+
 def extend(head: str, envelope: bytes) -> str:
-    """Return the head after appending `envelope` to a ledger whose head is `head`."""
-    body = hashlib.sha256(envelope).hexdigest()
+    """Return the head after appending `envelope` to a ledger whose head is `head`.
+
+    The scripts `restrict` and `revoke` compute the same (store/lua/ledger.lua).
+    """
+    body = digest(envelope)
     return hashlib.sha256(_DOMAIN + head.encode() + b"\n" + body.encode()).hexdigest()
 
 

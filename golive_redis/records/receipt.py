@@ -44,6 +44,8 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
         instance: Which process; two may share a worker id.
         directive: Identity of the directive answered.
         epoch: Its epoch.
+        term: The newest term that this process has known and that is over for it (A2), or None when it
+            has known none; of a restriction, the term that it restricts.
         at_ms: Unix ms on the pod's wall clock, for people; never used in a decision.
         in_flight: Orders in flight at the latch.
         left: Orders still in flight when drained (0 is clean), or None before that.
@@ -59,6 +61,7 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     instance: Instance
     directive: Identity
     epoch: Epoch
+    term: Epoch | None
     stage: Stage
     at_ms: Ms
     in_flight: Count
@@ -72,6 +75,8 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("a receipt is a worker's or a heartbeat's")
         if (self.left is None) == (self.stage is Stage.DRAINED):
             raise ValueError("`left` is told when drained, and only then")
+        if self.term is None and self.stage is Stage.APPLIED:
+            raise ValueError("a restriction is of a term")
         if self.heartbeat is not None and self.heartbeat != self.by:
             raise ValueError("a heartbeat answers in its own name only")
         if self.worker is not None and self.beat_on is not None:

@@ -23,6 +23,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Epoch = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+FleetId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+"""128 random bits in hex: which fleet, whatever its namespace and environment are called."""
+
 MAX_TEXT = 500
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -52,6 +55,7 @@ class Record(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         namespace: Which switch; the prefix of its Redis keys.
         environment: Where it holds, e.g. `production`; a record of another one is refused.
+        fleet: Id of the fleet, from the keyset; likewise.
         keyset_version: Version of the keyset under which it was signed.
         issued_at_ms: Unix time in ms on the signer's wall clock.
         by: Principal who issued it; must be one of the valid signers.
@@ -61,6 +65,7 @@ class Record(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     namespace: Annotated[str, msgspec.Meta(pattern=r"^(\{[a-z0-9_-]{1,32}\}|[a-z0-9_-]{1,32})\Z")]
     environment: Name
+    fleet: FleetId
     keyset_version: Epoch
     issued_at_ms: Ms
     by: Name

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
-from golive_redis.records.envelope import R, Verified, peek, verify
+from golive_redis.records.envelope import R, Verified, decode, peek, verify
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Receipt
+from golive_redis.records.record import Record
 from golive_redis.records.report import Report
+
+
+class Heading(TypedDict):
+    """The fields that every record carries."""
+
+    namespace: str
+    environment: str
+    fleet: str
+    keyset_version: int
+    issued_at_ms: int
+    by: str
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -27,9 +41,64 @@ class Trust(msgspec.Struct, frozen=True):
     namespace: str
     environment: str
 
+    def heading(self, by: str, issued_at_ms: int) -> Heading:
+        """Return what a record of this switch begins with.
+
+        Args:
+            by: Principal who issues it.
+            issued_at_ms: Unix time in ms on the signer's wall clock.
+        """
+        return Heading(
+            namespace=self.namespace,
+            environment=self.environment,
+            fleet=self.keyset.fleet,
+            keyset_version=self.keyset.version,
+            issued_at_ms=issued_at_ms,
+            by=by,
+        )
+
+    def is_about(self, record: Record) -> bool:
+        """Tell whether a record claims to be of this switch; its signature is not checked."""
+        theirs = record.namespace, record.environment, record.fleet
+        return theirs == (self.namespace, self.environment, self.keyset.fleet)
+
     def grant(self, raw: bytes) -> Verified[Grant]:
-        """Verify a grant: approvers, by threshold, under a keyset no newer than ours."""
-        return self._current(self._verify(raw, Grant, Role.APPROVER))
+        """Verify a grant: approvers, by threshold, under a keyset no newer than ours.
+
+        A key that had expired when the grant was issued does not count. One that expires later does:
+        no running term dies of it, and what only takes away never expires.
+        """
+        item = self._current(self._verify(raw, Grant, Role.APPROVER))
+        return self._unexpired(item, item.record.issued_at_ms, self._approvals)  # S1
+
+    def is_good_now(self, item: Verified[Grant], now_ms: float) -> bool:
+        """Tell whether the keys that signed a verified grant have not expired since, as far as needed.
+
+        Asked once, before a term is taken up: `issued_at_ms` is the signers' word.
+        """
+        try:
+            self._unexpired(item, now_ms, self._approvals)
+        except RecordError:
+            return False
+        return True
+
+    @property
+    def _approvals(self) -> int:
+        return self.keyset.threshold(Role.APPROVER)
+
+    def _unexpired(self, item: Verified[R], at_ms: float, needed: int) -> Verified[R]:
+        """Return a verified record with those of its signers whose keys were good at that time."""
+        known = (self.keyset.keys.get(keyid) for keyid, _ in decode(item.raw).signatures)
+        keys = [key for key in known if key is not None and key.principal in item.signers]
+        good = frozenset(key.principal for key in keys if not key.expired(at_ms))
+        if item.record.by not in good or len(good) < needed:
+            late = sorted({f"{k.principal} ({k.expires})" for k in keys if k.expired(at_ms)})
+            raise RecordError(
+                f"{len(good)} of {needed} approvers with a key that was good then; "
+                f"expired: {', '.join(late)}",
+                hint="raise `version` and give them new keys: `golive keys new`",
+            )
+        return msgspec.structs.replace(item, signers=good)
 
     def restriction(self, raw: bytes) -> Verified[Restriction]:
         """Verify a restriction: one revoker. Any keyset version, for it only takes away."""
@@ -49,14 +118,27 @@ class Trust(msgspec.Struct, frozen=True):
         claims_worker = peek(raw, Receipt).worker is not None
         return self._verify(raw, Receipt, Role.WORKER if claims_worker else Role.HEARTBEAT)
 
+    def is_newer(self, raw: bytes, kind: type[Record]) -> bool:
+        """Tell whether a record says that it was signed under a newer keyset than ours.
+
+        Nobody's signature is checked: for being more careful, never for permission.
+        """
+        try:
+            return peek(raw, kind).keyset_version > self.keyset.version
+        except RecordError:
+            return False
+
     def note(self, raw: bytes, role: Role) -> Verified[Note]:
         """Verify a note of somebody in `role`."""
         return self._verify(raw, Note, role)
 
     def report(self, raw: bytes) -> Verified[Report]:
-        """Verify a preflight report: one approver, whatever the threshold for grants."""
+        """Verify a preflight report: one approver, whatever the threshold for grants.
+
+        As for a grant, a key that had expired when it was issued does not count.
+        """
         keyset = msgspec.structs.replace(self.keyset, thresholds={})
-        return verify(
+        item = verify(
             raw,
             Report,
             keyset,
@@ -64,6 +146,7 @@ class Trust(msgspec.Struct, frozen=True):
             namespace=self.namespace,
             environment=self.environment,
         )
+        return self._unexpired(item, item.record.issued_at_ms, 1)
 
     def _verify(self, raw: bytes, kind: type[R], role: Role) -> Verified[R]:
         return verify(

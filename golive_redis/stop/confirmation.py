@@ -11,7 +11,15 @@ from collections.abc import Callable
 import msgspec
 
 from golive_redis import clock
-from golive_redis.core.barrier import Collected, Here, Outcome, Result, Roster, judge
+from golive_redis.core.barrier import (
+    Attested,
+    Collected,
+    Here,
+    Outcome,
+    Result,
+    Roster,
+    judge,
+)
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import StoreError
@@ -20,9 +28,10 @@ from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.memory import Memory
-from golive_redis.stop.progress import StopProgress
+from golive_redis.stop.progress import StopProgress, Waiting
 from golive_redis.stop.roster import farewells, read_heartbeats, read_rosters
 from golive_redis.store.replies import Status
+from golive_redis.store.store import Store
 
 REPEAT_MS = 1_000.0
 POLL_MS = 250.0
@@ -39,7 +48,7 @@ class Confirmation:
         connections: The connections.
         progress: The stop.
         memory: Who was there at the activation.
-        dead: Heartbeats that the operator attests to be dead.
+        attested: Who is dead by the operator's word.
 
     Attributes:
         roster: Who was on the rosters, or None before they could be read.
@@ -52,14 +61,17 @@ class Confirmation:
         connections: Connections,
         progress: StopProgress,
         memory: Memory,
-        dead: frozenset[str],
+        attested: Attested,
+        waiting: Callable[[Waiting], None] = lambda _: None,
     ) -> None:
         self._trust = trust
         self._timing = timing
         self._connections = connections
         self._progress = progress
         self._memory = memory
-        self._dead = dead
+        self._attested = attested
+        self._waiting = waiting
+        self._keyset = frozenset(trust.keyset.principals(Role.HEARTBEAT))
         self._receipts = Receipts(trust, clock.now_ms)
         self.roster: Roster | None = None
         self._workers_on = 0
@@ -67,12 +79,17 @@ class Confirmation:
         self._left: frozenset[str] = frozenset()
 
     def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
-        """Gather until it is complete, or until that instant.
+        """Gather until everything is known to be off and drained or dead, or until that instant.
 
         Args:
             wait_until: On the steady clock.
             send: Sends the stop; called in place of a repetition while no server has executed it.
         """
+        outcome = self._gather(wait_until, send)
+        self._tell_unused(outcome)
+        return outcome
+
+    def _gather(self, wait_until: float, send: Callable[[], None]) -> Outcome:
         repeat_at = clock.now_ms() + REPEAT_MS
         self._connections.attempt(self._look)
         while True:
@@ -83,11 +100,29 @@ class Confirmation:
             now = clock.now_ms()
             if (outcome.settled and self._shown()) or now >= wait_until:
                 return outcome
+            self._tell(outcome, wait_until, now)
             if now >= repeat_at:
                 repeat_at = now + REPEAT_MS
                 self._connections.attempt(lambda: self._repeat(send))
                 self._connections.attempt(self._look)
             self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
+
+    def _tell(self, outcome: Outcome, wait_until: float, now: float) -> None:
+        progress = self._progress
+        in_redis = progress.in_redis_ms is not None
+        self._waiting(Waiting(outcome, wait_until - now, in_redis, progress.called_at, now))
+
+    def _tell_unused(self, outcome: Outcome) -> None:
+        """Say which attestations stand for nobody: a name mistyped, or somebody who has answered."""
+        used = {row.name for row in outcome.heartbeats if row.attested_dead}
+        for name in sorted(self._attested.heartbeats - used):
+            text = f"no heartbeat {name!r} is on the roster or in the keyset"
+            self._connections.problem(f"{text}; the attestation is ignored")
+        rows = [row for row in outcome.workers if row.attested_dead]
+        for name in sorted(self._attested.workers):
+            if not any(Attested(workers=frozenset({name})).worker(row.pod) for row in rows):
+                text = f"no worker {name!r} is on the roster without an answer"
+                self._connections.problem(f"{text}; the attestation is ignored")
 
     def _shown(self) -> bool:
         """Tell whether the server that we are connected to shows the tombstone."""
@@ -96,20 +131,20 @@ class Confirmation:
     def _judge(self) -> Outcome:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
-        roster = Roster(
-            # S14: also those that were there at the activation. Redis may have lost them since.
-            roster.heartbeats | (then.heartbeats - self._left) | self._dead,
-            roster.workers | then.workers,
-            roster.processes,
-        )
+        # S14: also whoever was there at the activation. Redis may have lost them since.
+        heartbeats = roster.heartbeats | (then.heartbeats - self._left)
+        # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
+        dead = self._attested.heartbeats & (heartbeats | self._keyset)
+        roster = Roster(heartbeats | dead, roster.workers | then.workers, roster.processes)
         outcome = judge(
             roster,
             self.collected(),
             called_at=self._progress.called_at,
             now=clock.now_ms(),
             timing=self._timing,
-            attested_dead=self._dead,
-            keyset=frozenset(self._trust.keyset.principals(Role.HEARTBEAT)),
+            attested=Attested(dead, self._attested.workers),
+            keyset=self._keyset,
+            newer=self._progress.newer_keyset or self._receipts.newer,
             here=self._evidence(),
         )
         if self.roster is None:
@@ -125,28 +160,23 @@ class Confirmation:
         return msgspec.structs.replace(self._here, stopped=stopped)
 
     def _then(self) -> Roster:
-        """Return who was there at the activation that this stop ends, until it is confirmed.
+        """Return who was there at the activation that this stop ends, until it is complete.
 
         Also when the stop is repeated and nothing is active any more: a process that was taken off the
         roster meanwhile is still waited for.
         """
-        state = self._memory.newest
-        if self._progress.confirmed or not 0 < state.term <= self._progress.newest.record.epoch:
+        state, progress = self._memory.newest, self._progress
+        ended = progress.term or state.term
+        # Another host has activated since: who was there then is on that list, or on the roster.
+        if progress.complete or not 0 < state.term == ended <= progress.newest.record.epoch:
             return Roster(frozenset(), frozenset())
         return state.roster()
 
     def collected(self) -> Collected:
         """Return the receipts for whatever was signed and ends the term."""
-        # A revocation that was signed before a later term was met does not end that term, so an
-        # answer to it says nothing.
-        ended = self._progress.grant
-        return self._receipts.collected(
-            [
-                item.identity
-                for item in self._progress.signed
-                if ended is None or item.record.covers(ended.term, ended.activated_at_ms)
-            ]
-        )
+        # An answer to a revocation that was signed before a later term was met says nothing of that.
+        progress = self._progress
+        return self._receipts.collected(progress.signed, max(progress.term, progress.claimed))
 
     def _heard_since(self) -> bool:
         """Tell whether a heartbeat has answered since the roster of heartbeats was read."""
@@ -166,6 +196,8 @@ class Confirmation:
         self._here = msgspec.structs.replace(self._here, server="", stopped=False)
         store, number = self._connections.store(), self._connections.number
         since = clock.now_ms()
+        if not self._progress.executed:
+            self._look_for_a_term(store)
         if self.roster is None or self._workers_on != number:
             # S14: what registers after the stop executed cannot have seen "active" on that
             # primary, so the roster is read after it.
@@ -191,6 +223,13 @@ class Confirmation:
         stopped = self._shown() and self._workers_on == number
         self._here, self._here_on = Here(origin, stopped, self._here.since), number
 
+    def _look_for_a_term(self, store: Store) -> None:
+        """Find out what is active where the stop could not be executed: is it what was revoked?"""
+        grant = store.snapshot().grant
+        refused = self._progress.note(grant, self._trust) if grant is not None else ""
+        if refused:
+            self._connections.problem(refused)
+
     def _repeat(self, send: Callable[[], None]) -> None:
         """Publish again and make sure that a primary shows the tombstone."""
         progress, connections = self._progress, self._connections
@@ -204,7 +243,9 @@ class Confirmation:
         progress.shown_on = 0
         stop = reassert(connections.store(), self._trust, item)
         progress.origin = progress.origin or stop.origin
-        if stop.status is not Status.LATER:
+        if stop.unrecorded:
+            connections.problem(f"the stop is not recorded: {stop.unrecorded}")
+        elif stop.status is not Status.LATER:
             progress.shown_on = connections.number
         else:
             connections.problem("a later activation is in force; this stop leaves it alone")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from golive_redis.core.barrier import Collected
+from golive_redis.core.barrier import Collected, counts
 from golive_redis.errors import RecordError
+from golive_redis.records.directive import Restriction, Revocation
+from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.trust import Trust
 from golive_redis.store.link import Link
@@ -20,6 +22,11 @@ class Receipts:
     Args:
         trust: Verifies them.
         clock_ms: Steady clock; the arrival here is the only time that counts.
+
+    Attributes:
+        by_directive: The verified ones, each with its arrival.
+        refused: Why others were refused.
+        newer: One of those says that it was signed under a newer keyset than ours.
     """
 
     def __init__(self, trust: Trust, clock_ms: Callable[[], float]) -> None:
@@ -28,6 +35,7 @@ class Receipts:
         self._seen: set[bytes] = set()
         self.by_directive: dict[str, list[tuple[Receipt, float]]] = {}
         self.refused: list[str] = []
+        self.newer = False
 
     def take(self, raw: bytes) -> Receipt | None:
         """Take in one envelope; None when it is refused or known."""
@@ -37,6 +45,7 @@ class Receipts:
         try:
             receipt = self._trust.receipt(raw).record
         except RecordError as error:
+            self.newer = self.newer or self._trust.is_newer(raw, Receipt)
             if len(self.refused) < MAX_REFUSED:
                 self.refused.append(error.message)
             return None
@@ -59,14 +68,17 @@ class Receipts:
         for raw in store.receipts(directive):
             self.take(raw)
 
-    def collected(self, directives: list[str]) -> Collected:
-        """Return the receipts for any of these directives, as the barrier wants them.
+    def collected(
+        self, signed: Sequence[Verified[Revocation] | Verified[Restriction]], term: int
+    ) -> Collected:
+        """Return the receipts for any of these directives that count for that term.
 
         A stop that had to be signed again is one stop: a pod that latched for the later directive
         has latched for the earlier.
         """
         out = Collected()
-        for directive in directives:
-            for receipt, at in self.by_directive.get(directive, ()):
-                out.add(receipt, at)
+        for item in signed:
+            for receipt, at in self.by_directive.get(item.identity, ()):
+                if counts(receipt, item.record, term):  # A2
+                    out.add(receipt, at)
         return out

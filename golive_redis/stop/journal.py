@@ -5,6 +5,7 @@ All of it comes after the stop, and is imported then.
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 from golive_redis import clock
@@ -12,16 +13,16 @@ from golive_redis.core.barrier import By, Outcome, Result
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, StoreError
-from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.envelope import Signer, issued_at, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
-from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress
-from golive_redis.stop.roster import strike_silent
+from golive_redis.stop.roster import strike
 
-NEAR = 64
+INSTANCES_NAMED = 15
+"""As many as fit in one fact of a note."""
 
 
 class Journal:
@@ -50,8 +51,10 @@ class Journal:
         self._spool = Spool(state_dir) if state_dir is not None else None
 
     def write_down(self) -> None:
-        """Append what the script left out, because others had moved the ledger's head."""
-        for item in self._progress.moved:
+        """Append what the script left to us, unless an earlier run of the command did."""
+        for item in self._progress.unwritten:
+            if item.identity in self._progress.in_ledger:
+                continue
             try:
                 append_once(self._connections.store(), item.raw)
             except StoreError as error:
@@ -93,7 +96,7 @@ class Journal:
     def _lost_since(self, raw: bytes) -> bool:
         """Tell whether the ledger may lack an entry that was written: a failover can lose it alone."""
         try:
-            return not self._connections.store().recorded(raw, NEAR)
+            return not self._connections.store().recorded(raw, issued_at(raw))
         except StoreError:
             return True  # it is not known: the spool sends it once more, and looks for it first
 
@@ -121,50 +124,50 @@ class Journal:
             raise OSError("no state_dir is configured")
         return self._spool.keep(raw)
 
-    def confirm(
-        self, signer: Signer, outcome: Outcome, confirmation: Confirmation, dead: frozenset[str]
-    ) -> None:
-        """Write into the store and the ledger that the stop is known to be complete.
+    def confirm(self, signer: Signer, outcome: Outcome) -> None:
+        """Write into the store and the ledger what the stop came to, and on whose word.
 
         Raises:
             StoreError: It could not be written.
         """
         store, item = self._connections.store(), self._progress.newest
-        for name in sorted(dead):
-            text = f"{signer.principal} attests that heartbeat {name} is dead"
-            append(store, self._note(signer, "heartbeat-dead", text, {"heartbeat": name}))
-            store.link.call("HDEL", self._connections.keys.heartbeats, name)
+        for row in outcome.heartbeats:
+            if row.attested_dead and row.latched_ms is None:
+                text = f"{signer.principal} attests that heartbeat {row.name} is dead"
+                append(store, self._note(signer, "heartbeat-dead", text, {"heartbeat": row.name}))
+                store.link.call("HDEL", self._connections.keys.heartbeats, row.name)
+        dead = [row.pod for row in outcome.workers if row.attested_dead]
+        for worker, pods in groupby(dead, key=lambda pod: pod.worker):
+            instances = [pod.instance for pod in pods]
+            for first in range(0, len(instances), INSTANCES_NAMED):
+                some = " ".join(instances[first : first + INSTANCES_NAMED])
+                text = f"{signer.principal} attests that worker {worker} is dead"
+                facts = {"worker": worker, "instances": some}
+                append(store, self._note(signer, "worker-dead", text, facts))
         facts = {"directive": item.identity, "by": outcome.by or By.TIME, "result": outcome.result}
         raw = self._note(signer, "stop-confirmed", f"revocation {item.record.epoch}", facts)
         store.confirm(item.identity, raw)
-        if confirmation.roster is not None and outcome.result is Result.COMPLETE:
-            answered = set(confirmation.collected().drained)
-            strike_silent(store, confirmation.roster, answered)
+        strike(store, dead)
         append(store, raw)
 
     def _note(self, signer: Signer, topic: str, text: str, facts: dict[str, str]) -> bytes:
         note = Note(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **self._trust.heading(signer.principal, clock.wall_ms()),
             topic=topic,
             text=text,
             facts=facts,
         )
         return seal(note, signer)
 
-    def forget(self) -> None:
-        """Remember that the stop is complete: nobody has to be waited for any more."""
+    def forget(self, outcome: Outcome) -> None:
+        """Remember that the stop is confirmed, and when it is complete, that nobody is waited for.
+
+        Who has not drained is asked for again when the stop is repeated.
+        """
+        changes: dict[str, object] = {"unconfirmed": None, "unsigned_at_ms": 0}
+        if outcome.result is Result.COMPLETE:
+            changes |= {"term": 0, "workers": [], "heartbeats": []}
         try:
-            self._memory.save(
-                clock.wall_ms(),
-                unconfirmed=None,
-                unsigned_at_ms=0,
-                term=0,
-                workers=[],
-                heartbeats=[],
-            )
+            self._memory.save(clock.wall_ms(), **changes)
         except ConfigError as error:
             self._connections.problem(error.message)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
 
 from golive_redis.core.barrier import Outcome
+from golive_redis.core.timing import Timing
+from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, Revocation
-from golive_redis.records.envelope import Verified
+from golive_redis.records.envelope import Verified, peek
+from golive_redis.records.trust import Trust
 
 
 class LedgerState(StrEnum):
@@ -17,6 +21,24 @@ class LedgerState(StrEnum):
     WRITTEN = "written"
     SPOOLED = "spooled"
     FAILED = "failed"
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What a stop waits for while it collects receipts.
+
+    Attributes:
+        outcome: As far as it is.
+        left_ms: How much longer it collects.
+        in_redis: It has had an effect in Redis.
+        called_at: When the stop was called, on the steady clock.
+        now: The present, likewise.
+    """
+
+    outcome: Outcome
+    left_ms: float
+    in_redis: bool
+    called_at: float
+    now: float
 
 
 class StopReport(msgspec.Struct, frozen=True):
@@ -30,6 +52,9 @@ class StopReport(msgspec.Struct, frozen=True):
         bound_ms: Unix ms after which nobody trades even if a heartbeat stays silent (`not_after`);
             None when unknown.
         problems: What went wrong on the way, in sentences.
+        timing: The timers of the fleet.
+        environment: Of the switch.
+        namespace: Of the switch.
         wall_ms: Unix ms of the call, to show instants.
         called_at: The same on the steady clock.
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
@@ -43,6 +68,9 @@ class StopReport(msgspec.Struct, frozen=True):
     ledger: LedgerState
     bound_ms: int | None
     problems: tuple[str, ...]
+    timing: Timing
+    environment: str
+    namespace: str
     wall_ms: int
     called_at: float
     cut_off_ms: float | None = None
@@ -59,40 +87,58 @@ class StopProgress(msgspec.Struct):
         called_at: When it was called, on the steady clock.
         wall_ms: The same in Unix ms.
         signed: The revocations, in the order in which they had to be signed.
-        sent: Identities of those that a server may have executed.
         in_ledger: Identities of those whose ledger entry is written.
-        moved: Those that the script left to the caller, for others had moved the ledger's head.
+        unwritten: Those for which the script wrote none, because a tombstone stood already.
         grant: The newest grant that was met and verifies.
         term: Its term; 0 when there is none.
+        claimed: The newest term of a grant that was met and does not verify here; 0 when there is none.
         not_after_ms: The latest end of a window that was met, Unix ms.
         in_redis_ms: From the call to the effect in Redis; None before that.
         origin: Run id of the primary that took the activation, as the store says.
         executed: The script has run somewhere.
         shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
+        newer_keyset: A record was met that was signed under a newer keyset than ours.
         adopted: It was taken over from an earlier run.
-        confirmed: And that run ended complete.
+        complete: And that run ended COMPLETE.
     """
 
     called_at: float
     wall_ms: int
     signed: list[Verified[Revocation]] = []
-    sent: set[str] = set()
     in_ledger: set[str] = set()
-    moved: list[Verified[Revocation]] = []
+    unwritten: list[Verified[Revocation]] = []
     grant: Grant | None = None
     term: int = 0
+    claimed: int = 0
     not_after_ms: int | None = None
     in_redis_ms: float | None = None
     origin: str | None = None
     executed: bool = False
     shown_on: int = 0
+    newer_keyset: bool = False
     adopted: bool = False
-    confirmed: bool = False
+    complete: bool = False
 
     @property
     def newest(self) -> Verified[Revocation]:
         """The revocation that counts: the one that was signed last."""
         return self.signed[-1]
+
+    def note(self, raw: bytes, trust: Trust) -> str:
+        """Note a grant that was in force; return what is wrong with it, or "".
+
+        What does not verify may still be a term, where the keyset of this host is old. So receipts
+        have to name that one (A2): a claim can only keep a stop from being complete.
+        """
+        try:
+            self.met(trust.grant(raw).record)
+        except RecordError as error:
+            with suppress(RecordError):
+                claim = peek(raw, Grant)
+                if (claim.namespace, claim.environment) == (trust.namespace, trust.environment):
+                    self.claimed = max(self.claimed, claim.term)
+            return f"the active grant is refused: {error.message}"
+        return ""
 
     def met(self, grant: Grant) -> None:
         """Note a verified grant that was in force."""

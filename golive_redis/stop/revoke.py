@@ -14,19 +14,27 @@ from pathlib import Path
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import Collected, Outcome, Roster, is_confirmed, judge
-from golive_redis.errors import ConfigError, RecordError, StoreError
-from golive_redis.records.directive import Revocation
+from golive_redis.core.barrier import (
+    Attested,
+    Collected,
+    Outcome,
+    Result,
+    Roster,
+    confirmed_as,
+    judge,
+)
+from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import GENESIS
 from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
 from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
-from golive_redis.stop.progress import LedgerState, StopProgress, StopReport
+from golive_redis.stop.progress import LedgerState, StopProgress, StopReport, Waiting
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Audit, Status, Stop
 
@@ -44,9 +52,11 @@ class Revoke:
         reason: For the record.
         ticket: For the record.
         dead: Heartbeats that the operator attests to be dead.
+        dead_workers: Workers, likewise; see `Attested`.
         wait_ms: How long to collect; None takes `beat_ms` + 2 s.
         key: Key file to use instead of the configured operator's.
         say: Told in a sentence what happens as it happens.
+        waiting: Told again and again what it waits for.
     """
 
     def __init__(
@@ -56,26 +66,23 @@ class Revoke:
         reason: str,
         ticket: str = "",
         dead: frozenset[str] = frozenset(),
+        dead_workers: frozenset[str] = frozenset(),
         wait_ms: float | None = None,
         key: str | None = None,
         say: Callable[[str], None] = lambda _: None,
+        waiting: Callable[[Waiting], None] = lambda _: None,
     ) -> None:
         self._progress = StopProgress(clock.now_ms(), clock.wall_ms())
         self._config = config
         self._reason = wording(reason)
         self._ticket = wording(ticket)
         self._trust: Trust = config.trust()
-        known = set(self._trust.keyset.principals(Role.HEARTBEAT))
-        self._dead = dead & known
+        self._attested = Attested(dead, dead_workers)
         self._key = key
+        self._waiting = waiting
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
-        for name in sorted(dead - known):
-            self._connections.problem(
-                f"{name!r} is no heartbeat in the keyset; the attestation is ignored"
-            )
-        self._head = ""
         self._confirmed_note: bytes | None = None
         self._forged = False
 
@@ -110,14 +117,20 @@ class Revoke:
         journal.keep()
         journal.write_down()
         confirmation = Confirmation(
-            self._trust, self._timing, self._connections, self._progress, self._memory, self._dead
+            self._trust,
+            self._timing,
+            self._connections,
+            self._progress,
+            self._memory,
+            self._attested,
+            self._waiting,
         )
         outcome = self._confirm(confirmation)
         ledger = journal.close()
         if outcome.settled:
             confirm = journal.confirm
-            self._connections.attempt(lambda: confirm(signer, outcome, confirmation, self._dead))
-            journal.forget()
+            self._connections.attempt(lambda: confirm(signer, outcome))
+            journal.forget(outcome)
         return self._report(outcome, ledger)
 
     # -- before the stop -------------------------------------------------------------------------
@@ -155,7 +168,6 @@ class Revoke:
         adopted = self._adopt(found) if readable else None
         if adopted is not None:
             self._progress.signed.append(adopted)
-            self._progress.sent.add(adopted.identity)
             return
         epoch = found.record.epoch if found is not None else 0
         self._sign(epoch + 1, blind=not readable)
@@ -170,7 +182,7 @@ class Revoke:
             store = self._connections.store()
             snapshot = store.snapshot()
             readable = not snapshot.corrupt
-            self._head, hint = snapshot.head, snapshot.epoch_hint
+            hint = snapshot.epoch_hint
             self._confirmed_note = snapshot.confirmed
             raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
             raws += snapshot.restrictions.values()
@@ -180,6 +192,8 @@ class Revoke:
                     "the recorded stop does not verify; a new one replaces it"
                 )
                 self._forged, readable = True, False
+            newer = [self._trust.is_newer(raw, Beat) for raw in snapshot.beats.values()]
+            progress.newer_keyset = any(newer)
             if snapshot.grant is not None:
                 self._note_grant(snapshot.grant)
                 # S2: of a term that we cannot verify (our keyset is old) the epoch is not known
@@ -195,10 +209,11 @@ class Revoke:
         return found, readable and hint <= known
 
     def _note_grant(self, raw: bytes) -> None:
-        try:
-            self._progress.met(self._trust.grant(raw).record)
-        except RecordError as error:
-            self._connections.problem(f"the active grant is refused: {error.message}")
+        progress = self._progress
+        progress.newer_keyset = progress.newer_keyset or self._trust.is_newer(raw, Grant)
+        refused = progress.note(raw, self._trust)
+        if refused:
+            self._connections.problem(refused)
 
     def _adopt(self, found: Directive | None) -> Verified[Revocation] | None:
         """Take over the tombstone that stands already: a command that is run again finishes it."""
@@ -207,18 +222,15 @@ class Revoke:
         if self._progress.grant is not None:
             return None
         self._progress.adopted = True
-        self._progress.confirmed = is_confirmed(self._trust, self._confirmed_note, found.identity)
+        said = confirmed_as(self._trust, self._confirmed_note, found.identity)
+        self._progress.complete = said is Result.COMPLETE
         self._connections.say(f"already stopped by {found.record.by} (epoch {found.record.epoch})")
         return found
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
         signer = self._operator
         record = Revocation(
-            namespace=self._trust.namespace,
-            environment=self._trust.environment,
-            keyset_version=self._trust.keyset.version,
-            issued_at_ms=clock.wall_ms(),
-            by=signer.principal,
+            **self._trust.heading(signer.principal, clock.wall_ms()),
             epoch=min(epoch, MAX_INT),
             reason=self._reason,
             ticket=self._ticket,
@@ -238,13 +250,14 @@ class Revoke:
         for _ in range(MAX_SIGNED):
             store, item = connections.store(), progress.newest
             connections.attempt(lambda: store.publish(connections.keys.events, item.raw))  # noqa: B023
-            # After a try whose answer was lost, and for one taken over, the entry may be written.
-            head = "" if item.identity in progress.sent else self._head or GENESIS
-            progress.sent.add(item.identity)
             try:
-                stop = connections.store().revoke(item, head)
+                # One taken over was executed before, and may have its entry.
+                taken_over = progress.adopted and item is progress.signed[0]
+                stop = connections.store().revoke(item, entry=not taken_over)
             except StoreError as error:
-                connections.problem(f"the revoke script did not run: {error.message}")
+                unknown = isinstance(error, MaybeAppliedError)
+                ran = "may have run, or not" if unknown else "did not run"
+                connections.problem(f"the revoke script {ran}: {error.message}")
                 if connections.store().delete_active():
                     self._effect()
                 return
@@ -270,17 +283,21 @@ class Revoke:
 
     def _executed(self, stop: Stop) -> None:
         progress = self._progress
+        if stop.grant is not None:
+            self._note_grant(stop.grant)
+        if stop.unrecorded:  # A7: it is off, and would be on again with an old copy of the key
+            self._effect(_GONE if stop.grant else "the key is not there ({:.0f} ms)")
+            self._connections.problem(f"the stop is not recorded: {stop.unrecorded}")
+            return
         self._effect(_GONE if stop.grant else self._recorded())
         progress.executed, progress.shown_on = True, self._connections.number
         progress.origin = stop.origin or progress.origin
         if stop.audit is Audit.AUDITED:
             progress.in_ledger.add(progress.newest.identity)
-        elif stop.audit is Audit.HEAD:
-            progress.moved.append(progress.newest)
+        elif stop.audit is Audit.NONE:
+            progress.unwritten.append(progress.newest)
         elif stop.audit is Audit.FAILED:
             self._connections.problem(f"AUDIT FAILED: {stop.detail}")
-        if stop.grant is not None:
-            self._note_grant(stop.grant)
 
     def _recorded(self) -> str:
         if self._progress.adopted:
@@ -343,6 +360,9 @@ class Revoke:
             ledger,
             bound,
             tuple(self._connections.problems),
+            self._timing,
+            self._trust.environment,
+            self._trust.namespace,
             progress.wall_ms,
             progress.called_at,
             # An answer after the effect shows the stop, and every other lease has begun before it.

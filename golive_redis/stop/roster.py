@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from golive_redis.core.barrier import Pod, Roster
 from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.keyset import Role
@@ -52,13 +54,9 @@ def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) 
     return frozenset(name for name in names if last.get(name) == "goodbye")
 
 
-def strike_silent(store: Store, roster: Roster, answered: set[Pod]) -> None:
-    """After a completed stop, take workers off the roster that did not answer it.
-
-    One that is only cut off registers again with its next question.
-    """
-    gone = roster.workers - answered
+def strike(store: Store, pods: Iterable[Pod]) -> None:
+    """Take processes off the roster of workers; one that lives registers again at its next read."""
     try:
-        store.strike([f"{pod.worker}:{pod.instance}" for pod in sorted(gone)])
+        store.strike([f"{pod.worker}:{pod.instance}" for pod in sorted(pods)])
     except StoreError:
-        return  # they stay, and the next completed stop strikes them
+        return  # they stay, and are struck another time

@@ -59,6 +59,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         return f"{self.namespace}:fleet"
 
     @property
+    def fleet_id(self) -> str:
+        """Id of the fleet whose store this is."""
+        return f"{self.namespace}:fleet-id"
+
+    @property
     def heartbeats(self) -> str:
         """Roster of heartbeats."""
         return f"{self.namespace}:heartbeats"

@@ -317,18 +317,20 @@ def plain_socket(connection: Any) -> socket.socket | None:
 
 
 @contextmanager
-def usable(question: str) -> Iterator[None]:
+def usable(question: str, *, wrote: bool = False) -> Iterator[None]:
     """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
 
     A proxy or a foreign server may answer anything, and no caller of the store expects that.
 
     Args:
         question: What was asked, for the message.
+        wrote: It changes something, so that nobody knows what has happened now: `MaybeAppliedError`.
     """
     try:
         yield
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise StoreError(f"unusable reply of {question}: {error}") from error
+        kind = MaybeAppliedError if wrote else StoreError
+        raise kind(f"unusable reply of {question}: {error}") from error
 
 
 @contextmanager

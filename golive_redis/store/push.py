@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 
 import msgspec
 
@@ -23,6 +24,14 @@ from golive_redis.errors import StoreError, StoreUnavailableError
 from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 from golive_redis.store.link import Link, Reply, StoreRefusedError
+
+
+class Pushes(StrEnum):
+    """What is pushed to us: directives and changes of the keys, directives only, or nothing."""
+
+    TRACKING = "tracking"
+    PUBSUB = "pubsub"
+    NONE = "none"
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -42,6 +51,9 @@ class Push:
         keyspace: Names of the keys and channels.
         clock_ms: Steady clock.
         ping_ms: Pause between two pings; silence of twice that is a dead connection.
+
+    Attributes:
+        arrives: What is pushed, as confirmed by the server.
     """
 
     def __init__(
@@ -59,9 +71,13 @@ class Push:
         self._owner: Link | None = None  # of a cluster: the node that holds our slot
         self._heard = 0.0
         self._pinged = 0.0
+        self._tracks = False
+        self.arrives = Pushes.NONE
 
     def open(self) -> None:
         """Track the keys and subscribe.
+
+        A server that refuses tracking, or to us, pushes directives all the same.
 
         Raises:
             StoreError: It did not work; nothing stays open.
@@ -72,24 +88,23 @@ class Push:
                 # First, so that a slot which moves in between is noticed: this one is left behind.
                 self._owner = self._connect()
             self._subscriber = self._connect()
-            ident = self._subscriber.call("CLIENT", "ID")
-            self._subscriber.call(
-                "CLIENT",
-                "TRACKING",
-                "ON",
-                "REDIRECT",
-                ident,
-                "BCAST",
-                "PREFIX",
-                self._keys.active,
-                "PREFIX",
-                self._keys.revoked,
-            )
-            self._subscriber.send("SUBSCRIBE", self._keys.events, INVALIDATE)
+            self._tracks = self._track(self._subscriber)
+            changes = (INVALIDATE,) if self._tracks else ()
+            self._subscriber.send("SUBSCRIBE", self._keys.events, *changes)
         except StoreError:
             self.close()
             raise
         self._heard = self._pinged = self._clock()
+
+    def _track(self, link: Link) -> bool:
+        """Have changes of the keys sent to this very connection; False where that is refused."""
+        prefixes = ("PREFIX", self._keys.active, "PREFIX", self._keys.revoked)
+        try:
+            ident = link.call("CLIENT", "ID")
+            link.call("CLIENT", "TRACKING", "ON", "REDIRECT", ident, "BCAST", *prefixes)
+        except StoreRefusedError:
+            return False
+        return True
 
     def wait(self, timeout_ms: float) -> Pushed | None:
         """Return the next push, or None when none came in time.
@@ -126,12 +141,24 @@ class Push:
             return None
         kind, channel, data = message[0], message[1], message[2]
         if kind == b"subscribe":
+            self.arrives = Pushes.TRACKING if self._tracks else Pushes.PUBSUB
             return CHANGED  # whatever happened before it was missed: read
         if kind != b"message":
             return None
         if channel == INVALIDATE.encode():
-            return CHANGED
+            return CHANGED if self._ours(data) else None
         return Pushed(data) if isinstance(data, bytes) else None
+
+    def _ours(self, changed: Reply) -> bool:
+        """Tell whether an invalidation is about our keys.
+
+        Redis tracks by prefix, so those of another switch may begin likewise; and anybody who may
+        publish can send one. Fails closed: a message without names, as after FLUSHALL, may mean ours.
+        """
+        if not isinstance(changed, list):
+            return True
+        ours = {self._keys.active.encode(), self._keys.revoked.encode()}
+        return any(name in ours for name in changed if isinstance(name, bytes))
 
     def close(self) -> None:
         """Close what is open; never raises."""
@@ -139,6 +166,7 @@ class Push:
             if link is not None:
                 link.close()
         self._subscriber = self._owner = None
+        self.arrives = Pushes.NONE
 
 
 class PushListener:
@@ -184,6 +212,11 @@ class PushListener:
     def start(self) -> None:
         """Begin to listen."""
         self._thread.start()
+
+    @property
+    def arrives(self) -> Pushes:
+        """What is pushed to us."""
+        return self.subscription.arrives
 
     def is_alive(self) -> bool:
         """Tell whether the thread runs."""

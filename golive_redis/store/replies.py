@@ -25,28 +25,38 @@ class Status(StrEnum):
     CONFLICT = "CONFLICT"
     HEAD = "HEAD"
     LATER = "LATER"
+    GONE = "GONE"
     REGISTER = "REGISTER"
 
 
 class Audit(StrEnum):
-    """What became of the ledger entry that a stop writes last."""
+    """What became of the ledger entry that a stop writes last; NONE leaves it to the caller."""
 
     AUDITED = "AUDITED"
-    HEAD = "HEAD"
     FAILED = "FAILED"
     NONE = "NONE"
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...)."""
+    """Reply of a step: its status, a word for why, and a detail (an identity, epoch, head ...).
+
+    Attributes:
+        unpushed: Why what is in force now could not be pushed, in Redis' words; "" when it was.
+    """
 
     status: Status
     why: str = ""
     detail: str = ""
+    unpushed: str = ""
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
+    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did.
+
+    Attributes:
+        detail: Why there is no ledger entry; of `GONE`, why there is no tombstone.
+        unpushed: Why it could not be pushed; "" when it was.
+    """
 
     status: Status
     grant: bytes | None
@@ -54,6 +64,12 @@ class Stop(msgspec.Struct, frozen=True):
     origin: str | None
     audit: Audit
     detail: str
+    unpushed: str = ""
+
+    @property
+    def unrecorded(self) -> str:
+        """Why the key is gone without a tombstone; "" when one stands."""
+        return self.detail if self.status is Status.GONE else ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -71,20 +87,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     last: str
     active_last: str
     head: str
+    fleet: str
     corrupt: tuple[str, ...]
-
-
-class Presence(msgspec.Struct, frozen=True):
-    """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s."""
-
-    name: str
-    instance: str
-    fields: Mapping[str, str]
-
-    @property
-    def alive(self) -> bool:
-        """True while its presence has not run out."""
-        return bool(self.fields)
+    activation: bytes | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -153,6 +158,11 @@ def entries_of(stream: Reply) -> list[dict[bytes, bytes]]:
     return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in entries]
 
 
+def stream_ms(entry_id: Reply) -> int:
+    """Return when an entry of a stream was written: Unix ms of the server's clock."""
+    return int(text(entry_id).partition("-")[0])
+
+
 def number(value: Reply) -> int:
     """Return the number in a value; 0 for anything else, and for one that int() would refuse."""
     digits = isinstance(value, bytes) and value.isdigit() and len(value) <= len(str(MAX_INT))
@@ -163,11 +173,11 @@ def parse_step(reply: Reply) -> Step:
     """Return the reply of a script.
 
     Raises:
-        StoreError: It has another shape.
+        MaybeAppliedError: It has another shape, so what has happened is unknown (A7).
     """
-    with usable("a script"):
+    with usable("a script", wrote=True):
         status, *rest = (text(item) for item in reply)
-        return Step(Status(status), *rest[:2])
+        return Step(Status(status), *rest[:3])
 
 
 def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
@@ -191,7 +201,7 @@ def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
 
 def parse_stop(reply: Reply) -> Stop:
     """Return the reply of the `revoke` script."""
-    status, grant, restriction, origin, audit, detail = reply
+    status, grant, restriction, origin, audit, detail, unpushed = reply
     return Stop(
         Status(text(status)),
         or_none(grant),
@@ -199,6 +209,7 @@ def parse_stop(reply: Reply) -> Stop:
         text(origin) or None,
         Audit(text(audit)),
         text(detail),
+        text(unpushed),
     )
 
 
@@ -207,7 +218,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
 
     Args:
         names: The keys, one for each reply.
-        replies: `active`, its PTTL, `beat`, `revoked`, `epoch`, `last`, `head`.
+        replies: `active`, its PTTL, `beat`, `revoked`, `epoch`, `last`, `head`, `fleet-id`.
 
     Raises:
         StoreRefusedError: Redis refused one for another reason than a wrong type.
@@ -219,7 +230,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
                 raise reply
             # Named and not fatal: a stop must get through, and `golive revoke` mends the key.
             corrupt.append(name)
-    active, pttl, beats, revoked, epoch, last, head = (
+    active, pttl, beats, revoked, epoch, last, head, fleet = (
         None if isinstance(reply, StoreRefusedError) else reply for reply in replies
     )
     fields, stone = pairs(active or []), pairs(revoked or [])
@@ -236,23 +247,17 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
         last=text(last),
         active_last=text(fields.get("last")),
         head=text(head) or GENESIS,
+        fleet=text(fleet),
         corrupt=tuple(corrupt),
+        activation=fields.get("activation"),
     )
-
-
-def parse_presence(name: str, instance: str, reply: Reply) -> Presence:
-    """Return a roster entry; without fields when its presence has run out or is unreadable."""
-    if isinstance(reply, StoreRefusedError):
-        return Presence(name, instance, {})
-    return Presence(name, instance, {key: text(value) for key, value in pairs(reply).items()})
 
 
 def parse_server(reply: Reply) -> Server:
     """Return the reply of INFO: unknown facts are "" and 0."""
     info = dict(line.split(":", 1) for line in text(reply).splitlines() if ":" in line)
-    replicas = info.get("connected_slaves", "0")
     return Server(
         info.get("run_id", ""),
-        int(replicas) if replicas.isdigit() else 0,
+        number(info.get("connected_slaves", "0").encode()),
         info.get("master_replid", ""),
     )

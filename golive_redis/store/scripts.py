@@ -9,12 +9,16 @@ from pathlib import Path
 from golive_redis.store.link import Link, Reply, StoreRefusedError
 
 _FOLDER = Path(__file__).parent / "lua"
+_LEDGER = "-- include ledger.lua\n"
 
 
 @cache
 def text(name: str) -> str:
-    """Return the source of a script."""
-    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    """Return the source of a script, with what it shares with others in the place of its name."""
+    source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    if _LEDGER in source:
+        source = source.replace(_LEDGER, (_FOLDER / "ledger.lua").read_text(encoding="utf-8"))
+    return source
 
 
 @cache

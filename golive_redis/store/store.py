@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from golive_redis.core.answer import Answer, Ask
+from golive_redis.errors import StoreError
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Verified
-from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.records.ledger import GENESIS, Entry, digest, extend
+from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, usable
+from golive_redis.store.presence import Presence, parse_presence
 from golive_redis.store.replies import (
     Caller,
-    Presence,
     Server,
     Snapshot,
     Status,
@@ -27,15 +29,16 @@ from golive_redis.store.replies import (
     entries_of,
     pairs,
     parse_attend,
-    parse_presence,
     parse_server,
     parse_snapshot,
     parse_step,
     parse_stop,
+    stream_ms,
     text,
 )
 
 MAX_POD_READ = 10_000
+LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
 PAGE = 1_000  # entries of the ledger in one answer
 
 
@@ -133,7 +136,7 @@ class Store:
         if workers:
             self.link.call("ZREM", self.keys.fleet, *workers)
 
-    @usable("publish")
+    @usable("publish", wrote=True)
     def publish(self, channel: str, raw: bytes) -> int:
         """Publish; works when writes are refused. Returns how many subscribers it reached."""
         return int(self.link.call("PUBLISH", channel, raw))
@@ -168,10 +171,11 @@ class Store:
             keeps: Fields of the restrictions that stay; all others go.
         """
         keys, record = self.keys, item.record
+        names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
         reply = scripts.run(
             self.link,
             "grant",
-            (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
+            (*names, keys.fleet_id),
             "activate" if record.kind is GrantKind.ACTIVATE else "change",
             record.term,
             record.epoch,
@@ -183,16 +187,16 @@ class Store:
             head,
             extend(head, item.raw),
             keys.events,
+            record.fleet,
             *keeps,
         )
         return parse_step(reply)
 
-    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
-        """Put a restriction in force; the audit comes last and cannot hold it up.
+    def restrict(self, item: Verified[Restriction], *, again: bool = False) -> Step:
+        """Put a restriction in force; its ledger entry comes last and cannot hold it up.
 
         Args:
             item: The restriction.
-            head: Ledger head as last read.
             again: Re-assert one that the store lost: whatever came last, and without a ledger entry.
         """
         keys, record = self.keys, item.record
@@ -206,19 +210,20 @@ class Store:
             item.identity,
             record.prev or "",
             keys.events,
-            head,
-            extend(head, item.raw),
+            digest(item.raw),
             "1" if again else "",
         )
         return parse_step(reply)
 
-    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
-        """End the term: key, tombstone, push, and the audit last. Sent as full text.
+    def revoke(
+        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+    ) -> Stop:
+        """End the term: key, tombstone, push, and the ledger entry last. Sent as full text.
 
         Args:
             item: The revocation.
-            head: Ledger head as last read; "" when the entry may be in the ledger already. When it is
-                not the head, the entry is left to the caller.
+            entry: Write the ledger entry, if this puts up the tombstone. False for one that was
+                executed before: it may have an entry already, which the caller has to look for.
             again: A repeat: a later term is left alone, and no ledger entry is written.
         """
         keys = self.keys
@@ -231,14 +236,13 @@ class Store:
             item.raw,
             item.identity,
             keys.events,
-            head,
-            extend(head, item.raw),
+            digest(item.raw) if entry else "",
             "1" if again else "",
         )
-        with usable("revoke"):
+        with usable("revoke", wrote=True):
             return parse_stop(reply)
 
-    @usable("delete_active")
+    @usable("delete_active", wrote=True)
     def delete_active(self) -> int:
         """Delete the key without any record: the last resort, and it works without a signing key."""
         return int(self.link.call("DEL", self.keys.active))
@@ -252,9 +256,35 @@ class Store:
         names = (self.keys.head, self.keys.audit)
         return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
 
-    def recorded(self, record: bytes, look_back: int) -> bool:
-        """Tell whether a record is among the newest entries of the ledger."""
-        return any(entry.envelope == record for entry in self.entries(look_back))
+    @usable("recorded")
+    def recorded(self, record: bytes, issued_at_ms: int, limit: int = MAX_INT) -> bool:
+        """Tell whether a record is in the ledger.
+
+        Args:
+            record: The envelope.
+            issued_at_ms: Unix ms at which it was issued. It is looked for in every entry since ten
+                minutes before that, however many there are, and in the newest page anyway: the
+                signer's clock may be wrong, and ids in the stream are the server's time.
+            limit: How many entries are looked at, at most, in whole pages.
+
+        Raises:
+            StoreError: As the link's; or it was not found within the limit, and there are more.
+        """
+        end, looked, since_ms = b"+", 0, issued_at_ms
+        while True:
+            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", PAGE)
+            if any(item.get(b"r") == record for item in entries_of(page)):
+                return True
+            if len(page) < PAGE:
+                return False
+            if not looked:
+                since_ms = min(issued_at_ms, stream_ms(page[0][0])) - LOOK_BACK_MS
+            looked, oldest = looked + PAGE, page[-1][0]
+            if stream_ms(oldest) < since_ms:
+                return False
+            if looked >= limit:
+                raise StoreError(f"the ledger has more than {looked} entries since that record")
+            end = b"(" + oldest
 
     @usable("entries")
     def entries(self, limit: int) -> list[Entry]:
@@ -288,6 +318,7 @@ class Store:
             ("GET", keys.epoch),
             ("GET", keys.last),
             ("GET", keys.head),
+            ("GET", keys.fleet_id),
         ]
         return parse_snapshot([str(name) for _, name in commands], self.link.pipeline(commands))
 
@@ -337,10 +368,13 @@ class Store:
     def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
         if not pods:
             return []
-        replies = self.link.pipeline([("HGETALL", key) for _, _, key in pods])
+        commands = [(word, key) for _, _, key in pods for word in ("HGETALL", "PTTL")]
+        replies = self.link.pipeline(commands)
         return [
-            parse_presence(name, instance, reply)
-            for (name, instance, _), reply in zip(pods, replies, strict=True)
+            parse_presence(name, instance, said, pttl)
+            for (name, instance, _), said, pttl in zip(
+                pods, replies[::2], replies[1::2], strict=True
+            )
         ]
 
     @usable("server")

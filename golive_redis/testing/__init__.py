@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from golive_redis.testing.clock import START_MS, FakeClock
 from golive_redis.testing.harness import Harness, answer
-from golive_redis.testing.signers import EVERYBODY, LIMITS, Signers, identity
+from golive_redis.testing.signers import EVERYBODY, FLEET, LIMITS, Signers, identity
 
 __all__ = [
     "EVERYBODY",
+    "FLEET",
     "LIMITS",
     "START_MS",
     "FakeClock",

@@ -36,6 +36,9 @@ EVERYBODY = {
 }
 """The principals of a default `Signers`, with their roles."""
 
+FLEET = "f1ee7" + "0" * 27
+"""Id of the fleet of a default `Signers`; a real one is random."""
+
 LIMITS = Limits(
     currency="USD",
     max_order_notional="25",
@@ -61,6 +64,7 @@ class Signers:
         roles: Roles by principal.
         approvals: How many approvers a grant needs.
         version: Version of the keyset, and the one that records claim.
+        fleet: Id of the fleet, likewise.
         namespace: Of the trust and of the records.
         environment: Likewise.
     """
@@ -71,6 +75,7 @@ class Signers:
         *,
         approvals: int = 1,
         version: int = 1,
+        fleet: str = FLEET,
         namespace: str = "golive",
         environment: str = "test",
     ) -> None:
@@ -83,6 +88,7 @@ class Signers:
         self.approvals = approvals
         self.keyset_file: dict[str, Any] = {
             "version": version,
+            "fleet": fleet,
             "thresholds": {"approver": approvals} if approvals > 1 else {},
             "principals": {
                 name: {"roles": list(held), "keys": [encode_public(self.signers[name].public)]}
@@ -94,6 +100,7 @@ class Signers:
         self._common = {
             "namespace": namespace,
             "environment": environment,
+            "fleet": fleet,
             "keyset_version": version,
             "issued_at_ms": START_MS,
         }
@@ -198,6 +205,7 @@ class Signers:
             "instance": "0" * 32,
             "directive": identity(directive),
             "epoch": 2,
+            "term": 1,
             "stage": Stage(stage),
             "at_ms": START_MS,
             "in_flight": 0,

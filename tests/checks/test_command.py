@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,6 +118,23 @@ def test_what_cannot_be_started_or_dies_is_unknown(asking: Asking) -> None:
     ):
         with pytest.raises(UnansweredError, match=says):
             asking.value(command=source, equals=0)
+
+
+@pytest.fixture
+def sigchld_ignored() -> Iterator[None]:
+    """As a supervisor may have left it: the kernel then keeps no exit status for anybody."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("sigchld_ignored")
+def test_an_exit_status_that_nobody_could_collect_is_unknown(asking: Asking) -> None:
+    """Row 79: subprocess says 0 then, and a failing command would pass."""
+    for source in (sh("exit 3"), sh("exit 0"), sh("echo 0", stdout=True)):
+        with pytest.raises(UnansweredError, match=r"how sh ended is not known.*SIGCHLD"):
+            asking.value(command=source, equals=0)
+        assert asking.finding({"command": source, "equals": 0}).outcome is Outcome.UNKNOWN
 
 
 def test_a_flood_is_ended(asking: Asking) -> None:

@@ -14,6 +14,7 @@ from golive_cli.demo.story import Story
 from golive_cli.demo.verdict import Figures, Timeline
 from golive_cli.output import Output
 from golive_redis.core.barrier import By, HeartbeatRow, Outcome, Pod, Result, WorkerRow
+from golive_redis.core.timing import TIMINGS
 from golive_redis.records.receipt import Durable
 from golive_redis.records.report import Finding
 from golive_redis.records.report import Outcome as Found
@@ -37,7 +38,9 @@ OUTCOME = Outcome(
         WorkerRow(Pod("pod-2", "b"), None, None, None, None, None, 9.0),
     ),
 )
-REPORT = StopReport(OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), 0, 0.0)
+REPORT = StopReport(
+    OUTCOME, 2, 1, 6.7, LedgerState.WRITTEN, None, (), TIMINGS["standard"], "demo", "golive", 0, 0.0
+)
 EVENTS: tuple[Event, ...] = (
     events.FleetStarted(
         server="Valkey 9.1.2",

@@ -271,3 +271,40 @@ def test_ctrl_c_is_130_and_quiet(capsys, monkeypatch):
 def test_an_unknown_label_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["halt", "color=red", "--reason", "x"]) == Exit.USAGE
     assert "labels are venue, account" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["symbol=", "symbol= ", "symbol=*", "symbol=B*C", "symbol"])
+def test_a_label_that_a_halt_cannot_mean_is_a_usage_error(capsys, word: str) -> None:
+    """Row 70: a halt for `*USDT` must not be taken and stop nothing."""
+    assert program.main(["halt", word, "--reason", "x"]) == Exit.USAGE
+    assert "symbol" in capsys.readouterr().err
+
+
+def test_a_mistyped_label_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["halt", "symbl=BTC", "--reason", "x"]) == Exit.USAGE
+    assert "did you mean symbol?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\t\n", "\u200b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "activate --yes",
+        "halt",
+        "halt symbol=BTC --dry-run",
+        "reduce --json",
+        "resume --all",
+        "restore symbol=BTC",
+        "extend --minutes 10",
+        "demote micro",
+        "promote",
+        "revoke",
+        "revoke --wait 1",
+    ],
+)
+def test_a_reason_that_says_nothing_is_refused_wherever_one_is_asked(
+    capsys: pytest.CaptureFixture[str], line: str, reason: str
+) -> None:
+    for words in ([*line.split(), "--reason", reason], [*line.split(), f"--reason={reason}"]):
+        assert program.main(words) == Exit.USAGE, words
+        assert "--reason is empty" in "".join(capsys.readouterr())

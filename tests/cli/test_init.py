@@ -23,6 +23,17 @@ def tree(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+def test_each_setup_is_a_fleet_of_its_own(golive):
+    """Row 54: two that chose the same names do not take each other's records."""
+    made = []
+    for name in ("one", "other"):
+        assert golive("init", "--operator", "alice", "--dir", name).returncode == 0
+        path = golive.folder / name / "config" / "go_live.yaml"
+        made.append(configuration.load(path, environ={}).keyset().fleet)
+    assert made[0] != made[1]
+    assert all(len(fleet) == 32 and int(fleet, 16) for fleet in made)
+
+
 def test_what_it_makes_loads_with_activation_disabled_and_the_smallest_profile(golive):
     done = golive("init", "--operator", "alice")
     assert done.returncode == 0, done.stderr

@@ -35,7 +35,8 @@ def test_what_is_read_here_is_what_typer_declares(command):
     declared = typer.main.get_command(app.application([command])).commands[command].params
     options = {word for each in declared if each.param_type_name == "option" for word in each.opts}
     takes = quick.COMMANDS[command][0]
-    assert options - {"--help"} == {*takes, quick.FLAG}
+    in_no_hurry = {"--help", "--dry-run"}
+    assert options - in_no_hurry == {*takes, quick.FLAG}
     has_labels = any(each.param_type_name == "argument" for each in declared)
     assert has_labels == (takes is quick.RESTRICTION)
     required = {word for each in declared if each.required for word in each.opts}
@@ -87,6 +88,8 @@ def test_a_plain_command_means_the_same_on_both_ways(taken, line):
         ["status", "--reason", "x"],
         ["halt"],
         ["halt", "symbol=X"],
+        ["halt", "--reason", "x", "--dry-run"],
+        ["halt", "--reason", "", "symbol=X"],
         ["halt", "--reason", "-x"],
         ["halt", "--reason", "x", "--all"],
         ["halt", "--reason", "x", "--", "symbol=X"],

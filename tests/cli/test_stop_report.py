@@ -7,6 +7,8 @@ from golive_cli.commands.revoke import show
 from golive_cli.output import Output
 from golive_redis.clock import wall_ms
 from golive_redis.core.barrier import HeartbeatRow, Outcome, Pod, Result, WorkerRow
+from golive_redis.core.timing import TIMINGS
+from golive_redis.records.receipt import Durable
 from golive_redis.stop.progress import LedgerState, StopReport
 
 DAY_MS = 86_400_000
@@ -28,8 +30,11 @@ def report():
         term=1,
         in_redis_ms=9.0,
         ledger=LedgerState.SPOOLED,
-        bound_ms=now_ms + 2 * DAY_MS,
+        bound_ms=now_ms + 2 * DAY_MS + DAY_MS // 2,
         problems=(),
+        timing=TIMINGS["standard"],
+        environment="testnet",
+        namespace="golive",
         wall_ms=now_ms - 60_000,
         called_at=0.0,
         cut_off_ms=2_509.0,
@@ -41,25 +46,51 @@ def printed(report, capsys):
     return capsys.readouterr().out
 
 
-def test_a_silent_worker_is_off_since_its_lease_if_it_is_cut_off_and_else_at_a_dated_end(
-    report, capsys
-):
-    said = printed(report, capsys)
-    (row,) = (line for line in said.splitlines() if line.startswith("pod-1"))
-    assert "no answer; off since " in row
-    assert " if it cannot reach Redis; otherwise off by 20" in row  # the date, for it is not today
+def lines(report, capsys):
+    return [line for line in printed(report, capsys).splitlines() if line]
 
 
-def test_a_lease_that_is_not_over_is_no_since(report, capsys):
-    later = msgspec.structs.replace(report, cut_off_ms=float(DAY_MS))
-    assert "off since" not in printed(later, capsys)
+def test_what_a_silent_heartbeat_means_is_said_with_durations_first_and_dates_last(report, capsys):
+    said = lines(report, capsys)
+    assert said[-4:] == [
+        "No answer from heartbeat hb-1: it may keep workers alive that have not heard of the stop.",
+        "A worker that cannot reach Redis is off within 2.5 s of the stop, by itself.",
+        said[-2],
+        "Run it again. If it is certainly dead and stays dead: --heartbeat-dead hb-1.",
+    ]
+    assert said[-2].startswith("Any other is off at the latest by 20")  # dated: it is not today
+    assert said[-2].endswith(" (in 2 d), when the window ends.")
 
 
-def test_without_an_effect_in_redis_nothing_is_said_of_the_lease(report, capsys):
-    said = printed(msgspec.structs.replace(report, cut_off_ms=None), capsys)
-    assert "if it cannot reach Redis" not in said
-    assert "no answer; off by 20" in said
+def test_a_stop_that_redis_has_not_taken_says_so_first_and_blames_no_heartbeat(report, capsys):
+    """Row 76."""
+    said = lines(msgspec.structs.replace(report, in_redis_ms=None, cut_off_ms=None), capsys)
+    assert said[-4:-2] == [
+        "The stop is not in Redis: no pod is known to have been told.",
+        "A worker that cannot reach Redis is off within 2.5 s, by itself.",
+    ]
+    assert said[-2] == (
+        "One that reaches Redis may trade on. Run this where Redis can be reached, or stop every "
+        "heartbeat on its host: then all are off within 5.5 s of the last beat."
+    )
+    assert said[-1].startswith("The fleet is off at the latest by 20")
+    assert "--heartbeat-dead" not in "".join(said)
+
+
+def test_a_bound_that_is_not_known_is_said_not_to_be(report, capsys):
+    said = printed(msgspec.structs.replace(report, bound_ms=None), capsys)
+    assert "Any other has no bound that is known on this host." in said
+
+
+def test_once_every_heartbeat_has_stopped_what_is_left_is_a_known_time(report, capsys):
+    beat = HeartbeatRow("hb-1", 20.0, Durable.YES, attested_dead=False)
+    off_by = 60_000.0 + 2 * DAY_MS + 1_000_000.0  # of the steady clock: the call was at 0
+    worker = WorkerRow(Pod("pod-1", "a" * 32), None, None, None, None, None, off_by)
+    outcome = Outcome(Result.NOT_CONFIRMED, None, (beat,), (worker,))
+    said = lines(msgspec.structs.replace(report, outcome=outcome), capsys)
+    assert said[-1].startswith("Every heartbeat has stopped: all workers are off within 2 d, by 20")
+    assert any(line.startswith("pod-1") and "no answer; off by " in line for line in said)
 
 
 def test_an_audit_entry_that_is_only_on_this_host_says_so(report, capsys):
-    assert "audit entry saved on this host; it is sent later)" in printed(report, capsys)
+    assert "epoch 2, audit entry saved on this host; it is sent later\n" in printed(report, capsys)

@@ -29,6 +29,30 @@ from kit import directives
 
 WORKER = Caller("worker", "pod-7", "0" * 32)
 TTL_MS = 24_000
+BIT = """local bit = {}
+local WORD = 4294967296
+local function both(one, other, sums)
+  local out, place = 0, 1
+  one, other = one % WORD, other % WORD
+  while one > 0 or other > 0 do
+    if sums[one % 2 + other % 2] then out = out + place end
+    one, other, place = math.floor(one / 2), math.floor(other / 2), place * 2
+  end
+  return out
+end
+function bit.tobit(one) return one % WORD end
+function bit.bnot(one) return WORD - 1 - one % WORD end
+function bit.band(one, other) return both(one, other, {[2] = true}) end
+function bit.bxor(one, other) return both(one, other, {[1] = true}) end
+function bit.rshift(one, by) return math.floor(one % WORD / 2 ^ by) end
+function bit.ror(one, by)
+  one = one % WORD
+  return math.floor(one / 2 ^ by) + one % 2 ^ by * 2 ^ (32 - by)
+end
+function bit.tohex(one) return string.format('%08x', one % WORD) end
+"""
+"""What the scripts use of Redis' `bit` library, by arithmetic; fakeredis has none."""
+
 NAMES = ("append", "attend", "beat", "grant", "restrict", "revoke")
 
 
@@ -59,11 +83,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer | None]:
 
 
 class FakeLink(RedisLink):
-    """The product's own link, over a fakeredis connection, which knows no `#!lua` line."""
+    """The product's own link, over a fakeredis connection: no `#!lua` line, and no `bit` library."""
 
     def __init__(self, server: FakeServer) -> None:
         super().__init__(FakeRedisConnection(server=server, protocol=2))
-        bare = {scripts.text(name): scripts.text(name).partition("\n")[2] for name in NAMES}
+        texts = {name: scripts.text(name) for name in NAMES}
+        bare = {text: BIT + text.partition("\n")[2] for text in texts.values()}
         self._instead: dict[Any, str] = dict(bare)
         for text, without in bare.items():
             self._instead[_sha(text)] = _sha(without)
@@ -105,7 +130,7 @@ def store(open_store: Callable[[], Store]) -> Store:
     return open_store()
 
 
-_HOW = ("ttl_ms", "origin", "head", "keeps", "again")  # of the step, not of its directive
+_HOW = ("ttl_ms", "origin", "head", "keeps", "entry", "again")  # of the step, not of its directive
 
 
 class Deck:
@@ -165,15 +190,13 @@ class Deck:
             "record": record,
             "identity": identity(record),
             "prev": self.last,
-            "head": self.head,
             **changes,
         }
         how = {name: asked.pop(name) for name in _HOW if name in asked}
         item = directives.restriction(asked.pop("record"), asked.pop("identity"), **asked)
         step = self.store.restrict(item, **how)
         if step.status is Status.OK:
-            audited = step.why == "AUDITED" and not how.get("again")
-            self._moved(item, how["head"], audited=audited)
+            self._moved(item, self.head, audited=step.why == "AUDITED")
         return step
 
     def revoke(self, epoch: int = 0, **changes: Any) -> Stop:
@@ -183,14 +206,13 @@ class Deck:
             "epoch": epoch,
             "record": record,
             "identity": identity(record),
-            "head": self.head,
             **changes,
         }
         how = {name: asked.pop(name) for name in _HOW if name in asked}
         item = directives.revocation(asked.pop("record"), asked.pop("identity"), **asked)
         stop = self.store.revoke(item, **how)
         if stop.status is Status.OK:
-            self._moved(item, how["head"], audited=stop.audit == "AUDITED")
+            self._moved(item, self.head, audited=stop.audit == "AUDITED")
         return stop
 
     def beat(self, n: int = 1, **changes: Any) -> Step:

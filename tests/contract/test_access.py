@@ -21,7 +21,7 @@ from golive_redis.store import scripts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
-from golive_redis.store.push import Push
+from golive_redis.store.push import Push, Pushes
 from golive_redis.store.replies import Audit, Caller, Status
 from golive_redis.testing.server import EmbeddedServer
 
@@ -221,6 +221,43 @@ def test_a_guard_that_attends_hears_directives_and_invalidations(
         assert _hears(push, None)
         owner.revoke()
         assert _hears(push, b"revocation 2")
+        assert push.arrives is Pushes.TRACKING
+    finally:
+        push.close()
+    assert push.arrives is Pushes.NONE
+
+
+@pytest.mark.parametrize(
+    ("without", "arrives"),
+    [
+        ("-client|tracking", Pushes.PUBSUB),
+        ("-client|id", Pushes.PUBSUB),
+        ("-subscribe", Pushes.NONE),
+    ],
+)
+def test_what_is_pushed_is_known_where_rights_are_missing(
+    guarded_server: EmbeddedServer,
+    owner: Deck,
+    acl_lines: dict[str, str],
+    without: str,
+    arrives: Pushes,
+) -> None:
+    """Rows 3 and 46: without tracking, directives are heard all the same."""
+    user = "golive-worker"
+    line = acl_lines[user].replace(f" {without.replace('-', '+')}", "")
+    with guarded_server.client() as client:
+        client.execute_command("ACL", "SETUSER", *line.split()[1:], f">{user}")
+    push = _push(guarded_server, user)
+    push.open()
+    try:
+        if arrives is Pushes.NONE:
+            with pytest.raises(StoreRefusedError):
+                _hears(push, b"grant 1")
+        else:
+            assert _hears(push, None)  # subscribed
+            owner.activate()
+            assert _hears(push, b"grant 1")
+        assert push.arrives is arrives
     finally:
         push.close()
 
@@ -264,7 +301,7 @@ def test_a_heartbeat_can_take_all_its_steps(
     after = "a" * 64
     store = heartbeat.store
     assert store.append(b"note", head=heartbeat.head, head_after=after).status is Status.OK
-    assert store.recorded(b"note", 10) is True
+    assert store.recorded(b"note", 0) is True
     heartbeat.head = after
     assert heartbeat.revoke().audit is Audit.AUDITED
     assert heartbeat.revoke(3, again=True).status is Status.SAME
@@ -326,7 +363,7 @@ def test_an_operator_can_take_all_its_steps(
     assert store.told_directives() == [b"COLD directive"]
     assert store.link.call("WAIT", 0, 1) == 0
     assert store.append(b"n", head=operator.head, head_after="a" * 64).status is Status.OK
-    assert store.recorded(b"n", 10) is True
+    assert store.recorded(b"n", 0) is True
     assert store.receipts("d1") == []
     assert len(store.server().run_id) == 40
     store.strike([WORKER.member])

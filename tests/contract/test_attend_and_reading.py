@@ -12,7 +12,7 @@ from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import StoreRefusedError
-from golive_redis.store.replies import Caller, Presence, Status
+from golive_redis.store.replies import Caller, Status
 from golive_redis.store.store import Store
 from kit import directives
 
@@ -197,7 +197,7 @@ def test_a_reply_of_another_shape_is_no_answer_of_any_step(reply: Any) -> None:
     with pytest.raises(StoreError):
         store.attend(Ask("nonce", "", ""), WORKER, {})
     with pytest.raises(StoreError):
-        store.revoke(directives.revocation(b"r", "i", epoch=1), "h")
+        store.revoke(directives.revocation(b"r", "i", epoch=1))
     with pytest.raises(StoreError):
         store.beat("hb-1", b"b", term=1, ttl_ms=TTL_MS)
 
@@ -216,7 +216,9 @@ def test_two_instances_of_one_worker_are_two_roster_entries(deck: Deck) -> None:
 def test_a_worker_whose_name_has_colons_is_found_whole(deck: Deck) -> None:
     deck.attend(Caller("worker", "eu:pod:7", "a" * 32))
     fields = {"state": "COLD"}
-    assert deck.store.workers() == [Presence("eu:pod:7", "a" * 32, fields)]
+    [found] = deck.store.workers()
+    assert (found.name, found.instance, found.fields) == ("eu:pod:7", "a" * 32, fields)
+    assert found.heard_ms is not None
 
 
 def test_a_silent_pod_stays_on_the_roster_without_being_alive(deck: Deck) -> None:

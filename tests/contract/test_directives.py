@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from golive_redis.delivery.append import append_once
+from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Audit, Status, Step
 from golive_redis.store.store import Store
+from golive_redis.testing import FLEET, START_MS, Signers
 
 TTL_MS = 24_000
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
@@ -175,6 +178,21 @@ def test_an_activation_inherits_no_beat_and_no_restriction(deck: Deck) -> None:
     assert deck.store.snapshot().restrictions == {}
 
 
+def test_a_store_belongs_to_the_fleet_of_its_first_activation(deck: Deck) -> None:
+    """Row 54: another fleet of the same name changes nothing in it."""
+    deck.activate()
+    ours = deck.store.snapshot().fleet
+    assert ours == FLEET
+    before = deck.everything()
+    assert deck.change(fleet="e" * 32) == Step(Status.REFUSED, "fleet", ours)
+    assert deck.everything() == before
+    deck.revoke()
+    before = deck.everything()
+    assert deck.activate(fleet="e" * 32) == Step(Status.REFUSED, "fleet", ours)
+    assert deck.everything() == before
+    assert deck.activate().status is Status.OK
+
+
 # -- restrict --------------------------------------------------------------------------------------
 
 
@@ -209,7 +227,7 @@ def test_two_halts_at_once_both_survive_the_retry_of_the_later_one(
     assert step == Step(Status.CONFLICT, _id(b"halt of A"), "2")
     assert deck.store.snapshot().restrictions == {"r:2": b"halt of A"}
 
-    other.head, other.last, other.epoch = other.store.head(), step.why, int(step.detail)
+    other.last, other.epoch = step.why, int(step.detail)
     assert other.restrict(record=b"halt of B").status is Status.OK
     halts = {"r:2": b"halt of A", "r:3": b"halt of B"}
     assert deck.store.snapshot().restrictions == halts
@@ -231,7 +249,7 @@ def test_a_lost_restriction_that_is_asserted_again_comes_back(deck: Deck) -> Non
     deck.restrict()
     deck.store.link.call("HDEL", "golive:active", "r:2")
     deck.store.link.call("HSET", "golive:active", "epoch", 1, "last", before_halt.last)
-    step = before_halt.restrict(again=True, prev="x" * 64, head=deck.head)
+    step = before_halt.restrict(again=True, prev="x" * 64)
     assert step.status is Status.OK
     now = deck.store.snapshot()
     assert (now.restrictions, now.last) == ({"r:2": b"halt 2"}, _id(b"halt 2"))
@@ -291,15 +309,44 @@ def test_a_restriction_takes_effect_when_the_ledger_cannot_be_written(
     assert deck.store.snapshot().restrictions == {"r:2": b"halt 2"}
 
 
-def test_a_restriction_takes_effect_upon_another_ledger_head_and_says_which(deck: Deck) -> None:
-    """Row 51: the entry is sent afterwards, upon the head that the reply names."""
+@pytest.mark.parametrize("step", ["restrict", "revoke"])
+def test_what_takes_permission_away_is_in_the_ledger_in_the_same_step(
+    open_store: Callable[[], Store], deck: Deck, step: str
+) -> None:
+    """Row 50: others may write as much as they like; a client that dies then leaves nothing undone."""
     deck.activate()
-    moved = deck.head
-    assert deck.restrict(head="0" * 64) == Step(Status.OK, "HEAD", moved)
-    assert deck.store.snapshot().restrictions == {"r:2": b"halt 2"}
-    after = extend(moved, b"halt 2")
-    assert deck.store.append(b"halt 2", head=moved, head_after=after).status is Status.OK
+    other = open_store()
+    for number in range(3):
+        record, head = f"note {number}".encode(), other.head()
+        after = extend(head, record)
+        assert other.append(record, head=head, head_after=after).status is Status.OK
+    before = len(deck.entries())
+    getattr(deck, step)(record=b"the stop")
+    assert [envelope for envelope, _ in deck.entries()][before:] == [b"the stop"]
     assert _chain_holds(deck)
+
+
+@pytest.mark.parametrize("step", ["restrict", "revoke"])
+@pytest.mark.parametrize("head", ["", "0" * 64, "not a head", "x" * 500])
+def test_an_entry_goes_on_from_whatever_head_is_there(deck: Deck, step: str, head: str) -> None:
+    """Row 17: the head is computed in Redis, also from one of another length than ours."""
+    deck.activate()
+    deck.store.link.call("SET", "golive:head", head)
+    getattr(deck, step)(record=b"the stop")
+    (*_, (envelope, after)) = deck.entries()
+    assert (envelope, after) == (b"the stop", extend(head, b"the stop"))
+    assert deck.store.head() == after
+
+
+@pytest.mark.parametrize("step", ["restrict", "revoke"])
+def test_an_entry_that_cannot_be_written_moves_no_head(deck: Deck, step: str) -> None:
+    """Row 17: the next entry goes on from what is there."""
+    deck.activate()
+    head = deck.store.head()
+    deck.store.link.call("RENAME", "golive:audit", "elsewhere")
+    deck.store.link.call("SET", "golive:audit", "x")
+    getattr(deck, step)()
+    assert deck.store.head() == head
 
 
 def test_a_restriction_of_a_corrupt_state_is_refused_by_name(deck: Deck) -> None:
@@ -409,14 +456,14 @@ def test_an_older_revocation_never_replaces_a_newer_tombstone(deck: Deck) -> Non
     assert deck.store.snapshot().epoch_hint == 8
 
 
-def test_the_same_revocation_sent_twice_writes_one_entry_and_says_so(deck: Deck) -> None:
+def test_the_same_revocation_sent_twice_writes_one_entry(deck: Deck) -> None:
     """Row 50: the first reply was lost; same epoch, no second entry."""
     deck.activate()
     late = deck.over(deck.store)
     deck.revoke()
     before = deck.everything()
     stop = late.revoke()
-    assert (stop.status, stop.audit) == (Status.SAME, Audit.AUDITED)
+    assert (stop.status, stop.audit) == (Status.SAME, Audit.NONE)
     assert deck.everything() == before
 
 
@@ -435,12 +482,14 @@ def test_a_revocation_stops_everything_when_the_ledger_cannot_be_written(
     assert deck.store.snapshot().revoked == b"revocation 2"
 
 
-def test_a_revocation_upon_another_ledger_head_stops_and_says_which(deck: Deck) -> None:
-    """Row 50: the entry follows by `append`."""
+def test_a_revocation_that_may_have_an_entry_writes_no_other(deck: Deck) -> None:
+    """Row 50: it was executed before, and only the tombstone has gone since."""
     deck.activate()
-    stop = deck.revoke(head="0" * 64)
-    assert (stop.status, stop.audit, stop.detail) == (Status.OK, Audit.HEAD, deck.head)
-    assert deck.store.snapshot().grant is None
+    deck.revoke()
+    deck.store.link.call("DEL", "golive:revoked")
+    stop = deck.revoke(2, entry=False)
+    assert (stop.status, stop.audit) == (Status.OK, Audit.NONE)
+    assert [envelope for envelope, _ in deck.entries()] == [b"grant 1", b"revocation 2"]
 
 
 @pytest.mark.parametrize("name", ["active", "beat", "revoked", "epoch", "last"])
@@ -629,14 +678,65 @@ def test_an_entry_upon_a_wrong_type_is_refused_and_changes_nothing(deck: Deck, n
     assert deck.everything() == before
 
 
-def test_a_record_is_found_among_the_newest_entries_only(deck: Deck) -> None:
+def test_a_record_is_found_by_its_bytes(deck: Deck) -> None:
     """Row 50: the spool asks before it sends."""
     deck.activate()
     deck.restrict()
-    assert deck.store.recorded(b"halt 2", 1) is True
-    assert deck.store.recorded(b"grant 1", 1) is False
-    assert deck.store.recorded(b"grant 1", 2) is True
-    assert deck.store.recorded(b"grant", 2) is False
+    for record in (b"halt 2", b"grant 1"):
+        assert deck.store.recorded(record, 0) is True
+        assert deck.store.recorded(record, 2**53 - 1) is True, "the newest page in any case"
+    assert deck.store.recorded(b"grant", 0) is False
+
+
+ISSUED_MS = START_MS
+REVOCATION = Signers().revocation(issued_at_ms=ISSUED_MS)
+
+
+def fill(deck: Deck, first_ms: int, *records: bytes, apart_ms: int = 100) -> None:
+    """Write entries as a server would whose clock shows that time and goes on."""
+    commands = [
+        ("XADD", "golive:audit", f"{first_ms + number * apart_ms}-0", "r", record, "h", "0" * 64)
+        for number, record in enumerate(records)
+    ]
+    deck.store.link.pipeline(commands)
+
+
+OTHERS = [f"note {number}".encode() for number in range(2_010)]
+
+
+@pytest.mark.parametrize("clock_ms", [0, -599_000, 86_400_000], ids=["right", "fast", "slow"])
+def test_a_record_is_found_however_much_was_written_after_it(deck: Deck, clock_ms: int) -> None:
+    """Row 50: of a stop ten thousand entries ago there is one entry, whoever sends it once more."""
+    at_ms = ISSUED_MS + clock_ms  # of the server; the signer's clock was right, fast or slow
+    fill(deck, at_ms, REVOCATION, *OTHERS)
+    assert append_once(deck.store, REVOCATION) is False
+    assert len(deck.entries()) == 2_011
+
+
+def test_a_record_from_a_clock_far_ahead_is_looked_for_among_the_newest(deck: Deck) -> None:
+    """Row 50: ten minutes back from the newest entry, not from a time that has not come."""
+    fill(deck, ISSUED_MS - 86_400_000, REVOCATION, *OTHERS)
+    assert append_once(deck.store, REVOCATION) is False
+
+
+def test_a_record_is_not_looked_for_in_entries_from_before_it_was_issued(deck: Deck) -> None:
+    """Row 50: the ledger of years costs one page."""
+    fill(deck, ISSUED_MS - 90_000_000, *OTHERS, apart_ms=10_000)
+    asked: list[object] = []
+    call = deck.store.link.call
+    deck.store.link.call = lambda *words: asked.append(words) or call(*words)
+    assert append_once(deck.store, REVOCATION) is True
+    assert len([words for words in asked if words[0] == "XREVRANGE"]) == 1
+    assert append_once(deck.store, REVOCATION) is False
+
+
+def test_whoever_has_no_time_to_look_any_further_appends_nothing(deck: Deck) -> None:
+    """Row 50: a heartbeat looks at so many entries, and leaves the rest to somebody with more time."""
+    fill(deck, ISSUED_MS, REVOCATION, *OTHERS)
+    with pytest.raises(StoreError, match="more than 2000 entries since that record"):
+        append_once(deck.store, REVOCATION, limit=2_000)
+    assert append_once(deck.store, REVOCATION, limit=3_000) is False
+    assert len(deck.entries()) == 2_011
 
 
 # -- scripts ---------------------------------------------------------------------------------------

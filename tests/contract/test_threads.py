@@ -107,7 +107,7 @@ def test_a_receipt_comes_in_wherever_its_connection_is_closed_on_the_way(
         receipts = Receipts(
             signers.trust, signers.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
-        receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+        receipts.send(directive, Stage.LATCHED, term=1, durable=Durable.NONE)
         with shared_server.client() as client:
             wait_for(
                 lambda: client.hlen(KEYS.receipt(directive.identity)),
@@ -129,11 +129,11 @@ def test_a_delivery_that_hangs_is_left_to_its_own_thread_when_the_outbox_closes(
         SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
     )
     directive = SIGNERS.trust.revocation(SIGNERS.revocation(2))
-    receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+    receipts.send(directive, Stage.LATCHED, term=1, durable=Durable.NONE)
     with own_server.client() as client:
         wait_for(lambda: client.hlen(KEYS.receipt(directive.identity)), what="the first receipt")
         client.execute_command("CLIENT", "PAUSE", "300", "ALL")
-    receipts.send(directive, Stage.APPLIED, durable=Durable.NONE)
+    receipts.send(directive, Stage.APPLIED, term=1, durable=Durable.NONE)
     outbox.close(0.05)
     threads = [each for each in threading.enumerate() if each.name == "golive-outbox"]
     wait_for(lambda: not any(each.is_alive() for each in threads), what="its thread has ended")
@@ -224,7 +224,7 @@ def test_a_receipt_comes_in_although_a_log_handler_fails_when_redis_is_away(
             SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
         try:
-            receipts.send(directive, Stage.LATCHED, durable=Durable.NONE)
+            receipts.send(directive, Stage.LATCHED, term=1, durable=Durable.NONE)
             wait_for(lambda: client.keys("golive:receipt:*"), what="the receipt")
         finally:
             outbox.close(5)

@@ -123,7 +123,7 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             terminal.type("python worker.py pod-1 > pod-1.log 2>&1 &")
             terminal.await_text("hb-1.log", "nothing is active")
             terminal.await_text("pod-1.log", "skips")
-            terminal.await_said("golive workers", "1 worker")
+            terminal.await_said("golive workers", "workers: 1 ")
         run(command)
         look()
     said["golive heartbeat"] = json.loads(terminal.type("head -n 1 hb-1.log")[0])

@@ -17,6 +17,7 @@ VARIES = [
     (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d)?", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\d+(\.\d+)? ms", "N ms"),
+    (r"\(in \d+ (s|min|h|d)\)", "(in N)"),
     (r"ed25519:[A-Za-z0-9+/=]{44}", "PUBLIC"),
     (r"\b(?=[a-f]*\d)[0-9a-f]{12,64}\b", "HEX"),
     (r"^(\S+) +[0-9a-f]{6}\b", r"\1 INSTANCE"),

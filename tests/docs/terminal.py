@@ -38,7 +38,9 @@ QUESTION = re.compile(r"Type (\S+) to go on: ")
 # a machine is too busy to answer in 250 ms.
 NOISE = re.compile(
     r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?"
-    r"|^cannot reach Redis: Timeout (reading from|connecting to).*\n?",
+    r"|^cannot reach Redis: Timeout (reading from|connecting to).*\n?"
+    # What a stop waits for is said from its first second on, and in which second that is varies.
+    r"|^(no answer yet from|Redis has not taken the stop|all have answered;) .* more\n?",
     re.MULTILINE,
 )
 # A call of golive in which bash has nothing to do but to say where output goes.

@@ -52,7 +52,7 @@ def test_login_refused(start_fleet: StartFleet, behind_acl: EmbeddedServer, logi
     """Row 45."""
     with start_fleet(behind_acl, workers_config=_login(behind_acl)) as live:
         live.strike(lambda: _change(live, *LOGINS[login]), off_ms=live.timers.lease_ms)
-        live.revoke("COMPLETE")
+        live.revoke("STOPPED")
 
 
 def _change(live: JudgedFleet, *commands: str) -> None:
@@ -97,7 +97,7 @@ def test_certificate(
     ) as live:
         bad = _bad(authority, what).write(tmp_path, "bad")
         live.strike(lambda: _replace(network, bad), off_ms=live.timers.lease_ms)
-        live.revoke("COMPLETE")
+        live.revoke("STOPPED")
         for worker in live.workers.values():
             assert "ertificate" in worker.health()["last_error"]
 

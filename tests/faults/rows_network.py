@@ -44,7 +44,7 @@ def test_cut_off(start_fleet: StartFleet, cut: str) -> None:
     with start_fleet(behind=("pod-1",)) as live:
         network = live.networks["pod-1"]
         live.strike(lambda: network.set(cut), off_ms=live.timers.lease_ms, only="pod-1")
-        live.revoke("COMPLETE")
+        live.revoke("STOPPED")
 
 
 def test_packets_lost(start_fleet: StartFleet) -> None:
@@ -128,7 +128,7 @@ def test_lagging_replica(start_fleet: StartFleet, primary_and_replica: Pair) -> 
     with start_fleet(primary, behind=("pod-1",)) as live:
         network = live.networks["pod-1"]
         live.strike(lambda: network.lead_to(replica), off_ms=live.timers.lease_ms, only="pod-1")
-        live.revoke("COMPLETE")
+        live.revoke("STOPPED")
 
 
 def test_failover_loses_the_stop(

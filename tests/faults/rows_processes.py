@@ -68,7 +68,7 @@ def test_worker_frozen_during_the_stop(start_fleet: StartFleet) -> None:
     with start_fleet() as live:
         live.frozen = {"pod-1"}
         live.strike(live.workers["pod-1"].pause)
-        assert live.revoke("COMPLETE").outcome.by == "time"
+        assert live.revoke("STOPPED").outcome.drain_unknown == ["pod-1"]
         live.workers["pod-1"].resume()
 
 
@@ -95,7 +95,8 @@ def test_worker_killed(start_fleet: StartFleet) -> None:
     """Row 34: killed at the call, so that it never hears of the stop."""
     with start_fleet() as live:
         live.strike(live.workers["pod-1"].kill)
-        assert live.revoke("COMPLETE").outcome.by == "time"
+        assert live.revoke("STOPPED").outcome.drain_unknown == ["pod-1"]
+        live.revoke("COMPLETE", dead_workers=frozenset({"pod-1"}))
         live.start_worker("pod-1")
 
 

@@ -43,14 +43,13 @@ HALT = SIGNERS.restriction(2, labels={"symbol": "BTC"})
 REVOCATION = SIGNERS.revocation(3, blind=True)
 BEAT = SIGNERS.beat(7, state=SIGNERS.state(GRANT))
 RECEIPTS = [SIGNERS.receipt(REVOCATION), SIGNERS.receipt(REVOCATION, "drained")]
-COMMON = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "alice"}
+HEADING = TRUST.heading("alice", START_MS)
 REPORT = Report(
-    **COMMON,
-    issued_at_ms=START_MS,
+    **HEADING,
     policy="0" * 64,
     findings=[Finding(check="x", outcome=Outcome.PASS, explain="", facts={"a": "b"})],
 )
-NOTE = Note(**COMMON, issued_at_ms=START_MS, topic="goodbye", text="it leaves", facts={"a": "b"})
+NOTE = Note(**HEADING, topic="goodbye", text="it leaves", facts={"a": "b"})
 ENVELOPES = [GRANT, HALT, REVOCATION, BEAT, *RECEIPTS]
 PAYLOADS: list[tuple[type[Any], bytes]] = [
     *((Grant, decode(GRANT).payload), (Restriction, decode(HALT).payload)),
@@ -161,7 +160,7 @@ QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (lambda s: s.beat("hb-1", BEAT, term=1, ttl_ms=24_000), [[b"OK", 24_000]]),
     (lambda s: s.append(NOTE_RAW, head="0", head_after="1"), [[b"HEAD", b"0" * 64]]),
     (
-        lambda s: s.revoke(directives.revocation(REVOCATION, "0", epoch=3), "0"),
+        lambda s: s.revoke(directives.revocation(REVOCATION, "0", epoch=3)),
         [[b"OK", GRANT, HALT, b"0" * 40, b"AUDITED", b""]],
     ),
     (lambda s: s.publish("golive:events", HALT), [3]),
@@ -207,7 +206,7 @@ def message(mutate: Mutator) -> bool:
         [
             (b"golive:events", HALT),
             (b"golive:receipts", RECEIPTS[0]),
-            (b"__redis__:invalidate", [b"x"]),
+            (b"__redis__:invalidate", [b"golive:active"]),
         ]
     )
     data = mutate.bent(raw, ENVELOPES) if isinstance(raw, bytes) else raw

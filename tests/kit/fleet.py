@@ -31,6 +31,7 @@ from golive_redis.records.ledger import Entry, Note, first_break
 from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.testing import FLEET
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import PATIENCE_MS, Beating, Process, Span, Worker
 
@@ -96,6 +97,7 @@ class Fleet:
         ]:
             self.add_principal(name, role)
         self._approvals = approvals
+        self.fleet_id = FLEET
         self.write_keyset()
         self.settings: dict[str, Any] = {
             "environment": "test",
@@ -136,6 +138,7 @@ class Fleet:
         known = {k: v for k, v in self.principals.items() if k not in without}
         keyset = {
             "version": 1,
+            "fleet": self.fleet_id,
             "principals": known,
             "thresholds": {"approver": self._approvals},
         }
@@ -371,11 +374,7 @@ def forging(live: Fleet, name: str) -> Iterator[None]:
         while not ended.wait(timers.beat_every_ms / 1000):
             now = clock.wall_ms()
             record = Beat(
-                namespace=trust.namespace,
-                environment=trust.environment,
-                keyset_version=trust.keyset.version,
-                issued_at_ms=now,
-                by=name,
+                **trust.heading(name, now),
                 heartbeat=name,
                 term=state.term,
                 epoch=state.epoch,

@@ -55,7 +55,7 @@ def test_workers_cut_off_from_redis_close_within_the_lease_and_heal(
     for (worker, network), fault in zip(pairs, faults, strict=True):
         # Every good read was sent before the fault was switched on.
         worker.closed_within(live.timers.lease_ms, live.timed(lambda n=network, f=fault: n.set(f)))
-        assert worker.check()["reason"] == "lapsed"
+        assert worker.check()["reason"] in {"lapsed", "store-unreachable"}
         assert worker.check("cancel")["permit"]
     assert live.workers["pod-3"].health()["threads"] == {"attend": True, "push": True}
     for worker, network in pairs:

@@ -63,8 +63,7 @@ def ago(days: float) -> int:
 def fired(days: float) -> bytes:
     """A trigger's note of so long ago."""
     fields: dict[str, Any] = {"topic": "trigger", "text": "ess fired", "facts": {}}
-    common = {"namespace": "golive", "environment": "test", "keyset_version": 1, "by": "hb-1"}
-    note = Note(**common, **fields, issued_at_ms=ago(days))
+    note = Note(**SIGNERS.trust.heading("hb-1", ago(days)), **fields)
     return seal(note, SIGNERS.signers["hb-1"])
 
 

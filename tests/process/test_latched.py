@@ -5,6 +5,7 @@ But for replicas the server has no part in these: they run on one kind.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -146,6 +147,26 @@ def test_a_process_of_another_environment_or_keyset_is_refused(
     assert live.raw.hkeys("golive:beat") == [b"hb-1"]
     with pytest.raises(RefusedError, match="the active record is refused"):
         others.activate()
+
+
+def test_the_store_of_another_fleet_is_refused_and_said_whose_it_is(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Row 54: the same names and keys, another fleet id; as after a second `golive init`."""
+    live, others = fleet(any_server), fleet(any_server)
+    live.go_live("pod-1")
+    live.revoke()
+    others.fleet_id, others.principals = "e" * 32, live.principals
+    for name in live.principals:
+        (others.folder / f"{name}.pem").write_bytes((live.folder / f"{name}.pem").read_bytes())
+    others.write_keyset()
+    says = "this store belongs to fleet f1ee7000..., and this keyset to fleet eeeeeeee..."
+    with pytest.raises(RefusedError, match=re.escape(says)) as refused:
+        others.activate()
+    assert "delete the key golive:fleet-id" in refused.value.hint
+    assert says in " ".join(others.status().refused)
+    live.activate()
+    live.workers["pod-1"].wait_permit()
 
 
 def test_records_of_another_environment_neither_stop_nor_start_anybody_here(

@@ -198,8 +198,8 @@ def test_a_halt_waits_neither_for_this_hosts_memory_nor_for_the_answers(
     assert done.ledger == "written" and len(said) == 2
     wait_for(lambda: worker.check(symbol="BBB").get("reason") == "halted", what="the halt")
     monkeypatch.undo()
-    live.resume(symbol="AAA")
-    assert worker.check(symbol="BBB")["reason"] == "halted"
+    live.resume(symbol=" aaa")  # as its author means it, however it is typed
+    assert worker.check(symbol="bbb")["reason"] == "halted"
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,8 @@ def test_a_worker_that_died_armed_is_not_shown_as_armed_after_the_stop(
     live.workers["pod-1"].kill()
     assert live.revoke().outcome.by == "time"
     assert [item.state for item in live.status().workers if item.state == "armed"] == []
-    assert live.status().workers == [], "who did not answer a completed stop is struck off"
+    live.revoke(dead_workers=frozenset({"pod-1"}))
+    assert live.status().workers == [], "who is attested dead is struck off"
 
 
 def test_an_operator_whose_clock_is_behind_the_activation_is_refused_and_can_stop(

@@ -234,11 +234,11 @@ def test_the_commands_say_what_they_did(live: Any, capsys: pytest.CaptureFixture
         return code, "".join(capsys.readouterr())
 
     code, said = golive("promote", "--plan")
-    assert (code, "CRITERIA: 2 passed, 0 failed" in said) == (Exit.DONE, True)
+    assert (code, "CRITERIA in test (golive): 2 passed, 0 failed" in said) == (Exit.DONE, True)
     assert "would go from micro to small" in said
     days(live, 4)
     code, said = golive("promote", "--plan")
-    assert (code, "CRITERIA: 1 passed, 1 failed" in said, "FAIL" in said) == (
+    assert (code, "CRITERIA in test (golive): 1 passed, 1 failed" in said, "FAIL" in said) == (
         Exit.REFUSED,
         True,
         True,
@@ -248,10 +248,13 @@ def test_the_commands_say_what_they_did(live: Any, capsys: pytest.CaptureFixture
     days(live, 5)
     code, said = golive("promote", "--reason", "test", "--key", bob(live))
     assert code == Exit.DONE
-    assert "PROMOTED to small from micro (term 1, epoch 2), by alice, bob: at most 250 USD" in said
+    assert (
+        "PROMOTED to small from micro in test (golive): term 1, epoch 2, by alice, bob: at most"
+        in said
+    )
     code, said = golive("demote", "micro", "--reason", "test")
     assert code == Exit.DONE
-    assert "DEMOTED to micro (term 1, epoch 3, audit entry written); 1 of 1" in said
+    assert "DEMOTED to micro in test (golive): term 1, epoch 3, audit entry written; 1 of 1" in said
     assert "profile micro: at most 25 USD an order, 100 USD a position" in golive("status")[1]
     assert golive("promote")[0] == Exit.USAGE
     assert golive("demote", "tiny", "--reason", "test")[0] == Exit.USAGE

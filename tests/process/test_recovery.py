@@ -47,7 +47,8 @@ def test_an_activation_from_a_backup_arms_nobody_and_the_stop_comes_back(
     assert report.outcome.result == "COMPLETE"
     heartbeat = live.heartbeats["hb-1"]
     heartbeat.pause()
-    live.workers["pod-2"].kill()
+    killed = live.workers["pod-2"]
+    killed.kill()
     stopped_ns = clock.now_ns()
     restore(own_server, tmp_path / "backup")
     assert live.raw.hget("golive:active", "term") == b"1", "it is back, and the tombstone is not"
@@ -62,7 +63,9 @@ def test_an_activation_from_a_backup_arms_nobody_and_the_stop_comes_back(
     wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
     for worker in (live.workers["pod-1"], again, new):
         assert worker.last_permit_ns() < stopped_ns
-    once_more = live.revoke(dead=frozenset({"hb-2", "hb-3"}))  # they never ran
+    # The heartbeats never ran, and the backup has lost what the worker said before it was killed.
+    dead = frozenset({f"pod-2:{killed.instance}"})
+    once_more = live.revoke(dead=frozenset({"hb-2", "hb-3"}), dead_workers=dead)
     assert (once_more.outcome.result, once_more.epoch) == ("COMPLETE", 2)
     assert len(live.records("revocation")) == 1, "the entry that the backup had lost is back"
 

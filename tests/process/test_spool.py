@@ -60,11 +60,7 @@ def sign_revocation(live: Any, epoch: int, **fields: Any) -> bytes:
     """A revocation as alice would have signed it."""
     trust = live.config.trust()
     values = {
-        "namespace": trust.namespace,
-        "environment": trust.environment,
-        "keyset_version": trust.keyset.version,
-        "issued_at_ms": clock.wall_ms(),
-        "by": "alice",
+        **trust.heading("alice", clock.wall_ms()),
         "epoch": epoch,
         "reason": "yesterday's",
         "ticket": "",
@@ -212,8 +208,8 @@ def test_what_several_write_at_once_is_in_the_ledger_once(
     looked, real = threading.Barrier(4), Store.recorded
     done: list[bool] = []
 
-    def recorded(store: Store, raw: bytes, look_back: int) -> bool:
-        found = real(store, raw, look_back)
+    def recorded(store: Store, raw: bytes, *since: int) -> bool:
+        found = real(store, raw, *since)
         if not looked.broken and looked.n_waiting < 4:
             with contextlib.suppress(threading.BrokenBarrierError):
                 looked.wait(2)

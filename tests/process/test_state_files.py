@@ -151,7 +151,10 @@ def test_a_worker_that_restarts_during_a_stop_is_cold_and_latches(
     wait_for(lambda: worker.check()["reason"] == "revoked", what="it has seen the tombstone")
     second = live.revoke()
     assert second.epoch == first.epoch, "run again it finishes the same stop"
-    assert second.outcome.result == "COMPLETE"
+    assert second.outcome.result == "STOPPED", "the one that was killed has not drained"
+    (dead,) = second.outcome.drain_unknown
+    third = live.revoke(dead_workers=frozenset({dead}))
+    assert (third.outcome.result, third.epoch) == ("COMPLETE", first.epoch)
     assert not any(state["allowed"] for state in worker.states())
     rows = {row.pod.instance: row.durable for row in second.outcome.workers}
     assert rows[worker.instance] == "yes"

@@ -24,15 +24,17 @@ from golive_redis.testing import LIMITS, Signers
 SIGNERS = Signers()
 MODES, PROFILES = list(Mode), list(Profile)
 LABELS = [Label.VENUE, Label.SYMBOL, Label.DESK]
-VALUES = ["a", "b", "7"]
+VALUES = ["a", "b", "7", " A\t", "Ab", "aB*", "a* ", "*", " "]
+OWN = ["a", "b", "7", "B ", "ABC", " "]
 
 
 class Symbol(str, Enum):  # noqa: UP042  (str() of a member is not its value: that is the point)
     A = "a"
 
 
-STATED = [*VALUES, "z", Symbol.A, 7, None]
+STATED = ["a", "b", "7", "A", " b", "ab", "ABc", "*", "", " ", "z", Symbol.A, 7, None]
 LABEL_SETS = st.dictionaries(st.sampled_from(LABELS), st.sampled_from(VALUES), max_size=3)
+OWN_LABELS = st.dictionaries(st.sampled_from(LABELS), st.sampled_from(OWN), max_size=3)
 ORDERS = st.dictionaries(
     st.sampled_from([*map(str, LABELS), "colour"]), st.sampled_from(STATED), max_size=4
 )
@@ -76,18 +78,26 @@ RESTRICTIONS = st.builds(
 STATES = st.builds(state, st.sampled_from(MODES), st.sampled_from(PROFILES))
 
 
+def meets(wanted: str, stated: object) -> bool | None:
+    """Whether a value that a restriction names concerns a stated one; None when that says nothing."""
+    text = stated if isinstance(stated, str) else str(stated)
+    text, wanted = text.strip().casefold(), wanted.strip().casefold()
+    if stated is None or not text:
+        return None
+    if not wanted or wanted.endswith("*"):
+        return text.startswith(wanted[:-1])
+    return text == wanted
+
+
 def concerns(labels: Mapping[str, str], order: Mapping[str, object], fixed: Mapping[str, str]):
     """Whether a restriction matches an order: the scan that the index must agree with."""
     for key, wanted in labels.items():
-        if fixed.get(key) == wanted:
+        own = meets(wanted, fixed.get(key))
+        if own:
             continue  # the guard's own label says so, whatever the order claims
-        stated = order.get(key)
-        if stated is not None and not isinstance(stated, str):
-            stated = str(stated)
-        if stated is None and key in fixed:
+        met = meets(wanted, order.get(key))
+        if met is False or (met is None and own is False):
             return False  # known to be another value
-        if stated is not None and stated != wanted:
-            return False
     return True  # everything stated matches, and what is unknown may
 
 
@@ -102,13 +112,15 @@ def scan(
     st.sampled_from(MODES),
     st.lists(RESTRICTIONS, max_size=6),
     st.lists(ORDERS, min_size=1, max_size=4),
-    LABEL_SETS,
+    OWN_LABELS,
 )
 def test_the_index_agrees_with_a_scan(base, restrictions, orders, fixed) -> None:
+    """Row 70: whatever case, blanks and beginnings."""
     records = [item.record for item in restrictions]
     index = RestrictionIndex(base, records, fixed)
     for order in orders:  # what one order leaves in the index must not mislead the next
-        assert index.mode_for(order) is scan(base, records, order, fixed)
+        for _ in range(2):  # nor what it leaves for itself
+            assert index.mode_for(order) is scan(base, records, order, fixed)
 
 
 @given(STATES, st.lists(RESTRICTIONS, max_size=5), st.lists(RESTRICTIONS, max_size=5), ORDERS)
@@ -258,12 +270,13 @@ def test_the_laws_of_a_decision(verdict, intent, order, now) -> None:
         assert (answer.fence, answer.until_ms) == (verdict.epoch, verdict.until_ms)
 
 
-@given(VERDICTS, st.lists(ORDERS, min_size=1, max_size=4), INTENTS, st.booleans())
-def test_the_gate_agrees_with_the_decision(verdict, orders, intent, late) -> None:
+@given(VERDICTS, st.lists(ORDERS, min_size=1, max_size=4), INTENTS, st.booleans(), st.booleans())
+def test_the_gate_agrees_with_the_decision(verdict, orders, intent, late, noting) -> None:
     now = clock.now_ns()
     deadline_ns = 0 if verdict.deadline_ns == 0 else now + (-1 if late else 3_600 * 10**9)
     verdict = msgspec.structs.replace(verdict, deadline_ns=deadline_ns)
     gate = Gate()
+    gate.stated.on = noting
     gate.publish(verdict)
     for order in orders:
         for asked in ("open", intent):

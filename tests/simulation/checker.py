@@ -6,7 +6,7 @@ Every order that the venue accepts is held against these, with the bounds of the
 - the beats: the newest beat it was shown took effect at most `beat_ms` ago;
 - the key: what the last answer said of the key's life is not over;
 - the revoke: at most `lease_ms` since the script ran, unless a failover lost it or there are two primaries;
-- COMPLETE: nothing that a stop covers, once it was said;
+- COMPLETE: nothing that a stop covers, once it was said, and nobody who was asked holds such an order;
 - the latch: nothing that a durable receipt covers, on that disk; nothing that the process has stopped;
 - restrictions: nothing that a restriction denies which this process has applied, or which its last
   answer showed or warned of by a beat (S4); nothing after `lease_ms` where it was not lost;
@@ -386,10 +386,21 @@ class Checker:
             return
         if not outcome.heartbeats:
             self.fail("COMPLETE", "said without a heartbeat to ask")
+        if not outcome.workers:
+            self.fail("COMPLETE", "said without a worker to ask")
+        instances = {row.pod.instance for row in outcome.workers}
+        for worker in self.world.workers:
+            held = {permit.term for permit in worker.holds}
+            if worker.instance in instances and any(self._covered(signed, term) for term in held):
+                self.fail("drained", f"COMPLETE while {worker.name} holds an order of {held}")
         for item in signed:
             stop = self.stops[item.identity]
             if stop.complete_at is None:
                 stop.complete_at = self.world.now
+
+    def _covered(self, signed: list[Verified[Revocation]], term: int) -> bool:
+        began = max(grant.record.activated_at_ms for grant in self.grants[term])
+        return any(item.record.covers(term, began) for item in signed)
 
     # -- the end ---------------------------------------------------------------------------------
 

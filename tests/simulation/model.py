@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from golive_redis.core.answer import Answer, Ask
-from golive_redis.records.ledger import GENESIS
+from golive_redis.records.ledger import GENESIS, extend
 from golive_redis.store.keyspace import PRESENCE_MS
-from golive_redis.store.replies import Audit, Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.presence import Presence
+from golive_redis.store.replies import Audit, Caller, Snapshot, Status, Step, Stop
 
 Fields = Mapping[str, str | bytes]
 
@@ -29,6 +30,7 @@ class Active:
     origin: str
     expires_ms: float | None
     restrictions: dict[str, bytes] = field(default_factory=dict)
+    activation: bytes | None = None
 
     def copy(self) -> Active:
         """Return a copy that shares nothing that changes."""
@@ -61,6 +63,7 @@ class Data:
     epoch: int = 0
     last: str = ""
     head: str = GENESIS
+    fleet_id: str = ""
     ledger: list[bytes] = field(default_factory=list)
     fleet: dict[str, None] = field(default_factory=dict)
     heartbeats: dict[str, str] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class Data:
             self.epoch,
             self.last,
             self.head,
+            self.fleet_id,
             list(self.ledger),
             dict(self.fleet),
             dict(self.heartbeats),
@@ -227,11 +231,14 @@ class Server:
         origin: str,
         head: str,
         head_after: str,
+        fleet: str,
         keeps: tuple[str, ...],
         now: float,
     ) -> Step:
         """The `grant` script."""
         data, active = self.data, self.live(now)
+        if data.fleet_id not in {"", fleet}:
+            return Step(Status.REFUSED, "fleet", data.fleet_id)
         if active is not None and active.grant == record:
             return Step(Status.SAME)
         if data.revoked is not None and epoch <= data.revoked.epoch:
@@ -256,11 +263,12 @@ class Server:
             data.active = Active(term, record, epoch, identity, identity, origin, expires)
             data.beats = {}
         else:
+            active.activation = active.activation or active.grant
             active.grant, active.epoch, active.last = record, epoch, identity
             active.set = identity
             held = active.restrictions
             active.restrictions = {name: raw for name, raw in held.items() if name in keeps}
-        data.epoch, data.last = epoch, identity
+        data.epoch, data.last, data.fleet_id = epoch, identity, fleet
         self.touched += 1
         self._forced(record)
         return Step(Status.OK)
@@ -273,8 +281,6 @@ class Server:
         record: bytes,
         identity: str,
         prev: str,
-        head: str,
-        head_after: str,
         again: bool,
         now: float,
     ) -> Step:
@@ -300,10 +306,7 @@ class Server:
         self._forced(record, again=again)
         if again:
             return Step(Status.OK, Audit.NONE)
-        if data.head != head:
-            return Step(Status.OK, Audit.HEAD, data.head)
-        data.ledger.append(record)
-        data.head = head_after
+        self._enter(record)
         return Step(Status.OK, Audit.AUDITED)
 
     def revoke(
@@ -312,8 +315,7 @@ class Server:
         epoch: int,
         record: bytes,
         identity: str,
-        head: str,
-        head_after: str,
+        entry: bool,
         again: bool,
         now: float,
     ) -> Stop:
@@ -337,20 +339,15 @@ class Server:
         # One that found a later tombstone and nothing active has put nothing in force.
         idle = status is Status.SAME and grant is None
         self._forced(record, again=again or idle)
-        audit, detail = Audit.NONE, ""
-        if not again:
-            audit, detail = self._audit(record, head, head_after)
-        return Stop(status, grant, newest, origin or None, audit, detail)
+        audit = Audit.NONE
+        if status is Status.OK and entry and not again:
+            self._enter(record)
+            audit = Audit.AUDITED
+        return Stop(status, grant, newest, origin or None, audit, "")
 
-    def _audit(self, record: bytes, head: str, head_after: str) -> tuple[Audit, str]:
-        data = self.data
-        if data.head == head_after:
-            return Audit.AUDITED, ""
-        if data.head != head:
-            return Audit.HEAD, data.head
-        data.ledger.append(record)
-        data.head = head_after
-        return Audit.AUDITED, ""
+    def _enter(self, record: bytes) -> None:
+        self.data.ledger.append(record)
+        self.data.head = extend(self.data.head, record)
 
     def _forced(self, record: bytes, *, again: bool = False) -> None:
         if not again and record not in self.data.forced:
@@ -387,7 +384,9 @@ class Server:
             last=data.last,
             active_last=active.last if active else "",
             head=data.head,
+            fleet=data.fleet_id,
             corrupt=(),
+            activation=active.activation if active else None,
         )
 
     def pods(self, role: str, now: float) -> list[Presence]:

@@ -23,6 +23,7 @@ from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.heartbeat.memory import HeartbeatState
 from golive_redis.statefile import StateFileError
 from golive_redis.store.connect import Address
+from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller, Status
 
 from . import fibers
@@ -154,7 +155,7 @@ class SimStopping(Stopping):
                 worker=worker.name,
             ),
             file,  # type: ignore[arg-type]
-            lambda: worker.flying,
+            lambda: len(worker.holds),
             world.timing.drain_ms,
         )
 
@@ -187,7 +188,7 @@ class Worker(Node):
             self.stopping.failed()
             self.view.seal(Reason.STATE_FILE)
         self.sealed = unreadable
-        self.flying = 0
+        self.holds: list[Permit] = []
         self.stops = 0
         self.conn: Conn | None = None
         self.pending: str | None = None
@@ -255,7 +256,7 @@ class Worker(Node):
         if self.pending == nonce:
             self.pending = None
             self.drop()
-            self.view.lapsed(int(self.local() * NS))
+            self.view.unanswered(int(self.local() * NS))
 
     def drop(self) -> None:
         """Answers of the old connection are never read."""
@@ -358,7 +359,7 @@ class Worker(Node):
         world.checker.tried(self, answer)
         if not isinstance(answer, Permit):
             return
-        self.flying += 1
+        self.holds.append(answer)
         if slow:
             self.later(world.random.choice((50.0, 500.0, 4_000.0, 9_000.0)), self.send, answer)
         else:
@@ -394,7 +395,7 @@ class Worker(Node):
 
     def send(self, permit: Permit) -> None:
         """The venue accepts what is sent with a permit that is still valid."""
-        self.flying -= 1
+        self.holds.remove(permit)
         if permit.valid():
             self.world.checker.accepted(self, permit)
 
@@ -408,6 +409,8 @@ class SimAddress(Address, frozen=True):
 
 class SimListener:
     """`PushListener`: the world brings the pushes itself."""
+
+    arrives = Pushes.TRACKING
 
     def __init__(self, *_: Any, **__: Any) -> None:
         return

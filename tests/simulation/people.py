@@ -57,7 +57,7 @@ class SimSpool:
         if record in self._kept:
             self._kept.remove(record)
 
-    def send(self, store: Store, trust: Trust, say: Any) -> int:
+    def send(self, store: Store, trust: Trust, say: Any, *, limit: int = 0) -> int:
         for record in list(self._kept):
             try:
                 if decode(record).payload_type == Revocation.payload_type():
@@ -230,12 +230,15 @@ class Person(Node):
         """`golive revoke`, now and then with a word about a heartbeat that is dead, or in a hurry."""
         world = self.world
         dead = frozenset(h.name for h in world.heartbeats if h.dead and world.random.random() < 0.7)
+        # Processes whose worker runs as another by now are dead, and people see that on the host.
+        gone = world.primary.data.fleet if world.random.random() < 0.5 else ()
+        live = {f"{worker.name}:{worker.instance}" for worker in world.workers}
         for host in world.heartbeats:
             host.attested |= host.name in dead
         world.revoking(self)
         if world.random.random() < GIVES_UP and not world.calm:
             self.later(world.random.uniform(0, 3_000), self.give_up)
-        self.stopping = SimRevoke(self, dead=dead)
+        self.stopping = SimRevoke(self, dead=dead, dead_workers=frozenset(gone) - live)
         report = self.stopping.run()
         self.stopping = None
         world.count(
@@ -298,18 +301,18 @@ class Person(Node):
         kind = world.random.choice((GrantKind.RESUME, GrantKind.RESTORE))
         every = world.random.random() < 0.3
         labels = world.random.choice(LABELS)
-        grant = grants.loosen(
+        done = grants.loosen(
             Operator(SimConfig(self)), kind, reason="drill", labels=labels, every=every
         )
         world.count("resumes")
-        world.note(f"{self.name}: {kind} {grant.record.epoch}")
+        world.note(f"{self.name}: {kind} {done.grant.record.epoch}")
 
     def extend(self) -> None:
         """`golive extend`."""
-        grant = grants.loosen(
+        done = grants.loosen(
             Operator(SimConfig(self)), GrantKind.EXTEND, reason="drill", minutes=90
         )
-        self.world.note(f"{self.name}: extend {grant.record.epoch}")
+        self.world.note(f"{self.name}: extend {done.grant.record.epoch}")
 
 
 def no_checks(*_: Any, **__: Any) -> list[Finding]:

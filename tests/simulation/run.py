@@ -34,6 +34,7 @@ WANTED = (
     "tombstones re-asserted",
     "result: COMPLETE by receipts",
     "result: COMPLETE by time",
+    "result: STOPPED by time",
     "result: STOPPED by receipts",
     "result: NOT CONFIRMED",
     "security events",

@@ -15,6 +15,7 @@ from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Caller, Snapshot, Step
 from golive_redis.store.store import Store
+from golive_redis.testing import FLEET
 from golive_redis.testing.server import EmbeddedServer
 from kit import directives
 
@@ -85,13 +86,16 @@ class Pair:
             "prev": self.random.choice((self.model.data.last,) * 6 + ("", "other")),
             "ttl_ms": TTL_MS,
             "origin": "p1",
+            "fleet": "e" * 32 if self.number % 13 == 0 else FLEET,
             **self.head(raw),
             "keeps": tuple(name for name in held if self.random.random() < 0.5),
             **fixed,
         }
         raw, identity = asked["record"], asked["identity"]
         self.sent.append(("grant", asked))
-        item = directives.grant(raw, identity, **_of(asked, "activates", "term", "epoch", "prev"))
+        item = directives.grant(
+            raw, identity, **_of(asked, "activates", "term", "epoch", "prev", "fleet")
+        )
         step = self.real.grant(item, **_of(asked, "ttl_ms", "origin", "head", "keeps"))
         self.same("grant", step, self.model.grant(**asked, now=0.0))
 
@@ -104,14 +108,13 @@ class Pair:
             "record": raw,
             "identity": identity,
             "prev": self.random.choice((active.last if active else "",) * 6 + ("other",)),
-            **self.head(raw),
             "again": self.random.random() < 0.2,
             **fixed,
         }
         raw, identity = asked["record"], asked["identity"]
         self.sent.append(("restrict", asked))
         item = directives.restriction(raw, identity, **_of(asked, "term", "epoch", "prev"))
-        step = self.real.restrict(item, **_of(asked, "head", "again"))
+        step = self.real.restrict(item, **_of(asked, "again"))
         self.same("restrict", step, self.model.restrict(**asked, now=0.0))
 
     def revoke(self, **fixed: Any) -> None:
@@ -120,14 +123,14 @@ class Pair:
             "epoch": self.epoch(),
             "record": raw,
             "identity": identity,
-            **self.head(raw),
+            "entry": self.random.random() < 0.8,
             "again": self.random.random() < 0.4,
             **fixed,
         }
         raw, identity = asked["record"], asked["identity"]
         self.sent.append(("revoke", asked))
         item = directives.revocation(raw, identity, epoch=asked["epoch"])
-        stop = self.real.revoke(item, **_of(asked, "head", "again"))
+        stop = self.real.revoke(item, **_of(asked, "entry", "again"))
         self.same("revoke", stop, self.model.revoke(**asked, now=0.0))
 
     def repeat(self) -> None:

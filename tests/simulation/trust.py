@@ -12,6 +12,7 @@ from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.keyset import encode_public, parse_keyset
 from golive_redis.records.record import Record
 from golive_redis.records.trust import Trust
+from golive_redis.testing import FLEET
 
 HEARTBEATS = ("hb-1", "hb-2")
 OPERATORS = ("ann", "bob")
@@ -68,6 +69,7 @@ class Principals:
         keyset = parse_keyset(
             {
                 "version": 1,
+                "fleet": FLEET,
                 "principals": {
                     name: {"roles": roles[name], "keys": [encode_public(key.public_key())]}
                     for name, key in keys.items()

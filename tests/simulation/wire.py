@@ -12,7 +12,8 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.replies import Caller, Presence, Snapshot, Status, Step, Stop
+from golive_redis.store.presence import Presence
+from golive_redis.store.replies import Caller, Snapshot, Status, Step, Stop
 from golive_redis.store.replies import Server as About
 
 from . import fibers
@@ -106,15 +107,8 @@ def ask(conn: Conn, execute: Callable[[Server], Any]) -> Any:
     return reply
 
 
-def _asked(item: Verified[Any], head: str) -> dict[str, Any]:
-    """What every script is told of a directive."""
-    return {
-        "epoch": item.record.epoch,
-        "record": item.raw,
-        "identity": item.identity,
-        "head": head,
-        "head_after": extend(head, item.raw),
-    }
+def _asked(item: Verified[Any]) -> dict[str, Any]:
+    return {"epoch": item.record.epoch, "record": item.raw, "identity": item.identity}
 
 
 class SimStore:
@@ -179,12 +173,15 @@ class SimStore:
     ) -> Step:
         record = item.record
         asked = {
-            **_asked(item, head),
+            **_asked(item),
+            "head": head,
+            "head_after": extend(head, item.raw),
             "activates": record.kind is GrantKind.ACTIVATE,
             "term": record.term,
             "prev": record.prev or "",
             "ttl_ms": ttl_ms,
             "origin": origin,
+            "fleet": record.fleet,
         }
         return self._do(
             lambda s: self._world.checker.granted(
@@ -192,9 +189,9 @@ class SimStore:
             )
         )
 
-    def restrict(self, item: Verified[Restriction], *, head: str = "", again: bool = False) -> Step:
+    def restrict(self, item: Verified[Restriction], *, again: bool = False) -> Step:
         asked = {
-            **_asked(item, head),
+            **_asked(item),
             "term": item.record.term,
             "prev": item.record.prev or "",
         }
@@ -204,8 +201,10 @@ class SimStore:
             )
         )
 
-    def revoke(self, item: Verified[Revocation], head: str = "", *, again: bool = False) -> Stop:
-        asked = _asked(item, head)
+    def revoke(
+        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+    ) -> Stop:
+        asked = {**_asked(item), "entry": entry}
         return self._do(
             lambda s: self._world.checker.revoked(
                 s, asked, s.revoke(again=again, now=self._world.now, **asked)
@@ -223,8 +222,8 @@ class SimStore:
     def append(self, record: bytes, *, head: str, head_after: str) -> Step:
         return self._do(lambda s: s.append(record, head, head_after))
 
-    def recorded(self, record: bytes, look_back: int) -> bool:
-        return self._do(lambda s: record in s.data.ledger[-look_back:])
+    def recorded(self, record: bytes, issued_at_ms: int, limit: int = 0) -> bool:
+        return self._do(lambda s: record in s.data.ledger)
 
     def entries(self, limit: int) -> list[Entry]:
         def execute(server: Server) -> list[Entry]:

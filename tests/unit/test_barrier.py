@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from golive_redis.core.barrier import (
+    Attested,
     By,
     Collected,
     Here,
@@ -15,6 +16,7 @@ from golive_redis.core.barrier import (
     Result,
     Roster,
     applied,
+    counts,
     judge,
 )
 from golive_redis.core.timing import TIMINGS
@@ -44,10 +46,10 @@ def heard(*said: tuple[float, str | Pod, dict[str, Any]]) -> Collected:
 def judged(collected: Collected, after_ms: float = 100.0, **changes: Any) -> Outcome:
     values: dict[str, Any] = {
         "roster": Roster(frozenset({"hb-1"}), frozenset({ONE, TWO})),
-        "keyset": frozenset({"hb-1"}),
         "here": HERE,
         **changes,
     }
+    values.setdefault("keyset", values["roster"].heartbeats & {"hb-1", "hb-2"})
     return judge(
         values.pop("roster"),
         collected,
@@ -74,6 +76,43 @@ def test_receipts_of_everybody_complete_a_stop_at_once() -> None:
     assert [row.latched_ms for row in outcome.heartbeats] == [10.0]
 
 
+@pytest.mark.parametrize(
+    ("epoch", "blind", "term", "named", "counted"),
+    [
+        (6, False, 5, 5, True),
+        (6, False, 5, None, True),  # by number: it has latched for 5, whatever it knew
+        (6, True, 5, None, True),
+        (1, True, 5, 5, True),  # by the time of the activation
+        (1, True, 5, None, False),
+        (1, True, 5, 4, False),
+        (1, True, 0, None, False),  # nobody knows of a term: then it has to be named
+        (1, True, 0, 5, True),
+        (1, False, 0, None, True),  # nothing was active
+        (1, False, 5, None, False),  # a later term was met
+    ],
+)
+def test_a_receipt_counts_where_it_shows_that_the_term_is_over(
+    epoch: int, blind: bool, term: int, named: int | None, counted: bool
+) -> None:
+    """Row 72."""
+    stop = SIGNERS.trust.revocation(SIGNERS.revocation(epoch, blind=blind)).record
+    raw = SIGNERS.receipt(STOP, by="hb-1", worker=None, heartbeat="hb-1", term=named)
+    assert counts(SIGNERS.trust.receipt(raw).record, stop, term) is counted
+
+
+def test_an_answer_to_a_stop_is_none_to_a_halt_and_the_other_way_round() -> None:
+    halt = SIGNERS.trust.restriction(SIGNERS.restriction(2)).record
+    stop = SIGNERS.trust.revocation(STOP).record
+    latched = SIGNERS.trust.receipt(SIGNERS.receipt(STOP)).record
+    restricted = SIGNERS.trust.receipt(SIGNERS.receipt(STOP, "applied")).record
+    elsewhere = SIGNERS.trust.receipt(SIGNERS.receipt(STOP, "applied", term=7)).record
+    assert counts(latched, stop, 1)
+    assert counts(restricted, halt, 1)
+    assert not counts(latched, halt, 1)
+    assert not counts(restricted, stop, 1)
+    assert not counts(elsewhere, halt, 1)
+
+
 def test_an_empty_roster_is_never_complete() -> None:
     """Row 65: however long one waits, and whatever has arrived."""
     nobody = Roster(frozenset(), frozenset())
@@ -94,7 +133,8 @@ def test_no_receipts_of_an_empty_workers_roster_are_everybodys() -> None:
     roster = Roster(frozenset({"hb-1"}), frozenset())
     assert judged(heard(HB), roster=roster).result is Result.NOT_CONFIRMED
     outcome = judged(heard(HB), 10 + TIMING.all_off_ms, roster=roster)
-    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
+    assert (outcome.workers, outcome.drain_unknown) == ((), [])
 
 
 def test_a_silent_heartbeat_keeps_a_stop_unconfirmed_for_ever() -> None:
@@ -109,21 +149,23 @@ def test_a_silent_heartbeat_keeps_a_stop_unconfirmed_for_ever() -> None:
 def test_the_operators_word_counts_for_a_dead_heartbeat() -> None:
     """Row 66: attestation."""
     roster = Roster(frozenset({"hb-1", "hb-2"}), frozenset({ONE, TWO}))
-    outcome = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-2"}))
+    outcome = judged(EVERYTHING, roster=roster, attested=Attested(frozenset({"hb-2"})))
     assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
     # Somebody else's death says nothing about this one.
-    other = judged(EVERYTHING, roster=roster, attested_dead=frozenset({"hb-3"}))
+    other = judged(EVERYTHING, roster=roster, attested=Attested(frozenset({"hb-3"})))
     assert other.result is Result.NOT_CONFIRMED
 
 
 def test_with_every_heartbeat_dead_time_counts_from_the_call() -> None:
     dead = frozenset({"hb-1"})
     bound = TIMING.all_off_ms
-    early = judged(Collected(), bound - 1, attested_dead=dead)
+    early = judged(Collected(), bound - 1, attested=Attested(dead))
     assert early.result is Result.NOT_CONFIRMED
     assert {row.off_by for row in early.workers} == {CALLED + bound}
-    late = judged(Collected(), bound, attested_dead=dead)
-    assert (late.result, late.by) == (Result.COMPLETE, By.TIME)
+    late = judged(Collected(), bound, attested=Attested(dead))
+    assert (late.result, late.by) == (Result.STOPPED, By.TIME)
+    drained = judged(heard(*DRAINED), attested=Attested(dead))
+    assert (drained.result, drained.by) == (Result.COMPLETE, By.RECEIPTS)
 
 
 def test_a_heartbeat_that_could_not_persist_its_latch_does_not_count() -> None:
@@ -192,7 +234,7 @@ def test_where_the_term_may_have_lived_elsewhere_every_heartbeat_of_the_keyset_i
         ("hb-2", False),
     ]
     answered = judged(heard(moved, (5.0, "hb-2", {}), *DRAINED), late, keyset=both)
-    dead = judged(heard(moved, *DRAINED), late, keyset=both, attested_dead=frozenset({"hb-2"}))
+    dead = judged(heard(moved, *DRAINED), late, keyset=both, attested=Attested(frozenset({"hb-2"})))
     assert answered.by is dead.by is By.TIME
     # As long as it has lived here alone, the roster is whole: one that never ran is nobody.
     assert judged(EVERYTHING, keyset=both).by is By.RECEIPTS
@@ -221,7 +263,7 @@ def test_by_time_counts_from_the_last_heartbeat_and_not_a_ms_less() -> None:
     bound = 300 + 1.1 * 5500 + 2 * 250
     assert judged(collected, bound - 0.1, roster=roster).result is Result.NOT_CONFIRMED
     outcome = judged(collected, bound, roster=roster)
-    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.TIME)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
     assert [row.left for row in outcome.workers] == [None, None]  # drain unknown
     assert [row.off_by for row in outcome.workers] == [CALLED + bound] * 2
 
@@ -260,6 +302,65 @@ def test_a_drained_receipt_alone_says_latched_too_and_the_first_arrival_counts()
     outcome = judged(heard(HB, *DRAINED, again))
     assert outcome.result is Result.COMPLETE
     assert outcome.workers[0].latched_ms == outcome.workers[0].drained_ms == 20.0
+
+
+def test_a_stop_is_complete_only_when_every_worker_has_drained() -> None:
+    """Row 30: one that is frozen between its last check and its send may still send what it holds."""
+    late = 10 + TIMING.all_off_ms
+    outcome = judged(heard(HB, *LATCHED, DRAINED[0]), late)
+    assert (outcome.result, outcome.by) == (Result.STOPPED, By.TIME)
+    assert outcome.drain_unknown == [TWO.short]
+    assert judged(heard(HB, DRAINED[0]), late).drain_unknown == [TWO.short]
+    roster = Roster(frozenset({"hb-1"}), frozenset({ONE, Pod("pod-2", "3" * 32)}))
+    assert judged(heard(HB, DRAINED[0]), late, roster=roster).drain_unknown == ["pod-2"]
+    drained = judged(heard(HB, *DRAINED), late)
+    assert (drained.result, drained.drain_unknown) == (Result.COMPLETE, [])
+
+
+@pytest.mark.parametrize("name", ["pod-1", TWO.short, f"pod-1:{TWO.instance}"])
+def test_the_operators_word_counts_for_a_dead_worker(name: str) -> None:
+    dead = Attested(workers=frozenset({name}))
+    outcome = judged(heard(HB, DRAINED[0]), attested=dead)
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
+    assert [row.attested_dead for row in outcome.workers] == [False, True]  # one answered itself
+
+
+@pytest.mark.parametrize("name", ["pod", "pod-11", "pod-1:1", "pod-2", f"{TWO.instance}"])
+def test_the_operators_word_is_about_nobody_else(name: str) -> None:
+    outcome = judged(
+        heard(HB, DRAINED[0]), 10 + TIMING.all_off_ms, attested=Attested(workers=frozenset({name}))
+    )
+    assert (outcome.result, outcome.drain_unknown) == (Result.STOPPED, [TWO.short])
+
+
+def test_nobodys_word_makes_less_of_what_a_worker_says_is_left() -> None:
+    left = [(20.0, ONE, {"stage": "drained", "left": 2}), DRAINED[1]]
+    dead = Attested(workers=frozenset({"pod-1"}))
+    outcome = judged(heard(HB, *left), attested=dead)
+    assert outcome.result is Result.STOPPED
+    assert [row.attested_dead for row in outcome.workers] == [False, False]
+
+
+def test_a_worker_that_no_roster_names_is_judged_by_its_receipt() -> None:
+    alone = Roster(frozenset({"hb-1"}), frozenset({ONE}))
+    left = (21.0, TWO, {"stage": "drained", "left": 1})
+    outcome = judged(heard(HB, DRAINED[0], left), roster=alone)
+    assert outcome.result is Result.STOPPED
+    assert [row.left for row in outcome.workers] == [0, 1]
+    waiting = judged(heard(HB, DRAINED[0], (5.0, TWO, {})), roster=alone)
+    assert waiting.result is Result.NOT_CONFIRMED
+
+
+def test_a_heartbeat_that_the_keyset_lacks_is_not_waited_for() -> None:
+    """Row 71: nobody believes its beats; but with an old keyset it is not known who has a key."""
+    roster = Roster(frozenset({"hb-1", "hb-9"}), frozenset({ONE, TWO}))
+    assert judged(EVERYTHING, roster=roster).by is By.RECEIPTS
+    outcome = judged(EVERYTHING, 1e9, roster=roster, newer=True)
+    assert outcome.result is Result.NOT_CONFIRMED
+    dead = Attested(frozenset({"hb-9"}))
+    assert judged(EVERYTHING, roster=roster, newer=True, attested=dead).by is By.RECEIPTS
+    strangers = Roster(frozenset({"hb-8", "hb-9"}), frozenset({ONE, TWO}))
+    assert judged(EVERYTHING, 1e9, roster=strangers).result is Result.NOT_CONFIRMED
 
 
 def test_who_has_not_applied_a_restriction_is_named() -> None:

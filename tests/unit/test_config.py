@@ -14,7 +14,7 @@ from golive_redis.config.yamlfile import MAX_FILE_BYTES
 from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import ConfigError
 from golive_redis.records.keyset import key_id, raw_of
-from golive_redis.testing import Signers
+from golive_redis.testing import FLEET, Signers
 
 SIGNERS = Signers()
 GOOD = """\
@@ -254,14 +254,18 @@ def test_a_key_that_the_keyset_does_not_list_is_refused(path: Path) -> None:
     [
         ("", "empty"),
         ("version: 1\nversion: 2\nprincipals: {}\n", ":2: version is given twice"),
-        ("version: 1\nprincipals:\n  bob:\n    roles: [boss]\n    keys: [x]\n", "boss"),
+        (f"version: 1\nfleet: {FLEET}\nprincipals:\n  bob: {{roles: [boss], keys: [x]}}\n", "boss"),
         (
-            "version: 1\nprincipals:\n  bob:\n    roles: [approver]\n    keys: [x]\n",
+            f"version: 1\nfleet: {FLEET}\nprincipals:\n  bob:\n    roles: [approver]\n    keys: [x]\n",
             "not an Ed25519",
         ),
-        ("version: one\nprincipals: {}\n", ":1: keyset"),
+        (
+            "version: 1\nprincipals:\n  bob:\n    roles: [approver]\n    keys: [x]\n",
+            "the id of the fleet is missing",
+        ),
+        (f"version: one\nfleet: {FLEET}\nprincipals: {{}}\n", ":1: keyset"),
     ],
-    ids=["empty", "duplicate", "role", "key", "version"],
+    ids=["empty", "duplicate", "role", "key", "fleet", "version"],
 )
 def test_a_keyset_that_cannot_be_used_is_refused_with_its_file(
     path: Path, text: str, says: str

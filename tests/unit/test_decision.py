@@ -165,3 +165,57 @@ def test_a_label_that_is_a_member_of_a_text_enum_meets_the_halt_for_its_value() 
         BTC = "BTCUSDT"
 
     assert answers(guard(halt(symbol="BTCUSDT")), symbol=Symbol.BTC) == ["halted", "halted", ""]
+
+
+TYPED = ["BTCUSDT", "btcusdt", " BtcUsdt\t", "BTC*", "btcusd* ", "BTCUSDT*"]
+
+
+@pytest.mark.parametrize("typed", TYPED)
+@pytest.mark.parametrize("stated", ["BTCUSDT", "btcusdt", "BTCUSDT "])
+@pytest.mark.parametrize("where", ["order", "guard"])
+def test_a_halt_meets_what_is_written_differently_or_begins_so(typed, stated, where) -> None:
+    """Row 70."""
+    own = {"symbol": stated} if where == "guard" else None
+    order = {"symbol": stated} if where == "order" else {}
+    rehearsal = guard(halt(symbol=typed), labels=own)
+    for _ in range(2):
+        assert answers(rehearsal, **order) == ["halted", "halted", ""]
+
+
+@pytest.mark.parametrize("typed", [*TYPED, "BTC", "BT*"])
+def test_a_halt_leaves_what_is_another_value_alone(typed) -> None:
+    rehearsal = guard(halt(symbol=typed), labels={"venue": "x"})
+    for symbol in ("ETHUSDT", "ethusdt", "B", "XBTCUSDT", "\u0412TCUSDT"):
+        for _ in range(2):
+            assert answers(rehearsal, symbol=symbol) == ["", "", ""]
+    assert answers(guard(halt(symbol=typed), labels={"symbol": "ETHUSDT"})) == ["", "", ""]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t"])
+def test_a_blank_label_states_nothing_and_so_is_halted(blank) -> None:
+    """Row 70."""
+    assert answers(guard(halt(symbol="BTC")), symbol=blank) == ["halted", "halted", ""]
+    assert answers(guard(halt(symbol="BTC"), labels={"symbol": blank}))[0] == "halted"
+    signed = SIGNERS.restriction(labels={"symbol": " "})  # by other hands than `golive`
+    assert answers(guard(signed), symbol="BTC")[0] == "halted"
+
+
+def test_several_beginnings_and_values_meet_one_order_and_the_strictest_counts() -> None:
+    both = [
+        SIGNERS.restriction(2, "reduce", labels={"symbol": "BTC*"}),
+        SIGNERS.restriction(3, "halt", labels={"symbol": "btcusd*", "venue": "X"}),
+    ]
+    for order in (both, both[::-1]):
+        rehearsal = guard(*order)
+        assert answers(rehearsal, symbol="BTCUSDT", venue="x")[0] == "halted"
+        assert answers(rehearsal, symbol="BTCUSDT", venue="y")[0] == "reduce-only"
+        assert answers(rehearsal, symbol="BTC", venue="x")[0] == "reduce-only"
+        assert answers(rehearsal, symbol="ETH", venue="x")[0] == ""
+
+
+def test_more_values_than_an_index_remembers_are_judged_all_the_same() -> None:
+    rehearsal = guard(halt(symbol="S-7*"))
+    for n in range(3_000):
+        denied = str(n).startswith("7")
+        assert isinstance(rehearsal.decide(symbol=f"s-{n}"), Denial) is denied
+    assert isinstance(rehearsal.decide(symbol="x" * 10_000), Permit)

@@ -17,11 +17,7 @@ NAMES = frozenset({"hb-1", "hb-2"})
 
 def note(topic: str, by: str = "hb-1", at_ms: int = START_MS) -> bytes:
     record = Note(
-        namespace="golive",
-        environment="test",
-        keyset_version=1,
-        issued_at_ms=at_ms,
-        by=by,
+        **SIGNERS.trust.heading(by, at_ms),
         topic=topic,
         text="",
         facts={},

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from golive_redis.core.permit import Denial
 from golive_redis.core.timing import TIMINGS
 from golive_redis.guard.guard import Guard
 from golive_redis.store.connect import Address
 from golive_redis.testing import Signers
 
 
-def make(folder: Path) -> Guard:
+def make(folder: Path, url: str = "redis://127.0.0.1:1/0") -> Guard:
     signers = Signers()
     return Guard(
         worker="pod-1",
@@ -21,7 +23,7 @@ def make(folder: Path) -> Guard:
         trust=signers.trust,
         timing=TIMINGS["standard"],
         signer=signers.signers["pod-1"],
-        address=Address("redis://127.0.0.1:1/0"),
+        address=Address(url),
         state_dir=folder,
     )
 
@@ -46,3 +48,18 @@ def test_a_guard_without_its_threads_is_an_error_and_holds_no_slot(
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [
         "worker-pod-1.0.json"
     ], "it found the first slot free"
+
+
+def test_a_guard_whose_redis_is_away_says_so_and_its_log_where_and_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wait_for: Callable[..., None]
+) -> None:
+    """Row 75."""
+    with make(tmp_path, "redis://golive:secret@127.0.0.1:1/0") as guard:
+        wait_for(lambda: guard.health().reason == "store-unreachable", what="it is told")
+        denied = guard.check(symbol="X")
+        assert isinstance(denied, Denial)
+        assert denied.explain() == "GO-LIVE cannot reach Redis"
+    said = [text for text in caplog.messages if text.startswith("no order is permitted")]
+    assert len(said) == 1
+    assert "Redis at redis://golive:***@127.0.0.1:1/0: cannot reach Redis: " in said[0]
+    assert "refused" in said[0]

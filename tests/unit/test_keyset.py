@@ -6,12 +6,23 @@ import base64
 import copy
 from typing import Any
 
+import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from golive_redis.errors import ConfigError
-from golive_redis.records.keyset import Role, decode_public, encode_public, key_id, parse_keyset
+from golive_redis.records.directive import Grant
+from golive_redis.records.envelope import Signer, peek, seal
+from golive_redis.records.keyset import (
+    Role,
+    TrustedKey,
+    decode_public,
+    encode_public,
+    key_id,
+    parse_keyset,
+)
 from golive_redis.testing import Signers
+from kit.curve import NEUTRAL, PRIME, encoded, small_order_points
 
 FILE = Signers().keyset_file
 ALICE = FILE["principals"]["alice"]["keys"][0]
@@ -70,9 +81,9 @@ def test_one_key_in_two_spellings_is_still_one_key() -> None:
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.APPROVER])
 def test_only_approvers_act_together(role: Role) -> None:
     everyone = {"alice": {"roles": list(Role), "keys": [ALICE]}}
-    parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 1}})
+    parse_keyset({**FILE, "principals": everyone, "thresholds": {role.value: 1}})
     with pytest.raises(ConfigError, match=f"threshold for {role}") as caught:
-        parse_keyset({"version": 1, "principals": everyone, "thresholds": {role.value: 2}})
+        parse_keyset({**FILE, "principals": everyone, "thresholds": {role.value: 2}})
     assert "one person must always be able to stop" in caught.value.hint
 
 
@@ -85,7 +96,7 @@ def test_two_keys_of_one_person_do_not_make_two_people() -> None:
     """Row 37: the threshold counts principals."""
     second = encode_public(Ed25519PrivateKey.generate().public_key())
     file = {
-        "version": 1,
+        **FILE,
         "thresholds": {"approver": 2},
         "principals": {"alice": {"roles": ["approver"], "keys": [ALICE, second]}},
     }
@@ -129,12 +140,78 @@ def test_a_text_that_is_no_ed25519_key_is_refused(key: str) -> None:
         changed(carol={"roles": ["approver"], "keys": []}),
         changed(carol={"roles": ["boss"], "keys": [ALICE]}),
         changed(carol={"roles": ["approver"], "keys": [ALICE], "note": "hi"}),
-        {"version": 1, "principals": {}},
-        {"version": 1, "principals": {1: {"roles": ["approver"], "keys": [ALICE]}}},
-        {"version": 1, "principals": {"a b": {"roles": ["approver"], "keys": [ALICE]}}},
+        {**FILE, "principals": {}},
+        {**FILE, "principals": {1: {"roles": ["approver"], "keys": [ALICE]}}},
+        {**FILE, "principals": {"a b": {"roles": ["approver"], "keys": [ALICE]}}},
+        *({**FILE, "fleet": fleet} for fleet in (None, "", 7, "f" * 31, "F" * 32, "f" * 32 + "\n")),
     ],
     ids=lambda value: str(value)[-60:],
 )
 def test_a_malformed_keyset_trusts_nobody(value: object) -> None:
     with pytest.raises(ConfigError, match="keyset"):
         parse_keyset(value)
+
+
+FORGED = encoded(NEUTRAL) + bytes(32)
+"""R is the neutral point and S is 0: nobody needs a private key to write that."""
+
+
+class _Nobody(Signer):
+    """Signs without a private key, in the name of whoever handed in that public key."""
+
+    def __init__(self, principal: str, raw: bytes) -> None:
+        self.principal = principal
+        self.public = Ed25519PublicKey.from_public_bytes(raw)
+        self.keyid = key_id(raw)
+
+    def sign(self, message: bytes) -> bytes:
+        del message
+        return FORGED
+
+
+def listed(raw: bytes) -> dict[str, Any]:
+    """The keyset file with that key for mallory, an approver."""
+    text = "ed25519:" + base64.b64encode(raw).decode()
+    return changed(mallory={"roles": ["approver"], "keys": [text]})
+
+
+def test_a_grant_that_nobody_signed_would_verify_under_a_key_of_small_order() -> None:
+    """Row 69: why the keyset refuses such keys. The library that verifies signatures does not."""
+    raw, signers = encoded(NEUTRAL), Signers()
+    record = msgspec.structs.replace(peek(signers.grant(), Grant), by="mallory")
+    grant = seal(record, _Nobody("mallory", raw))
+    key = TrustedKey(
+        key_id(raw),
+        "mallory",
+        frozenset({Role.APPROVER}),
+        Ed25519PublicKey.from_public_bytes(raw),
+    )
+    keyset = msgspec.structs.replace(signers.keyset, keys={key.keyid: key})
+    trust = msgspec.structs.replace(signers.trust, keyset=keyset)
+    assert trust.grant(grant).signers == {"mallory"}
+    with pytest.raises(ConfigError):
+        parse_keyset(listed(raw))
+
+
+def small_order_keys() -> list[bytes]:
+    """Every encoding that OpenSSL may read as one of the eight points: with either sign of x."""
+    points = small_order_points()
+    assert len(points) == 8
+    keys = {y + sign * 2**255 for _, y in points for sign in (0, 1)}
+    assert len(keys) == 10
+    return [key.to_bytes(32, "little") for key in sorted(keys)]
+
+
+@pytest.mark.parametrize("raw", small_order_keys(), ids=lambda raw: raw.hex()[:8])
+def test_a_key_of_small_order_is_refused_with_the_name_of_its_principal(raw: bytes) -> None:
+    """Row 69: anybody can sign under it, so a grant would need one approver less."""
+    with pytest.raises(ConfigError, match="a key of mallory is of small order: anybody can sign"):
+        parse_keyset(listed(raw))
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", range(PRIME, 2**255))
+def test_a_key_that_is_not_written_canonically_is_refused(y: int, sign: int) -> None:
+    """Row 69: two spellings of a point would be two keys; the first two are of small order, too."""
+    with pytest.raises(ConfigError, match="a key of mallory is not written canonically"):
+        parse_keyset(listed((y + sign * 2**255).to_bytes(32, "little")))

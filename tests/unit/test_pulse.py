@@ -258,6 +258,53 @@ def test_a_blind_revocation_silences_it_whatever_its_epoch(beating: Daemon) -> N
     assert beating.pulse.latch.epoch == 5
 
 
+def short(beating: Daemon) -> bytes:
+    """A blind revocation by a clock that is slower than the term is old."""
+    return SIGNERS.revocation(1, blind=True, issued_at_ms=START_MS - 1)
+
+
+def test_a_revocation_that_does_not_cover_its_term_gets_no_receipt(beating: Daemon) -> None:
+    """Row 72: LATCHED would say that it beats no more for a term that goes on."""
+    blind = short(beating)
+    assert changes(beating.pulse.push(blind)) == [Change.SPARED]
+    assert beating.beat() is not None
+    assert beating.pulse.push(blind) == []  # said and kept once, however often it is repeated
+    assert beating.reads(GRANT, revoked=blind) == []
+
+
+def test_a_silent_heartbeat_gives_no_receipt_for_what_leaves_the_active_term_alone() -> None:
+    """Row 72: it may join that term yet."""
+    daemon = Daemon()
+    daemon.reads(GRANT)
+    assert changes(daemon.pulse.push(short(daemon))) == [Change.SPARED]
+
+
+def test_one_that_does_not_know_when_its_term_was_activated_gives_no_receipt() -> None:
+    """Row 72: right after a restart, before its first reading."""
+    daemon = Daemon(term=5)
+    assert changes(daemon.pulse.push(short(daemon))) == [Change.SPARED]
+    assert changes(daemon.pulse.push(STOP)) == [Change.LATCHED]
+
+
+def test_the_repeated_revocation_is_answered_once_the_term_has_ended_otherwise(
+    beating: Daemon,
+) -> None:
+    blind = short(beating)
+    beating.pulse.push(blind)
+    assert Change.GONE in beating.reads(None, revoked=blind)
+    assert changes(beating.pulse.push(blind)) == [Change.LATCHED]
+    assert beating.pulse.latch.term == 5  # for its receipt
+
+
+def test_what_it_latches_names_the_term_that_ended(beating: Daemon) -> None:
+    """Row 72: for its receipt, also after a restart."""
+    beating.pulse.push(STOP)
+    assert beating.pulse.latch == Latch(epoch=7, term=5)
+    nobody = Daemon()
+    nobody.pulse.push(STOP)
+    assert nobody.pulse.latch == Latch(epoch=7)
+
+
 def test_a_tombstone_that_the_store_lost_is_named_until_it_is_back(beating: Daemon) -> None:
     """Row 20, 21: re-asserted until it stays."""
     beating.pulse.push(STOP)

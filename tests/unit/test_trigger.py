@@ -63,6 +63,8 @@ def test_after_a_restart_everything_counts_anew():
         ({"every": "5"}, "regex"),
         ({"check": None}, "check or question"),
         ({"labels": {"symbol": "BTC"}, "then": "revoke"}, "no labels"),
+        ({"labels": {"symbol": "BTC*USDT"}}, "at the end"),
+        ({"labels": {"symbol": " "}}, "has a value"),
         ({"then": "panic"}, "enum"),
         ({"on_unknown": "after 0"}, "regex"),
         ({"then": None}, "every and then"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from golive_redis.errors import RecordError
-from golive_redis.records.directive import Grant
-from golive_redis.records.envelope import Signer, peek, seal
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import Signer, decode, pae, peek, seal
 from golive_redis.records.keyset import Role, TrustedKey
 from golive_redis.records.ledger import Note
+from golive_redis.records.record import Record
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing import EVERYBODY, START_MS, Signers
 
@@ -171,21 +174,52 @@ def test_a_receipt_that_contradicts_itself_cannot_be_signed(fields: dict[str, An
         SIGNERS.receipt(HALT, **fields)
 
 
-def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
-    common = {
-        "namespace": "golive",
-        "environment": "test",
-        "keyset_version": 1,
-        "issued_at_ms": START_MS,
+@pytest.mark.parametrize("kind", ["grant", "restriction", "revocation", "beat"])
+def test_a_record_of_another_fleet_is_refused_whoever_signed_it(kind: str) -> None:
+    """Row 54: two fleets of one name that share a key, also one for a halt or a stop."""
+    theirs = Signers(approvals=2, fleet="e" * 32)
+    with pytest.raises(RecordError, match=r"another fleet \(eeeeeeee\.\.\.\).*f1ee7000"):
+        getattr(SIGNERS.trust, kind)(getattr(theirs, kind)())
+    with pytest.raises(RecordError, match="another fleet"):
+        SIGNERS.trust.receipt(theirs.receipt(HALT))
+
+
+@pytest.mark.parametrize("kind", ["grant", "restriction", "revocation", "beat"])
+def test_a_record_that_names_no_fleet_is_refused(kind: str) -> None:
+    """Row 54: it was signed before fleets had ids."""
+    kinds: dict[str, type[Record]] = {k.KIND: k for k in (Grant, Restriction, Revocation, Beat)}
+    raw = getattr(SIGNERS, kind)()
+    value = json.loads(decode(raw).payload)
+    del value["fleet"]
+    by = [SIGNERS.signers[name] for name in getattr(SIGNERS.trust, kind)(raw).signers]
+    payload, payload_type = json.dumps(value).encode(), kinds[kind].payload_type()
+    signatures = [
+        {
+            "keyid": signer.keyid,
+            "sig": base64.b64encode(signer.sign(pae(payload_type, payload))).decode(),
+        }
+        for signer in by
+    ]
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": signatures,
     }
+    with pytest.raises(RecordError, match="missing required field `fleet`"):
+        getattr(SIGNERS.trust, kind)(json.dumps(envelope).encode())
+
+
+def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
     passed = Finding(check="redis", outcome=Outcome.PASS, explain="")
     unknown = Finding(check="disk", outcome=Outcome.UNKNOWN, explain="no answer")
-    report = Report(**common, by="alice", policy="0" * 64, findings=[passed, unknown])
+    report = Report(
+        **SIGNERS.trust.heading("alice", START_MS), policy="0" * 64, findings=[passed, unknown]
+    )
     verified = SIGNERS.trust.report(seal(report, SIGNERS.signers["alice"])).record
     assert not verified.passed  # unknown counts as fail
     with pytest.raises(RecordError):
         SIGNERS.trust.report(seal(report, SIGNERS.signers["rita"]))
-    note = Note(**common, by="hb-1", topic="out-of-band", text="", facts={})
+    note = Note(**SIGNERS.trust.heading("hb-1", START_MS), topic="out-of-band", text="", facts={})
     raw = seal(note, SIGNERS.signers["hb-1"])
     assert SIGNERS.trust.note(raw, Role.HEARTBEAT).record.topic == "out-of-band"
     with pytest.raises(RecordError):

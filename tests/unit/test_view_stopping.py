@@ -46,7 +46,7 @@ def test_a_pushed_revocation_latches(armed: Harness, epoch: int) -> None:
     events = armed.view.push(SIGNERS.revocation(epoch))
     assert kinds(events) == [Happened.STOPPED]
     assert (armed.view.phase, armed.reason) == (Phase.LATCHED, "revoked")
-    assert armed.view.latch == Latch(epoch=epoch)
+    assert armed.view.latch == Latch(epoch=epoch, term=5)
 
 
 def test_a_revocation_of_an_older_term_does_not_stop_the_present_one(armed: Harness) -> None:
@@ -62,7 +62,7 @@ def test_a_blind_revocation_stops_whatever_was_activated_before_it(armed: Harnes
     blind = SIGNERS.revocation(1, blind=True, issued_at_ms=START_MS + 1)
     assert armed.view.suspect(blind)
     assert kinds(armed.view.push(blind, suspected=True)) == [Happened.STOPPED]
-    assert armed.view.latch == Latch(epoch=5, blind_before_ms=START_MS + 1)
+    assert armed.view.latch == Latch(epoch=5, blind_before_ms=START_MS + 1, term=5)
     armed.view.drained()
     keep_beating(armed, SIGNERS.grant(7))  # activated before the blind one
     assert armed.view.phase is Phase.LATCHED
@@ -172,7 +172,7 @@ def test_an_older_revocation_never_lowers_the_latch(latched: Harness) -> None:
     """Row 58: latches are monotone, also for blind ones."""
     latched.view.push(SIGNERS.revocation(3, blind=True, issued_at_ms=START_MS + 9))
     latched.view.push(SIGNERS.revocation(4, blind=True, issued_at_ms=START_MS + 5))
-    assert latched.view.latch == Latch(epoch=6, blind_before_ms=START_MS + 9)
+    assert latched.view.latch == Latch(epoch=6, blind_before_ms=START_MS + 9, term=5)
     latched.view.drained()
     keep_beating(latched, GRANT)
     assert latched.view.phase is Phase.LATCHED

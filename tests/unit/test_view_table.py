@@ -156,6 +156,7 @@ EVENTS: dict[str, Callable[[Harness], object]] = {
     "pushed grant": lambda g: g.view.push(SIGNERS.grant(9)),
     "the connection is replaced": lambda g: g.view.reconnected(),
     "the deadline is over": after_the_deadline,
+    "no answer: the store cannot be reached": lambda g: g.view.unanswered(g.clock.now_ns()),
     "the clocks disagree": lambda g: g.view.clock_anomaly(),
     "a defect": lambda g: g.view.defect(),
     "the stop is drained": lambda g: g.view.drained(),

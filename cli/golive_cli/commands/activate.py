@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golive_cli.exits import Exit
+from golive_cli.exits import Exit, require_reason
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
-from golive_cli.output import Output, Painted
+from golive_cli.output import Output, Painted, place
 from golive_cli.results import ActivateResult, Armed, PreflightResult
 from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from golive_redis.operator.activation import Activated
+    from golive_redis.operator.session import Operator
 
 
 def preflight(
@@ -61,7 +62,7 @@ def _run_checks(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         chosen = checking.known(operator) if only is None else only
-        with FindingTable(out) as table:
+        with FindingTable(out, _title(operator)) as table:
             findings = checking.run(operator, only=chosen, told=table.told)
         if out_file is not None:
             signer = operator.signers(())[0]
@@ -70,7 +71,10 @@ def _run_checks(
             except OSError as error:
                 raise ConfigError(f"{out_file}: {error.strerror}") from error
     passed = table.verdict(findings)
-    out.result(PreflightResult(passed, finding_results(findings)))
+    trust = operator.trust
+    out.result(
+        PreflightResult(trust.environment, trust.namespace, passed, finding_results(findings))
+    )
     return Exit.DONE if passed else Exit.REFUSED
 
 
@@ -118,8 +122,12 @@ def activate(
     from golive_redis.operator.activation import Activation
     from golive_redis.operator.session import Operator
 
+    require_reason(reason)
     out = Output(as_json=as_json)
-    with Operator(configuration.load(config)) as operator, FindingTable(out) as table:
+    with (
+        Operator(configuration.load(config)) as operator,
+        FindingTable(out, _title(operator)) as table,
+    ):
         activation = Activation(
             operator,
             reason=reason,
@@ -143,6 +151,10 @@ def activate(
         activated = activation.wait_armed(grant, wait)
     _show(out, activated)
     return Exit.DONE
+
+
+def _title(operator: Operator) -> str:
+    return f"PREFLIGHT RESULTS in {place(operator.trust.environment, operator.trust.namespace)}"
 
 
 def _ask(environment: str) -> None:
@@ -171,6 +183,8 @@ def _show(out: Output, activated: Activated) -> None:
     ]
     out.result(
         ActivateResult(
+            grant.environment,
+            grant.namespace,
             grant.term,
             grant.epoch,
             grant.profile,
@@ -195,7 +209,8 @@ def _show(out: Output, activated: Activated) -> None:
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(grant.not_after_ms / 1000))
     out.line(
         Painted("ACTIVE", "green"),
-        f" {grant.environment}: term {grant.term}, profile {grant.profile}, until {until}; "
+        f" in {place(grant.environment, grant.namespace)}: term {grant.term}, profile "
+        f"{grant.profile}, until {until}; "
         f"{len(activated.armed)} of {len(workers)} worker(s) armed",
     )
     if not workers:

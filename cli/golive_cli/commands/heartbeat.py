@@ -43,10 +43,11 @@ def heartbeat(
     from golive_redis import config as configuration
 
     setup = configuration.load(config)
+    policy = setup.policy
     out = Output(as_json=as_json)
 
     def write(at_ms: int, text: str) -> None:
-        out.result(HeartbeatLine(at_ms, name, text))
+        out.result(HeartbeatLine(policy.environment, policy.namespace, at_ms, name, text))
         out.line(time.strftime("%H:%M:%S ", time.localtime(at_ms / 1000)), text)
 
     writer = Writer(write)

@@ -12,12 +12,14 @@ import typer
 
 from golive_cli.exits import UsageError
 from golive_cli.options import AsJson
-from golive_cli.output import Output
+from golive_cli.output import Output, place
 from golive_cli.results import InitResult, KeyFile
 from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from golive_redis.config.policy import Policy
 
 NAME_OF_SCHEMA = "go_live.schema.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -84,8 +86,9 @@ def init(
                 created.append(path)
                 file.write(text)
         # What is there can be used, or nothing stays there. A link connects only when used.
-        load(config / "go_live.yaml", environ={}).address().link(timeout_ms=1)
-    _tell(Output(as_json=as_json), folder, heartbeat, made)
+        setup = load(config / "go_live.yaml", environ={})
+        setup.address().link(timeout_ms=1)
+    _tell(Output(as_json=as_json), folder, setup.policy, heartbeat, made)
 
 
 def login_name() -> str:
@@ -123,13 +126,20 @@ def schema_text() -> str:
 
 
 def keyset_text(principals: list[KeyFile], approvers: int = 1) -> str:
-    """Return the text of keyset.yaml."""
+    """Return the text of keyset.yaml, for a fleet of its own."""
+    import secrets
+
     from golive_cli.yamltext import principal, render
 
     lines = [
         line for item in principals for line in principal(item.principal, item.roles, item.public)
     ]
-    return render("keyset.yaml", approvers=str(approvers), principals="\n".join(lines))
+    return render(
+        "keyset.yaml",
+        fleet=secrets.token_hex(16),
+        approvers=str(approvers),
+        principals="\n".join(lines),
+    )
 
 
 def _check_names(names: list[str]) -> None:
@@ -201,16 +211,19 @@ def _make_folder(folder: Path, created: list[Path]) -> None:
             created.append(path)
 
 
-def _tell(out: Output, folder: Path, heartbeat: str, made: list[_Made]) -> None:
+def _tell(out: Output, folder: Path, policy: Policy, heartbeat: str, made: list[_Made]) -> None:
     config = folder / "config"
     out.result(
         InitResult(
+            environment=policy.environment,
+            namespace=policy.namespace,
             config=str(config / "go_live.yaml"),
             keyset=str(config / "keyset.yaml"),
             keys=[item.described for item in made],
         )
     )
-    out.line(f"Wrote {config / 'go_live.yaml'} and {config / 'keyset.yaml'}, and private keys:")
+    where = place(policy.environment, policy.namespace)
+    out.line(f"Wrote {config / 'go_live.yaml'} and {config / 'keyset.yaml'} for {where}, and keys:")
     for item in made:
         out.line(f"  {item.path}  {item.described.principal}, {item.described.roles[0]}")
     out.line()

@@ -99,13 +99,14 @@ def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
     result = KeysListResult(
         keyset=str(path),
         version=keyset.version,
+        fleet=keyset.fleet,
         thresholds={str(role): keyset.threshold(role) for role in Role},
         principals=_principals(keyset),
         private=[item for setting in SETTINGS for item in _private(setup, keyset, setting)],
     )
     out = Output(as_json=as_json)
     out.result(result)
-    out.line(f"{path}, version {keyset.version}")
+    out.line(f"{path}, version {keyset.version}, fleet {keyset.fleet}")
     needed = keyset.threshold(Role.APPROVER)
     out.line(f"turning on takes {needed} approver{'s' if needed > 1 else ''}; stopping takes one")
     out.line()

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golive_cli.commands.change import show_restricted
-from golive_cli.commands.status import said
-from golive_cli.exits import Exit, UsageError
+from golive_cli.commands.change import put
+from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.findings import FindingTable, finding_results
-from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason, Ticket
-from golive_cli.output import Output, Painted
+from golive_cli.fleetboard import said
+from golive_cli.options import AsJson, ConfigFile, DryRun, KeyFiles, Reason, Ticket
+from golive_cli.output import Output, Painted, place
 from golive_cli.results import PromoteResult
 
 if TYPE_CHECKING:
     from golive_redis.operator.promotion import Plan
     from golive_redis.records.directive import Grant
     from golive_redis.records.envelope import Verified
+    from golive_redis.records.trust import Trust
 
 
 def demote(
@@ -25,29 +26,27 @@ def demote(
         str, typer.Argument(metavar="PROFILE", help="micro, small or medium.", show_default=False)
     ],
     reason: Reason,
+    dry_run: DryRun = False,
     ticket: Ticket = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Go down to a smaller capital profile, at once and with one key. Never asks."""
-    from golive_redis import config as configuration
-    from golive_redis.operator import restrictions
-    from golive_redis.operator.session import Operator
     from golive_redis.records.directive import Profile, RestrictionKind
 
+    require_reason(reason)
     if profile not in list(Profile):
         raise UsageError(f"{profile!r} is no profile", hint=f"they are {', '.join(Profile)}")
-    out = Output(as_json=as_json)
-    with Operator(configuration.load(config)) as operator:
-        done = restrictions.restrict(
-            operator,
-            RestrictionKind.DEMOTE,
-            reason=reason,
-            ticket=ticket,
-            profile=Profile(profile),
-            say=out.note,
-        )
-    show_restricted(out, done, {})
+    return put(
+        RestrictionKind.DEMOTE,
+        {},
+        Profile(profile),
+        reason,
+        ticket,
+        config,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def promote(
@@ -76,11 +75,16 @@ def promote(
     from golive_redis.operator import promotion
     from golive_redis.operator.session import Operator
 
-    if not reason and not plan:
-        raise UsageError("--reason is missing", hint='golive promote --reason "..."')
+    if not plan:
+        require_reason(reason)
     out = Output(as_json=as_json)
     grant = None
-    with Operator(configuration.load(config)) as operator, FindingTable(out, "CRITERIA") as table:
+    with (
+        Operator(configuration.load(config)) as operator,
+        FindingTable(
+            out, f"CRITERIA in {place(operator.trust.environment, operator.trust.namespace)}"
+        ) as table,
+    ):
         try:
             if plan:
                 found = promotion.plan(operator, told=table.told)
@@ -91,18 +95,21 @@ def promote(
                     ticket=ticket,
                     keys=[str(path) for path in keys or ()],
                     told=table.told,
+                    say=out.note,
                 )
         except promotion.CriteriaFailedError as error:
             table.verdict(error.findings)
             raise
         table.verdict(found.findings)
-    _show(out, found, grant)
+    _show(out, operator.trust, found, grant)
     return Exit.DONE if found.passed else Exit.REFUSED
 
 
-def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
+def _show(out: Output, trust: Trust, found: Plan, grant: Verified[Grant] | None) -> None:
     out.result(
         PromoteResult(
+            trust.environment,
+            trust.namespace,
             grant is not None,
             found.before,
             found.after,
@@ -116,8 +123,12 @@ def _show(out: Output, found: Plan, grant: Verified[Grant] | None) -> None:
         record = grant.record
         out.line(
             Painted(f"PROMOTED to {record.profile}", "green"),
-            f" from {found.before} (term {record.term}, epoch {record.epoch}), by "
+            f" from {found.before} in {place(record.environment, record.namespace)}: term "
+            f"{record.term}, epoch {record.epoch}, by "
             f"{', '.join(sorted(grant.signers))}: {said(record.limits)}",
         )
     elif found.passed:
-        out.line(f"`golive promote --reason ...` would go from {found.before} to {found.after}")
+        where = place(trust.environment, trust.namespace)
+        out.line(
+            f"`golive promote --reason ...` in {where} would go from {found.before} to {found.after}"
+        )

@@ -1,21 +1,25 @@
 """`golive revoke`: the kill path. Parsed with argparse, because Typer alone takes 10 ms to import.
 
 It never asks. It answers 0 (complete), 2 (usage), 3 (not confirmed), 6 (configuration) or
-7 (stopped, not drained), and nothing else.
+7 (stopped, not drained or drain unknown), and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import shlex
+from pathlib import Path
 from typing import NoReturn
 
-from golive_cli.exits import Exit, UsageError
-from golive_cli.output import AUDIT, Output, Painted
+from golive_cli.exits import Exit, UsageError, require_reason
+from golive_cli.output import AUDIT, Output, Painted, place, when
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
+from golive_cli.waiting import WaitingLine
 from golive_redis.clock import wall_ms
-from golive_redis.config import load
-from golive_redis.core.barrier import HeartbeatRow, Result, WorkerRow
+from golive_redis.config.config import DEFAULT_PATH, load
+from golive_redis.core.barrier import HeartbeatRow, Outcome, Result, WorkerRow
+from golive_redis.core.timing import in_words
+from golive_redis.errors import ConfigError
 from golive_redis.stop.progress import LedgerState, StopReport
 from golive_redis.stop.revoke import Revoke
 
@@ -25,6 +29,7 @@ CODES = {
     Result.NOT_CONFIRMED: Exit.NOT_CONFIRMED,
 }
 MAX_WAIT_S = 86_400
+MOST_NAMED = 10
 COLOURS = {
     Result.COMPLETE: "green",
     Result.STOPPED: "yellow",
@@ -55,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
         help="attest, with your signature, that this heartbeat is dead and stays dead",
     )
     out.add_argument(
+        "--worker-dead",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="likewise, that this worker is dead: its id means each of its processes that has not "
+        "drained, ID:INSTANCE the one that begins so",
+    )
+    out.add_argument(
         "--wait",
         type=_seconds,
         metavar="SECONDS",
@@ -81,26 +94,60 @@ def run(argv: list[str]) -> int:
         ConfigError: Configuration or keyset cannot be used.
     """
     options = parser().parse_args(argv)
+    require_reason(options.reason)
     output = Output(as_json=options.json)
-    report = Revoke(
-        load(options.config),
-        reason=options.reason,
-        ticket=options.ticket,
-        dead=frozenset(options.heartbeat_dead),
-        wait_ms=None if options.wait is None else options.wait * 1000,
-        key=options.key,
-        say=output.note,
-    ).run()
+    with WaitingLine(output) as line:
+        report = _prepared(options, line).run()
     output.result(as_json(report))
     if not options.json:
         show(report, output)
     return CODES[report.outcome.result]
 
 
+def _prepared(options: argparse.Namespace, line: WaitingLine) -> Revoke:
+    """Return the stop; where it cannot be prepared, say what stops a fleet all the same.
+
+    Raises:
+        ConfigError: Configuration or keyset cannot be used. Its hint is what helps in an emergency.
+    """
+    try:
+        return Revoke(
+            load(options.config),
+            reason=options.reason,
+            ticket=options.ticket,
+            dead=frozenset(options.heartbeat_dead),
+            dead_workers=frozenset(options.worker_dead),
+            wait_ms=None if options.wait is None else options.wait * 1000,
+            key=options.key,
+            say=line.note,
+            waiting=line.tell,
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"NOTHING WAS STOPPED: {error.message}", hint=_emergency(error)
+        ) from error
+
+
+def _emergency(error: ConfigError) -> str:
+    """Say what to type when the configuration cannot be used."""
+    above = next(
+        (at / DEFAULT_PATH for at in Path.cwd().parents if (at / DEFAULT_PATH).is_file()), None
+    )
+    name = shlex.quote(str(above)) if above is not None else "FILE"
+    mend = f"{error.hint}; or " if error.hint and "golive init" not in error.hint else ""
+    return (
+        f"{mend}name another: golive revoke --config {name} --reason ... . Without any: "
+        "redis-cli -u URL DEL NAMESPACE:active (golive:active by default) turns the fleet off at once; "
+        "or stop every heartbeat on its host, and the fleet is off within seconds of the last beat"
+    )
+
+
 def as_json(report: StopReport) -> RevokeResult:
     """Return the report in the shape of docs/reference/json.md."""
     outcome = report.outcome
     return RevokeResult(
+        report.environment,
+        report.namespace,
         outcome.result,
         outcome.by,
         report.epoch,
@@ -108,7 +155,7 @@ def as_json(report: StopReport) -> RevokeResult:
         _rounded(report.in_redis_ms),
         report.ledger,
         [
-            RevokedHeartbeat(row.name, _rounded(row.latched_ms), row.durable)
+            RevokedHeartbeat(row.name, _rounded(row.latched_ms), row.durable, row.attested_dead)
             for row in outcome.heartbeats
         ],
         [
@@ -121,9 +168,11 @@ def as_json(report: StopReport) -> RevokeResult:
                 row.left,
                 row.durable,
                 None if row.off_by is None else report.at(row.off_by),
+                row.attested_dead,
             )
             for row in outcome.workers
         ],
+        outcome.drain_unknown,
     )
 
 
@@ -135,21 +184,41 @@ def show(report: StopReport, output: Output) -> None:
     """Print the report for people: a row per pod, then the verdict."""
     outcome = report.outcome
     headers = ["pod", "latched", "in flight", "drained", "left", "durable"]
-    rows = [_heartbeat(row, report) for row in outcome.heartbeats]
+    rows = [_heartbeat(row) for row in outcome.heartbeats]
     rows += [_worker(row, report) for row in outcome.workers]
     if rows:
         output.table(headers, rows)
-    by = f" by {outcome.by}" if outcome.by else ""
-    term = f"term {report.term}, " if report.term else ""
     verdict = Painted(outcome.result, COLOURS[outcome.result])
-    output.line(verdict, f"{by} ({term}epoch {report.epoch}, {AUDIT[report.ledger]})")
+    facts = [f"term {report.term}"] if report.term else []
+    facts += [f"epoch {report.epoch}", AUDIT[report.ledger]]
+    said = f" by {outcome.by}" if outcome.by else ""
+    if _drain_unknown(outcome):
+        said, facts = (
+            f", drain unknown: {_listed(outcome.drain_unknown)}",
+            [f"by {outcome.by}", *facts],
+        )
+    where = place(report.environment, report.namespace)
+    output.line(verdict, f"{said} in {where}: {', '.join(facts)}")
     for line in _advice(report):
         output.line(line)
 
 
-def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
+def _drain_unknown(outcome: Outcome) -> bool:
+    """Tell whether everything is off, and of somebody it is not known what was still in flight."""
+    unknown = outcome.drain_unknown or not outcome.workers
+    return outcome.result is Result.STOPPED and bool(unknown)
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "no worker is on the roster"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _heartbeat(row: HeartbeatRow) -> list[str]:
     if row.latched_ms is None:
-        said = "attested dead" if row.attested_dead else f"no answer; {_bound(report)}"
+        said = "attested dead" if row.attested_dead else "no answer"
         return [f"heartbeat {row.name}", said, "", "", "", ""]
     return [f"heartbeat {row.name}", f"{row.latched_ms:.0f} ms", "", "", "", str(row.durable)]
 
@@ -157,28 +226,88 @@ def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
     name = f"{row.pod.worker} {row.pod.instance[:6]}"
     if row.latched_ms is None:
-        said = f"no answer; {_off(row, report)}"
+        if row.attested_dead:
+            return [name, "attested dead", "", "", "", ""]
+        said = f"no answer{_off(row, report)}"
         return [name, said, "", "drain unknown", "", ""]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
+    if row.drain_unknown and report.outcome.settled:
+        drained = "drain unknown"
+    drained = "attested dead" if row.attested_dead else drained
     left = "" if row.left is None else str(row.left)
     return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
 
 
-def _bound(report: StopReport) -> str:
+def _at_the_latest(report: StopReport, whom: str) -> str:
+    """Say when it is over whatever happens: with the end of the window, which is far away."""
     if report.bound_ms is None:
-        return "no bound is known"
-    return f"off by {_when(report.bound_ms)} at the latest"
+        return f"{whom} has no bound that is known on this host."
+    left_ms = report.bound_ms - wall_ms()
+    if left_ms <= 0:
+        return f"{whom} is off: the window ended at {when(report.bound_ms)}."
+    return (
+        f"{whom} is off at the latest by {when(report.bound_ms)} (in {in_words(left_ms)}), when the "
+        "window ends."
+    )
 
 
 def _off(row: WorkerRow, report: StopReport) -> str:
     """Say by when a worker that has not answered is off."""
-    if row.off_by is not None:
-        return f"off by {_when(report.at(row.off_by))}"
-    if report.cut_off_ms is None:
-        return _bound(report)
-    end_ms = int(report.wall_ms + report.cut_off_ms)
-    word = "since" if end_ms <= wall_ms() else "by"
-    return f"off {word} {_when(end_ms)} if it cannot reach Redis; otherwise {_bound(report)}"
+    return "" if row.off_by is None else f"; off by {when(report.at(row.off_by))}"
+
+
+def _cut_off(report: StopReport) -> str:
+    """Say when a worker is off that cannot reach Redis: a duration first."""
+    within = in_words(report.timing.lease_ms)
+    since = "" if report.cut_off_ms is None else " of the stop"
+    return f"A worker that cannot reach Redis is off within {within}{since}, by itself."
+
+
+def _unreached(report: StopReport) -> list[str]:
+    """Say what is so when Redis has not taken the stop, and what to do about that."""
+    beat = in_words(report.timing.beat_ms)
+    way_out = (
+        "One that reaches Redis may trade on. Run this where Redis can be reached, or stop every "
+        f"heartbeat on its host: then all are off within {beat} of the last beat."
+    )
+    return [
+        "The stop is not in Redis: no pod is known to have been told.",
+        _cut_off(report),
+        way_out,
+        _at_the_latest(report, "The fleet"),
+    ]
+
+
+def _unconfirmed(report: StopReport) -> list[str]:
+    """Say what is missing, until when it matters, and what to do about that."""
+    if report.in_redis_ms is None:
+        return _unreached(report)
+    outcome = report.outcome
+    silent = [row.name for row in outcome.heartbeats if not row.answered]
+    off_by = next((row.off_by for row in outcome.workers if row.off_by is not None), None)
+    if silent:
+        dead = " ".join(f"--heartbeat-dead {name}" for name in silent[:MOST_NAMED])
+        named = f"No answer from heartbeat {_listed(silent)}"
+        return [
+            f"{named}: it may keep workers alive that have not heard of the stop.",
+            _cut_off(report),
+            _at_the_latest(report, "Any other"),
+            f"Run it again. If it is certainly dead and stays dead: {dead}.",
+        ]
+    if not outcome.heartbeats:
+        return [
+            "No heartbeat is on the roster, so nobody can confirm the stop.",
+            _cut_off(report),
+            _at_the_latest(report, "Any other"),
+        ]
+    if off_by is not None:
+        at_ms = report.at(off_by)
+        left = in_words(max(0.0, at_ms - wall_ms()))
+        stopped = (
+            f"Every heartbeat has stopped: all workers are off within {left}, by {when(at_ms)}."
+        )
+        return [f"{stopped} Run it again to see that confirmed."]
+    return [_cut_off(report), "Not everybody has answered yet. Run it again."]
 
 
 def _advice(report: StopReport) -> list[str]:
@@ -190,18 +319,9 @@ def _advice(report: StopReport) -> list[str]:
             "--key FILE, and run it again."
         )
     elif outcome.result is Result.NOT_CONFIRMED:
-        silent = [row.name for row in outcome.heartbeats if not row.answered]
-        if silent:
-            lines.append(
-                f"Silent heartbeat(s): {', '.join(silent)}. If one is certainly dead, run again "
-                f"with --heartbeat-dead NAME; until then {_bound(report)}."
-            )
-        elif not outcome.heartbeats:
-            lines.append(f"No heartbeat is known, so nothing can be confirmed; {_bound(report)}.")
-        lines.append("A worker that cannot reach Redis is off within its lease. Run it again.")
+        lines += _unconfirmed(report)
     if outcome.result is Result.STOPPED:
-        left = sum(row.left or 0 for row in outcome.workers)
-        lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
+        lines += _not_drained(outcome)
     if report.ledger is LedgerState.FAILED:
         lines.append(
             "AUDIT FAILED: the entry is neither in Redis nor on this host; write down what you did."
@@ -209,7 +329,17 @@ def _advice(report: StopReport) -> list[str]:
     return lines
 
 
-def _when(unix_ms: int) -> str:
-    """Return an instant for people; with its date when that is not today."""
-    at, now = time.localtime(unix_ms / 1000), time.localtime(wall_ms() / 1000)
-    return time.strftime("%H:%M:%S" if at[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", at)
+def _not_drained(outcome: Outcome) -> list[str]:
+    lines = []
+    left = sum(row.left or 0 for row in outcome.workers)
+    if left:
+        lines.append(f"{left} order(s) were still working when the drain ended: look at the venue.")
+    if outcome.drain_unknown:
+        lines.append(
+            "No worker can get a permit any more, but what these held may still be sent, and what they "
+            f"sent is not known: {_listed(outcome.drain_unknown)}. Look at the venue. When one is "
+            "certainly dead, run it again with --worker-dead NAME."
+        )
+    elif not outcome.workers:
+        lines.append("No worker is on the roster, so nobody has said what was in flight.")
+    return lines

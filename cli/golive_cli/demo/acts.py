@@ -33,7 +33,7 @@ from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.stop.progress import StopReport
 from golive_redis.stop.revoke import Revoke
-from golive_redis.store.replies import Presence
+from golive_redis.store.presence import Presence
 
 OFF_MS = 500.0
 PICTURE_BEFORE_MS = 1_000.0

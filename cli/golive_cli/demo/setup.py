@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 from golive_redis.config import keyfile
@@ -58,7 +59,12 @@ def write(folder: Path, *, url: str, timing: str | dict[str, float]) -> Path:
         keyfile.write(folder / "keys" / f"{name}.pem", private)
         principals[name] = {"roles": [role], "keys": [encode_public(private.public_key())]}
     # JSON is YAML, too, and needs no thought about quoting.
-    keyset = {"version": 1, "thresholds": {"approver": 1}, "principals": principals}
+    keyset = {
+        "version": 1,
+        "fleet": secrets.token_hex(16),
+        "thresholds": {"approver": 1},
+        "principals": principals,
+    }
     (folder / "keyset.yaml").write_text(json.dumps(keyset, indent=2) + "\n", "utf-8")
     text = _CONFIG.format(
         gate=DISABLED,

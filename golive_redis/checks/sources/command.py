@@ -25,6 +25,7 @@ MAX_COMPLAINT_BYTES = 4096
 # The operator's private key: no program that a check starts needs it.
 _WITHHELD = ("GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
 START_S = 5.0
+MIN_POLL_S, MAX_POLL_S = 0.0005, 0.05  # as subprocess waits with a bound
 _running: set[subprocess.Popen[bytes]] = set()
 _starting = Lock()
 
@@ -70,7 +71,8 @@ def run(
         given: Its standard input.
 
     Raises:
-        UnansweredError: It cannot be started, was killed, took too long or printed over 1 MiB.
+        UnansweredError: It cannot be started, was killed, took too long, printed over 1 MiB, or
+            how it ended cannot be known.
     """
     until_ms = clock.now_ms() + deadline_ms
     with tempfile.TemporaryFile() as stdin:
@@ -81,7 +83,7 @@ def run(
             _running.add(process)
     try:
         out, complaint = _printed(process, until_ms)
-        code = process.wait(max(0.0, until_ms - clock.now_ms()) / 1000)
+        code = _exit_code(process, argv[0], until_ms)
     except subprocess.TimeoutExpired as error:
         raise UnansweredError(f"{argv[0]} did not end in time and was killed") from error
     finally:
@@ -131,6 +133,30 @@ def _printed(process: subprocess.Popen[bytes], until_ms: float) -> tuple[bytes, 
                 elif len(printed[process.stderr]) < MAX_COMPLAINT_BYTES:
                     printed[process.stderr] += piece
     return printed[process.stdout], printed[process.stderr]
+
+
+def _exit_code(process: subprocess.Popen[bytes], name: str, until_ms: float) -> int:
+    """Return how it ended, as subprocess tells it: negative when a signal killed it.
+
+    Not by `Popen.wait`, which says 0 when there is no status to be had: SIGCHLD is ignored, perhaps
+    since before this process was started, or something else in here collects every child.
+    """
+    pause_s = MIN_POLL_S
+    while True:
+        try:
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError as error:
+            raise UnansweredError(
+                f"how {name} ended is not known: nobody could collect its exit status "
+                "(is SIGCHLD ignored?)"
+            ) from error
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait once more
+            return process.returncode
+        if clock.now_ms() >= until_ms:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        clock.pause_ms(pause_s * 1000)
+        pause_s = min(2 * pause_s, MAX_POLL_S)
 
 
 @atexit.register

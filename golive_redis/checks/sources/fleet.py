@@ -8,7 +8,7 @@ from decimal import Decimal
 from golive_redis.checks.question import FleetSource, FleetValue
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.replies import Presence
+from golive_redis.store.presence import Presence
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
@@ -97,7 +97,7 @@ class _Looked:
 
     def _rejected(self, alive: Sequence[Presence]) -> Decimal:
         """Return the rejected fraction of what was sent since the last look; 0 when nothing was."""
-        now = {item.instance: (_count(item, "sent"), _count(item, "rejected")) for item in alive}
+        now = {item.instance: (item.number("sent"), item.number("rejected")) for item in alive}
         before, self._before.counts = self._before.counts, now
         if before is None:
             return Decimal(0)
@@ -124,9 +124,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _beyond(item: Presence) -> int:
-    return max(0, _count(item, "sent") - _count(item, "permits"))
-
-
-def _count(item: Presence, name: str) -> int:
-    text = item.fields.get(name, "0")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return max(0, item.number("sent") - item.number("permits"))

@@ -19,6 +19,7 @@ local function corrupt(key, reply)
 end
 
 if #ARGV > 8 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6]) -- A7: refused here, it leaves no presence that never ends
   redis.call('HSET', KEYS[1], unpack(ARGV, 9))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] == 'worker' then

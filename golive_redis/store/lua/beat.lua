@@ -3,7 +3,8 @@
 --
 -- KEYS  1 beat (hash)   2 active (hash)
 -- ARGV  1 namespace   2 heartbeat   3 beat record   4 term   5 ttl_ms
--- Reply {'OK', pttl_ms} | {'REFUSED', why}   why: absent | term | revoked | corrupt
+-- Reply {'OK', pttl_ms, why the keys' lives were not renewed, or ''} | {'REFUSED', why}
+--       why: absent | term | revoked | corrupt
 -- The active key's TTL is renewed only under 3/4 of ttl_ms: each PEXPIRE on it is a tracking push to
 -- the whole fleet. A key without TTL, or with more than ttl_ms, was tampered with and is left alone.
 local function bad(reply) return type(reply) == 'table' and reply.err end
@@ -19,10 +20,13 @@ local beat = redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])
 if bad(beat) then
   return string.find(tostring(beat.err), 'WRONGTYPE', 1, true) and {'REFUSED', 'corrupt'} or beat -- e.g. NOPERM
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-local pttl = redis.call('PTTL', KEYS[2])
+-- A7: the beat is recorded, and workers count on it, whatever becomes of the rest.
+local renewed = redis.pcall('PEXPIRE', KEYS[1], ARGV[5])
+local pttl = redis.pcall('PTTL', KEYS[2])
+if bad(pttl) then return {'OK', -1, pttl.err} end
 if pttl >= 0 and pttl < tonumber(ARGV[5]) * 3 / 4 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  local active = redis.pcall('PEXPIRE', KEYS[2], ARGV[5])
+  if bad(active) then return {'OK', pttl, active.err} end
   pttl = tonumber(ARGV[5])
 end
-return {'OK', pttl}
+return {'OK', pttl, bad(renewed) or ''}

@@ -2,20 +2,25 @@
 -- Put a grant in force: activate, resume, restore, promote, extend. No audit, no loosening: the
 -- ledger entry is written first, and everything is refused when it cannot be.
 --
--- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit
+-- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit   8 fleet id
 -- ARGV  1 'activate' | 'change'   2 term   3 epoch   4 record   5 identity   6 identity of the
 --       directive before, or ''   7 ttl_ms   8 origin (run id of this primary)   9 ledger head
---       before   10 ledger head after   11 events channel   12.. fields of restrictions to keep
--- Reply {'OK'} | {'SAME'} (this very grant is in force) | {'REFUSED', why, detail} |
---       {'CONFLICT', identity of the last directive} | {'HEAD', ledger head}
---       why: revoked | used | active | absent | term | corrupt
-local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream'}
+--       before   10 ledger head after   11 events channel   12 id of the fleet
+--       13.. fields of restrictions to keep
+-- Reply {'OK', '', '', why the push was refused, or ''} | {'SAME'} (this very grant is in force) |
+--       {'REFUSED', why, detail} | {'CONFLICT', identity of the last directive} | {'HEAD', ledger head}
+--       why: revoked | used | active | absent | term | corrupt | fleet (the store is another one's)
+-- An error is a refusal, too: nothing was changed (A7).
+local function bad(reply) return type(reply) == 'table' and reply.err end
+local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream', 'string'}
 for i, kind in ipairs(kinds) do
   local is = redis.call('TYPE', KEYS[i]).ok
   if is ~= 'none' and is ~= kind then return {'REFUSED', 'corrupt', KEYS[i]} end
 end
+local fleet = redis.call('GET', KEYS[8])
+if fleet and fleet ~= ARGV[12] then return {'REFUSED', 'fleet', fleet} end
 local last = redis.call('GET', KEYS[5]) or ''
-local active = redis.call('HMGET', KEYS[1], 'term', 'grant')
+local active = redis.call('HMGET', KEYS[1], 'term', 'grant', 'activation')
 -- Whatever was restricted since: the grant is in force and a repeat of it changes nothing.
 if active[2] == ARGV[4] then return {'SAME'} end
 local revoked, used = redis.call('HGET', KEYS[3], 'epoch'), redis.call('GET', KEYS[4])
@@ -30,21 +35,39 @@ if used and tonumber(ARGV[3]) <= tonumber(used) then return {'REFUSED', 'used', 
 local head = redis.call('GET', KEYS[6]) or string.rep('0', 64)
 if head ~= ARGV[9] then return {'HEAD', head} end
 
-redis.call('XADD', KEYS[7], '*', 'r', ARGV[4], 'h', ARGV[10])
-redis.call('SET', KEYS[6], ARGV[10])
+-- A7: there is no rollback. So whatever may be refused below is tried here, on the same key, with what
+-- stands there already: a right or a command that is missing ends the script before it changes anything.
+redis.call('SET', KEYS[4], used or '', 'XX')
+redis.call('SET', KEYS[5], last, 'XX')
+redis.call('SET', KEYS[6], head, 'XX')
+redis.call('SET', KEYS[8], ARGV[12], 'XX')
+local keep, gone = {}, {}
 if ARGV[1] == 'activate' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[7])
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'term', ARGV[2], 'origin', ARGV[8])
 else
-  local keep = {}
-  for i = 12, #ARGV do keep[ARGV[i]] = true end
+  for i = 13, #ARGV do keep[ARGV[i]] = true end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if string.sub(field, 1, 2) == 'r:' and not keep[field] then redis.call('HDEL', KEYS[1], field) end
+    if string.sub(field, 1, 2) == 'r:' and not keep[field] then gone[#gone + 1] = field end
   end
+  if gone[1] then redis.call('HDEL', KEYS[1], '') end
+  redis.call('HSET', KEYS[1], 'term', ARGV[2])
 end
+local entry = redis.pcall('XADD', KEYS[7], '*', 'r', ARGV[4], 'h', ARGV[10])
+if bad(entry) then
+  if ARGV[1] == 'activate' then redis.call('DEL', KEYS[1]) end
+  return entry
+end
+
+redis.call('SET', KEYS[6], ARGV[10])
+for _, field in ipairs(gone) do redis.call('HDEL', KEYS[1], field) end
 redis.call('HSET', KEYS[1], 'grant', ARGV[4], 'epoch', ARGV[3], 'last', ARGV[5], 'set', ARGV[5])
+-- For people: who began this term, and why.
+if ARGV[1] == 'change' and not active[3] then redis.call('HSET', KEYS[1], 'activation', active[2]) end
 if ARGV[1] == 'activate' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) end
+redis.call('SET', KEYS[8], ARGV[12])
 redis.call('SET', KEYS[4], ARGV[3])
 redis.call('SET', KEYS[5], ARGV[5])
-redis.call('PUBLISH', ARGV[11], ARGV[4])
-return {'OK'}
+local push = redis.pcall('PUBLISH', ARGV[11], ARGV[4])
+return {'OK', '', '', bad(push) or ''}

@@ -1,0 +1,145 @@
+"""What is known of a fleet at one moment, as values: for `golive status`, `workers` and `watch`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from golive_redis.records.directive import GrantKind, Mode, Profile
+from golive_redis.records.limits import Limits
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """One restriction in force."""
+
+    epoch: int
+    kind: str
+    labels: dict[str, str]
+    by: str
+    reason: str
+    issued_at_ms: int
+
+
+class Activation(msgspec.Struct, frozen=True):
+    """What began the term, also after grants that have changed it since."""
+
+    by: list[str]
+    reason: str
+    ticket: str
+
+
+class Active(msgspec.Struct, frozen=True):
+    """The term in force, as its newest grant says."""
+
+    term: int
+    epoch: int
+    kind: GrantKind
+    mode: Mode
+    profile: Profile
+    limits: Limits
+    by: list[str]
+    reason: str
+    ticket: str
+    issued_at_ms: int
+    activated_at_ms: int
+    activation: Activation | None
+    not_after_ms: int
+    pttl_ms: int
+    restrictions: list[InForce]
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The newest revocation."""
+
+    epoch: int
+    by: str
+    reason: str
+    ticket: str
+    issued_at_ms: int
+    blind: bool
+    confirmed: bool
+
+
+class HeartbeatStatus(msgspec.Struct, frozen=True):
+    """One heartbeat on the roster.
+
+    Attributes:
+        push: What is pushed to it: `tracking`, `pubsub` or `none`.
+        heard_ms: How long ago it was heard; None when it is gone.
+        beat_at_ms: When its newest verified beat for the term in force was signed, Unix ms by its own
+            clock; None when there is none.
+    """
+
+    name: str
+    instance: str
+    alive: bool
+    state: str
+    reason: str
+    term: int
+    durable: str
+    version: str
+    host: str
+    heard_ms: int | None
+    beat_at_ms: int | None
+    push: str = ""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker on the roster.
+
+    Attributes:
+        push: What is pushed to it: `tracking`, `pubsub` or `none`.
+        heard_ms: How long ago it was heard; None when it is gone.
+        unreadable: Fields of its presence that were not what they should be, and are left out.
+    """
+
+    id: str
+    instance: str
+    alive: bool
+    state: str
+    reason: str
+    term: int
+    in_flight: int
+    permits: int
+    skipped: int
+    durable: str
+    labels: dict[str, str]
+    version: str
+    host: str
+    pid: int
+    heard_ms: int | None
+    unreadable: list[str]
+    push: str = ""
+
+
+class FleetStatus(msgspec.Struct, frozen=True):
+    """Everything at once.
+
+    Attributes:
+        state: `live`, `reduce_only`, `halted` (by a directive for all orders), `off`, or `refused`
+            when something in the store does not verify (which is off, and an alarm).
+        headline: What that means for orders now, in a sentence.
+        problems: What is not as it should be, in sentences, the worst first.
+        armed: How many workers are armed, by their own word, which must be recent.
+    """
+
+    environment: str
+    namespace: str
+    state: str
+    headline: str
+    problems: list[str]
+    armed: int
+    active: Active | None
+    revoked: Revoked | None
+    heartbeats: list[HeartbeatStatus]
+    workers: list[WorkerStatus]
+    ledger_head: str
+    refused: list[str]
+    at_ms: int
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """The roster of workers."""
+
+    environment: str
+    namespace: str
+    workers: list[WorkerStatus]

@@ -1,0 +1,189 @@
+"""What is true for orders now, in one sentence, and what is not as it should be.
+
+The state that stands in Redis is one thing; whether an order leaves is another: without a heartbeat, or
+without a worker that is armed, LIVE trades nothing. Pure: everything is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from golive_redis.core.timing import Timing, in_words
+from golive_redis.operator.fleet import Active, HeartbeatStatus, Revoked, WorkerStatus
+
+MAX_NAMED = 5
+SOON_MS = 15 * 60_000
+_WORDS = {"live": "LIVE", "reduce_only": "REDUCE ONLY", "halted": "HALTED"}
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """See `FleetStatus`."""
+
+    headline: str
+    problems: list[str]
+    armed: int
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What one look has shown.
+
+    Attributes:
+        state: As in `FleetStatus`.
+        at_ms: When that was, Unix ms.
+    """
+
+    state: str
+    active: Active | None
+    revoked: Revoked | None
+    heartbeats: Sequence[HeartbeatStatus]
+    workers: Sequence[WorkerStatus]
+    refused: Sequence[str]
+    at_ms: int
+
+
+def judge(seen: Seen, timing: Timing) -> Outlook:
+    """Say what one look means for orders.
+
+    Args:
+        seen: What it has shown.
+        timing: The timers of the fleet.
+
+    Fails closed: whoever was not heard for longer than its permission can last is not counted.
+    """
+    armed = sum(item.state == "armed" for item in seen.workers)
+    silence_ms = _silence_ms(seen, timing)
+    return Outlook(_headline(seen, armed, silence_ms, timing), _problems(seen), armed)
+
+
+def late_ms(timing: Timing) -> int:
+    """Return after which silence a heartbeat is said to be silent: two beats and their answers."""
+    return 2 * (timing.beat_every_ms + timing.timeout_ms)
+
+
+def _silence_ms(seen: Seen, timing: Timing) -> float | None:
+    """Return for how long no heartbeat has beaten: 0 while one does, None when that is not known."""
+    if any(item.state == "beating" for item in seen.heartbeats):
+        return 0.0
+    # What is heard and does not beat has said so itself: its last beat is older than its last word.
+    ages = [
+        float(item.heard_ms)
+        for item in seen.heartbeats
+        if item.heard_ms is not None and item.heard_ms > late_ms(timing)
+    ]
+    ages += [
+        max(0.0, seen.at_ms - item.beat_at_ms)
+        for item in seen.heartbeats
+        if item.beat_at_ms is not None
+    ]
+    return min(ages, default=None)
+
+
+def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) -> str:
+    still = f"{armed} of {_count(seen.workers, 'worker')}"
+    if seen.state == "refused":
+        then = f"; {still} say that they can trade" if armed else "; nobody can trade"
+        return f"REFUSED: something in Redis does not verify here{then}"
+    if seen.state == "off" or seen.active is None:
+        why = "nothing is active" if seen.active is None else "its window is over"
+        if not armed:
+            return f"OFF: {why}"
+        within = in_words(timing.lease_ms)
+        return f"OFF: {why}, but {still} are still armed, for at most {within}"
+    word = _WORDS[seen.state] + _less(seen.active, seen.state)
+    if not armed:
+        return f"{word}, but nobody can trade: {_why_nobody(seen, silence_ms)}"
+    does = {
+        "live": "can trade",
+        "reduce_only": "may only take risk off",
+        "halted": "may only cancel",
+    }
+    headline = f"{word}: {still} {does[seen.state]}"
+    if silence_ms == 0.0:
+        return headline
+    since = _since(silence_ms)
+    left_ms = timing.beat_ms - (silence_ms or 0.0)
+    return f"{headline}, for at most {in_words(left_ms)} more: {since}"
+
+
+def _less(active: Active, state: str) -> str:
+    """Say what is restricted for some orders beside what holds for all."""
+    some = [item.kind for item in active.restrictions if item.labels]
+    kinds = Counter("halt" if kind == "halt" else "reduction" for kind in some)
+    if not kinds or state == "halted":
+        return ""
+    return " with " + " and ".join(_times(count, kind) for kind, count in sorted(kinds.items()))
+
+
+def _why_nobody(seen: Seen, silence_ms: float | None) -> str:
+    if not seen.workers:
+        return "no worker is there"
+    if silence_ms != 0.0:
+        return "no heartbeat is there" if not seen.heartbeats else _since(silence_ms)
+    heard = [item for item in seen.workers if item.alive]
+    if not heard:
+        return f"none of {_count(seen.workers, 'worker')} was heard for 10 s"
+    reason = Counter(item.reason for item in heard).most_common(1)[0][0]
+    return f"none of {_count(seen.workers, 'worker')} is armed ({reason})"
+
+
+def _since(silence_ms: float | None) -> str:
+    if silence_ms is None:
+        return "no heartbeat beats for this term"
+    return f"no heartbeat since {in_words(silence_ms)}"
+
+
+def _problems(seen: Seen) -> list[str]:
+    out = list(seen.refused)
+    if seen.revoked is not None and not seen.revoked.confirmed:
+        out.append(
+            f"the last stop (epoch {seen.revoked.epoch}) is NOT CONFIRMED: `golive revoke` finishes it"
+        )
+    active = seen.active
+    if active is not None:
+        if active.pttl_ms < 0:
+            out.append("the key in Redis does not run out by itself: somebody changed it")
+        out += [
+            f"heartbeat {item.name}: {item.state}, {item.reason}"
+            for item in seen.heartbeats
+            if item.state != "beating"
+        ]
+        out += _closed(seen.workers)
+        left_ms = active.not_after_ms - seen.at_ms
+        if 0 < left_ms < SOON_MS:
+            out.append(f"the window ends in {in_words(left_ms)}")
+    for item in seen.workers:
+        if item.unreadable:
+            out.append(f"worker {item.id}: cannot be read: {', '.join(item.unreadable)}")
+    return out
+
+
+def _closed(workers: Sequence[WorkerStatus]) -> list[str]:
+    """Name the workers that are not armed, together where it is the same with them."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in workers:
+        if item.state != "armed":
+            # How long it is silent differs from one to the next; lapsed says lapsed.
+            known = item.state in {"silent", "gone", item.reason}
+            reason = "" if known else item.reason
+            groups[item.state, reason].append(item.id)
+    return [
+        f"{_count(names, 'worker')} {state}{f' ({reason})' if reason else ''}: {_listed(names)}"
+        for (state, reason), names in sorted(groups.items())
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(names)
+    more = len(found) - MAX_NAMED
+    return ", ".join(found[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(items: Sequence[object], word: str) -> str:
+    return _times(len(items), word)
+
+
+def _times(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

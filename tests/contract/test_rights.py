@@ -1,0 +1,153 @@
+"""The preflight's try of every right: it names what is missing, covers what is used, changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from golive_redis.checks.builtin import check_database_redis
+from golive_redis.errors import StoreError
+from golive_redis.records.report import Outcome
+from golive_redis.store import rights
+from golive_redis.store.connect import Address
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import RedisLink
+from golive_redis.store.replies import Caller
+from golive_redis.testing.server import EmbeddedServer
+from kit.logins import KEYS, monitored, without
+
+Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
+WORKER = Caller("worker", "pod-7", "0" * 32)
+HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
+KEYSPACE = Keyspace("golive")
+LISTED = rights.of_operator(KEYSPACE)
+OTHERS = {word for command in LISTED for word in command[1:] if ":" in str(word)}
+POD = re.compile(r"golive:(worker|heartbeat|receipt):.*")
+
+
+def _targets(words: list[str]) -> list[str]:
+    return [POD.sub(r"golive:\1:", w) for w in words[1:] if w.startswith("golive:")] or [""]
+
+
+def _pairs(commands: list[list[str]]) -> set[tuple[str, str]]:
+    return {(words[0].upper(), target) for words in commands for target in _targets(words)}
+
+
+def test_what_an_operator_gives_to_redis_is_what_the_preflight_tries(
+    own_server: EmbeddedServer, deck_on: Callable[..., Deck]
+) -> None:
+    """Row 80: a command that somebody adds to a step is tried before the next activation."""
+    owner, deck = deck_on(own_server), deck_on(own_server)
+    deck.store.link.open()
+    owner.store.link.open()
+    with own_server.client() as client:
+        client.echo("connected")
+
+        def day() -> None:
+            store = deck.store
+            owner.attend()
+            owner.attend(HEARTBEAT)
+            client.echo("begin")
+            deck.activate()
+            deck.restrict()
+            deck.change()
+            deck.revoke()
+            deck.revoke()
+            store.snapshot(), store.told_directives(), store.workers(), store.heartbeats()
+            store.receipts("d1"), store.head(), store.entries(3), store.server()
+            store.replicated(0, 1)
+            store.confirm(deck.last, b"note")
+            store.append(b"n", head=deck.head, head_after="a" * 64)
+            store.publish("golive:events", b"x")
+            store.delete_active()
+            store.drop_tombstone()
+            store.strike([WORKER.member])
+            store.link.call("HDEL", "golive:heartbeats", "hb-1")
+            store.link.call("SUBSCRIBE", "golive:receipts")
+
+        seen = [words for _, words in monitored(client, day)]
+    begin = next(n for n, words in enumerate(seen) if words == ["ECHO", "begin"])
+    used = _pairs([w for w in seen[begin + 1 :] if not w[0].upper().startswith("EVAL")])
+    listed = _pairs([[str(word) for word in command] for command in LISTED])
+    assert used <= listed
+    assert {name for name, _ in listed} - {name for name, _ in used} == {"EVAL", "EVALSHA"}
+
+
+@pytest.mark.parametrize("command", LISTED, ids=lambda command: " ".join(map(str, command))[:60])
+def test_a_right_that_is_missing_is_named_and_nothing_is_changed(
+    shared_server: EmbeddedServer,
+    deck_on: Callable[..., Deck],
+    connect: Callable[..., RedisLink],
+    command: rights.Command,
+) -> None:
+    """Row 80."""
+    owner = deck_on(shared_server)
+    owner.activate()
+    before = owner.everything()
+    target = next((str(word) for word in command[1:] if ":" in str(word)), "")
+    keys = [
+        *KEYS,
+        *(str(word) for word in OTHERS if not str(word).endswith(("events", "receipts"))),
+    ]
+    with shared_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "limited", *without(str(command[0]), target, keys))
+        try:
+            link = connect(shared_server, username="limited", password="x")
+            missing = rights.lacking(link, LISTED)
+        finally:
+            client.execute_command("ACL", "DELUSER", "limited")
+    assert missing
+    assert all(text.startswith(f"{command[0]} ") or text == command[0] for text in missing)
+    assert all(target in text for text in missing)
+    assert owner.everything() == before
+
+
+def test_with_every_right_nothing_is_missing_and_nothing_is_changed(
+    shared_server: EmbeddedServer, deck_on: Callable[..., Deck], heard: Callable[..., Any]
+) -> None:
+    """Row 80."""
+    deck = deck_on(shared_server)
+    deck.activate()
+    before, message = deck.everything(), heard(shared_server, "golive:events")
+    assert rights.lacking(deck.store.link, LISTED) == []
+    assert deck.everything() == before
+    deck.store.publish("golive:events", b"mark")
+    assert message() == b"mark"
+
+
+@pytest.mark.parametrize("word", ["multi", "discard"])
+def test_where_no_right_can_be_tried_none_is_used(
+    guarded_server: EmbeddedServer, deck_on: Callable[..., Deck], word: str
+) -> None:
+    """Row 80: a login that may not MULTI would carry out what follows."""
+    owner = deck_on(guarded_server)
+    owner.activate()
+    before = owner.everything()
+    with guarded_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "golive-operator", f"-{word}")
+    deck = deck_on(guarded_server, username="golive-operator", password="golive-operator")
+    with pytest.raises(StoreError):
+        rights.lacking(deck.store.link, LISTED)
+    assert deck.store.link.closed
+    assert owner.everything() == before
+
+
+def test_the_preflight_fails_for_a_right_that_is_missing(
+    guarded_server: EmbeddedServer, acl_lines: dict[str, str]
+) -> None:
+    """Row 80: the right to push, say, without which a halt takes as long as the next read."""
+    user = "golive-operator"
+    line = acl_lines[user].replace("(&golive:events +publish)", "")
+    assert line != acl_lines[user]
+    with guarded_server.client() as client:
+        client.execute_command("ACL", "SETUSER", *line.split()[1:], f">{user}")
+        client.execute_command("ACL", "SETUSER", *acl_lines["default"].split()[1:])
+    found = check_database_redis(
+        Address(guarded_server.url, username=user, password=user), KEYSPACE
+    )
+    assert found.outcome is Outcome.FAIL
+    assert found.explain == "our login may not: PUBLISH golive:events; see docs/how-to/acl.md"
+    assert found.facts["rights"] == f"{len(LISTED) - 1} of {len(LISTED)}"

@@ -1,0 +1,14 @@
+"""Every command that acts on a switch says which one, to people and to programs."""
+
+from __future__ import annotations
+
+# These are about files, or run on a server of their own.
+ELSEWHERE = {"golive keys new", "golive keys list", "golive keys show", "error"}
+
+
+def test_every_object_names_environment_and_namespace(every_command):
+    for command, said in every_command.said.items():
+        if command not in ELSEWHERE:
+            named = {name: said[name] for name in ("environment", "namespace")}
+            assert named == {"environment": "demo", "namespace": "golive"}, command
+            assert list(said)[:2] == ["environment", "namespace"], command
