@@ -178,6 +178,7 @@ def need_program() -> Callable[..., str]:
 ONE_KIND = Path(__file__).parent / "process"
 
 
+@pytest.hookimpl(tryfirst=True)  # the kind stands first in the names of tests
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a server on both kinds; fleets of processes on one, `redis` where it is.
 
