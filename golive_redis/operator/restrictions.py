@@ -126,6 +126,45 @@ def _put_restriction(
     profile: Profile | None,
     say: Say,
 ) -> tuple[Verified[Restriction], str]:
+    """Put a restriction in force, signed on top of whatever comes first.
+
+    Raises:
+        RefusedError: Nothing is active, or the store refused it; nothing was changed.
+        ConflictError: Others came first each time; nothing was changed.
+        MaybeAppliedError: A try got no answer, and what followed does not tell what became of it.
+    """
+    doubtful: list[bytes] = []
+    try:
+        return _put_on_top(
+            *(operator, signer, kind, labels, doubtful),
+            reason=reason,
+            ticket=ticket,
+            profile=profile,
+            say=say,
+        )
+    except MaybeAppliedError:
+        raise
+    except GoliveError as error:
+        if not doubtful:
+            raise
+        raise MaybeAppliedError.despite(error) from error
+    finally:
+        for raw in doubtful:
+            _spooled(operator, raw)  # it may be in force, and then the ledger must have it
+
+
+def _put_on_top(
+    operator: Operator,
+    signer: Signer,
+    kind: RestrictionKind,
+    labels: dict[Label, str],
+    doubtful: list[bytes],
+    *,
+    reason: str,
+    ticket: str,
+    profile: Profile | None,
+    say: Say,
+) -> tuple[Verified[Restriction], str]:
     mode = {RestrictionKind.HALT: Mode.HALTED, RestrictionKind.REDUCE: Mode.REDUCE_ONLY}.get(kind)
     for _ in range(MAX_TRIES):
         reading = operator.read()
@@ -150,11 +189,8 @@ def _put_restriction(
             prev=reading.snapshot.active_last or None,
         )
         item = operator.trust.restriction(seal(record, signer))
-        try:
-            step = _until_known(partial(operator.store.restrict, item, head=reading.snapshot.head))
-        except MaybeAppliedError:
-            _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
-            raise
+        put = partial(operator.store.restrict, item, head=reading.snapshot.head)
+        step = _until_known(put, item.raw, doubtful)
         if step.status is not Status.CONFLICT:
             return item, _restricted(operator, item, step)
         say(f"{operator.who(step.why)} came first; signing on top of it")
@@ -181,20 +217,19 @@ def _smaller_limits(operator: Operator, state: State, profile: Profile, say: Say
     return limits
 
 
-def _until_known(step: Callable[[], Step]) -> Step:
+def _until_known(put: Callable[[], Step], record: bytes, doubtful: list[bytes]) -> Step:
     """Take a step, and again when no answer came: each step recognises its own repeat.
 
-    Raises:
-        RefusedError: The store refused it; nothing was changed.
-        MaybeAppliedError: A try got no answer, and the next one does not tell what became of it.
+    Where the second try does not tell what became of the first, the record stays among `doubtful`.
     """
     try:
-        return _accepted(step())
+        return _accepted(put())
     except MaybeAppliedError:
-        try:
-            return _accepted(step())
-        except GoliveError as error:  # refused, too: a revocation may have come after the first
-            raise MaybeAppliedError.despite(error) from error
+        doubtful.append(record)
+    step = _accepted(put())
+    if step.status is not Status.CONFLICT:  # else it may have been in force before what came then
+        doubtful.remove(record)
+    return step
 
 
 def _accepted(step: Step) -> Step:
