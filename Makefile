@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
 	@echo "make test    run the tests"
-	@echo "make sessions  every page from its first command to its last, and the demo's proofs; minutes"
+	@echo "make sessions  pages from their first command to their last, the demo, slow failovers; five minutes"
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"

@@ -93,7 +93,8 @@ def pytest_collection_modifyitems(
             item.add_marker(pytest.mark.xdist_group(name))
     yield
     for item in items if config.getoption("loadgroup", default=False) else ():
-        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+        group = item.get_closest_marker("xdist_group")
+        if group and group.args[0] not in item.nodeid.rpartition("@")[2]:
             raise pytest.UsageError(f"xdist has not put {item.nodeid} into its group")
 
 
@@ -108,10 +109,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure() -> None:
     """Take signals as a shell in front would: what is started in the background ignores some."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, default)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under `nohup` the run goes on; what it starts has the default, for a handler is not inherited.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_report_header() -> str:
@@ -182,7 +184,7 @@ ONE_KIND = Path(__file__).parent / "process"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a server on both kinds; fleets of processes on one, `redis` where it is.
 
-    `make faults` has each fault on both.
+    `make faults` plays its rows on both.
     """
     if "server_kind" in metafunc.fixturenames:
         kinds = server_kinds()
