@@ -186,7 +186,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     `make faults` plays its rows on both.
     """
-    if "server_kind" in metafunc.fixturenames:
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server_kind" in metafunc.fixturenames and "server_kind" not in named:
         kinds = server_kinds()
         if ONE_KIND in metafunc.definition.path.parents:
             kinds = kinds[-1:]
