@@ -32,7 +32,7 @@ help:
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
-	@echo "make faults  every fault on real servers, with orders to a witness; six minutes"
+	@echo "make faults  every row of faults on both servers, with orders to a witness; four minutes"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"

@@ -79,14 +79,10 @@ def put_grant(
 
     try:
         _refuse_grant(operator, retried(put, again=_AgainError, tries=MAX_TRIES))
-    except MaybeAppliedError:
-        raise
     except GoliveError as error:
-        if not unknown:
-            raise
-        raise MaybeAppliedError.despite(
-            error, hint="look at `golive status` before you run it again"
-        ) from error
+        if unknown:
+            raise MaybeAppliedError.despite(error) from error
+        raise
 
 
 def _refuse_grant(operator: Operator, step: Step) -> None:
