@@ -154,7 +154,25 @@ def need_program() -> Callable[..., str]:
     return find
 
 
-@pytest.fixture(scope="session", params=server_kinds())
+ONE_KIND = Path(__file__).parent / "process"
+
+
+@pytest.hookimpl(tryfirst=True)  # the kind stands first in the names of tests
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs a server on both kinds; fleets of processes on one, `redis` where it is.
+
+    `make faults` plays its rows on both. A test that names its kind itself keeps it. (No fixture of
+    that folder could say so: what rests on the kind for a whole session would keep the other one.)
+    """
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server_kind" in metafunc.fixturenames and "server_kind" not in named:
+        kinds = server_kinds()
+        if ONE_KIND in metafunc.definition.path.parents:
+            kinds = kinds[-1:]
+        metafunc.parametrize("server_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def server_kind(request: pytest.FixtureRequest) -> str:
     """The kind of server under test: `valkey` or `redis`."""
     kind: str = request.param

@@ -15,14 +15,6 @@ import pytest
 from golive_redis.testing.server import EmbeddedServer
 from kit.fleet import Fleet, fleets, forging
 from kit.processes import Proxy, proxies
-from kit.servers import server_kinds
-
-
-@pytest.fixture(scope="session", params=server_kinds()[-1:])
-def server_kind(request: pytest.FixtureRequest) -> str:
-    """One kind, `redis` where it is: `make faults` plays its rows on both."""
-    kind: str = request.param
-    return kind
 
 
 @pytest.fixture(scope="session")
