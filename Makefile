@@ -28,11 +28,11 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
 	@echo "make test    run the tests"
-	@echo "make sessions  every page from its first command to its last, and the demo's proofs; minutes"
+	@echo "make sessions  pages from their first command to their last, the demo, slow failovers; five minutes"
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
-	@echo "make faults  every fault on real servers, with orders to a witness; six minutes"
+	@echo "make faults  every row of faults on both servers, with orders to a witness; four minutes"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ LIMIT = 2.0
 # that costs more than the reads: 500 on two cores never arm. In production each pod has a core's share.
 GUARDS_A_CORE = 60
 # Verifying, signing twice and connecting cost milliseconds, where the floor only answers. A limit of
-# the median: about one receipt in sixty comes after the whole wait of 30 ms, and that is allowed.
+# the median: a receipt may come after the whole wait of 30 ms.
 RECEIPT_LIMITS = {1: 8.0, 10: 12.0}
 
 
@@ -153,7 +152,7 @@ def main() -> None:
             if found is not None:
                 what = f"closed, busy, switch {switch_ms:g} ms"
                 table += rows(what, count, found.beside, found.closed, None)
-    carried = GUARDS_A_CORE * (os.cpu_count() or 1)
+    carried = GUARDS_A_CORE * lab.cores()
     for count in only:
         if count > carried:
             notes.append(f"{count}: not tried: the cores of this machine carry {carried} guards")

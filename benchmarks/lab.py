@@ -155,9 +155,16 @@ def report(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     show(title, rows, notes)
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def show(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     """Print the table."""
-    print(f"\n{title} [{os.cpu_count()} cores]")
+    print(f"\n{title} [{cores()} cores]")
     head = f"{'what':<52}{'floor':>10}{'ours':>10}  {'':<4}{'ratio':>7}{'limit':>9}"
     print(f"{head}{'noise':>7}{'load':>6}")
     for row in rows:

@@ -75,7 +75,7 @@ def summary(benches: list[dict[str, Any]], stolen: float) -> str:
     loads = [row["load"] for row in rows] or [0.0]
     line = (
         f"bench: {len(rows)} figures, {len(judged) - len(missed)} of {len(judged)} within their limits"
-        f"; load {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} cores"
+        f"; load {min(loads):.1f} to {max(loads):.1f} on {lab.cores()} cores"
         f", {stolen:.0%} of them stolen by the host"
     )
     if missed:
@@ -100,7 +100,7 @@ def main() -> int:
     out = Path(lab.option("--out") or OUT)
     out.parent.mkdir(parents=True, exist_ok=True)
     machine = {
-        "cores": os.cpu_count(),
+        "cores": lab.cores(),
         "system": f"{platform.system()} on {platform.machine()}",
         "python": platform.python_version(),
         "stolen": share,

@@ -82,13 +82,15 @@ class MaybeAppliedError(StoreError):
     reason = "maybe-applied"
 
     @classmethod
-    def despite(cls, error: GoliveError, *, hint: str = "") -> MaybeAppliedError:
-        """Return what to say when an earlier try got no answer and the next met `error`.
+    def despite(cls, error: GoliveError) -> MaybeAppliedError:
+        """Return what to say when an earlier try got no answer and what came next was `error`.
 
-        Whatever became of the next one, the earlier may have been applied.
+        Whatever `error` says of its own try, the earlier may have been applied.
         """
-        text = f"an earlier try got no answer, and then: {error.message}"
-        return cls(text, hint=hint or error.hint)
+        return cls(
+            f"an earlier try got no answer, and then: {error.message}",
+            hint="look at `golive status` before you run it again",
+        )
 
 
 class NotPermittedError(GoliveError):

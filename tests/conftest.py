@@ -9,15 +9,12 @@ Other programs that only some tests need are asked for with `need_program`.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +24,8 @@ from hypothesis import HealthCheck, settings
 from golive_redis.testing.server import EmbeddedServer
 
 pytest.register_assert_rewrite("kit")
+
+from kit.servers import REQUIRED, redis_binary, server_kinds  # noqa: E402  (rewritten first)
 
 # The suite tries the same examples in every run, so that it fails by a change and not by luck; `make
 # fuzz` looks for new ones. No deadline for an example, because tests share their cores.
@@ -38,12 +37,10 @@ for _name in ("suite", "explore"):
     )
 settings.load_profile("suite")
 
-OLDEST_REDIS = (7, 0)
 # Of a guard and of a heartbeat, and how long the last of them may take to end: one that is told to
 # end finishes the command that is under way.
 THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-heartbeat")
 THREADS_END_S = 60
-REQUIRED = os.environ.get("GOLIVE_REQUIRE_REDIS") == "1"
 
 
 class MakeServer(Protocol):
@@ -51,26 +48,6 @@ class MakeServer(Protocol):
 
     def __call__(self, options: dict[str, str] | None = None, **kwargs: Any) -> EmbeddedServer:
         """`options` are configuration lines, `kwargs` arguments of EmbeddedServer."""
-
-
-@cache
-def redis_binary() -> tuple[str | None, str]:
-    """The machine's redis-server, if it can serve, and one line about it for the report."""
-    path = shutil.which("redis-server")
-    if path is None:
-        return None, "no redis-server on PATH"
-    said = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=120, check=False
-    ).stdout
-    found = re.search(r"v=(\d+)\.(\d+)\S*", said)
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_REDIS:
-        return None, f"{path} is older than 7.0: {said.strip()}"
-    return path, f"{found[0][2:]} at {path}"
-
-
-def server_kinds() -> list[str]:
-    """The kinds to run on; asked for by CI, `redis` stays in the list even when it is missing."""
-    return ["valkey", "redis"] if REQUIRED or redis_binary()[0] else ["valkey"]
 
 
 def _servers_line() -> str:
@@ -93,7 +70,8 @@ def pytest_collection_modifyitems(
             item.add_marker(pytest.mark.xdist_group(name))
     yield
     for item in items if config.getoption("loadgroup", default=False) else ():
-        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+        group = item.get_closest_marker("xdist_group")
+        if group and group.args[0] not in item.nodeid.rpartition("@")[2]:
             raise pytest.UsageError(f"xdist has not put {item.nodeid} into its group")
 
 
@@ -108,10 +86,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure() -> None:
     """Take signals as a shell in front would: what is started in the background ignores some."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, default)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under `nohup` the run goes on; what it starts has the default, for a handler is not inherited.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_report_header() -> str:
@@ -182,9 +161,11 @@ ONE_KIND = Path(__file__).parent / "process"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a server on both kinds; fleets of processes on one, `redis` where it is.
 
-    `make faults` has each fault on both.
+    `make faults` plays its rows on both. A test that names its kind itself keeps it. (No fixture of
+    that folder could say so: what rests on the kind for a whole session would keep the other one.)
     """
-    if "server_kind" in metafunc.fixturenames:
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "server_kind" in metafunc.fixturenames and "server_kind" not in named:
         kinds = server_kinds()
         if ONE_KIND in metafunc.definition.path.parents:
             kinds = kinds[-1:]

@@ -122,14 +122,10 @@ def put_grant(
     try:
         step = retried(put, again=_AgainError, tries=MAX_TRIES)
         _refuse_grant(operator, step)
-    except MaybeAppliedError:
-        raise
     except GoliveError as error:
-        if not unknown:
-            raise
-        raise MaybeAppliedError.despite(
-            error, hint="look at `golive status` before you run it again"
-        ) from error
+        if unknown:
+            raise MaybeAppliedError.despite(error) from error
+        raise
     tell_unpushed(operator, step, say)
 
 

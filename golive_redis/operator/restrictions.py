@@ -25,7 +25,7 @@ from golive_redis.errors import (
     StoreError,
 )
 from golive_redis.operator.matching import Matching, matching
-from golive_redis.operator.session import Operator, Say, active, quiet, tell_unpushed
+from golive_redis.operator.session import Operator, Reading, Say, active, quiet, tell_unpushed
 from golive_redis.records.directive import (
     Label,
     Mode,
@@ -100,19 +100,30 @@ def restrict(
 
     Raises:
         RefusedError: Nothing is active, a label is unknown, or the profile is not smaller.
+        MaybeAppliedError: It is unknown whether it is in force; its entry waits in the spool.
+        ConflictError: Others came first each time; nothing was changed.
         StoreError: The store did not take it.
     """
     signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
     workers: Sequence[Presence] | None = None
+    sign = partial(
+        _signed,
+        operator,
+        signer,
+        kind,
+        known,
+        reason=reason,
+        ticket=ticket,
+        profile=profile,
+        say=say,
+    )
     receipts = Receipts(operator.trust, clock.now_ms)
     channel = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
     try:
         channel.send("SUBSCRIBE", operator.keyspace.receipts)
         called_at = clock.now_ms()
-        item, audit = _put_restriction(
-            operator, signer, kind, known, reason=reason, ticket=ticket, profile=profile, say=say
-        )
+        item, audit = _put_restriction(operator, sign, say)
         pods: set[Pod] = set()
         applied: dict[Pod, Arrived] = {}
         try:
@@ -166,46 +177,78 @@ def foresee(
 
 
 def _put_restriction(
+    operator: Operator, sign: Callable[[Reading], Verified[Restriction]], say: Say
+) -> tuple[Verified[Restriction], str]:
+    """Put a restriction in force, signed on top of whatever comes first, and say where its entry is.
+
+    Raises:
+        RefusedError: Nothing is active, or the store refused it; nothing was changed.
+        ConflictError: Others came first each time; nothing was changed.
+        MaybeAppliedError: A try got no answer, and what followed does not tell what became of it.
+    """
+    doubtful: list[bytes] = []  # may be or have been in force, and then the ledger must have it
+    try:
+        for _ in range(MAX_TRIES):
+            reading = operator.read()
+            item = sign(reading)
+            put = partial(operator.store.restrict, item)
+            try:
+                step = _accepted(put())
+            except MaybeAppliedError:
+                doubtful.append(item.raw)
+                step = _accepted(put())  # it recognises its own repeat
+                if step.status is not Status.CONFLICT:
+                    doubtful.pop()
+            if step.status is not Status.CONFLICT:
+                tell_unpushed(operator, step, say)
+                return item, _restricted(operator, item, step)
+            say(f"{operator.who(step.why)} came first; signing on top of it")
+        raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
+    except GoliveError as error:
+        if doubtful:
+            raise MaybeAppliedError.despite(error) from error
+        raise
+    finally:
+        for raw in doubtful:
+            _spooled(operator, raw)
+
+
+def _signed(
     operator: Operator,
     signer: Signer,
     kind: RestrictionKind,
     labels: dict[Label, str],
+    reading: Reading,
     *,
     reason: str,
     ticket: str,
     profile: Profile | None,
     say: Say,
-) -> tuple[Verified[Restriction], str]:
-    mode = {RestrictionKind.HALT: Mode.HALTED, RestrictionKind.REDUCE: Mode.REDUCE_ONLY}.get(kind)
-    for _ in range(MAX_TRIES):
-        reading = operator.read()
-        # Only the term matters here: a broken ledger or counter must not hold up a halt.
-        state = reading.state or active(reading)
-        limits = None if profile is None else _smaller_limits(operator, state, profile, say)
-        record = Restriction(
-            **operator.trust.heading(signer.principal, clock.wall_ms()),
-            kind=kind,
-            epoch=next_epoch(reading.newest),
-            term=state.term,
-            labels=labels,
-            mode=mode,
-            profile=profile,
-            limits=limits,
-            reason=wording(reason),
-            ticket=wording(ticket),
-            prev=reading.snapshot.active_last or None,
-        )
-        item = operator.trust.restriction(seal(record, signer))
-        try:
-            step = _until_known(partial(operator.store.restrict, item))
-        except MaybeAppliedError:
-            _spooled(operator, item.raw)  # it may be in force, and then the ledger must have it
-            raise
-        if step.status is not Status.CONFLICT:
-            tell_unpushed(operator, step, say)
-            return item, _restricted(operator, item, step)
-        say(f"{operator.who(step.why)} came first; signing on top of it")
-    raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
+) -> Verified[Restriction]:
+    """Return the restriction that follows what was just read.
+
+    Raises:
+        RefusedError: Nothing is active, or the profile is not smaller than the one in force.
+    """
+    # Only the term matters here: a broken ledger or counter must not hold up a halt.
+    state = reading.state or active(reading)
+    limits = None if profile is None else _smaller_limits(operator, state, profile, say)
+    record = Restriction(
+        **operator.trust.heading(signer.principal, clock.wall_ms()),
+        kind=kind,
+        epoch=next_epoch(reading.newest),
+        term=state.term,
+        labels=labels,
+        mode={RestrictionKind.HALT: Mode.HALTED, RestrictionKind.REDUCE: Mode.REDUCE_ONLY}.get(
+            kind
+        ),
+        profile=profile,
+        limits=limits,
+        reason=wording(reason),
+        ticket=wording(ticket),
+        prev=reading.snapshot.active_last or None,
+    )
+    return operator.trust.restriction(seal(record, signer))
 
 
 def _smaller_limits(operator: Operator, state: State, profile: Profile, say: Say) -> Limits:
@@ -226,22 +269,6 @@ def _smaller_limits(operator: Operator, state: State, profile: Profile, say: Say
             "amounts cannot be compared, so no order fits any more"
         )
     return limits
-
-
-def _until_known(step: Callable[[], Step]) -> Step:
-    """Take a step, and again when no answer came: each step recognises its own repeat.
-
-    Raises:
-        RefusedError: The store refused it; nothing was changed.
-        MaybeAppliedError: A try got no answer, and the next one does not tell what became of it.
-    """
-    try:
-        return _accepted(step())
-    except MaybeAppliedError:
-        try:
-            return _accepted(step())
-        except GoliveError as error:  # refused, too: a revocation may have come after the first
-            raise MaybeAppliedError.despite(error) from error
 
 
 def _accepted(step: Step) -> Step:

@@ -283,6 +283,23 @@ def test_a_function_that_hangs_in_c_and_holds_the_interpreters_lock_stops_nobody
     assert time.monotonic() - began < PATIENCE_S
 
 
+class _Lock:
+    """A lock that says when somebody begins to wait for it with a bound."""
+
+    def __init__(self) -> None:
+        self._lock, self.waited_for = threading.Lock(), threading.Event()
+
+    def acquire(self, *, timeout: float) -> bool:
+        self.waited_for.set()
+        return self._lock.acquire(timeout=timeout)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def test_a_program_that_is_being_started_at_the_end_ends_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +314,8 @@ def test_a_program_that_is_being_started_at_the_end_ends_with_it(
         return made[0]
 
     monkeypatch.setattr(command, "_start", slow)
-    monkeypatch.setattr(command, "_starting", threading.Lock())  # which an end keeps for itself
+    starting = _Lock()
+    monkeypatch.setattr(command, "_starting", starting)
     where: Any = SimpleNamespace(folder=tmp_path, environ=dict(os.environ))
 
     def ask() -> None:
@@ -309,7 +327,8 @@ def test_a_program_that_is_being_started_at_the_end_ends_with_it(
     assert started.wait(PATIENCE_S)
     try:
         ending.start()
-        ending.join(0.2)  # one that does not wait for the start is over by now, and has missed it
+        while ending.is_alive() and not starting.waited_for.is_set():
+            ending.join(0.01)
         go_on.set()
         ending.join(PATIENCE_S)
         asking.join(PATIENCE_S)  # it ends when its program does

@@ -26,6 +26,7 @@ from golive_redis.store.replies import Caller, Status, Step, Stop
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit import directives
+from kit.servers import redis_binary, server_kinds
 
 WORKER = Caller("worker", "pod-7", "0" * 32)
 TTL_MS = 24_000
@@ -56,26 +57,13 @@ function bit.tohex(one) return string.format('%08x', one % WORD) end
 NAMES = ("append", "attend", "beat", "grant", "restrict", "revoke")
 
 
-def _servers(config: pytest.Config) -> Any:
-    """The conftest one folder up, which knows the servers of this machine."""
-    plugins = config.pluginmanager.get_plugins()
-    return next(each for each in plugins if hasattr(each, "server_kinds"))
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of a `store` on fakeredis and on the kinds that every real test has."""
-    if "backend" in metafunc.fixturenames:
-        kinds = ["fake", *_servers(metafunc.config).server_kinds()]
-        metafunc.parametrize("backend", kinds, indirect=True, scope="session")
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["fake", *server_kinds()])
 def backend(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer | None]:
     """A server for all tests of a `store`; None stands for fakeredis."""
     if request.param == "fake":
         yield None
         return
-    binary, about = _servers(request.config).redis_binary()
+    binary, about = redis_binary()
     if request.param == "redis" and binary is None:
         pytest.fail(f"GOLIVE_REQUIRE_REDIS=1, but {about}")
     with EmbeddedServer(binary if request.param == "redis" else None) as server:

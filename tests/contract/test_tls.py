@@ -9,7 +9,6 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from golive_redis.errors import StoreUnavailableError
 from golive_redis.store.connect import Address
 from golive_redis.store.link import RedisLink
 from golive_redis.testing.server import EmbeddedServer, free_port
+from kit.servers import redis_binary, server_kinds
 
 from .certificates import DAY, Pair, issue
 
@@ -31,21 +31,18 @@ def ca_file(authority: Pair, tmp_path: Path) -> str:
     return authority.write(tmp_path, "ca")[0]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Only where there is a redis-server; in CI there is one, or the run fails."""
-    if "tls_binary" in metafunc.fixturenames:
-        plugins = metafunc.config.pluginmanager.get_plugins()
-        servers: Any = next(each for each in plugins if hasattr(each, "server_kinds"))
-        kinds = [kind for kind in servers.server_kinds() if kind == "redis"]
-        binaries = [servers.redis_binary()[0] for _ in kinds]
-        metafunc.parametrize("tls_binary", binaries, ids=kinds)
+# Only where there is a redis-server; in CI there is one, or the run fails.
+@pytest.fixture(params=[kind for kind in server_kinds() if kind == "redis"])
+def tls_binary() -> str:
+    binary, about = redis_binary()
+    if binary is None:
+        pytest.fail(f"GOLIVE_REQUIRE_REDIS=1, but {about}")
+    return binary
 
 
 @pytest.fixture
-def serve(tls_binary: str | None, ca_file: str, tmp_path: Path) -> Iterator[Callable[..., int]]:
+def serve(tls_binary: str, ca_file: str, tmp_path: Path) -> Iterator[Callable[..., int]]:
     """Starts a server with that certificate; returns its TLS port."""
-    if tls_binary is None:
-        pytest.fail("GOLIVE_REQUIRE_REDIS=1, but there is no redis-server")
     with ExitStack() as stack:
 
         def start(pair: Pair, *, clients: str = "no") -> int:

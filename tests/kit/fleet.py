@@ -232,7 +232,10 @@ class Fleet:
     def activate(
         self, reason: str = "test", *, wait_s: float = 10, config: Any = None, **options: Any
     ) -> Activated:
-        """Activate and wait until everybody is armed, as `golive activate` does."""
+        """Activate and wait until everybody is armed, as `golive activate` does.
+
+        Other than the command, first until each process has said and seen what that takes.
+        """
         with Operator(config or self.config) as operator:
             activation = Activation(operator, reason=reason, **options)
             self._wait_reported(operator)

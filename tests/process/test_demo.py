@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.session  # ten processes each, at a pace that a reader can follow
-
 GOLIVE = [sys.executable, "-P", "-m", "golive_cli.main"]
 # The same demo at half the time: every inequality of the timers still holds.
 FASTER = """
@@ -102,6 +100,7 @@ def wait_for_line(process: subprocess.Popen[str], words: str) -> str:
     pytest.fail(f"no line {words!r} in {told}, {process.stderr and process.stderr.read()}")
 
 
+@pytest.mark.session
 def test_the_demo_proves_three_stops_in_time_and_leaves_nothing(shell: Shell) -> None:
     # Somebody's real settings are in this shell; a demo that used them would trade with them.
     done = shell.run(
@@ -145,6 +144,7 @@ def _assert_proved(act: dict[str, Any], late: str) -> None:
     assert act[late] == 0
 
 
+@pytest.mark.session
 def test_a_worker_that_ignores_its_guard_makes_the_demo_fail(shell: Shell) -> None:
     done = shell.run(sys.executable, "-P", "-c", FASTER, "demo", "--json", "--sabotage")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -162,6 +162,7 @@ def test_a_worker_that_ignores_its_guard_makes_the_demo_fail(shell: Shell) -> No
     assert shell.processes() == {}
 
 
+@pytest.mark.session
 def test_an_interrupted_demo_leaves_nothing(shell: Shell) -> None:
     """By Ctrl-C; that SIGTERM and SIGHUP do the same, cli/test_demo_interrupts.py sees to."""
     with shell.start() as process:
@@ -175,6 +176,7 @@ def test_an_interrupted_demo_leaves_nothing(shell: Shell) -> None:
     assert list(shell.folder.iterdir()) == []
 
 
+@pytest.mark.session
 @pytest.mark.skipif(sys.platform != "linux", reason="nothing binds a child to its parent")
 def test_a_killed_demo_takes_its_processes_with_it(
     shell: Shell, wait_for: Callable[..., None]
@@ -185,6 +187,7 @@ def test_a_killed_demo_takes_its_processes_with_it(
     wait_for(lambda: not shell.processes(), what="all processes are gone")
 
 
+@pytest.mark.session
 def test_a_process_that_dies_is_named_with_the_end_of_its_log(shell: Shell) -> None:
     with shell.start() as process:
         wait_for_line(process, "pods armed after")

@@ -169,9 +169,11 @@ def test_a_heartbeat_that_is_cut_off_while_somebody_activates_beats_for_that_ter
     beating = live.start_heartbeat()
     wait_for(lambda: beating.ask("status")["waiting_for"] == "nothing is active", what="it looked")
     beating.pause()
-    for client in live.raw.client_list():
-        if client["name"] == "golive-heartbeat-hb-1":
-            live.raw.client_kill_filter(_id=client["id"])
+    clients = live.raw.client_list()
+    links = [item["id"] for item in clients if item["name"] == "golive-heartbeat-hb-1"]
+    assert links
+    for link in links:
+        live.raw.client_kill_filter(_id=link)
     live.activate(wait_s=0)
     beating.resume()
     live.workers["pod-1"].wait_allowed()
