@@ -111,7 +111,13 @@ class StateFile:
             self._next = _Prepared.for_file(self.path)
 
     def release(self) -> None:
-        """Close what is open; in a forked child this leaves the parent's lock in force."""
+        """Close what is open, and take what was prepared away."""
+        if self._next is not None:
+            self._next.remove()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """In a forked child: close what is the parent's; its lock and what it prepared stay."""
         handle, self._lock = self._lock, -1
         prepared, self._next = self._next, None
         if prepared is not None:
@@ -164,17 +170,17 @@ class _Prepared:
         except OSError:
             return False
         finally:
-            self._let_go()
+            self.close()
         return True
 
-    def close(self) -> None:
-        """Let go of what was prepared and not needed."""
+    def remove(self) -> None:
+        """Take the temporary file away, unless it is somebody else's by now."""
         with suppress(OSError):
             if _is(_temporary(self._path), self._file):
                 _temporary(self._path).unlink()
-        self._let_go()
 
-    def _let_go(self) -> None:
+    def close(self) -> None:
+        """Close both descriptors."""
         os.close(self._file)
         os.close(self._folder)
 

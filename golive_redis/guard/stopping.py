@@ -231,7 +231,8 @@ class Stopping:
         """In a forked child, where the threads do not run."""
         self.loop.abandon()
         self.hooks.abandon()
-        self.release()
+        if self._state_file is not None:
+            self._state_file.abandon()
 
     def release(self) -> None:
         """Let go of the state file."""

@@ -506,7 +506,7 @@ def test_garbage_instead_of_an_answer_is_no_answer(
     connect: Callable[..., RedisLink],
     garbage: bytes,
 ) -> None:
-    """Rows 8 and 72. Of some of it redis-py raises a bare ValueError."""
+    """Rows 8 and 82. Of some of it redis-py raises a bare ValueError."""
     server = scripted_server(lambda word: b"+OK\r\n" if word == "CLIENT" else garbage)
     link = connect(f"redis://127.0.0.1:{server.port}")
     with pytest.raises(MaybeAppliedError):
@@ -523,7 +523,7 @@ def test_garbage_instead_of_an_answer_is_no_answer(
 def test_a_greeting_that_is_garbage_is_a_server_that_cannot_be_reached(
     scripted_server: Callable[..., ScriptedServer], connect: Callable[..., RedisLink]
 ) -> None:
-    """Row 72."""
+    """Row 82."""
     server = scripted_server(lambda _: b":abc\r\n")
     link = connect(f"redis://127.0.0.1:{server.port}")
     with pytest.raises(StoreUnavailableError):

@@ -247,7 +247,7 @@ class BrokenReceipts:
 def test_a_stop_whose_receipts_cannot_be_sent_runs_the_hooks_and_waits_for_orders_all_the_same(
     wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Row 72. It ends as one that was not kept: the guard stays closed for the life of its process."""
+    """Row 82. It ends as one that was not kept: the guard stays closed for the life of its process."""
     kept: list[bool] = []
     ran: list[int] = []
     flying = [1]
@@ -288,7 +288,7 @@ def test_a_hook_that_ends_in_any_way_counts_as_one_left(
 def test_a_hook_that_hangs_keeps_one_thread_however_many_stops_come(
     wait_for: Callable[..., None],
 ) -> None:
-    """Row 74."""
+    """Row 84."""
     hooks, release, runs = Hooks(), threading.Event(), []
 
     def hang() -> int:
@@ -313,7 +313,7 @@ def test_a_hook_that_hangs_keeps_one_thread_however_many_stops_come(
 def test_only_what_redis_was_not_seen_to_keep_is_sent_again_when_a_stop_repeats_itself(
     shared_server: EmbeddedServer, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 79."""
+    """Row 89."""
     monkeypatch.setattr("golive_redis.delivery.receipts.REPEAT_MS", 0.0)
     outbox = Outbox(Links(shared_server, 0, None), KEYS, 0.01)
     receipts = Receipts(

@@ -234,7 +234,7 @@ def test_at_standard_timers_each_bound_holds(
 def test_a_heartbeat_that_reconnects_raises_no_alarm(
     fleet: Callable[..., Any], any_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
-    """Row 77."""
+    """Row 87."""
     live = fleet(any_server)
     live.go_live("pod-1")
     for _ in range(5):

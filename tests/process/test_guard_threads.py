@@ -69,7 +69,7 @@ def armed(live: Any, guard: Guard) -> None:
 def test_a_log_handler_that_fails_keeps_no_guard_from_trading_or_from_answering_a_stop(
     live: Any, handler: Handler, wait_for: Callable[..., None]
 ) -> None:
-    """Row 73."""
+    """Row 83."""
     ran: list[int] = []
     with Guard.open(live.config, worker="pod-1") as guard:
         guard.on_stop(lambda: ran.append(1))
@@ -87,7 +87,7 @@ def test_a_log_handler_that_fails_keeps_no_guard_from_trading_or_from_answering_
 def test_a_local_stop_runs_its_hooks_whatever_becomes_of_its_log_line(
     live: Any, handler: Handler, wait_for: Callable[..., None]
 ) -> None:
-    """Row 73."""
+    """Row 83."""
     ran: list[int] = []
     with Guard.open(live.config, worker="pod-1") as guard:
         guard.on_stop(lambda: ran.append(1))
@@ -101,7 +101,7 @@ def test_a_local_stop_runs_its_hooks_whatever_becomes_of_its_log_line(
 def test_a_stop_needs_no_thread_that_was_not_there_before(
     live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 75 (A15)."""
+    """Row 85 (A15)."""
     ran: list[str] = []
     refused: list[str] = []
 
@@ -123,7 +123,7 @@ def test_a_stop_needs_no_thread_that_was_not_there_before(
 def test_a_guard_whose_receipts_could_not_be_sent_does_not_arm(
     live: Any, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
-    """Row 75 (A15): its own connection for receipts comes first."""
+    """Row 85 (A15): its own connection for receipts comes first."""
     from golive_redis.store.connect import Address  # noqa: PLC0415  (patched here)
 
     connect = Address.connect
@@ -138,9 +138,12 @@ def test_a_guard_whose_receipts_could_not_be_sent_does_not_arm(
         with Guard.open(live.config, worker="pod-1") as guard:
             live.activate(wait_s=0)
             wait_for(
-                lambda: "no receipt could be sent" in (guard.health().last_error or ""),
+                lambda: (
+                    guard.health().armed or "no receipt could" in (guard.health().last_error or "")
+                ),
                 what="the guard says why it does not arm",
             )
+            assert not guard.health().armed
             assert not guard.wait_armed(live.timers.beat_ms / 1000)
             limited.setattr(Address, "connect", connect)
             assert guard.wait_armed(60)
@@ -149,7 +152,7 @@ def test_a_guard_whose_receipts_could_not_be_sent_does_not_arm(
 def test_a_signal_handler_may_stop_the_guard_whatever_it_interrupts(
     live: Any, wait_for: Callable[..., None]
 ) -> None:
-    """Row 76."""
+    """Row 86."""
     ran: list[int] = []
     with Guard.open(live.config, worker="pod-1") as guard:
         guard.on_stop(lambda: ran.append(1))
@@ -170,7 +173,7 @@ def test_a_signal_handler_may_stop_the_guard_whatever_it_interrupts(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12
 def test_a_stop_in_a_forked_child_returns_whatever_was_locked_at_the_fork(live: Any) -> None:
-    """Row 76. The hooks and the orders are the parent's, who goes on."""
+    """Row 86. The hooks and the orders are the parent's, who goes on."""
     ran: list[int] = []
     with Guard.open(live.config, worker="pod-1") as guard:
         guard.on_stop(lambda: ran.append(1))

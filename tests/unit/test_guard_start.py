@@ -34,7 +34,7 @@ def make(folder: Path, url: str = "redis://127.0.0.1:1/0") -> Guard:
 def test_a_guard_without_its_threads_is_an_error_and_holds_no_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str
 ) -> None:
-    """Row 75."""
+    """Row 85."""
     start = threading.Thread.start
 
     def refused(thread: threading.Thread) -> None:

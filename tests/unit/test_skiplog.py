@@ -51,7 +51,7 @@ def test_a_hundred_thousand_skipped_orders_make_few_lines_and_an_exact_count(
 def test_a_closed_worker_that_asks_all_day_writes_a_few_megabytes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Row 78. An hour of it here: 100 orders a second, and a look twice a second."""
+    """Row 88. An hour of it here: 100 orders a second, and a look twice a second."""
     now = [0.0]
     skips = SkipLog(lambda: now[0])
     with caplog.at_level(logging.WARNING, logger="golive_redis.guard"):

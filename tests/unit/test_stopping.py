@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import resource
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from golive_redis.core.answer import Latch
@@ -72,7 +74,7 @@ def test_the_latch_is_on_disk_before_any_receipt_says_so(
 
 
 def test_a_latch_is_kept_although_the_process_has_no_file_handle_left(tmp_path: Path) -> None:
-    """Row 75. What the write needs is open since the one before (A15)."""
+    """Row 85. What the write needs is open since the one before (A15)."""
     file = StateFile(tmp_path, "worker-pod-1")
     file.write(WorkerState())
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -113,4 +115,22 @@ def test_a_latch_ends_up_in_the_file_whatever_became_of_what_was_prepared(
             temporary.write_text("somebody else's")
     file.write(WorkerState(latch=Latch(epoch=6)))
     assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    file.release()
+
+
+def test_a_forked_child_leaves_what_the_next_write_takes_to_its_parent(tmp_path: Path) -> None:
+    """Row 85."""
+    file = StateFile(tmp_path, "worker-pod-1")
+    file.write(WorkerState())
+    prepared = file._next
+    child = copy.copy(file)
+    assert prepared is not None
+    child._lock = os.dup(file._lock)
+    child._next = copy.copy(prepared)
+    child._next._file, child._next._folder = os.dup(prepared._file), os.dup(prepared._folder)
+    child.abandon()
+    assert (tmp_path / "worker-pod-1.0.tmp").exists()
+    assert prepared.write(msgspec.json.encode(WorkerState(latch=Latch(epoch=6))))
+    assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    file._next = None
     file.release()

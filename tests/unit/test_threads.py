@@ -19,7 +19,7 @@ SOON = Backoff(0.001, 0.002)
 
 
 def test_a_turn_that_raises_is_told_and_the_next_one_follows(wait_for: Callable[..., None]) -> None:
-    """Row 72."""
+    """Row 82."""
     turns: list[int] = []
     told: list[str] = []
     ended: list[str] = []
@@ -52,7 +52,7 @@ def test_a_turn_that_raises_is_told_and_the_next_one_follows(wait_for: Callable[
 def test_a_thread_that_could_not_be_started_is_started_by_the_next_try(
     monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
-    """Row 72."""
+    """Row 82."""
     turns: list[int] = []
 
     class Full(threading.Thread):
@@ -71,7 +71,7 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next_try(
 
 
 def test_pauses_double_up_to_their_limit_and_begin_anew_after_what_worked() -> None:
-    """Row 79."""
+    """Row 89."""
     pauses = Backoff(0.1, 1.0)
     for first in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
         assert first / 2 <= pauses.next_s() <= first
@@ -131,7 +131,7 @@ def handled() -> Iterator[Callable[[Handler], Handler]]:
 def test_a_handler_that_raises_ends_neither_the_caller_nor_later_lines(
     handled: Callable[[Handler], Handler], error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Row 73."""
+    """Row 83."""
     failing = handled(Handler(error))
     Log("golive_redis.trial").error("first %s", 1)
     assert logs.ASIDE.flush(60)
@@ -145,7 +145,7 @@ def test_a_handler_that_raises_ends_neither_the_caller_nor_later_lines(
 def test_a_handler_that_blocks_holds_up_nobody_and_the_lines_it_cost_are_counted(
     handled: Callable[[Handler], Handler],
 ) -> None:
-    """Row 73."""
+    """Row 83."""
     blocking = handled(Handler())
     log = Log("golive_redis.trial")
     log.warning("first")
