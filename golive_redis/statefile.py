@@ -1,13 +1,15 @@
 """State files: what must survive a restart, written whole or not at all.
 
 A file is replaced by rename after fsync of file and folder, so it is never torn by a crash; a `.lock`
-beside it is flock'ed, so two live processes never share one (S11).
+beside it is flock'ed, so two live processes never share one (S11). What the next write takes is open
+already (A15): a process that has no file handle left can still keep a stop.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +46,7 @@ class StateFile:
         self.folder = folder
         self.stem = stem
         self._lock = -1
+        self._next: _Prepared | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for slot in range(slots):
@@ -97,16 +100,97 @@ class StateFile:
         Raises:
             StateFileError: It is not, and the old content may still be there.
         """
+        data = msgspec.json.encode(value)
+        prepared, self._next = self._next, None
         try:
-            write_durably(self.path, msgspec.json.encode(value))
+            if prepared is None or not prepared.write(data):
+                write_durably(self.path, data)
         except OSError as error:
             raise _failed(self.path, error) from error
+        finally:
+            self._next = _Prepared.for_file(self.path)
 
     def release(self) -> None:
-        """Close the lock; in a forked child this leaves the parent's lock in force."""
+        """Close what is open, and take what was prepared away."""
+        if self._next is not None:
+            self._next.remove()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """In a forked child: close what is the parent's; its lock and what it prepared stay."""
         handle, self._lock = self._lock, -1
+        prepared, self._next = self._next, None
+        if prepared is not None:
+            prepared.close()
         if handle >= 0:
             os.close(handle)
+
+
+class _Prepared:
+    """What the next write of a file takes, open before it is needed.
+
+    Args:
+        path: The file.
+        file: A descriptor of the temporary file beside it.
+        folder: One of its folder.
+    """
+
+    def __init__(self, path: Path, file: int, folder: int) -> None:
+        self._path = path
+        self._file = file
+        self._folder = folder
+
+    @classmethod
+    def for_file(cls, path: Path) -> _Prepared | None:
+        """Open both; None where that does not work now: the next write then tries by itself."""
+        try:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            return cls(path, os.open(_temporary(path), flags, 0o666), folder)
+        except OSError:
+            os.close(folder)
+            return None
+
+    def write(self, data: bytes) -> bool:
+        """Replace the file and return once it is on disk; False when that has to be done otherwise."""
+        temporary = _temporary(self._path)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+            # Somebody may have moved the folder or cleaned it up: then a write ends nowhere.
+            if not _is(temporary, self._file) or not _is(self._path.parent, self._folder):
+                return False
+            temporary.replace(self._path)
+            os.fsync(self._folder)  # without it the name may be gone after a loss of power
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
+
+    def remove(self) -> None:
+        """Take the temporary file away, unless it is somebody else's by now."""
+        with suppress(OSError):
+            if _is(_temporary(self._path), self._file):
+                _temporary(self._path).unlink()
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        os.close(self._file)
+        os.close(self._folder)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_suffix(".tmp")
+
+
+def _is(path: Path, handle: int) -> bool:
+    return os.path.samestat(path.stat(), os.fstat(handle))
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -115,7 +199,7 @@ def write_durably(path: Path, data: bytes) -> None:
     Raises:
         OSError: It is not on disk, and the old content may still be there.
     """
-    temporary = path.with_suffix(".tmp")
+    temporary = _temporary(path)
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()

@@ -39,7 +39,7 @@ settings.load_profile("suite")
 
 # Of a guard and of a heartbeat, and how long the last of them may take to end: one that is told to
 # end finishes the command that is under way.
-THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-heartbeat")
+THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-stop", "golive-heartbeat")
 THREADS_END_S = 60
 
 

@@ -74,6 +74,7 @@ class Pulse:
         self.waiting_for = "nothing is active"
         self._refusal = ""
         self._stored_revoked = 0
+        self._announced = ""
         self._seen = _Seen()
         self._n = 0
         self._others: dict[str, int] = {}
@@ -155,8 +156,12 @@ class Pulse:
             self._stored_revoked = 0
         ours = self.revocation
         if ours is not None and self._stored_revoked < ours.record.epoch:
-            # S12: named at every reading until it is back and stays.
-            out.append(Happening(Change.LOST_REVOCATION, revocation=ours))
+            # S12: named at every reading until it is back and stays. One that was only just pushed
+            # is on its way, for it is published before it is written: put there, and no loss.
+            lost = ours.identity != self._announced
+            text = f"the store lost revocation {ours.record.epoch}; re-asserted" if lost else ""
+            out.append(Happening(Change.LOST_REVOCATION, revocation=ours, text=text))
+        self._announced = ""
         return out
 
     def _absent(self, now: float) -> list[Happening]:
@@ -279,6 +284,8 @@ class Pulse:
         except RecordError as error:
             return [Happening(Change.SECURITY, text=f"pushed directive refused: {error}")]
         if revocation is not None:
+            if not self.known.repeated(revocation):
+                self._announced = revocation.identity
             return self.revoked(revocation)
         if restriction is None or self.state is None:
             return []

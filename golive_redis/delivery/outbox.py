@@ -1,110 +1,138 @@
-"""The outbox: sends receipts in order, published first and then stored, until they are delivered."""
+"""The outbox: sends receipts in order, each published and stored, until they are delivered.
+
+Its thread and its connection are there before anything is owed (A15): a stop comes to all pods of a
+fleet at once, and a server to which each of them then connects has no time for the receipts.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, Full, Queue
 
+from golive_redis import clock
 from golive_redis.clock import Throttle
 from golive_redis.errors import StoreError
+from golive_redis.jitter import JITTER
+from golive_redis.logs import Log
 from golive_redis.records.receipt import Receipt
-from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.reconnect import Reconnecting
+from golive_redis.threads import Backoff, Loop
 
 MAX_WAITING = 256
+LONGEST_PAUSE = 4  # times `retry_s`: between tries at a server that does not serve us
+KEEP_S = 10.0
+"""A connection without a question for so long is asked for a PONG: nothing else would show its loss."""
+KEPT_MS = 4_000.0
+"""So long a receipt that Redis has kept is not sent again; then it is, for Redis may have lost it."""
 
-logger = logging.getLogger("golive_redis.courier")
+IDLE_ENDS_S = 0.1  # what a thread that waits for work takes to end
+
+logger = Log("golive_redis.courier")
 
 
 class Outbox:
-    """A thread with a connection of its own, started with the first receipt.
-
-    Only that thread uses and closes the connection.
+    """A thread with a connection of its own, which it alone uses and closes.
 
     Args:
         connect: Opens a link; called again after every failure.
         keyspace: Names of the keys.
-        retry_s: Pause before the next try at the same receipt.
+        retry_s: Pause before the next try at the same receipt; it grows to four times this.
+
+    Attributes:
+        loop: Its thread.
+        connected: Set once it has been connected: before that, no receipt could be sent (A15).
+        problem: Why the newest try failed, in words; None after one that did not.
     """
 
     def __init__(self, connect: Callable[[], Link], keyspace: Keyspace, retry_s: float) -> None:
         self._connection = Reconnecting(connect, keyspace)
-        self._channel = keyspace.receipts
-        self._retry_s = retry_s
-        self._waiting: queue.Queue[tuple[Receipt, bytes] | None] = queue.Queue(MAX_WAITING)
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._waiting: Queue[tuple[Receipt, bytes] | None] = Queue(MAX_WAITING)
+        self._owed: tuple[Receipt, bytes] | None = None
+        self._finishing = threading.Event()
+        self._kept: dict[bytes, float] = {}
         self._defects = Throttle()
+        self.problem: str | None = None
+        self.connected = threading.Event()
+        # The first is short: what a server that restarted has closed is found out by the next receipt.
+        pauses = Backoff(retry_s / 8, LONGEST_PAUSE * retry_s)
+        self.loop = Loop(
+            "outbox", self._turn, failed=self._lost, ended=self._connection.drop, backoff=pauses
+        )
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
-        """Queue a signed receipt; the oldest gives way when 256 are waiting."""
-        while not self._closing.is_set():
+        """Queue a signed receipt; the oldest gives way when 256 are waiting. Never blocks or raises."""
+        with self._waiting.mutex:
+            if (receipt, raw) in self._waiting.queue:
+                return  # somebody asks for it again before it has left
+        while not self.loop.closing.is_set():
             try:
                 self._waiting.put_nowait((receipt, raw))
                 break
-            except queue.Full:
-                with contextlib.suppress(queue.Empty):
+            except Full:
+                with suppress(Empty):
                     self._waiting.get_nowait()
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._run, name="golive-outbox", daemon=True)
-                # Where the system has no more threads, the next receipt tries again: a stop goes on.
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
 
-    def _run(self) -> None:
-        while not self._closing.is_set() and (item := self._waiting.get()) is not None:
-            delivered = False
-            while not delivered:
-                # Whatever is raised, even by a log handler of the bot, the receipt is owed.
-                with contextlib.suppress(Exception):
-                    delivered = self._tried(*item)
-                if not delivered and self._closing.wait(self._retry_s * JITTER.uniform(0.5, 1.0)):
-                    break
-        self._connection.drop()
-
-    def _tried(self, receipt: Receipt, raw: bytes) -> bool:
-        """Deliver; False when it has to be tried again."""
-        try:
-            self._deliver(receipt, raw)
-        except StoreError as error:
-            self._connection.drop()
-            logger.info("receipt not delivered yet: %s", error)
-        except Exception as error:
-            self._connection.drop()
-            if self._defects.due(repr(error)):
-                logger.exception("a defect in golive-redis; the receipt is sent again")
-        else:
-            return True
-        return False
-
-    def _deliver(self, receipt: Receipt, raw: bytes) -> None:
-        """Publish, then store. Published is delivered: storing fails when writes are refused."""
+    def _turn(self) -> None:
+        """Be connected, and deliver one receipt when one is owed."""
+        if self._finishing.is_set() and not self.owes():
+            self.loop.closing.set()
+            return
         store = self._connection.store()
-        store.publish(self._channel, raw)
-        try:
-            store.store_receipt(receipt.directive, f"{receipt.instance}:{receipt.stage}", raw)
-        except StoreError as error:
-            logger.info("receipt published, not stored: %s", error)
+        self.connected.set()
+        if self._owed is None:
+            try:
+                self._owed = self._waiting.get(timeout=KEEP_S * JITTER.uniform(0.5, 1.0))
+            except Empty:
+                store.ping()
+        if self._owed is not None:
+            receipt, raw = self._owed
+            field = f"{receipt.instance}:{receipt.stage}"
+            kept, refused = store.deliver(receipt.directive, field, raw)
+            if kept:
+                while len(self._kept) >= MAX_WAITING:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[raw] = clock.now_ms()
+            if refused:
+                logger.info("receipt %s", refused)
+        self._owed = self.problem = None
 
-    def close(self, timeout_s: float) -> None:
+    def _lost(self, error: Exception) -> None:
+        """The connection cannot be trusted any more; the receipt is still owed."""
+        self._connection.drop()
+        self._kept = {}  # the next one may lead to a server that has none of them
+        self.problem = str(error)
+        if isinstance(error, StoreError):
+            logger.info("receipts cannot be sent now: %s", error)
+        elif self._defects.due(repr(error)):
+            logger.error("a defect in golive-redis; the receipt is sent again", exc_info=error)
+
+    def has_kept(self, raw: bytes) -> bool:
+        """Tell whether Redis was seen to keep that receipt: over this connection, and of late."""
+        kept_ms = self._kept.get(raw)
+        return kept_ms is not None and clock.now_ms() - kept_ms < KEPT_MS
+
+    def owes(self) -> bool:
+        """Tell whether a receipt is not delivered yet."""
+        return self._owed is not None or not self._waiting.empty()
+
+    def close(self, within_s: float) -> None:
         """Deliver what is waiting within that time, then end.
 
         A command that is under way then ends by itself, after the connection's own timeout.
         """
-        if self._thread is not None:
-            with contextlib.suppress(queue.Full):
-                self._waiting.put(None, timeout=timeout_s)
-            self._thread.join(timeout_s)
-        self._closing.set()
+        owed = self.owes()
+        self._finishing.set()
+        with suppress(Full):  # then it is not waiting for anything
+            self._waiting.put_nowait(None)
+        if owed:
+            self.loop.join(within_s)
+        self.loop.end(IDLE_ENDS_S)
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not run: let go of the parent's connection."""
+        self.loop.abandon()
         self._connection.drop()

@@ -102,7 +102,9 @@ class Receipts:
     def repeat(self, identity: str) -> None:
         """Send the receipts for a directive again: it is repeated for want of them.
 
-        Twice a second at most: a directive that is pushed in a loop does not make a flood.
+        Twice a second at most, and not what Redis keeps: whoever repeats a stop reads that there, and
+        wants to hear of those only who are missing. Five hundred guards that all answered each repeat
+        would keep the server from the few that have not answered yet.
         """
         now = clock.now_ms()
         with self._lock:
@@ -112,4 +114,5 @@ class Receipts:
             if sent:
                 self._repeated_at[identity] = now
         for receipt, raw in sent:
-            self.outbox.send(receipt, raw)
+            if not self.outbox.has_kept(raw):
+                self.outbox.send(receipt, raw)

@@ -1,20 +1,23 @@
 """The threads behind a guard: one attends, one listens; both feed the view and publish its verdict.
 
+Two more wait for a stop: one carries it out, one sends its receipts.
+
 The attending thread asks at a fixed rate and whenever a push orders a read; one question is
 outstanding at a time, and an answer later than `timeout_ms` is none (S8). The push thread closes
 first and confirms afterwards.
 
 Each thread closes its own connection, and outlives whatever goes wrong in a turn: the guard is closed,
-the trouble is noted, and the next turn begins.
+the trouble is noted, and the next turn begins. Until all of them run, and receipts can be sent, the
+guard asks nothing, and so arms for nothing (A15).
 """
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from golive_redis import clock
 from golive_redis.core.events import Event, Happened
@@ -22,23 +25,29 @@ from golive_redis.core.permit import Reason
 from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
-from golive_redis.errors import StoreError
+from golive_redis.errors import StoreError, StoreUnavailableError
 from golive_redis.guard.crowd import LONGEST_MS, crowd
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.presence import Presence
 from golive_redis.guard.stopping import Stopping
 from golive_redis.guard.troubles import Troubles
+from golive_redis.jitter import JITTER
+from golive_redis.logs import ASIDE, Log
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
-from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
+from golive_redis.threads import Backoff, Loop, in_order
 
-logger = logging.getLogger("golive_redis.guard")
+PATIENCE = 4  # times `timeout_ms`: for answers on which no lease rests
+SEAL_S = 0.25  # whoever holds a lock for longer has been interrupted by a signal handler
+FLUSH_S = 0.5
+
+logger = Log("golive_redis.guard")
 
 
 class Attending:
@@ -66,8 +75,12 @@ class Attending:
     ) -> None:
         timing, keyspace = view.timing, Keyspace(view.trust.namespace)
 
-        def connect() -> Link:
-            return address.connect(timeout_ms=timing.timeout_ms, name=f"golive-worker-{worker}")
+        def connect(timeout_ms: float = timing.timeout_ms) -> Link:
+            return address.connect(timeout_ms=timeout_ms, name=f"golive-worker-{worker}")
+
+        # Off the lease path nothing is won by an early end: a server that a whole fleet asks at once
+        # answers late, and each connection that is made anew takes more of its time.
+        patient = partial(connect, PATIENCE * timing.timeout_ms)
 
         self._gate = gate
         self._view = view
@@ -75,17 +88,20 @@ class Attending:
         self._connection = Reconnecting(connect, keyspace, lambda _: self._reconnected())
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._closing = threading.Event()
         self._watch = clock.ClockWatch(timing.rho)
-        outbox = Outbox(connect, keyspace, timing.read_every_ms / 1000)
-        receipts = Receipts(view.trust, signer, outbox, instance=instance, worker=worker)
+        self._outbox = Outbox(patient, keyspace, timing.read_every_ms / 1000)
+        receipts = Receipts(view.trust, signer, self._outbox, instance=instance, worker=worker)
         self.stopping = Stopping(receipts, state_file, gate.in_flight, timing.drain_ms)
         self.troubles = Troubles(address.shown)
         self._answered_at: float | None = None
         self._stops = 0
-        self._thread = threading.Thread(target=self._attend_loop, name="golive-attend", daemon=True)
+        self._due = time.monotonic()
+        pauses = Backoff(timing.read_every_ms / 1000, timing.read_every_ms / 1000)
+        self._loop = Loop(
+            "attend", self._turn, failed=self._failed, ended=self._goodbye, backoff=pauses
+        )
         self.listener = PushListener(
-            connect,
+            patient,
             keyspace,
             timing.read_every_ms,
             take=self._take,
@@ -100,20 +116,27 @@ class Attending:
             gate.publish(view.verdict)
 
     def start(self) -> None:
-        """Start both threads; where one cannot be started, what was taken is given back."""
+        """Start the threads; where one cannot be started, what was taken is given back.
+
+        Raises:
+            RuntimeError: The system has no more threads.
+        """
+        ASIDE.start()
         crowd.join()
         try:
-            self._thread.start()
-            self.listener.start()
-        except BaseException:
-            # Such as no more threads. The caller gets no guard that it could close, and its slot
-            # would stay claimed for the life of this process.
-            self.close()
+            if not all(loop.start() for loop in (*self._others(), self._loop)):
+                raise RuntimeError("can't start new thread: a guard needs all of its own")  # A15
+        except BaseException:  # the caller gets no guard that it could close
+            self.close()  # or its slot stays claimed for the life of this process
             raise
+
+    def _others(self) -> list[Loop]:
+        stopping = self.stopping
+        return [self.listener.loop, self._outbox.loop, stopping.loop, *stopping.hooks.loops()]
 
     def threads(self) -> dict[str, bool]:
         """Return which threads are alive."""
-        return {"attend": self._thread.is_alive(), "push": self.listener.is_alive()}
+        return {loop.name: loop.is_alive() for loop in (self._loop, *self._others())}
 
     def answer_age_ms(self) -> float | None:
         """Return the age of the last answer, or None before the first."""
@@ -121,43 +144,37 @@ class Attending:
 
     # -- attending -------------------------------------------------------------------------------
 
-    def _attend_loop(self) -> None:
+    def _turn(self) -> None:
+        """Ask when it is time, or when a push ordered it; then what is done besides."""
         period = self._view.timing.read_every_ms / 1000
-        due = time.monotonic()
-        while not self._closing.is_set():
-            ordered = self._wake.wait(max(0.0, due - time.monotonic()))
-            self._wake.clear()
-            if ordered and not self._gate.verdict.deadline_ns:
-                # A closed guard has time to read; others of this host may be open, or owe receipts.
-                self._closing.wait(LONGEST_MS / 1000)
-            if not ordered:
-                # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
-                due = max(due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
-            if self.listener.is_alive():  # S7: a guard with a dead thread is not renewed
-                self._guarded(self._attend)
-            self._guarded(self._gate.skips.flush)
-            self._guarded(crowd.look)
+        ordered = self._wake.wait(max(0.0, self._due - time.monotonic()))
+        self._wake.clear()
+        if ordered and not self._gate.verdict.deadline_ns:
+            # A closed guard has time to read; others of this host may be open, or owe receipts.
+            self._loop.closing.wait(LONGEST_MS / 1000)
+        if not ordered:
+            # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
+            self._due = max(self._due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
+        if all(loop.start() and loop.is_alive() for loop in self._others()):  # S7, A15
+            in_order([self._attend], self._failed)
+        in_order([self._gate.skips.flush, crowd.look], self._failed)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except StoreError as error:
-            self.troubles.met(error)
-            self._connection.drop()
-            with self._lock:
+    def _failed(self, error: Exception) -> None:
+        """Close, unless the guard lives on what it learned before; the connection is given up."""
+        self._connection.drop()
+        self.troubles.met(error)
+        with self._lock:
+            if isinstance(error, StoreError):
                 self._view.unanswered(clock.now_ns())
-                self._publish()
-            if not self._gate.verdict.deadline_ns:  # one that lasts is over by itself soon enough
-                self.troubles.unreachable(error)
-        except Exception as error:  # noqa: BLE001  (noted, and closed: the thread goes on)
-            with self._lock:
+            else:
                 self._view.defect()
-                self._publish()
-            self._connection.drop()
-            self.troubles.met(error)
+            self._publish()
+        if isinstance(error, StoreError) and not self._gate.verdict.deadline_ns:
+            self.troubles.unreachable(error)  # one that lasts is over by itself soon enough
 
     def _attend(self) -> None:
         self._gate.stated.turn()
+        timing = self._view.timing
         anomaly = self._watch.anomaly()
         if anomaly is not None:
             self.troubles.clocks(anomaly)
@@ -165,6 +182,9 @@ class Attending:
                 self._view.clock_anomaly()
                 self._publish()
         self._connection.store()  # first, for a new connection is told everything
+        if not self._outbox.connected.wait(timing.timeout_ms / 1000):  # A15
+            problem = self._outbox.problem or "not connected yet"
+            raise StoreUnavailableError(f"no receipt could be sent: {problem}")
         durable, newest = self.stopping.durable, self._view.newest
         self._presence.push = self.listener.arrives
         if self._ask(self._presence.changed(durable, newest)) is Status.REGISTER:
@@ -205,7 +225,7 @@ class Attending:
                 self._publish()
         try:
             if suspected:
-                self._closing.wait(crowd.wait_ms() / 1000)
+                self._loop.closing.wait(crowd.wait_ms() / 1000)
         finally:  # a suspicion that is not judged would keep the guard closed for ever
             with self._lock:
                 events = self._view.push(raw, suspected=suspected)
@@ -246,48 +266,63 @@ class Attending:
     # -- the end ---------------------------------------------------------------------------------
 
     def kill(self, reason: str) -> None:
-        """Seal the view, then run hooks and drain in a thread."""
-        with self._lock:
-            self._view.seal(Reason.KILLED)
-            self._publish()
+        """Close at once, then have hooks and drain carried out; may be called by a signal handler."""
+        self._gate.shut(Reason.KILLED)
+        # Whoever publishes at this moment is waited for: afterwards everybody knows that it is shut.
+        if self._lock.acquire(timeout=SEAL_S):
+            self._lock.release()
+        self.stopping.kill(lambda: self._seal(Reason.KILLED))
         logger.critical("guard of %s stopped locally: %s", self._presence.caller.name, reason)
-        threading.Thread(target=self.stopping.drain, name="golive-kill", daemon=True).start()
+
+    def _seal(self, reason: Reason) -> None:
+        with self._lock:
+            self._view.seal(reason)
+            self._gate.publish(self._view.verdict)
 
     def close(self) -> None:
-        """End the threads, deliver receipts that wait, and say goodbye."""
-        with self._lock:
-            self._view.seal(Reason.CLOSED)
-            self._gate.publish(self._view.verdict)
+        """Deliver receipts that wait, say goodbye, and end the threads."""
+        self._seal(Reason.CLOSED)
         timing = self._view.timing
         until = clock.now_ms() + timing.drain_ms
-        while self._stops and clock.now_ms() < until:
+        while (self._stops or self.stopping.at_work) and clock.now_ms() < until:
             time.sleep(0.005)
-        self._closing.set()
-        self._wake.set()
         patience_s = 4 * timing.read_every_ms / 1000
-        if self._thread.is_alive():
-            self._thread.join(patience_s)
-        self.listener.close(patience_s)
-        self.stopping.receipts.outbox.close(timing.read_every_ms / 1000)
-        if not self._thread.is_alive():  # else it still uses the connection, and cannot be told off
-            self._goodbye()
-        self.stopping.release()
-        crowd.leave()
+        in_order(
+            [
+                lambda: self.listener.close(patience_s),
+                lambda: self._outbox.close(
+                    patience_s
+                ),  # before the goodbye, which may be the last word
+                lambda: self._end(patience_s),
+                lambda: self.stopping.close(patience_s),
+                crowd.leave,
+                lambda: self._gate.skips.flush(last=True),
+                lambda: ASIDE.flush(FLUSH_S),
+            ],
+            self.troubles.met,
+        )
+
+    def _end(self, within_s: float) -> None:
+        self._loop.closing.set()
+        self._wake.set()
+        self._loop.join(within_s)
 
     def _goodbye(self) -> None:
+        """Leave the roster; the attending thread's last word."""
         try:
             # Over a connection that is there: a guard without one has nothing to take back.
             if self._connection.is_open and not self._gate.in_flight():
                 self._connection.store().leave(self._presence.caller)
         except StoreError as error:
             logger.info("no goodbye: %s", error)
-        self._connection.drop()
+        finally:
+            self._connection.drop()
 
     def abandon(self) -> None:
         """In a forked child: let go of everything that is the parent's."""
-        self._closing = threading.Event()
-        self._closing.set()
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._loop.abandon()
         self._connection.drop()
         self.listener.abandon()
-        self.stopping.receipts.outbox.abandon()
-        self.stopping.release()
+        self._outbox.abandon()
+        self.stopping.abandon()

@@ -149,7 +149,9 @@ class Gate:
         else:
             self._clear = (verdict.deadline_ns, clear)
             self._open_until = verdict.open_until_ns
-        if verdict.deadline_ns:
+        if self._final is not None and verdict.deadline_ns:
+            self.shut(self._final)  # on another thread, between the question above and here
+        if self.verdict.deadline_ns:
             self._armed.set()
         else:
             self._armed.clear()

@@ -33,7 +33,7 @@ from golive_redis.errors import ConfigError, RecordError
 from golive_redis.guard import memory
 from golive_redis.guard.attending import Attending
 from golive_redis.guard.gate import Gate
-from golive_redis.guard.stopping import Hook
+from golive_redis.guard.hooks import Hook
 from golive_redis.records.directive import Label, Mode, Profile
 from golive_redis.records.envelope import Signer
 from golive_redis.records.limits import Limits
@@ -178,11 +178,18 @@ class Guard(Gate):
 
         It may return how many orders are left working. Usable as a decorator.
         """
-        self._attending.stopping.hooks.append(hook)
+        self._attending.stopping.hooks.add(hook)
         return hook
 
     def kill(self, reason: str) -> None:
-        """Stop this guard, locally and for good; hooks run and orders in flight are waited for."""
+        """Stop this guard, locally and for good; hooks run and orders in flight are waited for.
+
+        It has closed when this returns. May be called from a signal handler. In a forked child it only
+        closes, for the orders and the hooks are the parent's.
+        """
+        if self._pid != os.getpid():
+            self.shut(Reason.KILLED)
+            return
         self._attending.kill(reason)
 
     def health(self) -> Health:
@@ -222,7 +229,6 @@ class Guard(Gate):
         self._closed = True
         self.shut(Reason.CLOSED)
         self._attending.close()
-        self.skips.flush()
 
     def __enter__(self) -> Guard:
         return self

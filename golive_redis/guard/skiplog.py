@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
+from collections.abc import Callable
 from threading import get_ident
 
-MAX_LINES_PER_FLUSH = 20
+from golive_redis import clock
+from golive_redis.logs import Log
 
-logger = logging.getLogger("golive_redis.guard")
+MAX_LINES = 20  # of one reason, and of reasons, in a minute
+EVERY_MS = 60_000.0
+
+logger = Log("golive_redis.guard")
 
 
 class Tally:
@@ -35,14 +39,22 @@ class Tally:
 
 
 class SkipLog:
-    """Collects `[ORDER_SKIPPED]` lines; the attending thread writes them out.
+    """Collects `[ORDER_SKIPPED]` lines; the attending thread hands them to the log.
 
-    The order path appends to a bounded deque and returns: logging handlers take locks and do I/O.
+    The order path appends to a bounded deque and returns: logging handlers take locks and do I/O. A
+    closed worker that asks a hundred times a second goes on for days, so of each reason a minute has at
+    most twenty lines, and one that says how many orders had none.
+
+    Args:
+        clock_ms: Steady clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock_ms: Callable[[], float] = clock.now_ms) -> None:
         self.counts = Tally()
-        self._lines: deque[tuple[str, str]] = deque(maxlen=MAX_LINES_PER_FLUSH)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=MAX_LINES)
+        self._clock_ms = clock_ms
+        self._since_ms = clock_ms()
+        self._shown: dict[str, int] = {}
         self._written = 0
 
     def skipped(self, what: str, reason: str, explain: str) -> None:
@@ -50,16 +62,24 @@ class SkipLog:
         self.counts.add(reason)
         self._lines.append((what, explain))
 
-    def flush(self) -> None:
-        """Write the newest lines, and how many more there were."""
-        lines: list[tuple[str, str]] = []
-        while self._lines and len(lines) < MAX_LINES_PER_FLUSH:
-            lines.append(self._lines.popleft())
-        for what, explain in lines:
-            logger.warning("[ORDER_SKIPPED] %s - %s", what, explain)
+    def flush(self, *, last: bool = False) -> None:
+        """Write the newest lines, and once a minute how many more orders there were.
+
+        Args:
+            last: Say so now: nothing is written after this.
+        """
+        while self._lines:
+            what, explain = self._lines.popleft()
+            shown = self._shown.get(explain, 0)
+            if shown < MAX_LINES and len(self._shown) <= MAX_LINES:
+                self._shown[explain] = shown + 1
+                self._written += 1
+                logger.warning("[ORDER_SKIPPED] %s - %s", what, explain)
+        now_ms = self._clock_ms()
+        if not last and now_ms - self._since_ms < EVERY_MS:
+            return
+        self._since_ms, self._shown = now_ms, {}
         total = sum(self.counts.total().values())
-        unlogged = total - self._written - len(lines)
-        if lines and unlogged > 0:
-            logger.warning("[ORDER_SKIPPED] %d more orders since the last of these lines", unlogged)
-        if lines:
-            self._written = total
+        if total > self._written:
+            more, self._written = total - self._written, total
+            logger.warning("[ORDER_SKIPPED] %d more orders since the last of these lines", more)

@@ -1,36 +1,69 @@
 """What a guard does when it is stopped: close, persist, receipt, hooks, drain, receipt.
 
 The view has closed before any of this begins; nothing in here can open it. The order matters: the
-latch is on disk before its receipt says so (S9), and `drained` is told only after the wait.
+latch is on disk before its receipt says so (S9), and `drained` is told only after the wait. Each step is
+taken whatever became of the one before: a receipt that cannot be signed keeps no hook from running.
+
+One thread does all of it, and it is there before the guard may arm (A15): at the moment of a stop the
+system may have no more. It drains several stops at once, so that none waits to be answered.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
+from queue import Empty, SimpleQueue
 
 from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.receipts import Receipts
+from golive_redis.guard.hooks import Hooks
 from golive_redis.guard.memory import WorkerState
+from golive_redis.logs import Log
 from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.statefile import StateFile, StateFileError
-
-Hook = Callable[[], int | None]
+from golive_redis.threads import Backoff, Loop, Step, in_order
 
 POLL_S = 0.002
+IDLE_S = 5.0
 
-logger = logging.getLogger("golive_redis.guard")
+logger = Log("golive_redis.guard")
+
+Done = Callable[[bool], None]
+
+
+class _Stop:
+    """One stop on its way.
+
+    Attributes:
+        revocation: What is answered; None for a local stop, which nobody waits for.
+        latch: What must be on disk before the receipt.
+        done: Called at the end with `whole`.
+        first: Taken before all the rest.
+        whole: Whether the latch is durable (or need not be) and no receipt failed.
+        in_flight: Orders in flight when it came.
+        until_ms: When the wait for orders and hooks ends.
+    """
+
+    def __init__(
+        self,
+        revocation: Verified[Revocation] | None,
+        latch: Latch,
+        done: Done = lambda _: None,
+        first: Step = lambda: None,
+    ) -> None:
+        self.revocation = revocation
+        self.latch = latch
+        self.done = done
+        self.first = first
+        self.whole = False
+        self.in_flight = 0
+        self.until_ms = 0.0
 
 
 class Stopping:
-    """Carries out stops for one guard, each in a thread of its own.
+    """Carries out the stops of one guard.
 
     Args:
         receipts: Answers the directives.
@@ -42,6 +75,7 @@ class Stopping:
         receipts: Likewise.
         hooks: Called when it is stopped.
         durable: Whether a stop would survive a restart.
+        loop: Its thread.
     """
 
     def __init__(
@@ -55,11 +89,13 @@ class Stopping:
         self._state_file = state_file
         self._in_flight = in_flight
         self._drain_ms = drain_ms
-        self.hooks: list[Hook] = []
+        self.hooks = Hooks()
         self.durable = Durable.NONE if state_file is None else Durable.YES
-        self._lock = threading.Lock()  # one drain at a time; held by stop threads only
-        self._persist_lock = threading.Lock()
         self._kept = Latch()
+        # SimpleQueue: `kill` may be called by a signal handler, which may have interrupted another put.
+        self._asked: SimpleQueue[_Stop | None] = SimpleQueue()
+        self._draining: list[_Stop] = []
+        self.loop = Loop("stop", self._turn, failed=_defect, backoff=Backoff(POLL_S, POLL_S))
 
     def failed(self) -> None:
         """Note that the state file cannot be relied on: every receipt will say so."""
@@ -69,84 +105,46 @@ class Stopping:
         """Write the latch to disk; False when that failed. Without a file there is nothing to do."""
         if self._state_file is None:
             return True
-        with self._persist_lock:
-            if self.durable is not Durable.FAILED and not self._is_kept(latch):
-                try:
-                    raw = revocation.decode() if revocation is not None else None
-                    self._state_file.write(WorkerState(latch=latch, revocation=raw))
-                    self._kept = latch
-                except StateFileError as error:
-                    logger.critical("%s", error.message)
-                    self.durable = Durable.FAILED
-                except Exception:
-                    # What may not be on disk is not told as durable (S9), whatever went wrong.
-                    logger.critical(
-                        "a defect in golive-redis: the stop was not kept", exc_info=True
-                    )
-                    self.durable = Durable.FAILED
+        if self.durable is not Durable.FAILED and not self._is_kept(latch):
+            try:
+                raw = revocation.decode() if revocation is not None else None
+                self._state_file.write(WorkerState(latch=latch, revocation=raw))
+                self._kept = latch
+            except StateFileError as error:
+                logger.critical("%s", error.message)
+                self.durable = Durable.FAILED
+            except Exception as error:
+                # What may not be on disk is not told as durable (S9), whatever went wrong.
+                logger.critical("a defect in golive-redis: the stop was not kept", exc_info=error)
+                self.durable = Durable.FAILED
         return self.durable is not Durable.FAILED
 
     def _is_kept(self, latch: Latch) -> bool:
-        # Two stops at once persist in any order: an older latch never replaces a newer one.
+        # Stops come in any order: an older latch never replaces a newer one.
         kept = self._kept
         return latch.epoch <= kept.epoch and latch.blind_before_ms <= kept.blind_before_ms
 
-    def stop(
-        self, revocation: Verified[Revocation], latch: Latch, done: Callable[[bool], None]
-    ) -> threading.Thread:
-        """Begin to carry out a stop.
+    # -- what is asked of it ---------------------------------------------------------------------
+
+    def stop(self, revocation: Verified[Revocation], latch: Latch, done: Done) -> None:
+        """Have a stop carried out; returns at once.
 
         Args:
             revocation: The verified revocation.
             latch: What must be on disk before the receipt.
-            done: Called at the end with whether the latch is durable (or need not be).
+            done: Called at the end with whether the latch is durable (or need not be) and answered.
         """
-        thread = threading.Thread(
-            target=self._stop, args=(revocation, latch, done), name="golive-stop", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads: the guard is closed, so its own thread has the time
-            self._stop(revocation, latch, done)
-        return thread
+        self._asked.put(_Stop(revocation, latch, done))
 
-    def _stop(
-        self, revocation: Verified[Revocation], latch: Latch, done: Callable[[bool], None]
-    ) -> None:
-        kept = False
-        try:
-            kept = self._carry_out(revocation, latch)
-        except Exception:
-            # It may be that no receipt left: the operator is told of a silent worker, which is off.
-            with suppress(Exception):  # such as a log handler that fails
-                logger.critical("a defect in golive-redis; the guard stays closed", exc_info=True)
-        finally:
-            done(kept)
+    def kill(self, first: Step) -> None:
+        """Have the hooks run and the orders waited for: a stop that only this process knows of.
 
-    def _carry_out(self, revocation: Verified[Revocation], latch: Latch) -> bool:
-        kept = self.persist(latch, revocation.raw)  # S9: on disk before the receipt says so
-        answer = partial(
-            self.receipts.send, revocation, term=latch.term, in_flight=self._in_flight()
-        )
-        answer(Stage.LATCHED, durable=self.durable)
-        with self._lock:
-            left = self.drain()
-        answer(Stage.DRAINED, durable=self.durable, left=left)
-        return kept
+        Takes no lock, so that a signal handler may call.
 
-    def drain(self) -> int:
-        """Run the hooks, wait for the orders in flight, and return what is left; never raises.
-
-        A hook that raises or does not return in time counts as one left: what it should have taken
-        care of is unknown.
+        Args:
+            first: Taken before that, on the thread of stops.
         """
-        until = clock.now_ms() + self._drain_ms
-        runs = [_HookRun(hook) for hook in self.hooks]
-        while clock.now_ms() < until:
-            if not self._in_flight() and not any(run.busy() for run in runs):
-                break
-            time.sleep(POLL_S)
-        return self._in_flight() + sum(run.left() for run in runs)
+        self._asked.put(_Stop(None, Latch(), first=first))
 
     def restricted(self, restriction: Verified[Restriction]) -> None:
         """Answer a restriction that is now in force."""
@@ -158,40 +156,90 @@ class Stopping:
             in_flight=self._in_flight(),
         )
 
+    @property
+    def at_work(self) -> bool:
+        """True while a stop is not at its end."""
+        return bool(self._draining) or not self._asked.empty()
+
+    # -- its thread ------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        try:
+            stop = self._asked.get(timeout=POLL_S if self._draining else IDLE_S)
+        except Empty:
+            stop = None
+        if stop is not None:
+            self._draining.append(stop)
+            in_order([stop.first, *self._beginning(stop)], _defect)
+        for stop in [each for each in self._draining if self._is_drained(each)]:
+            in_order(self._ending(stop), _defect)
+            self._draining.remove(stop)
+
+    def _beginning(self, stop: _Stop) -> list[Step]:
+        def keep() -> None:
+            if stop.revocation is not None:
+                stop.whole = self.persist(stop.latch, stop.revocation.raw)
+
+        def answer() -> None:
+            stop.in_flight = self._in_flight()
+            self._receipt(stop, Stage.LATCHED, None)
+
+        def hook() -> None:
+            # A stop that comes while another one drains is about the same orders: one run for both.
+            if self._draining == [stop]:
+                self.hooks.begin()
+            stop.until_ms = clock.now_ms() + self._drain_ms
+
+        return [keep, answer, hook]  # S9: on disk before the receipt says so
+
+    def _is_drained(self, stop: _Stop) -> bool:
+        idle = not self._in_flight() and not self.hooks.busy()
+        return idle or clock.now_ms() >= stop.until_ms
+
+    def _ending(self, stop: _Stop) -> list[Step]:
+        def answer() -> None:
+            # A hook that raised or hangs counts as one left: what it was to take care of is unknown.
+            self._receipt(stop, Stage.DRAINED, self._in_flight() + self.hooks.left())
+
+        return [answer, lambda: stop.done(stop.whole)]
+
+    def _receipt(self, stop: _Stop, stage: Stage, left: int | None) -> None:
+        if stop.revocation is None:
+            return
+        whole, stop.whole = stop.whole, False
+        self.receipts.send(
+            stop.revocation,
+            stage,
+            term=stop.latch.term,
+            durable=self.durable,
+            in_flight=stop.in_flight,
+            left=left,
+        )
+        stop.whole = whole  # S9: a stop without its receipts is no basis for another term
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self, within_s: float) -> None:
+        """End the threads and let go of the state file."""
+        self.hooks.end()
+        self.loop.closing.set()
+        self._asked.put(None)
+        self.loop.join(within_s)
+        self.release()
+
+    def abandon(self) -> None:
+        """In a forked child, where the threads do not run."""
+        self.loop.abandon()
+        self.hooks.abandon()
+        if self._state_file is not None:
+            self._state_file.abandon()
+
     def release(self) -> None:
         """Let go of the state file."""
         if self._state_file is not None:
             self._state_file.release()
 
 
-class _HookRun:
-    """One hook in a thread of its own, so that a hanging one delays nothing else for ever."""
-
-    def __init__(self, hook: Hook) -> None:
-        self._label = getattr(hook, "__qualname__", repr(hook))
-        self._hook = hook
-        self._left: int | None = None
-        self._thread = threading.Thread(
-            target=self._run, name=f"golive-hook-{self._label}", daemon=True
-        )
-        try:
-            self._thread.start()
-        except RuntimeError:  # no more threads: the others, and the wait for orders, still count
-            logger.exception("on_stop hook %s could not be started", self._label)
-
-    def _run(self) -> None:
-        try:
-            self._left = max(0, int(self._hook() or 0))
-        except BaseException:  # the worker's own code, which may also call sys.exit
-            logger.exception("on_stop hook %s failed", self._label)
-
-    def busy(self) -> bool:
-        """Tell whether it still runs."""
-        return self._thread.is_alive()
-
-    def left(self) -> int:
-        """Return what it says is left; one that did not finish says nothing, which counts as 1."""
-        if self._left is None:
-            logger.error("on_stop hook %s did not finish; counted as 1 left", self._label)
-            return 1
-        return self._left
+def _defect(error: Exception) -> None:
+    """The step is left out and the next one follows; the guard stays closed."""
+    logger.critical("a defect in golive-redis; the guard stays closed", exc_info=error)

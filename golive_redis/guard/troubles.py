@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
-from typing import Any
-
 from golive_redis import clock
 from golive_redis.core.timing import in_words
 from golive_redis.errors import GoliveError
+from golive_redis.logs import Log
 
-logger = logging.getLogger("golive_redis.guard")
+logger = Log("golive_redis.guard")
 _AWAY = "away"
-
-
-def _logged(*what: object, **more: Any) -> None:
-    """Log an error; a handler of the bot's that fails does not end the guard's thread."""
-    with suppress(Exception):
-        logger.error(*what, **more)
 
 
 class Troubles:
@@ -45,7 +36,7 @@ class Troubles:
             return
         self.last = f"defect: {error!r}"
         if self._throttle.due(self.last):
-            _logged("a defect in golive-redis; the guard is closed", exc_info=error)
+            logger.error("a defect in golive-redis; the guard is closed", exc_info=error)
 
     def unreachable(self, error: GoliveError) -> None:
         """Say that Redis does not answer: when that begins, and again once a minute."""
@@ -58,22 +49,24 @@ class Troubles:
             begun = f", for {in_words(now_ms - self._away_since_ms)} now"
         else:
             return
-        _logged("no order is permitted%s: Redis at %s: %s", begun, self._address, error.message)
+        logger.error(
+            "no order is permitted%s: Redis at %s: %s", begun, self._address, error.message
+        )
 
     def reached(self) -> None:
         """Say that Redis answers again, if it was said that it does not."""
         since_ms, self._away_since_ms = self._away_since_ms, None
         if since_ms is not None:
             away = in_words(clock.now_ms() - since_ms)
-            _logged("Redis at %s answers again, after %s", self._address, away)
+            logger.error("Redis at %s answers again, after %s", self._address, away)
 
     def clocks(self, anomaly: str) -> None:
         """Note that this host's clocks disagree (S7)."""
         self.last = anomaly
-        _logged("clock anomaly: %s", anomaly)
+        logger.error("clock anomaly: %s", anomaly)
 
     def security(self, text: str) -> None:
         """Count a refused record; each text is logged once a minute: a sender could flood."""
         self.security_events += 1
         if self._throttle.due(text):
-            _logged("[SECURITY] %s", text)
+            logger.error("[SECURITY] %s", text)

@@ -7,7 +7,6 @@ which anything goes wrong is a turn without a beat; the next one begins anew.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import time
@@ -32,6 +31,7 @@ from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
 from golive_redis.heartbeat.triggers import Triggers
+from golive_redis.logs import ASIDE, Log, aside
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable
@@ -44,10 +44,14 @@ from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
 from golive_redis.store.store import Store
+from golive_redis.threads import Backoff, Loop
 
 MAX_PUSHED = 1_000
+PATIENCE = 4  # times `timeout_ms`: for answers on which no beat rests
 
-logger = logging.getLogger("golive_redis.heartbeat")
+FLUSH_S = 1.0
+
+logger = Log("golive_redis.heartbeat")
 
 
 def always(_: int) -> int:
@@ -100,6 +104,7 @@ class Heartbeat:
                 f"the heartbeat key is {signer.principal}'s, not {name}'s",
                 hint=f"--name {signer.principal}, or set keys.heartbeat to the key of {name}",
             )
+        say = aside(say)  # it may be the user's, and block
         keyspace, every_ms = Keyspace(trust.namespace), timing.read_every_ms
         connect = partial(_connect, address, timing.timeout_ms, name)
         caller = Caller("heartbeat", name, secrets.token_hex(16))
@@ -110,7 +115,9 @@ class Heartbeat:
         self._triggers = triggers
         memory = HeartbeatMemory(state_dir, name, say)
         self._pulse = memory.pulse(trust, timing)
-        outbox = Outbox(connect, keyspace, every_ms / 1000)
+        # Off the path of beats, a server that is asked by a whole fleet at once is waited for longer.
+        patient = partial(_connect, address, PATIENCE * timing.timeout_ms, name)
+        outbox = Outbox(patient, keyspace, every_ms / 1000)
         self._duties = Duties(
             pulse=self._pulse,
             trust=trust,
@@ -123,9 +130,14 @@ class Heartbeat:
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._pushed: deque[bytes] = deque(maxlen=MAX_PUSHED)
         self._wake = threading.Event()
-        self._closing = threading.Event()
+        self._due = 0.0
+        self._waited_for = ""
+        pauses = Backoff(every_ms / 1000, every_ms / 1000)
+        self._loop = Loop(
+            "heartbeat", self._turn, failed=_defect, ended=self._goodbye, backoff=pauses
+        )
         self._listener = PushListener(
-            connect, keyspace, every_ms, take=self._take, read=self._wake.set, failed=_push_failed
+            patient, keyspace, every_ms, take=self._take, read=self._wake.set, failed=_push_failed
         )
         self.ready = threading.Event()
         self.turned_ms = clock.now_ms()
@@ -166,7 +178,7 @@ class Heartbeat:
         open_until(clock.wall_ms())  # a calendar that cannot be used is found out now
         # Before the state file is claimed: what is refused in here leaves nothing behind.
         signer = config.signer("heartbeat", trust.keyset, name=name)
-        triggers = Triggers(config, name, say)
+        triggers = Triggers(config, name, aside(say))
         return cls(
             name=name,
             trust=trust,
@@ -191,29 +203,31 @@ class Heartbeat:
         finally:
             if self._triggers is not None:
                 self._triggers.stop()
+            ASIDE.flush(FLUSH_S)
 
     def _run(self) -> None:
+        ASIDE.start()
         self._duties.persist()
-        self._listener.start()
-        period = self._pulse.timing.beat_every_ms / 1000
-        due = time.monotonic()
-        waiting_for = ""
-        while not self._closing.is_set():
-            self.turned_ms = clock.now_ms()
-            self._guarded(self._cycle)
-            if self._pulse.waiting_for != waiting_for:
-                waiting_for = self._pulse.waiting_for
-                self._say(f"silent: {waiting_for}" if waiting_for else "beating")
-            # This period is the retry, of reads, beats and connections alike: a second loop in here
-            # would only keep the first one from stopping, and from saying that it is alive.
-            due = max(due + period, time.monotonic())
-            while not self._closing.is_set():
-                woken = self._wake.wait(max(0.0, due - time.monotonic()))
-                if not woken:
-                    break
-                self._wake.clear()
-                self._woken()
-        self._goodbye()
+        self._due = time.monotonic()
+        self._loop.run()
+
+    def _turn(self) -> None:
+        """Beat if it may, then wait for the next turn, and look up at once when something is pushed."""
+        closing = self._loop.closing
+        self.turned_ms = clock.now_ms()
+        self._guarded(self._cycle)
+        if self._pulse.waiting_for != self._waited_for:
+            self._waited_for = self._pulse.waiting_for
+            self._say(f"silent: {self._waited_for}" if self._waited_for else "beating")
+        # This period is the retry, of reads, beats and connections alike: a second loop in here
+        # would only keep the first one from stopping, and from saying that it is alive.
+        self._due = max(self._due + self._pulse.timing.beat_every_ms / 1000, time.monotonic())
+        while not closing.is_set():
+            woken = self._wake.wait(max(0.0, self._due - time.monotonic()))
+            if not woken:
+                break
+            self._wake.clear()
+            self._woken()
 
     @property
     def state(self) -> State | None:
@@ -223,22 +237,34 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from a signal handler."""
-        self._closing.set()
+        self._loop.closing.set()
         self._wake.set()
 
     def _cycle(self) -> None:
         if self._duties.memory.durable is Durable.FAILED:
             self._duties.persist()
-        if self._guarded(self._read):
+        if self._has_threads() and self._guarded(self._read):
             # Before the beat: a stop that was signed while Redis was away comes first.
             self._guarded(lambda: self._duties.send_spool(self._connection.store))
             self._guarded(self._beat)
         self._act(self._pulse.overdue(clock.now_ms()))  # S12: ttl_ms without a beat ends the term
 
+    def _has_threads(self) -> bool:
+        """Tell whether all that a stop needs runs (A15); what could not be started is tried again."""
+        loops = (self._listener.loop, self._duties.receipts.outbox.loop)
+        if all(loop.start() and loop.is_alive() for loop in loops):
+            return True
+        self._pulse.waiting_for = "its threads do not run: see the log and the limits of this host"
+        return False
+
     def _woken(self) -> None:
         """Read what a push announced; begin a term at once, for the fleet is waiting for beats."""
         before = self._pulse.term
-        if self._guarded(self._read) and self._pulse.term not in {None, before}:
+        if (
+            self._has_threads()
+            and self._guarded(self._read)
+            and self._pulse.term not in {None, before}
+        ):
             self._guarded(self._beat)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
@@ -263,12 +289,12 @@ class Heartbeat:
         while self._pushed:
             self._act(self._pulse.push(self._pushed.popleft()))
         pulse, presence = self._pulse, self._presence
+        store = self._connection.store()  # first, for a new connection has to be told everything
         presence.hears(self._listener.arrives)
         ask = pulse.known.ask(secrets.token_hex(8))
         fields = self._fields() if presence.stale else {}
-        status, answer, head = self._connection.store().attend(ask, presence.caller, fields)
+        status, answer, head = store.attend(ask, presence.caller, fields)
         if status is Status.REGISTER:
-            store = self._connection.store()
             status, answer, head = store.attend(ask, presence.caller, self._fields())
         if answer.nonce != ask.nonce:
             raise StoreError("nonce mismatch: the answer is to another question")  # S8
@@ -368,6 +394,10 @@ def _connect(address: Address, timeout_ms: float, name: str) -> Link:
 
 
 _defects = Throttle()
+
+
+def _defect(error: Exception) -> None:
+    logger.error("a defect in golive-redis; this heartbeat stays silent", exc_info=error)
 
 
 def _push_failed(error: Exception) -> None:

@@ -125,8 +125,6 @@ class Duties:
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
                 stop = put_back(store(), self._trust, revocation)
-                epoch = revocation.record.epoch
-                self._say(f"the store lost revocation {epoch}; re-asserted")
                 self._enter(revocation, stop.status, store)
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(restriction, store)

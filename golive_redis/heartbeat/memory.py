@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from golive_redis.core.pulse import Pulse
 from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
+from golive_redis.logs import Log
 from golive_redis.records.receipt import Durable
 from golive_redis.records.record import Epoch, Strict, decodable
 from golive_redis.records.trust import Trust
 from golive_redis.statefile import StateFile, StateFileError
 
-logger = logging.getLogger("golive_redis.heartbeat")
+logger = Log("golive_redis.heartbeat")
 
 
 @decodable

@@ -7,7 +7,6 @@ halt, reduce and revoke, and never loosen; people do that, with `golive restore`
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from golive_redis.core.state import State
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.retry import retried
 from golive_redis.errors import ConfigError, GoliveError, StoreError
+from golive_redis.logs import Log
 from golive_redis.operator import restrictions
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Mode, RestrictionKind, strictest
@@ -35,8 +35,9 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome
 from golive_redis.stop.revoke import Revoke
+from golive_redis.threads import Backoff, Loop
 
-logger = logging.getLogger("golive_redis.triggers")
+logger = Log("golive_redis.triggers")
 
 NOTE_TRIES = 5
 """A note about facts holds up the trigger's next sample, so it is not tried for ever."""
@@ -63,7 +64,7 @@ class Triggers:
     def __init__(self, config: Config, name: str, say: Callable[[str], None]) -> None:
         conditions = Conditions.of(config)
         self._samplers: dict[str, _Sampler] = {}
-        self._closing = threading.Event()
+        self._loops: list[Loop] = []
         if not conditions.triggers:
             return
         actions = _TriggerActions(config, name, say)
@@ -82,16 +83,18 @@ class Triggers:
                 while it beats is anything sampled.
         """
         for trigger, sampler in self._samplers.items():
-            threading.Thread(
-                target=sampler.run,
-                args=(self._closing, state),
-                name=f"golive-trigger-{trigger}",
-                daemon=True,
-            ).start()
+            loop = sampler.loop(trigger, state)
+            self._loops.append(loop)
+            if not loop.start():
+                raise ConfigError(
+                    f"no thread could be started for trigger {trigger}",
+                    hint="this host has no more threads for this user: see ulimit -u",
+                )
 
     def stop(self) -> None:
         """Sample no more; what is under way ends by itself."""
-        self._closing.set()
+        for loop in self._loops:
+            loop.closing.set()
 
 
 class _Sampler:
@@ -116,24 +119,27 @@ class _Sampler:
         self._said = Outcome.PASS
         self._warned = False
 
-    def run(self, closing: threading.Event, state: Callable[[], State | None]) -> None:
-        """Sample at a fixed rate until told to stop."""
+    def loop(self, name: str, state: Callable[[], State | None]) -> Loop:
+        """Return the thread that samples at a fixed rate, not started."""
         every_ms = self._wanted.every_ms
         due = clock.now_ms()
-        while not closing.wait(max(0.0, due - clock.now_ms()) / 1000):
+
+        def turn() -> None:
+            nonlocal due
+            if loop.closing.wait(max(0.0, due - clock.now_ms()) / 1000):
+                return
             # Never two samples close together: `2 of 3` means something only at a steady rate.
             due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
-            try:
-                self._turn(state())
-            except Exception as error:  # noqa: BLE001  (one that stopped sampling would watch nothing)
-                self._failed(error)
+            self._turn(state())
+
+        # No pause after a sample that failed but the one until the next: the rate stays steady.
+        loop = Loop(f"trigger-{name}", turn, failed=self._failed, backoff=Backoff(0.0, 0.0))
+        return loop
 
     def _failed(self, error: Exception) -> None:
-        """Log it and say it, whichever of the two fails: neither ends the sampling."""
-        with suppress(Exception):
-            logger.error("trigger %s", self._name, exc_info=error)
-        with suppress(Exception):
-            self._actions.say(f"trigger {self._name}: {error}")
+        """Say it: a trigger that samples nothing watches over nothing."""
+        logger.error("trigger %s", self._name, exc_info=error)
+        self._actions.say(f"trigger {self._name}: {error}")
 
     def _turn(self, state: State | None) -> None:
         if state is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 PRESENCE_MS = 10_000
+RECEIPTS_MS = 7 * 24 * 3_600_000
 INVALIDATE = "__redis__:invalidate"
 
 

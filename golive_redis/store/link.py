@@ -32,6 +32,7 @@ from redis.exceptions import (
 )
 
 from golive_redis.errors import (
+    GoliveError,
     MaybeAppliedError,
     StoreError,
     StoreUnavailableError,
@@ -295,6 +296,13 @@ class RedisLink:
         except RedisError as error:
             self.close()
             raise MaybeAppliedError(f"no usable answer from Redis: {error}") from error
+        except StoreError:
+            raise  # an answer, judged already
+        except Exception as error:
+            # redis-py raises whatever a garbled reply leads to, a bare ValueError above all. What it has
+            # read of it is unknown, so nothing that comes over this connection means anything any more.
+            self.close()
+            raise MaybeAppliedError(f"no readable answer from Redis: {error!r}") from error
 
     def close(self) -> None:
         """Close the socket. In a forked child this leaves the parent's connection alone."""
@@ -345,6 +353,10 @@ def _unavailable() -> Iterator[None]:
         raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
     except RedisError as error:
         raise StoreUnavailableError(f"Redis does not serve us: {error}") from error
+    except GoliveError:
+        raise
+    except Exception as error:  # what a garbled greeting, a certificate or a resolver may lead to
+        raise StoreUnavailableError(f"Redis cannot be understood: {error!r}") from error
 
 
 def _refused(error: RedisError) -> StoreRefusedError:

@@ -17,8 +17,8 @@ from redis.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from golive_redis.errors import StoreUnavailableError
+from golive_redis.jitter import JITTER
 from golive_redis.masking import Masked
-from golive_redis.store.jitter import JITTER
 
 SENTINEL = "redis+sentinel"
 CLUSTER = "redis+cluster"

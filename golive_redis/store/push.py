@@ -12,18 +12,18 @@ Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (its
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
 
 from golive_redis import clock
 from golive_redis.errors import StoreError, StoreUnavailableError
-from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import INVALIDATE, Keyspace
 from golive_redis.store.link import Link, Reply, StoreRefusedError
+from golive_redis.threads import Backoff, Loop, in_order
+
+LONGEST_PAUSE = 4  # times `every_ms`: between tries to subscribe at a server that does not serve us
 
 
 class Pushes(StrEnum):
@@ -178,12 +178,13 @@ class PushListener:
     Args:
         connect: Opens a link.
         keyspace: Names of the keys and channels.
-        every_ms: Longest wait for a message, and longest pause before it subscribes again.
+        every_ms: Longest wait for a message, and longest pause before it first subscribes again.
         take: Called with each pushed directive's envelope, unverified.
         read: Called when a read is due: the keys changed, or pushes may have been missed (S10).
         failed: Told each error.
 
     Attributes:
+        loop: Its thread.
         subscription: What it listens to.
         connected: True while it is subscribed.
         gaps: How often a subscription was lost.
@@ -206,61 +207,41 @@ class PushListener:
         self._take = take
         self._read = read
         self._failed = failed
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="golive-push", daemon=True)
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
+        # Jitter: a fleet that lost the same server does not come back in one instant.
+        pauses = Backoff(every_ms / 1000, LONGEST_PAUSE * every_ms / 1000)
+        self.loop = Loop(
+            "push", self._turn, failed=self._lost, ended=self.subscription.close, backoff=pauses
+        )
 
     @property
     def arrives(self) -> Pushes:
         """What is pushed to us."""
         return self.subscription.arrives
 
-    def is_alive(self) -> bool:
-        """Tell whether the thread runs."""
-        return self._thread.is_alive()
-
     def close(self, within_s: float) -> None:
         """Ask the thread to end and wait so long for it; it closes its connection itself."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(within_s)
+        self.loop.end(within_s)
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not run: let go of the parent's connection."""
-        self._closing = threading.Event()  # the parent's may be locked for ever in here
-        self._closing.set()
+        self.loop.abandon()
         self.subscription.close()
 
-    def _listen(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._hear()
-            except Exception as error:  # noqa: BLE001  (a thread that died would hear nothing more)
-                with suppress(Exception):  # such as a log handler that fails in its turn
-                    self._failed(error)
-            self._gap()
+    def _turn(self) -> None:
+        """Hear one message; subscribe before, when that is due."""
+        if not self.connected:
+            self.subscription.open()
+            self.connected = True
+        message = self.subscription.wait(self._every_ms)
+        if message is None:
+            return
+        if message.directive is not None:
+            self._take(message.directive)
+        else:
+            self._read()
 
-    def _hear(self) -> None:
-        self.subscription.open()
-        self.connected = True
-        while not self._closing.is_set():
-            message = self.subscription.wait(self._every_ms)
-            if message is None:
-                continue
-            if message.directive is not None:
-                self._take(message.directive)
-            else:
-                self._read()
-
-    def _gap(self) -> None:
+    def _lost(self, error: Exception) -> None:
         """What is pushed from now on is lost: read now, and subscribe again a little later."""
         self.gaps += self.connected
         self.connected = False
-        self.subscription.close()
-        with suppress(Exception):  # as above: a callback's error does not end this thread
-            self._read()
-        # Jitter: a fleet that lost the same server does not come back in one instant.
-        self._closing.wait(self._every_ms / 1000 * JITTER.uniform(0.2, 1.0))
+        in_order([lambda: self._failed(error), self.subscription.close, self._read])

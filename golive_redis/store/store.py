@@ -15,7 +15,7 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, digest, extend
 from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
-from golive_redis.store.keyspace import PRESENCE_MS, Keyspace
+from golive_redis.store.keyspace import PRESENCE_MS, RECEIPTS_MS, Keyspace
 from golive_redis.store.link import Link, usable
 from golive_redis.store.presence import Presence, parse_presence
 from golive_redis.store.replies import (
@@ -57,7 +57,7 @@ class Store:
     | `publish` | one command | reaches them twice | works | all who sign |
     | `delete_active` | one command | finds nothing | refused, but not on OOM | stops |
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
-    | `store_receipt` | one command | writes the same | refused; published is enough | outboxes |
+    | `deliver` | three commands | reaches twice, writes the same | published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
     | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | stops, leavers |
     """
@@ -141,9 +141,36 @@ class Store:
         """Publish; works when writes are refused. Returns how many subscribers it reached."""
         return int(self.link.call("PUBLISH", channel, raw))
 
-    def store_receipt(self, directive: str, field: str, raw: bytes) -> None:
-        """Keep a receipt beside its directive."""
-        self.link.call("HSET", self.keys.receipt(directive), field, raw)
+    def deliver(self, directive: str, field: str, raw: bytes) -> tuple[bool, str]:
+        """Publish a receipt and keep it beside its directive, in one go; either suffices.
+
+        What is kept goes `RECEIPTS_MS` after the last of them: by then people have read it, or never do.
+
+        Returns:
+            Whether it is kept, and which of the two was refused, in words; "" when neither was.
+
+        Raises:
+            StoreError: Both were refused, or no answer came.
+        """
+        key = self.keys.receipt(directive)
+        published, kept, _ = self.link.pipeline(
+            [
+                ("PUBLISH", self.keys.receipts, raw),
+                ("HSET", key, field, raw),
+                ("PEXPIRE", key, RECEIPTS_MS),
+            ]
+        )
+        if isinstance(kept, StoreError):
+            if isinstance(published, StoreError):
+                raise kept
+            return False, f"published, and not stored: {kept}"
+        if isinstance(published, StoreError):
+            return True, f"stored, and not published: {published}"
+        return True, ""
+
+    def ping(self) -> None:
+        """Ask for a sign of life: a connection that waits for work shows its loss by nothing else."""
+        self.link.call("PING")
 
     @usable("receipts")
     def receipts(self, directive: str) -> list[bytes]:

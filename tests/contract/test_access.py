@@ -274,7 +274,7 @@ def test_a_worker_can_take_all_its_steps(as_user: Callable[[str], Deck], owner: 
         worker.store.leave(WORKER)
         owner.store.link.call("SCRIPT", "FLUSH")
     worker.store.publish("golive:receipts", b"latched")
-    worker.store.store_receipt("d1", "a:latched", b"latched")
+    worker.store.deliver("d1", "a:latched", b"latched")
     assert owner.store.receipts("d1") == [b"latched"]
     assert owner.store.workers() == []
 
@@ -309,7 +309,7 @@ def test_a_heartbeat_can_take_all_its_steps(
     store.publish("golive:events", b"revocation 3")
     store.publish("golive:receipts", b"latched")
     assert receipts.receive(2_000)[2] == b"latched"
-    store.store_receipt("d1", "hb-1:latched", b"latched")
+    store.deliver("d1", "hb-1:latched", b"latched")
     assert store.receipts("d1") == [b"latched"]
     assert (store.snapshot().revoked, store.head()) == (b"revocation 3", heartbeat.head)
     assert store.snapshot().revoked == b"revocation 3"
@@ -396,7 +396,7 @@ def test_an_auditor_can_read_everything(
     owner.attend()
     owner.attend(HEARTBEAT)
     owner.activate()
-    owner.store.store_receipt("d1", "a:latched", b"latched")
+    owner.store.deliver("d1", "a:latched", b"latched")
     auditor = as_user("auditor")
     store = auditor.store
     assert auditor.entries() == owner.entries() != []
@@ -513,7 +513,7 @@ def test_what_is_not_a_roles_own_is_refused_and_changes_nothing(
     owner.beat()
     owner.attend()
     owner.attend(HEARTBEAT)
-    owner.store.store_receipt("d1", "a:latched", b"latched")
+    owner.store.deliver("d1", "a:latched", b"latched")
     before = owner.everything()
     link = as_user(role).store.link
     for command in commands:

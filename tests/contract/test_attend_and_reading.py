@@ -281,10 +281,10 @@ def test_every_pod_on_a_roster_is_asked_for_the_directive_it_has_verified(deck: 
 
 
 def test_stored_receipts_come_back_for_their_directive_only(deck: Deck) -> None:
-    deck.store.store_receipt("d1", "a:latched", b"one")
-    deck.store.store_receipt("d1", "a:drained", b"two")
-    deck.store.store_receipt("d1", "a:drained", b"two")
-    deck.store.store_receipt("d2", "a:latched", b"three")
+    deck.store.deliver("d1", "a:latched", b"one")
+    deck.store.deliver("d1", "a:drained", b"two")
+    deck.store.deliver("d1", "a:drained", b"two")
+    deck.store.deliver("d2", "a:latched", b"three")
     assert sorted(deck.store.receipts("d1")) == [b"one", b"two"]
     assert deck.store.receipts("d3") == []
 

@@ -497,15 +497,38 @@ def test_every_error_that_redis_says_is_a_refusal_with_its_code(
     assert text in refused.value.message
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [b"HTTP/1.1 400\r\n\r\n", b":abc\r\n", b"$x\r\n", b"*?\r\n", b"*2\r\n+OK\r\n*z\r\n"],
+)
 def test_garbage_instead_of_an_answer_is_no_answer(
+    scripted_server: Callable[..., ScriptedServer],
+    connect: Callable[..., RedisLink],
+    garbage: bytes,
+) -> None:
+    """Rows 8 and 82. Of some of it redis-py raises a bare ValueError."""
+    server = scripted_server(lambda word: b"+OK\r\n" if word == "CLIENT" else garbage)
+    link = connect(f"redis://127.0.0.1:{server.port}")
+    with pytest.raises(MaybeAppliedError):
+        link.call("PING")
+    assert link.closed, "what comes next on it belongs to nothing"
+    with pytest.raises(MaybeAppliedError):
+        link.pipeline([("PING",), ("PING",)])
+    link.send("PING")
+    with pytest.raises(MaybeAppliedError):
+        link.receive(1_000)
+    assert link.closed
+
+
+def test_a_greeting_that_is_garbage_is_a_server_that_cannot_be_reached(
     scripted_server: Callable[..., ScriptedServer], connect: Callable[..., RedisLink]
 ) -> None:
-    """Row 8."""
-    server = scripted_server(
-        lambda word: b"+OK\r\n" if word == "CLIENT" else b"HTTP/1.1 400\r\n\r\n"
-    )
-    with pytest.raises(MaybeAppliedError):
-        connect(f"redis://127.0.0.1:{server.port}").call("PING")
+    """Row 82."""
+    server = scripted_server(lambda _: b":abc\r\n")
+    link = connect(f"redis://127.0.0.1:{server.port}")
+    with pytest.raises(StoreUnavailableError):
+        link.open()
+    assert link.closed
 
 
 # -- addresses -------------------------------------------------------------------------------------

@@ -113,7 +113,6 @@ STEPS: dict[str, Callable[[Deck], object]] = {
     "change": lambda deck: deck.change(),
     "append": lambda deck: deck.store.append(b"n", head=deck.head, head_after="a" * 64),
     "delete": lambda deck: deck.store.delete_active(),
-    "receipt": lambda deck: deck.store.store_receipt("d", "a:latched", b"r"),
     "leave": lambda deck: deck.store.leave(HEARTBEAT),
     "strike": lambda deck: deck.store.strike(["pod-7:" + "0" * 32]),
 }
@@ -146,8 +145,10 @@ def test_where_writes_are_refused_each_step_says_why_and_a_stop_is_still_publish
         assert deck.everything() == before
         assert deck.store.publish("golive:events", b"signed revocation") == 1
         assert events() == b"signed revocation"
-        assert deck.store.publish("golive:receipts", b"latched") == 1
+        kept, refused = deck.store.deliver("d", "a:latched", b"latched")
+        assert not kept and "not stored: Redis refused" in refused
         assert receipts() == b"latched"
+        assert deck.everything() == before
         # What people read with must go on working.
         assert deck.store.snapshot().grant == b"grant 1"
         assert [pod.name for pod in deck.store.heartbeats()] == ["hb-1"]

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from golive_redis import logs
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreUnavailableError
+from golive_redis.guard.hooks import Hooks
 from golive_redis.guard.stopping import Stopping
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.store.connect import Address
@@ -104,6 +106,7 @@ def test_a_receipt_comes_in_wherever_its_connection_is_closed_on_the_way(
             client.flushall()
         links = Links(shared_server, at, error)
         outbox = Outbox(links, KEYS, 0.01)
+        outbox.loop.start()
         receipts = Receipts(
             signers.trust, signers.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
@@ -125,6 +128,7 @@ def test_a_delivery_that_hangs_is_left_to_its_own_thread_when_the_outbox_closes(
 ) -> None:
     links = Links(own_server, 0, None)
     outbox = Outbox(links, KEYS, 0.01)
+    outbox.loop.start()
     receipts = Receipts(
         SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
     )
@@ -151,7 +155,7 @@ def test_pushes_are_heard_again_wherever_the_subscription_is_closed(
         listener = PushListener(
             links, KEYS, 50, take=heard.append, read=lambda: None, failed=lambda _: None
         )
-        listener.start()
+        listener.loop.start()
         with shared_server.client() as client:
             wait_for(
                 lambda: client.publish(KEYS.events, b"x") and heard,  # noqa: B023
@@ -164,7 +168,7 @@ def test_pushes_are_heard_again_wherever_the_subscription_is_closed(
                 what="a push after the loss",
             )
         listener.close(5)
-        assert not listener.is_alive()
+        assert not listener.loop.is_alive()
 
 
 def test_a_listener_outlives_the_errors_of_its_callbacks(
@@ -186,7 +190,7 @@ def test_a_listener_outlives_the_errors_of_its_callbacks(
         read=lambda: None if listener.connected else fail("a gap"),
         failed=fail,
     )
-    listener.start()
+    listener.loop.start()
     with shared_server.client() as client:
         # Again and again: what is sent to a connection that it is about to give up, it never hears.
         wait_for(
@@ -194,7 +198,7 @@ def test_a_listener_outlives_the_errors_of_its_callbacks(
             what="three pushes that could not be taken",
         )
     assert "a gap" in told
-    assert listener.is_alive()
+    assert listener.loop.is_alive()
     listener.close(5)
 
 
@@ -220,6 +224,7 @@ def test_a_receipt_comes_in_although_a_log_handler_fails_when_redis_is_away(
     with shared_server.client() as client:
         client.flushall()
         outbox = Outbox(connect, KEYS, 0.01)
+        outbox.loop.start()
         receipts = Receipts(
             SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
         )
@@ -239,27 +244,95 @@ class BrokenReceipts:
         raise RuntimeError("told to fail")
 
 
-def test_a_stop_that_meets_a_defect_ends_as_one_that_was_not_kept(
+def test_a_stop_whose_receipts_cannot_be_sent_runs_the_hooks_and_waits_for_orders_all_the_same(
     wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The guard then stays closed for the life of its process."""
+    """Row 82. It ends as one that was not kept: the guard stays closed for the life of its process."""
     kept: list[bool] = []
+    ran: list[int] = []
+    flying = [1]
     receipts: Any = BrokenReceipts()
-    stopping = Stopping(receipts, None, lambda: 0, 1_000)
+    stopping = Stopping(receipts, None, lambda: len(flying), 60_000)
+    stopping.hooks.add(lambda: ran.append(1))
+    stopping.loop.start()
     with caplog.at_level(logging.CRITICAL):
-        latch = PARTY_LATCH
-        stopping.stop(SIGNERS.trust.revocation(SIGNERS.revocation(2)), latch, kept.append)
+        stopping.stop(SIGNERS.trust.revocation(SIGNERS.revocation(2)), PARTY_LATCH, kept.append)
+        wait_for(lambda: ran, what="the hook has run")
+        assert kept == [], "an order is in flight"
+        flying.clear()
         wait_for(lambda: kept, what="the stop has ended")
+        assert logs.ASIDE.flush(60)
+    stopping.close(5)
     assert kept == [False]
-    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    assert [record.levelname for record in caplog.records] == ["CRITICAL", "CRITICAL"]
 
 
 @pytest.mark.parametrize("how", [RuntimeError("told to fail"), SystemExit(3), KeyboardInterrupt()])
-def test_a_hook_that_ends_in_any_way_counts_as_one_left(how: BaseException) -> None:
-    stopping = Stopping(BrokenReceipts(), None, lambda: 0, 5_000)  # type: ignore[arg-type]
+def test_a_hook_that_ends_in_any_way_counts_as_one_left(
+    wait_for: Callable[..., None], how: BaseException
+) -> None:
+    hooks = Hooks()
 
     def hook() -> None:
         raise how
 
-    stopping.hooks.append(hook)
-    assert stopping.drain() == 1
+    hooks.add(hook)
+    for _ in range(2):  # its thread is there for the next stop, too
+        hooks.begin()
+        wait_for(lambda: not hooks.busy(), what="the hook has ended")
+        assert hooks.left() == 1
+    assert [loop.is_alive() for loop in hooks.loops()] == [True]
+    hooks.end()
+
+
+def test_a_hook_that_hangs_keeps_one_thread_however_many_stops_come(
+    wait_for: Callable[..., None],
+) -> None:
+    """Row 84."""
+    hooks, release, runs = Hooks(), threading.Event(), []
+
+    def hang() -> int:
+        runs.append(1)
+        release.wait(60)
+        return 3
+
+    hooks.add(hang)
+    assert logs.ASIDE.start()
+    before = threading.active_count()
+    for _ in range(5):
+        hooks.begin()
+        assert hooks.busy() and hooks.left() == 1
+    assert threading.active_count() == before
+    release.set()
+    asked = hooks._runners[0]._asked
+    wait_for(lambda: asked.empty() and not hooks.busy(), what="it has ended after all")
+    assert (hooks.left(), len(runs)) == (3, 1)
+    hooks.end()
+
+
+def test_only_what_redis_was_not_seen_to_keep_is_sent_again_when_a_stop_repeats_itself(
+    shared_server: EmbeddedServer, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 89."""
+    monkeypatch.setattr("golive_redis.delivery.receipts.REPEAT_MS", 0.0)
+    outbox = Outbox(Links(shared_server, 0, None), KEYS, 0.01)
+    receipts = Receipts(
+        SIGNERS.trust, SIGNERS.signers["pod-1"], outbox, instance=INSTANCE, worker="pod-1"
+    )
+    directive = SIGNERS.trust.revocation(SIGNERS.revocation(2))
+    key = KEYS.receipt(directive.identity)
+    with shared_server.client() as client:
+        client.flushall()
+        receipts.send(directive, Stage.LATCHED, term=2, durable=Durable.NONE)
+        receipts.repeat(directive.identity)
+        assert outbox._waiting.qsize() == 1, "it has not left yet, and leaves once"
+        outbox.loop.start()
+        wait_for(lambda: client.hlen(key) and not outbox.owes(), what="the receipt")
+        assert 0 < client.pttl(key) <= 7 * 24 * 3_600_000, "they do not stay for ever"
+        client.delete(key)
+        receipts.repeat(directive.identity)
+        assert not outbox.owes(), "Redis keeps it, as far as is known"
+        monkeypatch.setattr("golive_redis.delivery.outbox.KEPT_MS", 0.0)
+        receipts.repeat(directive.identity)
+        wait_for(lambda: client.hlen(key), what="the receipt, sent again after a while")
+    outbox.close(5)

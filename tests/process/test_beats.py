@@ -221,3 +221,18 @@ def test_at_standard_timers_each_bound_holds(
     assert live.timers.beat_ms == 5_500
     assert_closed_by_beat_ms(live, last_ns)
     assert_woken_revives_nothing(live, last_ns, wait_for)
+
+
+def test_a_heartbeat_that_reconnects_raises_no_alarm(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 87."""
+    live = fleet(any_server)
+    live.go_live("pod-1")
+    for _ in range(5):
+        before = beats(live)["hb-1"]["n"]
+        for client in live.raw.client_list(_type="normal"):
+            if client["name"] == "golive-heartbeat-hb-1":
+                live.raw.client_kill_filter(_id=client["id"])
+        wait_for(lambda: beats(live)["hb-1"]["n"] > before, what="the next beat")  # noqa: B023
+    assert not [line for line in live.heartbeats["hb-1"].said() if "refused" in line]

@@ -23,10 +23,10 @@ def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(
     assert child["pid"] != worker.pid
     assert not child["answer"]["permit"] and child["answer"]["reason"] == "forked"
     assert child["sockets"] == [], "it has none of the parent's connections"
-    assert child["health"]["threads"] == {"attend": False, "push": False}
+    assert child["health"]["threads"] and not any(child["health"]["threads"].values())
     time.sleep(live.timers.beat_ms / 1000)  # longer than anything from before the fork is good for
     live.wait_all_armed()
-    assert worker.health()["threads"] == {"attend": True, "push": True}
+    assert all(worker.health()["threads"].values())
     outcome = live.revoke(config=live.patient).outcome
     assert [row.pod.instance for row in outcome.workers] == [worker.instance], "no goodbye for it"
     assert outcome.by == "receipts"

@@ -28,7 +28,9 @@ def live(fleet: Callable[..., Any], any_server: EmbeddedServer) -> Any:
 def fill_the_disk(folder: Path, stem: str) -> None:
     """Make every further write of that state file fail."""
     folder.mkdir(exist_ok=True)
-    (folder / f"{stem}.0.tmp").symlink_to(FULL)
+    temporary = folder / f"{stem}.0.tmp"
+    temporary.unlink(missing_ok=True)  # what the next write would have taken
+    temporary.symlink_to(FULL)
 
 
 def broken_folder(root: Path, how: str, name: str) -> Path:

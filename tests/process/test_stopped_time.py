@@ -123,7 +123,7 @@ def test_a_wall_clock_that_steps_back_does_not_lengthen_the_lease(
     worker.closed_within(live.timers.lease_ms, cut)
 
 
-@pytest.mark.parametrize("thread", ["attend", "push"])
+@pytest.mark.parametrize("thread", ["attend", "push", "outbox", "stop"])
 def test_a_guard_that_lost_a_thread_closes_and_says_so(
     live: Any, wait_for: Callable[..., None], thread: str
 ) -> None:
@@ -134,7 +134,9 @@ def test_a_guard_that_lost_a_thread_closes_and_says_so(
     dead = live.timed(lambda: None)._replace(began_ns=began_ns)
     worker.closed_within(live.timers.lease_ms, dead)
     health = worker.health()
-    assert health["threads"] == {"attend": thread != "attend", "push": thread != "push"}
+    assert health["threads"] == {
+        name: name != thread for name in ("attend", "push", "outbox", "stop")
+    }
     assert not health["armed"] and health["reason"] == "lapsed"
     time.sleep(live.timers.lease_ms / 1000)
     assert not worker.allowed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -173,6 +174,29 @@ class SimLock:
         self._held = False
 
 
+class SimQueue:
+    """`queue.SimpleQueue` of the simulation, for one fiber that takes."""
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._filled = SimEvent()
+
+    def put(self, item: Any) -> None:
+        self._items.append(item)
+        self._filled.set()
+
+    def get(self, timeout: float) -> Any:
+        if not self._items:
+            self._filled.clear()
+            self._filled.wait(timeout)
+        if not self._items:
+            raise Empty
+        return self._items.pop(0)
+
+    def empty(self) -> bool:
+        return not self._items
+
+
 class SimThread:
     """`threading.Thread` of the simulation."""
 
@@ -182,7 +206,10 @@ class SimThread:
         self._target, self._args = target, args
 
     def start(self) -> None:
-        spawn(node(), self._target, *self._args)
+        self._fiber = spawn(node(), self._target, *self._args)
+
+    def is_alive(self) -> bool:
+        return not self._fiber.done
 
     def join(self, timeout: float | None = None) -> None:
         return
@@ -192,6 +219,10 @@ class SimThreading:
     """What the product uses of `threading`."""
 
     Event, Lock, Thread = SimEvent, SimLock, SimThread
+
+    @staticmethod
+    def current_thread() -> Fiber | None:
+        return _Now.fiber
 
 
 class SimTime:
@@ -234,6 +265,28 @@ class SimClock:
     @staticmethod
     def pause_ms(duration_ms: float) -> None:
         sleep(duration_ms)
+
+
+class SimLoop:
+    """`Loop` of a thread that the world stands in for."""
+
+    def start(self) -> bool:
+        return True
+
+    def is_alive(self) -> bool:
+        return True
+
+
+class SimAside:
+    """`golive_redis.logs.ASIDE`: what the product leaves aside is not part of the world."""
+
+    @staticmethod
+    def start() -> bool:
+        return True
+
+    @staticmethod
+    def flush(_: float) -> bool:
+        return True
 
 
 class SimSecrets:

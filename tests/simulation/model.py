@@ -206,7 +206,7 @@ class Server:
         return Step(Status.OK, str(pttl))
 
     def keep_receipt(self, directive: str, name: str, raw: bytes) -> None:
-        """`Store.store_receipt`."""
+        """`Store.deliver`."""
         held = self.data.receipts
         held[directive] = {**held.get(directive, {}), name: raw}
 

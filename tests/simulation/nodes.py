@@ -176,6 +176,7 @@ class Worker(Node):
         with fibers.acting(self):
             file = SimFile(Path(), "worker") if self.keeps else None
             self.stopping = SimStopping(self, file)
+            self.stopping.loop.start()
         latch, unreadable = None, False
         try:
             kept = file.read_all(WorkerState) if file is not None else []
@@ -413,10 +414,7 @@ class SimListener:
     arrives = Pushes.TRACKING
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        return
-
-    def start(self) -> None:
-        return
+        self.loop = fibers.SimLoop()
 
     def close(self, within_s: float) -> None:
         return

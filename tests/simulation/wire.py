@@ -244,8 +244,12 @@ class SimStore:
     def replicated(self, replicas: int, within_ms: int) -> int:
         return 0
 
-    def store_receipt(self, directive: str, field: str, raw: bytes) -> None:
+    def ping(self) -> None:
+        self._do(lambda _: None)
+
+    def deliver(self, directive: str, field: str, raw: bytes) -> tuple[bool, str]:
         self._do(lambda s: s.keep_receipt(directive, field, raw))
+        return True, ""
 
     def head(self) -> str:
         return self._do(lambda s: s.data.head)
@@ -274,10 +278,14 @@ class SimOutbox:
 
     def __init__(self, host: Node, retry_ms: float) -> None:
         self._node, self._retry_ms = host, retry_ms
+        self.loop = fibers.SimLoop()
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
         self._node.world.checker.receipted(self._node, receipt)
         self._deliver(receipt, raw, Conn(self._node))
+
+    def has_kept(self, raw: bytes) -> bool:
+        return False
 
     def _deliver(self, receipt: Receipt, raw: bytes, conn: Conn) -> None:
         world, done = self._node.world, []

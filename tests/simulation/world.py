@@ -9,6 +9,7 @@ import gc
 import heapq
 import logging
 import random
+import sys
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from golive_redis import threads
 from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import receipts, spool
-from golive_redis.guard import stopping
+from golive_redis.guard import hooks, stopping
 from golive_redis.heartbeat import daemon, duties, memory
 from golive_redis.operator import activation, grants, preflight, restrictions, session
 from golive_redis.stop import confirmation, connections, journal, revoke
@@ -34,11 +36,17 @@ from .trust import HEARTBEATS, OPERATORS, PRINCIPALS, seal_known
 from .wire import Conn, SimOutbox, SimStore
 
 
-class Loud(logging.Logger):
-    """A logger for which a defect that the product would survive is one that ends the run."""
+class Defect(BaseException):
+    """What the product survives and logs as a defect ends the run; no `except Exception` takes it."""
 
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        raise  # noqa: PLE0704  (it is called from an except clause)
+
+class Loud(logging.Logger):
+    """A logger that does not let a defect pass."""
+
+    def _log(self, level: int, msg: object, args: Any, exc_info: Any = None, **_: Any) -> None:
+        if exc_info:
+            error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+            raise Defect(msg) from error
 
 
 LOUD = Loud("golive_redis.simulated")
@@ -58,12 +66,17 @@ BLOCKING = (
     preflight,
     revoke,
     spool,
+    hooks,
     stopping,
+    threads,
     connections,
 )
 SIMULATED: dict[str, Any] = {
     "Outbox": lambda _, __, retry_s: SimOutbox(fibers.node(), retry_s * 1_000),
+    "ASIDE": fibers.SimAside,
     "PushListener": SimListener,
+    "SimpleQueue": fibers.SimQueue,
+    "aside": lambda say: say,
     "Memory": remembered,
     "POLL_S": 0.05,
     "Spool": SimSpool,

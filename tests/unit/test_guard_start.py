@@ -28,10 +28,13 @@ def make(folder: Path, url: str = "redis://127.0.0.1:1/0") -> Guard:
     )
 
 
-@pytest.mark.parametrize("without", ["golive-attend", "golive-push"])
+@pytest.mark.parametrize(
+    "without", ["golive-attend", "golive-push", "golive-outbox", "golive-stop"]
+)
 def test_a_guard_without_its_threads_is_an_error_and_holds_no_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str
 ) -> None:
+    """Row 85."""
     start = threading.Thread.start
 
     def refused(thread: threading.Thread) -> None:

@@ -35,6 +35,13 @@ class Daemon:
         given = answer("n", grant, *restrictions, **fields)
         return changes(self.pulse.answer(given, now=self.clock.boot, wall_ms=self.clock.wall))
 
+    def says(self, grant: bytes | None = None, **fields: Any) -> list[str]:
+        """What it says after a reading."""
+        self.clock.advance(1000)
+        given = answer("n", grant, **fields)
+        out = self.pulse.answer(given, now=self.clock.boot, wall_ms=self.clock.wall)
+        return [item.text for item in out if item.text]
+
     def beat(self) -> Beat | None:
         return self.pulse.next_beat(issued_at_ms=round(self.clock.wall))
 
@@ -313,6 +320,17 @@ def test_a_tombstone_that_the_store_lost_is_named_until_it_is_back(beating: Daem
     assert beating.reads(GRANT) == [Change.LOST_REVOCATION]
     assert beating.reads(None, revoked=STOP) == [Change.REPEATED]
     assert beating.reads(None, revoked_unchanged=True) == []
+
+
+def test_a_stop_that_was_only_just_pushed_is_not_said_to_be_lost(beating: Daemon) -> None:
+    """Row 87: it is published before it is written, and a heartbeat may read in between."""
+    lost = ["the store lost revocation 7; re-asserted"]
+    beating.pulse.push(STOP)
+    assert beating.says(GRANT) == []
+    assert beating.says(None) == lost, "missing twice"
+    assert beating.says(None, revoked=STOP) == []
+    beating.pulse.push(STOP)  # a stop that repeats itself says nothing of where it is
+    assert beating.says(None) == lost
 
 
 def test_a_key_that_goes_away_ends_the_term_and_is_noted(beating: Daemon) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import resource
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import msgspec
+import pytest
 
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.outbox import Outbox
@@ -44,7 +52,9 @@ class Recorded(Outbox):
         self.held.append([state.latch for state in self.file.read_all(WorkerState)])
 
 
-def test_the_latch_is_on_disk_before_any_receipt_says_so(tmp_path: Path) -> None:
+def test_the_latch_is_on_disk_before_any_receipt_says_so(
+    tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
     """S9."""
     signers = Signers()
     file = StateFile(tmp_path, "worker-pod-1")
@@ -54,7 +64,73 @@ def test_the_latch_is_on_disk_before_any_receipt_says_so(tmp_path: Path) -> None
     )
     ended: list[bool] = []
     stop = signers.trust.revocation(signers.revocation(6))
-    Stopping(receipts, file, lambda: 0, 1_000).stop(stop, Latch(epoch=6), ended.append).join()
+    stopping = Stopping(receipts, file, lambda: 0, 1_000)
+    stopping.loop.start()
+    stopping.stop(stop, Latch(epoch=6), ended.append)
+    wait_for(lambda: ended, what="the stop has ended")
     assert ended == [True]
     assert outbox.held == [[Latch(epoch=6)]] * 2  # latched, and drained
+    stopping.close(5)
+
+
+def test_a_latch_is_kept_although_the_process_has_no_file_handle_left(tmp_path: Path) -> None:
+    """Row 85. What the write needs is open since the one before (A15)."""
+    file = StateFile(tmp_path, "worker-pod-1")
+    file.write(WorkerState())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(entry.name) for entry in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, limits[1]))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open("/dev/null", os.O_RDONLY)
+        for epoch in (4, 6):
+            file.write(WorkerState(latch=Latch(epoch=epoch)))
+    finally:
+        for handle in taken:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    file.release()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".lock"]
+
+
+@pytest.mark.parametrize("how", ["temporary removed", "temporary replaced", "folder replaced"])
+def test_a_latch_ends_up_in_the_file_whatever_became_of_what_was_prepared(
+    tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "state"
+    file = StateFile(folder, "worker-pod-1")
+    file.write(WorkerState())
+    temporary = folder / "worker-pod-1.0.tmp"
+    if how == "folder replaced":
+        folder.rename(tmp_path / "moved")
+        folder.mkdir()
+    else:
+        temporary.unlink()
+        if how == "temporary replaced":
+            temporary.write_text("somebody else's")
+    file.write(WorkerState(latch=Latch(epoch=6)))
+    assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    file.release()
+
+
+def test_a_forked_child_leaves_what_the_next_write_takes_to_its_parent(tmp_path: Path) -> None:
+    """Row 85."""
+    file = StateFile(tmp_path, "worker-pod-1")
+    file.write(WorkerState())
+    prepared = file._next
+    child = copy.copy(file)
+    assert prepared is not None
+    child._lock = os.dup(file._lock)
+    child._next = copy.copy(prepared)
+    child._next._file, child._next._folder = os.dup(prepared._file), os.dup(prepared._folder)
+    child.abandon()
+    assert (tmp_path / "worker-pod-1.0.tmp").exists()
+    assert prepared.write(msgspec.json.encode(WorkerState(latch=Latch(epoch=6))))
+    assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    file._next = None
     file.release()

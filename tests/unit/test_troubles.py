@@ -9,6 +9,7 @@ import pytest
 from golive_redis import clock
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.guard.troubles import Troubles
+from golive_redis.logs import ASIDE
 
 ERROR = StoreUnavailableError("cannot reach Redis: Connection refused")
 ADDRESS = "redis://golive:***@10.0.0.7:6379/0"
@@ -30,6 +31,7 @@ def test_it_is_said_when_it_begins_once_a_minute_and_when_it_is_over(at_s, caplo
     at_s(1150)
     troubles.reached()
     troubles.reached()
+    assert ASIDE.flush(60)  # the lines are written on a thread of their own
     place = f"Redis at {ADDRESS}"
     assert caplog.messages == [
         f"no order is permitted: {place}: {ERROR.message}",
@@ -42,4 +44,5 @@ def test_it_is_said_when_it_begins_once_a_minute_and_when_it_is_over(at_s, caplo
 def test_a_redis_that_was_never_away_is_no_news(caplog):
     troubles = Troubles(ADDRESS)
     troubles.reached()
+    assert ASIDE.flush(60)
     assert caplog.messages == []

@@ -187,10 +187,13 @@ class Worker:
             raise SystemExit  # ends a thread without a word
 
         owner = self.guard._attending
-        if thread == "attend":
-            owner._attend = broken  # type: ignore[method-assign]
-        else:
-            owner.listener.subscription.wait = broken  # type: ignore[method-assign]
+        loops = {"attend": owner._loop, "push": owner.listener.loop}
+        loops |= {"outbox": owner._outbox.loop, "stop": owner.stopping.loop}
+        loops[thread]._turn = broken
+        if thread == "outbox":
+            owner._outbox._waiting.put(None)
+        if thread == "stop":
+            owner.stopping._asked.put(None)
         return {}
 
     def do_freeze(self) -> dict[str, Any]:

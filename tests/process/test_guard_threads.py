@@ -1,0 +1,190 @@
+"""A guard whose process is in a bad way: handlers that fail, no more threads, signals and forks.
+
+The guard is this process's own, on a fleet of real processes; the server has no part in these.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from golive_redis import Guard, logs
+from golive_redis.core.permit import Denial
+from golive_redis.testing.server import EmbeddedServer
+
+
+@pytest.fixture
+def live(fleet: Callable[..., Any], any_server: EmbeddedServer) -> Any:
+    """A fleet with a heartbeat; its guards are opened by the tests."""
+    made = fleet(any_server)
+    made.start_heartbeat("hb-1")
+    return made
+
+
+class Handler(logging.Handler):
+    """A log handler of the bot's, that raises or hangs."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.let_go = threading.Event()
+        self.seen = 0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        assert record.getMessage()
+        self.seen += 1
+        if self.how == "raises":
+            raise RuntimeError("told to fail")
+        self.let_go.wait(120)
+        return True
+
+
+@pytest.fixture
+def handler(request: pytest.FixtureRequest) -> Iterator[Handler]:
+    """A handler on the logger of guards, for as long as the test runs."""
+    made, logger = Handler(request.param), logging.getLogger("golive_redis")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(made)
+    yield made
+    logger.removeHandler(made)
+    logger.setLevel(level)
+    made.let_go.set()
+    assert logs.ASIDE.flush(60)
+
+
+def armed(live: Any, guard: Guard) -> None:
+    live.activate()
+    assert guard.wait_armed(60)
+
+
+@pytest.mark.parametrize("handler", ["raises", "hangs"], indirect=True)
+def test_a_log_handler_that_fails_keeps_no_guard_from_trading_or_from_answering_a_stop(
+    live: Any, handler: Handler, wait_for: Callable[..., None]
+) -> None:
+    """Row 83."""
+    ran: list[int] = []
+    with Guard.open(live.config, worker="pod-1") as guard:
+        guard.on_stop(lambda: ran.append(1))
+        assert isinstance(guard.check(what="BUY BTC"), Denial)  # the first line of the log
+        armed(live, guard)
+        guard.check("no such intent", what="BUY ETH")
+        wait_for(lambda: handler.seen, what="a line has come to the handler")
+        assert all(guard.health().threads.values())
+        report = live.revoke(config=live.patient)
+        assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+        assert ran == [1]
+
+
+@pytest.mark.parametrize("handler", ["raises", "hangs"], indirect=True)
+def test_a_local_stop_runs_its_hooks_whatever_becomes_of_its_log_line(
+    live: Any, handler: Handler, wait_for: Callable[..., None]
+) -> None:
+    """Row 83."""
+    ran: list[int] = []
+    with Guard.open(live.config, worker="pod-1") as guard:
+        guard.on_stop(lambda: ran.append(1))
+        armed(live, guard)
+        guard.kill("test")
+        assert not guard.allows()
+        wait_for(lambda: ran, what="the hook")
+        wait_for(lambda: handler.seen, what="its line has come to the handler")
+
+
+def test_a_stop_needs_no_thread_that_was_not_there_before(
+    live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 85 (A15)."""
+    ran: list[str] = []
+    refused: list[str] = []
+
+    def start(thread: threading.Thread) -> None:
+        refused.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    with Guard.open(live.config, worker="pod-1") as guard:
+        guard.on_stop(lambda: ran.append(threading.current_thread().name))
+        armed(live, guard)
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", start)
+            report = live.revoke(config=live.patient)
+        assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+        assert len(ran) == 1 and ran[0].startswith("golive-hook-")
+    assert refused == []
+
+
+def test_a_guard_whose_receipts_could_not_be_sent_does_not_arm(
+    live: Any, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    """Row 85 (A15): its own connection for receipts comes first."""
+    from golive_redis.store.connect import Address  # noqa: PLC0415  (patched here)
+
+    connect = Address.connect
+
+    def only_others(address: Address, **how: Any) -> Any:
+        if threading.current_thread().name == "golive-outbox":
+            raise ConnectionRefusedError("told to fail")
+        return connect(address, **how)
+
+    with monkeypatch.context() as limited:
+        limited.setattr(Address, "connect", only_others)
+        with Guard.open(live.config, worker="pod-1") as guard:
+            live.activate(wait_s=0)
+            wait_for(
+                lambda: (
+                    guard.health().armed or "no receipt could" in (guard.health().last_error or "")
+                ),
+                what="the guard says why it does not arm",
+            )
+            assert not guard.health().armed
+            assert not guard.wait_armed(live.timers.beat_ms / 1000)
+            limited.setattr(Address, "connect", connect)
+            assert guard.wait_armed(60)
+
+
+def test_a_signal_handler_may_stop_the_guard_whatever_it_interrupts(
+    live: Any, wait_for: Callable[..., None]
+) -> None:
+    """Row 86."""
+    ran: list[int] = []
+    with Guard.open(live.config, worker="pod-1") as guard:
+        guard.on_stop(lambda: ran.append(1))
+        armed(live, guard)
+
+        def kill(number: int, frame: FrameType | None) -> None:
+            guard.kill("signal")
+
+        before = signal.signal(signal.SIGUSR1, kill)
+        try:
+            with guard._attending._lock:  # as in the middle of `close`
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert not guard.allows()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        wait_for(lambda: ran, what="the hook")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12
+def test_a_stop_in_a_forked_child_returns_whatever_was_locked_at_the_fork(live: Any) -> None:
+    """Row 86. The hooks and the orders are the parent's, who goes on."""
+    ran: list[int] = []
+    with Guard.open(live.config, worker="pod-1") as guard:
+        guard.on_stop(lambda: ran.append(1))
+        armed(live, guard)
+        with guard._attending._lock:
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(60)  # a child that hangs ends by this
+                guard.kill("in the child")
+                guard.close()
+                os._exit(int(guard.allows() or bool(ran)))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert guard.wait_armed(60)
+        assert not ran
