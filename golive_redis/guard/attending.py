@@ -36,7 +36,6 @@ from golive_redis.logs import ASIDE, Log
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
@@ -73,7 +72,7 @@ class Attending:
         state_file: StateFile | None,
         problem: StateFileError | None,
     ) -> None:
-        timing, keyspace = view.timing, Keyspace(view.trust.namespace)
+        timing, keyspace = view.timing, address.keyspace
 
         def connect(timeout_ms: float = timing.timeout_ms) -> Link:
             return address.connect(timeout_ms=timeout_ms, name=f"golive-worker-{worker}")
