@@ -16,6 +16,7 @@ import msgspec
 MASK = "***"
 # In the path of a web page an @ is a letter like any other.
 _WEB = frozenset({"http", "https", ""})
+_PORT = re.compile(r"(?:\[.*?\]|[^:]*)(?::[0-9]*)?")
 _HOST = re.compile(r"(?:[^@:]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^:@]*)(?::[0-9]*)?")
 
 
@@ -52,8 +53,8 @@ def is_unclear(url: str) -> bool:
     scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
     place = re.split("[/?#]", rest, maxsplit=1)[0]
     if scheme not in _WEB and "@" not in rest:
-        # redis://:password:6379, whose host was forgotten
-        return re.sub(r"\[.*?\]", "", place.split(",")[0]).count(":") > 1
+        # redis://:password:6379, and redis://user:password, whose host was forgotten
+        return any(not _PORT.fullmatch(node) for node in place.split(","))
     return "@" in rest[len(place) :] and (scheme not in _WEB or not _HOST.fullmatch(place))
 
 

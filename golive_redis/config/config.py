@@ -24,9 +24,8 @@ from golive_redis.masking import Masked
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, parse_keyset
 from golive_redis.records.trust import Trust
-from golive_redis.store import locate
 from golive_redis.store.connect import Address
-from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
 
 DEFAULT_PATH = Path("config/go_live.yaml")
 NAME_FIELD = "{name}"
@@ -112,7 +111,8 @@ class Config(Masked, frozen=True):
         """Return where the store is, with the login from the environment.
 
         Raises:
-            ConfigError: A password is missing, or the namespace does not fit a cluster.
+            ConfigError: The URL is none of ours, a password is missing or stands in the file, or the
+                namespace does not fit a cluster. Fails closed: there is no connection then.
         """
         store, namespace = self.policy.store, self.policy.namespace
         files = {
@@ -120,12 +120,7 @@ class Config(Masked, frozen=True):
             for name in ("ca", "cert", "key")
             if (value := getattr(store.tls, name, None)) is not None
         }
-        if locate.is_cluster(self.url) and not Keyspace(namespace).one_slot:
-            raise ConfigError(
-                f"{self.path}: a Redis Cluster would spread the keys of {namespace!r} over its nodes",
-                hint=f'write the namespace with braces: namespace: "{{{namespace}}}"',
-            )
-        return Address(
+        address = Address(
             self.url,
             store.username,
             self.password,
@@ -135,6 +130,30 @@ class Config(Masked, frozen=True):
             sentinel_password=self.sentinel_password,
             sentinel_tls=store.sentinel.tls,
         )
+        found = address.place()
+        if found.scheme == CLUSTER and not address.keyspace.one_slot:
+            raise ConfigError(
+                f"{self.path}: a Redis Cluster would spread the keys of {namespace!r} over its nodes",
+                hint=f'write the namespace with braces: namespace: "{{{namespace}}}"',
+            )
+        self._compare(found, address)
+        return address
+
+    def _compare(self, found: Place, address: Address) -> None:
+        """Refuse a password in the file, and an override that leaves TLS out."""
+        if self.url == self.policy.store.url:
+            if found.password is not None:
+                raise ConfigError(
+                    f"{self.path}: store.url {address.shown!r} holds a password, and a file must not",
+                    hint="leave it out, and name a variable under store.password_env; "
+                    "or put the whole URL into $GOLIVE_REDIS_URL",
+                )
+            return
+        if _wants_tls(self.policy.store.url) and not found.tls and found.scheme != UNIX:
+            raise ConfigError(
+                f"$GOLIVE_REDIS_URL {address.shown!r} is without TLS; store.url in {self.path} is with",
+                hint="write rediss://, or ?ssl=true behind redis+sentinel:// and redis+cluster://",
+            )
 
     def keyset(self) -> Keyset:
         """Load the pinned keyset.
@@ -189,6 +208,13 @@ class Config(Masked, frozen=True):
     def signer_from(self, path: Path, keyset: Keyset) -> Signer:
         """Load the private key from a file."""
         return keyfile.signer(keyfile.read(path, self.environ), keyset, f"key file {path}")
+
+
+def _wants_tls(url: str) -> bool:
+    try:
+        return read_place(url).tls
+    except ValueError:  # overridden, and so not used
+        return False
 
 
 def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:

@@ -32,7 +32,6 @@ from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
 from golive_redis.store.jitter import JITTER
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
@@ -64,7 +63,7 @@ class Attending:
         state_file: StateFile | None,
         problem: StateFileError | None,
     ) -> None:
-        timing, keyspace = view.timing, Keyspace(view.trust.namespace)
+        timing, keyspace = view.timing, address.keyspace
 
         def connect() -> Link:
             return address.connect(timeout_ms=timing.timeout_ms, name=f"golive-worker-{worker}")

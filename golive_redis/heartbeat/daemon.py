@@ -38,7 +38,6 @@ from golive_redis.records.receipt import Durable
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
@@ -100,7 +99,7 @@ class Heartbeat:
                 f"the heartbeat key is {signer.principal}'s, not {name}'s",
                 hint=f"--name {signer.principal}, or set keys.heartbeat to the key of {name}",
             )
-        keyspace, every_ms = Keyspace(trust.namespace), timing.read_every_ms
+        keyspace, every_ms = address.keyspace, timing.read_every_ms
         connect = partial(_connect, address, timing.timeout_ms, name)
         caller = Caller("heartbeat", name, secrets.token_hex(16))
         self._signer = signer

@@ -19,7 +19,6 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
 from golive_redis.stop.memory import Memory
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Snapshot
 from golive_redis.store.store import Store
 
@@ -65,8 +64,8 @@ class Operator:
         self.policy = config.policy
         self.timing = config.policy.timers
         self.trust = config.trust()
-        self.keyspace = Keyspace(self.trust.namespace)
         self.address = config.address()
+        self.keyspace = self.address.keyspace
         self.memory, self._forgetful = _remembered(config)
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
         self.store = Store(self.link, self.keyspace)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from golive_redis.errors import StoreError
 from golive_redis.store.connect import Address
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
 from golive_redis.store.store import Store
 
@@ -23,17 +22,17 @@ class Connections:
 
     Args:
         address: Where Redis is.
-        keys: Names of the keys and channels.
         say: Told in a sentence what happens as it happens.
 
     Attributes:
+        keys: Names of the keys and channels.
         problems: What went wrong, each once.
         channel: The connection that hears receipts, or None.
         number: Counts the connections for commands: what one server has shown is not true of another.
     """
 
-    def __init__(self, address: Address, keys: Keyspace, say: Callable[[str], None]) -> None:
-        self.keys = keys
+    def __init__(self, address: Address, say: Callable[[str], None]) -> None:
+        self.keys = address.keyspace
         self.say = say
         self.problems: list[str] = []
         self.channel: RedisLink | None = None

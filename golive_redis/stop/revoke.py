@@ -35,7 +35,6 @@ from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Audit, Status, Stop
 
 READ_BOUND_MS = 250.0
@@ -79,7 +78,7 @@ class Revoke:
         self._key = key
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
-        self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
+        self._connections = Connections(config.address(), say)
         self._confirmed_note: bytes | None = None
         self._forged = False
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
 from golive_redis.errors import ConfigError
 from golive_redis.masking import Masked, is_unclear, without_password
-from golive_redis.store import locate
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink
+from golive_redis.store.locate import Finder
+from golive_redis.store.place import CLUSTER, SCHEMES, SENTINEL, UNIX, Place, read_place
 
 
 class Address(Masked, frozen=True):
@@ -81,7 +83,7 @@ class Address(Masked, frozen=True):
         Raises:
             ConfigError: The URL is none of ours.
         """
-        user = None if any_user else self.username
+        found = self.place()
         bounds: dict[str, Any] = {
             "socket_timeout": timeout_ms / 1000,
             "socket_connect_timeout": (connect_timeout_ms or timeout_ms) / 1000,
@@ -89,52 +91,84 @@ class Address(Masked, frozen=True):
             "protocol": 2,
             "driver_info": None,
         }
-        options = {**bounds, "client_name": name, "health_check_interval": 0}
-        options |= _login(self.username, self.password)
+        options = {**bounds, "client_name": name, "health_check_interval": 0, "db": found.db}
+        options |= _login(self.username or found.username, self._password(found))
+        options |= self._tls() if found.tls else {}
+        user = None if any_user else self.username
+        if found.is_located:
+            return RedisLink(_kind(found)(**options), self._finder(found, bounds, options), user)
+        if found.scheme == UNIX:
+            options["path"] = found.path
+        else:
+            options["host"], options["port"] = found.nodes[0]
+        return RedisLink(_kind(found)(**options), user=user)
+
+    def place(self) -> Place:
+        """Return what the URL says.
+
+        Raises:
+            ConfigError: The URL is none of ours, or contradicts the settings beside it.
+        """
         try:
-            if locate.is_located(self.url):
-                return self._located(locate.parse(self.url), bounds, options, user)
-            pool = ConnectionPool.from_url(self.url, **options, **self._tls())
-            return RedisLink(pool.make_connection(), user=user)
-        except (ValueError, TypeError) as error:
+            found = read_place(self.url)
+            self._refuse_contradictions(found)
+        except ValueError as error:
             # An unreadable port may be a piece of a password with / in it, and so may the cause.
             unclear = is_unclear(self.url)
             why = "it cannot be read; in a password / is %2F and @ is %40" if unclear else error
-            raise ConfigError(
-                f"store.url {self.shown!r}: {why}",
-                hint="redis://host:6379/0, rediss://..., unix:///path, "
-                "redis+sentinel://host:26379,host:26379/service "
-                "or redis+cluster://host:6379,host:6379",
-            ) from (None if unclear else error)
+            raise ConfigError(f"store.url {self.shown!r}: {why}", hint=SCHEMES) from (
+                None if unclear else error
+            )
+        return found
 
-    def _located(
-        self,
-        seeds: locate.Seeds,
-        bounds: dict[str, Any],
-        options: dict[str, Any],
-        user: str | None,
-    ) -> RedisLink:
-        options = {**seeds.login, **options}
-        if seeds.ssl or not self.sentinel_tls:
-            options |= self._tls()
-        asking, tls = options, seeds.ssl
-        if seeds.scheme == locate.SENTINEL:  # they have users of their own
-            asking = bounds | _login(self.sentinel_username, self.sentinel_password)
-            asking |= self._tls() if self.sentinel_tls else {}
-            tls = self.sentinel_tls
-        finder = locate.Finder(seeds, self.namespace, asking, tls=tls)
-        kind: Any = SSLConnection if seeds.ssl else Connection
-        return RedisLink(kind(db=seeds.db, **options), finder, user)
+    def _refuse_contradictions(self, found: Place) -> None:
+        for setting, ours, theirs in (
+            ("store.username", self.username, found.username),
+            ("store.password_env", self.password, found.password),
+        ):
+            if ours is not None and theirs is not None and ours != theirs:
+                raise ValueError(f"its login is not that of {setting}; leave one of them out")
+        tls = found.tls or (self.sentinel_tls and found.scheme == SENTINEL)
+        if (self.ca or self.cert) and not tls:
+            # Never in the clear where the configuration speaks of TLS.
+            raise ValueError(
+                "store.tls is set, and the URL is one without TLS; write rediss://, or ?ssl=true "
+                "behind redis+sentinel:// and redis+cluster://"
+            )
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """Names of the keys and channels of the switch, in the database that the URL names.
+
+        Raises:
+            ConfigError: As `place`.
+        """
+        return Keyspace(self.namespace, self.place().db)
+
+    def _password(self, found: Place) -> str | None:
+        return found.password if self.password is None else self.password
+
+    def _finder(self, found: Place, bounds: dict[str, Any], options: dict[str, Any]) -> Finder:
+        if found.scheme == CLUSTER:
+            return Finder(found, self.namespace, options, tls=found.tls)
+        # Sentinels have users of their own.
+        asking = bounds | _login(self.sentinel_username, self.sentinel_password)
+        asking |= self._tls() if self.sentinel_tls else {}
+        return Finder(found, self.namespace, asking, tls=self.sentinel_tls)
 
     def _tls(self) -> dict[str, Any]:
-        if not self.ca and not self.cert:
-            return {}
         return {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
 
     @property
     def shown(self) -> str:
         """The URL without its password."""
         return without_password(self.url)
+
+
+def _kind(found: Place) -> Any:
+    if found.scheme == UNIX:
+        return UnixDomainSocketConnection
+    return SSLConnection if found.tls else Connection
 
 
 def _login(username: str | None, password: str | None) -> dict[str, str]:

@@ -9,9 +9,16 @@ INVALIDATE = "__redis__:invalidate"
 
 
 class Keyspace(msgspec.Struct, frozen=True):
-    """The keys of one switch. `{golive}` as namespace keeps them in one slot of a Redis Cluster."""
+    """The keys of one switch. `{golive}` as namespace keeps them in one slot of a Redis Cluster.
+
+    Attributes:
+        namespace: Of the switch; every key begins with it.
+        db: Number of the database that the keys are in. Their names do not carry it, those of the
+            channels do.
+    """
 
     namespace: str
+    db: int = 0
 
     @property
     def one_slot(self) -> bool:
@@ -71,12 +78,17 @@ class Keyspace(msgspec.Struct, frozen=True):
     @property
     def events(self) -> str:
         """Channel of directives."""
-        return f"{self.namespace}:events"
+        return self._channel("events")
 
     @property
     def receipts(self) -> str:
         """Channel of receipts."""
-        return f"{self.namespace}:receipts"
+        return self._channel("receipts")
+
+    def _channel(self, name: str) -> str:
+        # A11: pub/sub knows no databases. Without the number a halt in one would be taken over by the
+        # heartbeats of another, where a switch of the same namespace and environment may live.
+        return f"{self.namespace}:{name}@{self.db}" if self.db else f"{self.namespace}:{name}"
 
     def worker(self, worker: str, instance: str) -> str:
         """Key of a worker's presence."""

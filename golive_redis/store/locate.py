@@ -10,81 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, ClassVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from golive_redis.errors import StoreUnavailableError
-from golive_redis.masking import Masked
 from golive_redis.store.jitter import JITTER
-
-SENTINEL = "redis+sentinel"
-CLUSTER = "redis+cluster"
-_PORTS = {SENTINEL: 26379, CLUSTER: 6379}
-
-
-class Seeds(Masked, frozen=True):
-    """Whom to ask, from a URL `redis+sentinel://a:1,b:2/service/db` or `redis+cluster://a:1,b:2`.
-
-    Attributes:
-        scheme: `redis+sentinel` or `redis+cluster`.
-        nodes: Host and port of each.
-        service: Name of the primary, as the Sentinels know it; empty for a cluster.
-        db: Database number.
-        ssl: True when the primary is spoken to by TLS (`?ssl=true`).
-        login: Username and password of the primary, where the URL has them.
-    """
-
-    MASKED: ClassVar[frozenset[str]] = frozenset({"login"})
-
-    scheme: str
-    nodes: tuple[tuple[str, int], ...]
-    service: str
-    db: int
-    ssl: bool
-    login: Mapping[str, str]
-
-
-def is_cluster(url: str) -> bool:
-    """Tell whether a URL names a Redis Cluster."""
-    return url.startswith(f"{CLUSTER}://")
-
-
-def is_located(url: str) -> bool:
-    """Tell whether Sentinels or nodes have to be asked where the primary is."""
-    return url.startswith(tuple(f"{scheme}://" for scheme in _PORTS))
-
-
-def parse(url: str) -> Seeds:
-    """Read a URL of either kind.
-
-    Raises:
-        ValueError: A port that is none, no service, or a path that a cluster cannot have.
-    """
-    parts = urlsplit(url)
-    service, _, db = parts.path.strip("/").partition("/")
-    if parts.scheme == SENTINEL and not service:
-        raise ValueError("the path names no service")
-    if parts.scheme == CLUSTER and service:
-        raise ValueError("a cluster has neither service nor database; leave the path out")
-    login = {"username": parts.username, "password": parts.password}
-    return Seeds(
-        scheme=parts.scheme,
-        nodes=tuple(
-            _node(item, _PORTS[parts.scheme]) for item in parts.netloc.rpartition("@")[2].split(",")
-        ),
-        service=service,
-        db=int(db or 0),
-        ssl=parse_qs(parts.query).get("ssl", ["false"])[0] == "true",
-        login={name: unquote(value) for name, value in login.items() if value},
-    )
-
-
-def _node(text: str, default: int) -> tuple[str, int]:
-    host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
-    return host.strip("[]"), int(port or default)
+from golive_redis.store.place import CLUSTER, SENTINEL, Place
 
 
 class Finder:
@@ -101,7 +34,7 @@ class Finder:
     """
 
     def __init__(
-        self, seeds: Seeds, namespace: str, options: Mapping[str, Any], *, tls: bool
+        self, seeds: Place, namespace: str, options: Mapping[str, Any], *, tls: bool
     ) -> None:
         self._seeds = seeds
         self._options = options

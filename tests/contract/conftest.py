@@ -292,7 +292,8 @@ def deck_on(connect: Callable[..., RedisLink]) -> Callable[..., Deck]:
     """A client of that server, optionally under a login."""
 
     def make(where: EmbeddedServer | str, **login: Any) -> Deck:
-        return Deck(Store(connect(where, **login), Keyspace("golive")))
+        url = where if isinstance(where, str) else where.url
+        return Deck(Store(connect(url, **login), Address(url).keyspace))
 
     return make
 

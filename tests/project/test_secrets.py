@@ -39,6 +39,7 @@ from golive_redis.operator.session import Operator
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store import locate
 from golive_redis.store.connect import Address
+from golive_redis.store.place import read_place
 from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 
@@ -158,7 +159,7 @@ def config(tmp_path: Path) -> Config:
     file = {
         "environment": "test",
         "profiles": {"micro": limits},
-        "store": {"url": URL, "password_env": "STORE", "sentinel": {"password_env": "SENTINEL"}},
+        "store": {"password_env": "STORE", "sentinel": {"password_env": "SENTINEL"}},
         "keys": {"revoker": "rita.pem"},
         "checks": {"own": {"command": SOURCES["command"], "equals": 0}},
         "triggers": {"t": {"check": "own", "every": "5s", "then": "revoke"}},
@@ -168,6 +169,7 @@ def config(tmp_path: Path) -> Config:
     (tmp_path / "rita.pem").write_text(pem)
     (tmp_path / "rita.pem").chmod(0o600)
     environ = {
+        "GOLIVE_REDIS_URL": URL,
         "STORE": MARK,
         "SENTINEL": MARK,
         "TOKEN": MARK,
@@ -195,7 +197,7 @@ def holders(config: Config, guard: Guard) -> list[Any]:
     questions = [
         msgspec.convert({kind: source, "at_least": 0}, Question) for kind, source in SOURCES.items()
     ]
-    seeds = locate.parse(f"redis+sentinel://a:{MARK}@one,two/service")
+    seeds = read_place(f"redis+sentinel://a:{MARK}@one,two/service")
     timing = config.policy.timers
     return [
         config,
@@ -272,6 +274,8 @@ def test_a_mask_hides_the_secret_and_nothing_else(config: Config) -> None:
         (f"redis://host?password={MARK}@a", "redis://***", "redis://***"),
         (f"redis://al:a#{MARK}@host", "redis://***", "redis://***"),
         (f"redis://:{MARK}:6379/0", "redis://***", "redis://***"),
+        (f"redis://al:{MARK}", "redis://***", "redis://***"),
+        (f"redis+cluster://a:1,al:{MARK}", "redis+cluster://***", "redis+cluster://***"),
         (f"https://al:a#{MARK}@host", "https://***", "https://***"),
         (f"https://host/#access_token={MARK}", "https://host/", "https://host/"),
         (f"https://al:{MARK}/a@host", "https://***", "https://***"),

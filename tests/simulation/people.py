@@ -29,10 +29,12 @@ from golive_redis.records.trust import Trust
 from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.revoke import Revoke
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
 from . import faults, fibers
 from .nodes import Node
+from .trust import NAMESPACE
 from .wire import Conn
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class SimSpool:
 
 class SimAddress:
     """`Address` of the one simulated store."""
+
+    keyspace = Keyspace(NAMESPACE)
 
     def link(self, *, timeout_ms: float, **_: Any) -> Conn:
         return Conn(fibers.node(), timeout_ms)

@@ -215,6 +215,34 @@ def test_the_sentinels_have_a_password_variable_of_their_own(path: Path) -> None
         load(path, environ={}).address()
 
 
+def test_a_password_in_the_file_is_refused_and_one_in_the_environment_is_not(path: Path) -> None:
+    url = "redis://:hunter2@127.0.0.1:6380/1"
+    path.write_text(GOOD.replace("redis://127.0.0.1:6380/1", url))
+    with pytest.raises(ConfigError, match="holds a password") as caught:
+        load(path, environ={}).address()
+    assert "hunter2" not in caught.value.message
+    assert "store.password_env" in caught.value.hint
+    path.write_text(GOOD)
+    assert load(path, environ={"GOLIVE_REDIS_URL": url}).address().place().password == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("written", "override"),
+    [
+        ("rediss://h", "redis://h"),
+        ("redis+sentinel://h/s?ssl=true", "redis+sentinel://h/s"),
+        ("redis+cluster://h?ssl=true", "redis://h"),
+    ],
+)
+def test_a_variable_does_not_take_tls_away(path: Path, written: str, override: str) -> None:
+    """Row 73: nothing in the environment switches a protection off that the file asks for."""
+    path.write_text(GOOD.replace("redis://127.0.0.1:6380/1", written) + 'namespace: "{golive}"\n')
+    with pytest.raises(ConfigError, match="without TLS"):
+        load(path, environ={"GOLIVE_REDIS_URL": override}).address()
+    for good in (written, "rediss://elsewhere", "unix:///run/redis.sock"):
+        assert load(path, environ={"GOLIVE_REDIS_URL": good}).address().url == good
+
+
 def test_a_cluster_without_braces_in_the_namespace_is_refused(path: Path) -> None:
     cluster = {"GOLIVE_REDIS_URL": "redis+cluster://a:6379,b:6379"}
     with pytest.raises(ConfigError, match="would spread the keys of 'golive'") as caught:

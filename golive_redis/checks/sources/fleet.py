@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from golive_redis.checks.question import FleetSource, FleetValue
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.replies import Presence
 from golive_redis.store.store import Store
 
@@ -76,7 +75,7 @@ class _Looked:
     ) -> list[Presence]:
         link = self._address.connect(timeout_ms=self._timeout_ms, name="golive-check")
         try:
-            store = Store(link, Keyspace(self._address.namespace))
+            store = Store(link, self._address.keyspace)
             return [item for item in roster(store) if item.alive]
         finally:
             link.close()

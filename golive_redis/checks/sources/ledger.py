@@ -10,7 +10,6 @@ from golive_redis.records.directive import Grant, Profile, Restriction, Revocati
 from golive_redis.records.envelope import decode, peek
 from golive_redis.records.ledger import GENESIS, Entry, Note, first_break
 from golive_redis.records.trust import Trust
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
@@ -40,7 +39,7 @@ def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetc
 def _entries(where: Surroundings, timeout_ms: float) -> list[Entry]:
     link = where.address.connect(timeout_ms=timeout_ms, name="golive-check")
     try:
-        store = Store(link, Keyspace(where.address.namespace))
+        store = Store(link, where.address.keyspace)
         head = store.head()
         entries = store.entries(MAX_ENTRIES)
     finally:
