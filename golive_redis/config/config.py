@@ -129,6 +129,7 @@ class Config(Masked, frozen=True):
             sentinel_username=store.sentinel.username,
             sentinel_password=self.sentinel_password,
             sentinel_tls=store.sentinel.tls,
+            addresses=self.state_dir,
         )
         found = address.place()
         if found.scheme == CLUSTER and not address.keyspace.one_slot:

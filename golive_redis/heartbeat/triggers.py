@@ -35,7 +35,7 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome
 from golive_redis.stop.revoke import Revoke
-from golive_redis.threads import Backoff, Loop
+from golive_redis.threads import Backoff, Loop, in_order
 
 logger = Log("golive_redis.triggers")
 
@@ -137,9 +137,13 @@ class _Sampler:
         return loop
 
     def _failed(self, error: Exception) -> None:
-        """Say it: a trigger that samples nothing watches over nothing."""
-        logger.error("trigger %s", self._name, exc_info=error)
-        self._actions.say(f"trigger {self._name}: {error}")
+        """Log it and say it, whichever of the two fails: one that samples nothing watches nothing."""
+        in_order(
+            [
+                lambda: logger.error("trigger %s", self._name, exc_info=error),
+                lambda: self._actions.say(f"trigger {self._name}: {error}"),
+            ]
+        )
 
     def _turn(self, state: State | None) -> None:
         if state is None:

@@ -24,20 +24,20 @@ from golive_redis.core.barrier import (
     judge,
 )
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
-from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Grant, Revocation
+from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
 from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
+from golive_redis.stop.before import note_grant, read_before
 from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport, Waiting
 from golive_redis.store.replies import Audit, Status, Stop
 
-READ_BOUND_MS = 250.0
+LOOK_BEHIND_MS = 250.0
 MAX_SIGNED = 5
 GRACE_MS = 2_000
 _GONE = "the key is gone after {:.0f} ms"
@@ -82,8 +82,8 @@ class Revoke:
         self._timing = config.policy.timers
         self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
         self._connections = Connections(config.address(), say)
-        self._confirmed_note: bytes | None = None
-        self._forged = False
+        self._looked_behind = self._replaced = False
+        self._taken_over: set[str] = set()
 
     def run(self) -> StopReport:
         """Stop the fleet and collect the receipts.
@@ -114,6 +114,10 @@ class Revoke:
         folder = self._config.state_dir
         journal = Journal(self._trust, self._connections, self._progress, self._memory, folder)
         journal.keep()
+        kept = self._progress.newest
+        self._connections.attempt(self._look_behind)
+        if self._progress.newest is not kept:
+            journal.keep()
         journal.write_down()
         confirmation = Confirmation(
             self._trust,
@@ -163,56 +167,16 @@ class Revoke:
             return Memory(None)
 
     def _number_and_sign(self) -> None:
-        found, readable = self._read_directives()
-        adopted = self._adopt(found) if readable else None
+        before = self._before = read_before(
+            self._connections, self._progress, self._memory, self._trust
+        )
+        adopted = self._adopt(before.found) if before.complete else None
         if adopted is not None:
             self._progress.signed.append(adopted)
+            self._taken_over.add(adopted.identity)
             return
-        epoch = found.record.epoch if found is not None else 0
-        self._sign(epoch + 1, blind=not readable)
-
-    def _read_directives(self) -> tuple[Directive | None, bool]:
-        """Find the newest verified directive within one bound; say whether the store was read."""
-        progress = self._progress
-        raws = self._memory.directives()
-        readable, hint = False, 0
-        until = clock.now_ms() + READ_BOUND_MS
-        try:
-            store = self._connections.store()
-            snapshot = store.snapshot()
-            readable = not snapshot.corrupt
-            hint = snapshot.epoch_hint
-            self._confirmed_note = snapshot.confirmed
-            raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
-            raws += snapshot.restrictions.values()
-            progress.origin = snapshot.origin or snapshot.revoked_origin
-            if snapshot.revoked is not None and newest([snapshot.revoked], self._trust) is None:
-                self._connections.problem(
-                    "the recorded stop does not verify; a new one replaces it"
-                )
-                self._forged, readable = True, False
-            newer = [self._trust.is_newer(raw, Beat) for raw in snapshot.beats.values()]
-            progress.newer_keyset = any(newer)
-            if snapshot.grant is not None:
-                self._note_grant(snapshot.grant)
-                # S2: of a term that we cannot verify (our keyset is old) the epoch is not known
-                # either: blind, the revocation covers it by the time it was activated.
-                readable = readable and progress.grant is not None
-            raws += store.told_directives(lambda: clock.now_ms() < until)
-        except StoreError as error:
-            self._connections.problem(error.message)
-        found = newest(raws, self._trust)
-        # S2: Redis knows of a later directive than anybody can show us, so a term may have begun
-        # unseen, and a number alone would not cover it.
-        known = found.record.epoch if found is not None else 0
-        return found, readable and hint <= known
-
-    def _note_grant(self, raw: bytes) -> None:
-        progress = self._progress
-        progress.newer_keyset = progress.newer_keyset or self._trust.is_newer(raw, Grant)
-        refused = progress.note(raw, self._trust)
-        if refused:
-            self._connections.problem(refused)
+        epoch = before.found.record.epoch if before.found is not None else 0
+        self._sign(epoch + 1, blind=not before.complete)
 
     def _adopt(self, found: Directive | None) -> Verified[Revocation] | None:
         """Take over the tombstone that stands already: a command that is run again finishes it."""
@@ -221,13 +185,13 @@ class Revoke:
         if self._progress.grant is not None:
             return None
         self._progress.adopted = True
-        said = confirmed_as(self._trust, self._confirmed_note, found.identity)
+        said = confirmed_as(self._trust, self._before.confirmed, found.identity)
         self._progress.complete = said is Result.COMPLETE
         self._connections.say(f"already stopped by {found.record.by} (epoch {found.record.epoch})")
         return found
 
     def _sign(self, epoch: int, *, blind: bool) -> None:
-        signer = self._operator
+        signer, self._progress.complete = self._operator, False
         record = Revocation(
             **self._trust.heading(signer.principal, clock.wall_ms()),
             epoch=min(epoch, MAX_INT),
@@ -251,8 +215,8 @@ class Revoke:
             connections.attempt(lambda: store.publish(connections.keys.events, item.raw))  # noqa: B023
             try:
                 # One taken over was executed before, and may have its entry.
-                taken_over = progress.adopted and item is progress.signed[0]
-                stop = connections.store().revoke(item, entry=not taken_over)
+                entry = item.identity not in self._taken_over
+                stop = connections.store().revoke(item, entry=entry)
             except StoreError as error:
                 unknown = isinstance(error, MaybeAppliedError)
                 ran = "may have run, or not" if unknown else "did not run"
@@ -261,7 +225,7 @@ class Revoke:
                     self._effect()
                 return
             self._executed(stop)
-            if self._forged and stop.status is Status.SAME:
+            if self._before.forged and not self._replaced and stop.status is Status.SAME:
                 connections.attempt(lambda: self._replace(item))  # noqa: B023
             later = self._later(stop)
             if later is None:
@@ -270,12 +234,47 @@ class Revoke:
             connections.say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
 
+    def _stop(self) -> None:
+        """Send it, where no server has executed it so far, and then look behind it."""
+        self._send()
+        self._look_behind()
+
+    def _look_behind(self) -> None:
+        """Revoke in turn what pods were told beyond the stop (A8), such as before a FLUSHALL.
+
+        Once, after the stop was executed.
+        """
+        progress = self._progress
+        if self._looked_behind or not progress.executed:
+            return
+        until = clock.now_ms() + LOOK_BEHIND_MS
+
+        def in_time() -> bool:
+            return clock.now_ms() < until
+
+        told = self._connections.store().told_directives(in_time)
+        self._looked_behind = True
+        found, ours = newest(told, self._trust), progress.newest.record
+        if found is None or found.record.epoch < ours.epoch:
+            return
+        if isinstance(found.record, Revocation):
+            if found.record.epoch == ours.epoch:  # ours, as a rule, which has come to the pod
+                return
+            progress.signed.append(found)
+            self._taken_over.add(found.identity)
+        else:
+            # What was not known when ours was signed is not known now.  S2
+            self._sign(found.record.epoch + 1, blind=ours.blind)
+        progress.shown_on = 0
+        self._connections.say(f"a pod was told of epoch {found.record.epoch}; revoking that too")
+        self._send()
+
     def _replace(self, item: Verified[Revocation]) -> None:
         """Put ours in place of a tombstone that does not verify.
 
         Only after the stop; and ours is blind, so that it covers whatever that one covered.
         """
-        self._forged, self._progress.shown_on = False, 0
+        self._replaced, self._progress.shown_on = True, 0
         store = self._connections.store()
         store.drop_tombstone()
         self._executed(store.revoke(item))
@@ -283,7 +282,7 @@ class Revoke:
     def _executed(self, stop: Stop) -> None:
         progress = self._progress
         if stop.grant is not None:
-            self._note_grant(stop.grant)
+            note_grant(stop.grant, self._connections, progress, self._trust)
         if stop.unrecorded:  # A7: it is off, and would be on again with an old copy of the key
             self._effect(_GONE if stop.grant else "the key is not there ({:.0f} ms)")
             self._connections.problem(f"the stop is not recorded: {stop.unrecorded}")
@@ -323,7 +322,7 @@ class Revoke:
     # -- after the stop --------------------------------------------------------------------------
 
     def _confirm(self, confirmation: Confirmation) -> Outcome:
-        return confirmation.until(self._progress.called_at + self._wait_ms, self._send)
+        return confirmation.until(self._progress.called_at + self._wait_ms, self._stop)
 
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
 from golive_redis.errors import ConfigError
 from golive_redis.masking import Masked, is_unclear, without_password
+from golive_redis.store.dial import Tcp, Tls, Unix
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink
 from golive_redis.store.locate import Finder
 from golive_redis.store.place import CLUSTER, SCHEMES, SENTINEL, UNIX, Place, read_place
+
+LOGIN_STEPS = 3  # AUTH, CLIENT SETNAME, SELECT
 
 
 class Address(Masked, frozen=True):
@@ -29,6 +32,7 @@ class Address(Masked, frozen=True):
         sentinel_username: Login at the Sentinels, which have users of their own.
         sentinel_password: Likewise.
         sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
+        addresses: Folder in which the addresses of names are remembered, or None.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
@@ -44,6 +48,7 @@ class Address(Masked, frozen=True):
     sentinel_username: str | None = None
     sentinel_password: str | None = None
     sentinel_tls: bool = False
+    addresses: Path | None = None
 
     def connect(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
@@ -74,8 +79,10 @@ class Address(Masked, frozen=True):
         """Return a new link that connects at its first command.
 
         Args:
-            timeout_ms: Bound on each read and write.
-            connect_timeout_ms: Bound on connecting; the same when None.
+            timeout_ms: Bound on each question, from its first byte to the last of its answer; a long
+                answer that keeps coming has up to eight times as long.
+            connect_timeout_ms: Bound on each wait while connecting; the same when None. All of them
+                and the login together take at most three time-outs more.
             name: Client name, as `CLIENT LIST` shows it.
             any_user: Do not ask after each connect whether we are the configured user. Only a stop may
                 leave that out.
@@ -84,24 +91,27 @@ class Address(Masked, frozen=True):
             ConfigError: The URL is none of ours.
         """
         found = self.place()
+        connect_ms = connect_timeout_ms or timeout_ms
         bounds: dict[str, Any] = {
             "socket_timeout": timeout_ms / 1000,
-            "socket_connect_timeout": (connect_timeout_ms or timeout_ms) / 1000,
+            "socket_connect_timeout": connect_ms / 1000,
+            "open_s": (connect_ms + LOGIN_STEPS * timeout_ms) / 1000,  # A9
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
             "driver_info": None,
         }
         options = {**bounds, "client_name": name, "health_check_interval": 0, "db": found.db}
         options |= _login(self.username or found.username, self._password(found))
-        options |= self._tls() if found.tls else {}
         user = None if any_user else self.username
-        if found.is_located:
-            return RedisLink(_kind(found)(**options), self._finder(found, bounds, options), user)
         if found.scheme == UNIX:
-            options["path"] = found.path
-        else:
-            options["host"], options["port"] = found.nodes[0]
-        return RedisLink(_kind(found)(**options), user=user)
+            return RedisLink(Unix(path=found.path, **options), user=user)
+        bounds["folder"] = options["folder"] = self.addresses
+        options |= self._tls() if found.tls else {}
+        kind = Tls if found.tls else Tcp
+        if found.is_located:
+            return RedisLink(kind(**options), self._finder(found, bounds, options), user)
+        host, port = found.nodes[0]
+        return RedisLink(kind(host=host, port=port, **options), user=user)
 
     def place(self) -> Place:
         """Return what the URL says.
@@ -157,18 +167,12 @@ class Address(Masked, frozen=True):
         return Finder(found, self.namespace, asking, tls=self.sentinel_tls)
 
     def _tls(self) -> dict[str, Any]:
-        return {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
+        return {"ca": self.ca, "cert": self.cert, "key": self.key}
 
     @property
     def shown(self) -> str:
         """The URL without its password."""
         return without_password(self.url)
-
-
-def _kind(found: Place) -> Any:
-    if found.scheme == UNIX:
-        return UnixDomainSocketConnection
-    return SSLConnection if found.tls else Connection
 
 
 def _login(username: str | None, password: str | None) -> dict[str, str]:

@@ -7,16 +7,17 @@ try asks another.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis.connection import Connection, SSLConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.jitter import JITTER
+from golive_redis.store.dial import Tcp, Tls
 from golive_redis.store.place import CLUSTER, SENTINEL, Place
 
 
@@ -29,7 +30,8 @@ class Finder:
     Args:
         seeds: Whom to ask; of a cluster not all nodes, but enough that one of them is up.
         namespace: Of the switch; every key that begins with it is in one slot.
-        options: Of redis-py's connections to those who are asked: timeouts, login, certificates.
+        options: Of the connections to those who are asked: bounds, login, certificates. `open_s` is also
+            the bound on asking all of them (A9).
         tls: Whether they are spoken to by TLS.
     """
 
@@ -38,7 +40,7 @@ class Finder:
     ) -> None:
         self._seeds = seeds
         self._options = options
-        self._kind: Any = SSLConnection if tls else Connection
+        self._kind: Any = Tls if tls else Tcp
         if seeds.scheme == SENTINEL:
             self._question: tuple[str, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", seeds.service)
             self._nothing = f"knows no service {seeds.service!r}"
@@ -54,12 +56,15 @@ class Finder:
         Raises:
             StoreUnavailableError: It was not found.
         """
+        return self._find(self._ends())
+
+    def _find(self, ends: float) -> tuple[str, int]:
         nodes, scheme = self._seeds.nodes, self._seeds.scheme
         problems, hint = [], _HINTS[scheme]
         for host, port in JITTER.sample(nodes, len(nodes)):
             try:
-                found = self._asked(host, port)
-            except (RedisError, OSError) as error:
+                found = self._asked(host, port, ends)
+            except Exception as error:  # noqa: BLE001  (whoever answers there may answer anything)
                 problems.append(f"{host}:{port}: {error}")
                 if isinstance(error, AuthenticationError | NoPermissionError):
                     hint = _LOGIN_HINTS[scheme]
@@ -78,19 +83,26 @@ class Finder:
         """
         if self._seeds.scheme != SENTINEL:
             return False
+        ends = self._ends()
         try:
-            if self.find() == here:
+            if self._find(ends) == here:
                 return False
         except StoreUnavailableError:
             return False
         elsewhere = 0
         for host, port in self._seeds.nodes:
-            with suppress(RedisError, OSError):
-                elsewhere += self._asked(host, port) not in {None, here}
+            with suppress(Exception):
+                elsewhere += self._asked(host, port, ends) not in {None, here}
         return 2 * elsewhere > len(self._seeds.nodes)
 
-    def _asked(self, host: str, port: int) -> tuple[str, int] | None:
-        asked = self._kind(host=host, port=port, **self._options)
+    def _ends(self) -> float:
+        return time.monotonic() + float(self._options["open_s"])
+
+    def _asked(self, host: str, port: int, ends: float) -> tuple[str, int] | None:
+        left_s = ends - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("no time was left to ask")
+        asked = self._kind(host=host, port=port, **{**self._options, "open_s": left_s})
         try:
             asked.send_command(*self._question)
             found = self._read(asked.read_response(disconnect_on_error=True))

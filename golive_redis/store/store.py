@@ -6,7 +6,7 @@ that the step may have happened, and that repeating it is safe: each step recogn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
@@ -39,6 +39,7 @@ from golive_redis.store.replies import (
 
 MAX_POD_READ = 10_000
 LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
+POD_PAGE = 500  # pods that are asked at once
 PAGE = 1_000  # entries of the ledger in one answer
 
 
@@ -354,22 +355,35 @@ class Store:
         """Return the newest directive that each pod on a roster says it has verified.
 
         Args:
-            in_time: Asked before each question; nothing is returned once it says no.
+            in_time: Asked before each page of pods; what it leaves no time for is left out.
         """
-        keys, link = self.keys, self.link
+        told: list[bytes] = []
+        for names in self._pods(in_time):
+            if not in_time():
+                break
+            replies = self.link.pipeline([("HGET", name, "directive") for name in names])
+            told += [raw for raw in replies if isinstance(raw, bytes) and raw]
+        return told
+
+    def _pods(self, in_time: Callable[[], bool]) -> Iterator[list[str]]:
+        """Yield the presence keys of the pods on both rosters, a page at a time.
+
+        Heartbeats first: they are few, and nobody verifies more than they do.
+        """
         if not in_time():
-            return []
-        members = link.call("ZRANGE", keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [text(member).rpartition(":")[::2] for member in all_bytes(members)]
-        names = [keys.worker(*pod) for pod in pods]
-        if not in_time():
-            return []
-        roster = pairs(link.call("HGETALL", keys.heartbeats))
-        names += [keys.heartbeat(name, text(raw)) for name, raw in roster.items()]
-        if not names or not in_time():
-            return []
-        replies = link.pipeline([("HGET", name, "directive") for name in names])
-        return [raw for raw in replies if isinstance(raw, bytes) and raw]
+            return
+        roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
+        found = [self.keys.heartbeat(name, text(raw)) for name, raw in roster.items()]
+        for start in range(0, min(len(found), MAX_POD_READ), POD_PAGE):
+            yield found[start : start + POD_PAGE]
+        for start in range(0, MAX_POD_READ, POD_PAGE):
+            if not in_time():
+                return
+            page = self.link.call("ZRANGE", self.keys.fleet, start, start + POD_PAGE - 1)
+            pods = [text(member).rpartition(":")[::2] for member in all_bytes(page)]
+            if not pods:
+                return
+            yield [self.keys.worker(*pod) for pod in pods]
 
     def confirm(self, directive: str, note: bytes) -> bool:
         """Put the signed word that a stop is complete beside its tombstone, if that still stands."""

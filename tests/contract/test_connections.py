@@ -13,12 +13,12 @@ from urllib.parse import quote
 import pytest
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection
 from redis.retry import Retry
 
 from golive_redis.errors import ConfigError, MaybeAppliedError, StoreUnavailableError
 from golive_redis.store import link as link_module
 from golive_redis.store.connect import Address
+from golive_redis.store.dial import Tcp
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
 from golive_redis.store.replies import Audit, Status
@@ -57,8 +57,10 @@ def scripted() -> Iterator[Callable[..., RedisLink]]:
     def link_to(*parts: tuple[float, bytes], timeout_ms: float = 250) -> RedisLink:
         threading.Thread(target=talk, args=(parts,), daemon=True).start()
         port = listener.getsockname()[1]
-        connection = Connection(
+        connection = Tcp(
+            host="127.0.0.1",
             port=port,
+            open_s=PATIENCE_S,
             protocol=2,
             driver_info=None,
             socket_timeout=timeout_ms / 1000,

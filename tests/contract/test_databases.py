@@ -1,4 +1,4 @@
-"""Databases of one server: what is said in one is not heard in another (A11, row 79)."""
+"""Databases of one server: what is said in one is not heard in another (A11, row 91)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from golive_redis.operator.session import Operator
 from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.progress import StopReport
-from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Span
@@ -263,20 +262,6 @@ def test_one_connection_is_enough_to_stop(
     assert report.in_redis_ms is not None and report.ledger == "written"
     assert live.raw.exists("golive:active") == 0
     assert_off_within_lease(live, stopped(called_ns, report))
-
-
-def test_what_is_read_before_the_stop_has_one_bound() -> None:
-    """Section 7: pods are not asked any more once the 250 ms are over."""
-    asked: list[str] = []
-
-    class Slow:
-        def call(self, *command: Any) -> Any:
-            asked.append(command[0])
-            return [b"pod-1:" + b"0" * 32]
-
-    store = Store(Slow(), Keyspace("golive"))  # type: ignore[arg-type]
-    assert store.told_directives(lambda: False) == [] and not asked
-    assert store.told_directives(lambda: not asked) == [] and len(asked) == 1
 
 
 def test_nothing_in_the_store_makes_revoke_raise(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,7 +47,7 @@ def test_a_trigger_goes_on_although_neither_its_log_nor_its_line_can_be_written(
 ) -> None:
     path = tmp_path / "go_live.yaml"
     path.write_text(FILE)
-    closing, turns = threading.Event(), []
+    turns: list[int] = []
 
     def broken(*_: object, **__: object) -> None:
         raise OSError("broken on purpose")
@@ -56,12 +55,14 @@ def test_a_trigger_goes_on_although_neither_its_log_nor_its_line_can_be_written(
     def state() -> None:
         turns.append(len(turns))
         if len(turns) == 3:
-            closing.set()
+            loop.closing.set()
         broken()
 
     monkeypatch.setattr(triggers.logger, "error", broken)
     wanted = msgspec.convert({"preset": "workers_changed"}, TriggerSettings).trigger()
     wanted = msgspec.structs.replace(wanted, every_ms=1)
     actions: Any = SimpleNamespace(say=broken)
-    _Sampler("changed", wanted, [], load(path, environ={}), actions).run(closing, state)
+    sampler = _Sampler("changed", wanted, [], load(path, environ={}), actions)
+    loop = sampler.loop("changed", state)
+    loop.run()
     assert len(turns) == 3

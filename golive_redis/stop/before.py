@@ -1,0 +1,80 @@
+"""What a stop reads before it signs: one snapshot of the store, and this host's memory (A8)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from golive_redis.errors import StoreError
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant
+from golive_redis.records.epoch import Directive, newest
+from golive_redis.records.trust import Trust
+from golive_redis.stop.connections import Connections
+from golive_redis.stop.memory import Memory
+from golive_redis.stop.progress import StopProgress
+
+# Records that are looked at: some 0.1 s of work. Not a time: a stalled host leaves nothing out.
+MOST = 500
+MOST_BEATS = 64
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What was read.
+
+    Attributes:
+        found: The newest directive that verifies, or None.
+        complete: The store was read, nothing was left out, and nothing later seems to exist: a number
+            alone covers whatever is active. Otherwise the revocation has to be a blind one (S2).
+        confirmed: The note beside the tombstone, or None.
+        forged: The tombstone does not verify.
+    """
+
+    found: Directive | None
+    complete: bool = False
+    confirmed: bytes | None = None
+    forged: bool = False
+
+
+def read_before(
+    connections: Connections, progress: StopProgress, memory: Memory, trust: Trust
+) -> Before:
+    """Find the newest directive.
+
+    What each pod was told is read after the stop: it costs a question for each, and whoever may write
+    presence can plant thousands that are not there. The signatures that are checked here are bounded,
+    too, for whoever owns Redis can plant restrictions: what is left out makes it a blind one.
+    """
+    raws = memory.directives()
+    try:
+        snapshot = connections.store().snapshot()
+    except StoreError as error:
+        connections.problem(error.message)
+        return Before(newest(raws, trust))
+    raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
+    raws += snapshot.restrictions.values()
+    progress.origin = snapshot.origin or snapshot.revoked_origin
+    forged = snapshot.revoked is not None and newest([snapshot.revoked], trust) is None
+    if forged:
+        connections.problem("the recorded stop does not verify; a new one replaces it")
+    beats = list(snapshot.beats.values())
+    newer = any(trust.is_newer(raw, Beat) for raw in beats[:MOST_BEATS])
+    progress.newer_keyset = newer or len(beats) > MOST_BEATS
+    if snapshot.grant is not None:
+        note_grant(snapshot.grant, connections, progress, trust)
+    # S2: of a term that we cannot verify (our keyset is old) the epoch is not known either: blind, the
+    # revocation covers it by the time it was activated.
+    unknown = snapshot.grant is not None and progress.grant is None
+    found = newest(raws[:MOST], trust)
+    # S2: Redis knows of a later directive than anybody can show us, so a term may have begun unseen,
+    # and a number alone would not cover it.
+    later = snapshot.epoch_hint > (found.record.epoch if found is not None else 0)
+    complete = not (snapshot.corrupt or forged or unknown or later or len(raws) > MOST)
+    return Before(found, complete, snapshot.confirmed, forged)
+
+
+def note_grant(raw: bytes, connections: Connections, progress: StopProgress, trust: Trust) -> None:
+    """Note a grant that was in force, and say what is wrong with it."""
+    progress.newer_keyset = progress.newer_keyset or trust.is_newer(raw, Grant)
+    refused = progress.note(raw, trust)
+    if refused:
+        connections.problem(refused)
