@@ -106,6 +106,7 @@ class RevokedWorker(msgspec.Struct):
     durable: str | None
     off_by_ms: int | None
     attested_dead: bool
+    signed_by: str | None
 
 
 class RevokeResult(msgspec.Struct):

@@ -105,6 +105,7 @@ class WorkerRow(msgspec.Struct, frozen=True):
         left: Orders that were still in flight when drained, or None while unknown.
         off_by: Instant by which it is off anyway, or None when no bound can be given.
         attested_dead: The operator's word stands in for its `drained`.
+        signed_by: Principal whose key has answered: the worker's own, or a shared one (A6).
     """
 
     pod: Pod
@@ -115,6 +116,12 @@ class WorkerRow(msgspec.Struct, frozen=True):
     durable: Durable | None
     off_by: float | None
     attested_dead: bool = False
+    signed_by: str | None = None
+
+    @property
+    def shared_key(self) -> bool:
+        """True when others hold the key that has answered, and could have done so in its place."""
+        return self.signed_by is not None and self.signed_by != self.pod.worker
 
     @property
     def drain_unknown(self) -> bool:
@@ -352,6 +359,7 @@ def _worker_row(
         newest.receipt.durable if newest and not dead else None,
         None if latched else off_by,
         dead,
+        newest.receipt.by if newest else None,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, Mode, Profile
+from golive_redis.records.keyset import Keyset
 from golive_redis.records.limits import Limits
 from golive_redis.store.replies import Presence
 
@@ -68,7 +69,12 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker on the roster."""
+    """One worker on the roster.
+
+    Attributes:
+        answers_with: Whose key answers for it by the keyset of this host: `own`, `shared` with other
+            workers, or `none`.
+    """
 
     id: str
     instance: str
@@ -84,6 +90,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     version: str
     host: str
     pid: int
+    answers_with: str
 
 
 class FleetStatus(msgspec.Struct, frozen=True):
@@ -125,7 +132,7 @@ def read(operator: Operator) -> FleetStatus:
         active=_active(reading),
         revoked=_revoked(operator, reading),
         heartbeats=heartbeats,
-        workers=[_worker(item, term) for item in operator.store.workers()],
+        workers=[_worker(item, term, operator.trust.keyset) for item in operator.store.workers()],
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
         at_ms=at_ms,
@@ -136,7 +143,7 @@ def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
     state = operator.read().state
     term = state.term if state is not None else 0
-    return [_worker(item, term) for item in operator.store.workers()]
+    return [_worker(item, term, operator.trust.keyset) for item in operator.store.workers()]
 
 
 def _active(reading: Reading) -> Active | None:
@@ -215,7 +222,7 @@ def _heartbeat(item: Presence, term: int) -> HeartbeatStatus:
     )
 
 
-def _worker(item: Presence, term: int) -> WorkerStatus:
+def _worker(item: Presence, term: int, keyset: Keyset) -> WorkerStatus:
     fields = item.fields
     state, reason = _said(item, "armed", term)
     return WorkerStatus(
@@ -233,7 +240,13 @@ def _worker(item: Presence, term: int) -> WorkerStatus:
         version=fields.get("version", ""),
         host=fields.get("host", ""),
         pid=_number(item, "pid"),
+        answers_with=_answers_with(item.name, keyset),
     )
+
+
+def _answers_with(worker: str, keyset: Keyset) -> str:
+    signers = keyset.answers_for(worker)
+    return "own" if signers == {worker} else "shared" if signers else "none"  # A6
 
 
 def _labels(text: str) -> dict[str, str]:

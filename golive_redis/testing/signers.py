@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,6 +62,7 @@ class Signers:
 
     Args:
         roles: Roles by principal.
+        shared: Principals whose key answers for every worker without one.
         approvals: How many approvers a grant needs.
         version: Version of the keyset, and the one that records claim.
         fleet: Id of the fleet, likewise.
@@ -73,6 +74,7 @@ class Signers:
         self,
         roles: Mapping[str, Iterable[str]] = EVERYBODY,
         *,
+        shared: Sequence[str] = (),
         approvals: int = 1,
         version: int = 1,
         fleet: str = FLEET,
@@ -91,7 +93,11 @@ class Signers:
             "fleet": fleet,
             "thresholds": {"approver": approvals} if approvals > 1 else {},
             "principals": {
-                name: {"roles": list(held), "keys": [encode_public(self.signers[name].public)]}
+                name: {
+                    "roles": list(held),
+                    "keys": [encode_public(self.signers[name].public)],
+                    "shared": name in shared,
+                }
                 for name, held in roles.items()
             },
         }

@@ -132,6 +132,7 @@ def as_json(report: StopReport) -> RevokeResult:
                 row.durable,
                 None if row.off_by is None else report.at(row.off_by),
                 row.attested_dead,
+                row.signed_by,
             )
             for row in outcome.workers
         ],
@@ -154,6 +155,8 @@ def show(report: StopReport, output: Output) -> None:
     verdict = Painted(outcome.result, COLOURS[outcome.result])
     facts = [f"term {report.term}"] if report.term else []
     facts += [f"epoch {report.epoch}", AUDIT[report.ledger]]
+    if shared := sum(row.shared_key for row in outcome.workers):
+        facts.append(f"{shared} with a shared key")  # A6
     said = f" by {outcome.by}" if outcome.by else ""
     if _drain_unknown(outcome):
         said, facts = (

@@ -158,7 +158,9 @@ def show(out: Output, found: FleetStatus) -> None:
     if found.workers:
         out.table(WORKER_HEADERS, [_worker(item) for item in found.workers])
     armed = sum(item.state == "armed" for item in found.workers)
-    out.line(f"{armed} of {len(found.workers)} worker(s) armed")
+    shared = sum(item.answers_with != "own" for item in found.workers)
+    keys = f", {shared} with a shared key" if shared else ""  # A6
+    out.line(f"{armed} of {len(found.workers)} worker(s) armed{keys}")
 
 
 WORKER_HEADERS = ["worker", "instance", "state", "term", "in flight", "permits", "skipped", "why"]
