@@ -107,6 +107,7 @@ class RevokedWorker(msgspec.Struct):
     off_by_ms: int | None
     attested_dead: bool
     signed_by: str | None
+    goodbye_ms: float | None
 
 
 class RevokeResult(msgspec.Struct):

@@ -89,6 +89,8 @@ class Outbox:
         """Publish, then store. Published is delivered: storing fails when writes are refused."""
         store = self._connection.store()
         store.publish(self._channel, raw)
+        if receipt.directive is None:
+            return  # a goodbye, which is kept elsewhere
         try:
             store.store_receipt(receipt.directive, f"{receipt.instance}:{receipt.stage}", raw)
         except StoreError as error:

@@ -15,6 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from golive_redis import clock
 from golive_redis.core.events import Event, Happened
@@ -33,7 +34,7 @@ from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
 from golive_redis.store.jitter import JITTER
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.link import Link
+from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
@@ -270,12 +271,17 @@ class Attending:
         crowd.leave()
 
     def _goodbye(self) -> None:
-        try:
-            # Over a connection that is there: a guard without one has nothing to take back.
-            if self._connection.is_open and not self._gate.in_flight():
-                self._connection.store().leave(self._presence.caller)
-        except StoreError as error:
-            logger.info("no goodbye: %s", error)
+        # Over a connection that is there: a guard without one has nothing to take back. And only
+        # with nothing in flight, and no stop under way: without one it is asked, and has not drained.
+        if self._connection.is_open and not self._gate.in_flight() and not self._stops:
+            raw = self.stopping.receipts.goodbye(self.stopping.durable)  # A4
+            try:
+                store = self._connection.store()
+                with suppress(StoreRefusedError):  # then it is kept, at least
+                    store.publish(store.keys.receipts, raw)
+                store.keep_goodbye(self._presence.caller, raw)
+            except StoreError as error:
+                logger.info("no goodbye: %s", error)
         self._connection.drop()
 
     def abandon(self) -> None:

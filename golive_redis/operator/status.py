@@ -7,10 +7,12 @@ import json
 import msgspec
 
 from golive_redis import clock
+from golive_redis.core.barrier import Pod
 from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, Mode, Profile
 from golive_redis.records.keyset import Keyset
 from golive_redis.records.limits import Limits
+from golive_redis.stop.roster import goodbyes
 from golive_redis.store.replies import Presence
 
 
@@ -132,7 +134,7 @@ def read(operator: Operator) -> FleetStatus:
         active=_active(reading),
         revoked=_revoked(operator, reading),
         heartbeats=heartbeats,
-        workers=[_worker(item, term, operator.trust.keyset) for item in operator.store.workers()],
+        workers=_workers(operator, term),
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
         at_ms=at_ms,
@@ -143,7 +145,17 @@ def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
     state = operator.read().state
     term = state.term if state is not None else 0
-    return [_worker(item, term, operator.trust.keyset) for item in operator.store.workers()]
+    return _workers(operator, term)
+
+
+def _workers(operator: Operator, term: int) -> list[WorkerStatus]:
+    """Return the roster without those that have left: they are struck when it is next written (A4)."""
+    found, keyset = operator.store.workers(), operator.trust.keyset
+    silent = [Pod(item.name, item.instance) for item in found if not item.alive]
+    left = goodbyes(operator.store, operator.trust, silent)
+    return [
+        _worker(item, term, keyset) for item in found if Pod(item.name, item.instance) not in left
+    ]
 
 
 def _active(reading: Reading) -> Active | None:

@@ -127,7 +127,8 @@ class Confirmation:
         heartbeats = roster.heartbeats | (then.heartbeats - self._left)
         # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
         dead = self._attested.heartbeats & (heartbeats | self._keyset)
-        roster = Roster(heartbeats | dead, roster.workers | then.workers, roster.processes)
+        workers = roster.workers | then.workers
+        roster = Roster(heartbeats | dead, workers, roster.processes, roster.whole)
         outcome = judge(
             roster,
             self.collected(),
@@ -180,7 +181,9 @@ class Confirmation:
         since = clock.now_ms()
         processes = read_heartbeats(self._connections.store())
         names = self.roster.heartbeats | frozenset(processes)
-        self.roster = Roster(names, self.roster.workers, {**self.roster.processes, **processes})
+        self.roster = msgspec.structs.replace(
+            self.roster, heartbeats=names, processes={**self.roster.processes, **processes}
+        )
         self._here = msgspec.structs.replace(self._here, since=since)
 
     def _look(self) -> None:
@@ -202,6 +205,10 @@ class Confirmation:
         self._left = farewells(store, self._trust, gone, began)
         for item in self._progress.signed:
             self._receipts.read(store, item.identity)
+        listed = self.roster.workers | self._then().workers
+        silent = listed - self.collected().drained.keys()
+        # Where that is refused, whoever has left is waited for; what follows is as good as it was.
+        self._connections.attempt(lambda: self._receipts.read_goodbyes(store, silent))
         server = store.server()
         if server.replicas and self._shown():
             # Evidence for the operator, never success: a failover may still lose what they have.

@@ -20,9 +20,9 @@ from golive_redis.core.barrier import (
     Outcome,
     Result,
     Roster,
-    confirmed_as,
     judge,
 )
+from golive_redis.core.confirmed import confirmed_as
 from golive_redis.errors import ConfigError, StoreError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Revocation

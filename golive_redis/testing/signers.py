@@ -204,14 +204,18 @@ class Signers:
         by: By = "pod-1",
         **fields: Any,
     ) -> bytes:
-        """Sign a worker's answer; give `worker=None, heartbeat=...` for a heartbeat's."""
+        """Sign a worker's answer; give `worker=None, heartbeat=...` for a heartbeat's.
+
+        A goodbye (`stage="left"`) answers no directive.
+        """
+        goodbye = stage == "left"
         defaults: dict[str, Any] = {
             "worker": _names(by)[0],
             "heartbeat": None,
             "instance": "0" * 32,
-            "directive": identity(directive),
-            "epoch": 2,
-            "term": 1,
+            "directive": None if goodbye else identity(directive),
+            "epoch": None if goodbye else 2,
+            "term": None if goodbye else 1,
             "stage": Stage(stage),
             "at_ms": START_MS,
             "in_flight": 0,

@@ -115,6 +115,7 @@ STEPS: dict[str, Callable[[Deck], object]] = {
     "delete": lambda deck: deck.store.delete_active(),
     "receipt": lambda deck: deck.store.store_receipt("d", "a:latched", b"r"),
     "leave": lambda deck: deck.store.leave(HEARTBEAT),
+    "goodbye": lambda deck: deck.store.keep_goodbye(Caller("worker", "pod-7", "0" * 32), b"r"),
     "strike": lambda deck: deck.store.strike(["pod-7:" + "0" * 32]),
 }
 

@@ -133,6 +133,7 @@ def as_json(report: StopReport) -> RevokeResult:
                 None if row.off_by is None else report.at(row.off_by),
                 row.attested_dead,
                 row.signed_by,
+                _rounded(row.goodbye_ms),
             )
             for row in outcome.workers
         ],
@@ -170,7 +171,7 @@ def show(report: StopReport, output: Output) -> None:
 
 def _drain_unknown(outcome: Outcome) -> bool:
     """Tell whether everything is off, and of somebody it is not known what was still in flight."""
-    unknown = outcome.drain_unknown or not outcome.workers
+    unknown = outcome.drain_unknown or not outcome.workers or not outcome.whole
     return outcome.result is Result.STOPPED and bool(unknown)
 
 
@@ -191,14 +192,15 @@ def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
     name = f"{row.pod.worker} {row.pod.instance[:6]}"
     if row.latched_ms is None:
-        if row.attested_dead:
-            return [name, "attested dead", "", "", "", ""]
+        if row.attested_dead or row.goodbye_ms is not None:
+            return [name, "attested dead" if row.attested_dead else "has left", "", "", "", ""]
         said = f"no answer; {_off(row, report)}"
         return [name, said, "", "drain unknown", "", ""]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
     if row.drain_unknown and report.outcome.settled:
         drained = "drain unknown"
-    drained = "attested dead" if row.attested_dead else drained
+    if row.left is None and row.settled:
+        drained = "attested dead" if row.attested_dead else "has left"
     left = "" if row.left is None else str(row.left)
     return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
 
@@ -260,6 +262,10 @@ def _not_drained(outcome: Outcome) -> list[str]:
         )
     elif not outcome.workers:
         lines.append("No worker is on the roster, so nobody has said what was in flight.")
+    if not outcome.whole:
+        lines.append(
+            "The roster of workers is longer than what was read, so others may be missing."
+        )
     return lines
 
 
