@@ -155,6 +155,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     Attributes:
         whole: The rows are of all workers that had to answer.
+        off_by: Instant by which no worker can have a permit, known once every heartbeat has answered.
     """
 
     result: Result
@@ -162,6 +163,7 @@ class Outcome(msgspec.Struct, frozen=True):
     heartbeats: tuple[HeartbeatRow, ...]
     workers: tuple[WorkerRow, ...]
     whole: bool = True
+    off_by: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -321,7 +323,7 @@ def judge(
     result, by = _result(
         workers, known=known, off_by=off_by, now=now, drained=drained, whole=roster.whole
     )
-    return Outcome(result, by, beats, workers, roster.whole)
+    return Outcome(result, by, beats, workers, roster.whole, off_by)
 
 
 def _on_one_server(answers: Iterable[Arrived | None], here: Here) -> bool:

@@ -53,7 +53,8 @@ class Revoke:
         ticket: For the record.
         dead: Heartbeats that the operator attests to be dead.
         dead_workers: Workers, likewise; see `Attested`.
-        wait_ms: How long to collect; None takes `beat_ms` + 2 s.
+        wait_ms: How long to collect; None takes `beat_ms` + 2 s, and once every heartbeat has answered
+            as long as it takes until no worker can have a permit.
         key: Key file to use instead of the configured operator's.
         say: Told in a sentence what happens as it happens.
     """
@@ -78,7 +79,7 @@ class Revoke:
         self._attested = Attested(dead, dead_workers)
         self._key = key
         self._timing = config.policy.timers
-        self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
+        self._wait_ms = wait_ms
         self._connections = Connections(config.address(), Keyspace(self._trust.namespace), say)
         self._confirmed_note: bytes | None = None
         self._forged = False
@@ -314,7 +315,9 @@ class Revoke:
     # -- after the stop --------------------------------------------------------------------------
 
     def _confirm(self, confirmation: Confirmation) -> Outcome:
-        return confirmation.until(self._progress.called_at + self._wait_ms, self._send)
+        wait_ms = self._timing.beat_ms + GRACE_MS if self._wait_ms is None else self._wait_ms
+        until = self._progress.called_at + wait_ms
+        return confirmation.until(until, self._send, for_proof=self._wait_ms is None)
 
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""

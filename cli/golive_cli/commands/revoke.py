@@ -67,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
         "--wait",
         type=_seconds,
         metavar="SECONDS",
-        help="how long to collect receipts (default: beat_ms + 2 s)",
+        help="how long to collect receipts (default: beat_ms + 2 s, and once every heartbeat has "
+        "answered until no worker can have a permit)",
     )
     out.add_argument("--key", metavar="FILE", help="sign with this key instead of keys.operator")
     out.add_argument("--config", metavar="FILE", help="configuration file")
