@@ -244,10 +244,13 @@ class Attending:
     def kill(self, reason: str) -> None:
         """Seal the view, then run hooks and drain in a thread."""
         with self._lock:
+            term = max(self._view.verdict.term, self._view.latch.term)
             self._view.seal(Reason.KILLED)
             self._publish()
         logger.critical("guard of %s stopped locally: %s", self._presence.caller.name, reason)
-        threading.Thread(target=self.stopping.drain, name="golive-kill", daemon=True).start()
+        threading.Thread(
+            target=self.stopping.drain, args=(term,), name="golive-kill", daemon=True
+        ).start()
 
     def close(self) -> None:
         """End the threads, deliver receipts that wait, and say goodbye."""

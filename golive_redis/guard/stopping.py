@@ -59,6 +59,8 @@ class Stopping:
         self.durable = Durable.NONE if state_file is None else Durable.YES
         self._lock = threading.Lock()  # one drain at a time; held by stop threads only
         self._persist_lock = threading.Lock()
+        self._hook_lock = threading.Lock()
+        self._hooked: tuple[int, list[_HookRun]] | None = None
         self._kept = Latch()
 
     def failed(self) -> None:
@@ -130,23 +132,31 @@ class Stopping:
         )
         answer(Stage.LATCHED, durable=self.durable)
         with self._lock:
-            left = self.drain()
+            left = self.drain(latch.term)
         answer(Stage.DRAINED, durable=self.durable, left=left)
         return kept
 
-    def drain(self) -> int:
+    def drain(self, term: int) -> int:
         """Run the hooks, wait for the orders in flight, and return what is left; never raises.
+
+        The hooks run once for a term: two people may stop it, and what flattens may not run twice.
 
         A hook that raises or does not return in time counts as one left: what it should have taken
         care of is unknown.
         """
         until = clock.now_ms() + self._drain_ms
-        runs = [_HookRun(hook) for hook in self.hooks]
+        runs = self._hooks_for(term)
         while clock.now_ms() < until:
             if not self._in_flight() and not any(run.busy() for run in runs):
                 break
             time.sleep(POLL_S)
         return self._in_flight() + sum(run.left() for run in runs)
+
+    def _hooks_for(self, term: int) -> list[_HookRun]:
+        with self._hook_lock:
+            if self._hooked is None or self._hooked[0] != term:
+                self._hooked = term, [_HookRun(hook) for hook in self.hooks]
+            return self._hooked[1]
 
     def restricted(self, restriction: Verified[Restriction]) -> None:
         """Answer a restriction that is now in force."""

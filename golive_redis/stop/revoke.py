@@ -23,7 +23,7 @@ from golive_redis.core.barrier import (
     judge,
 )
 from golive_redis.core.confirmed import confirmed_as
-from golive_redis.errors import ConfigError, StoreError
+from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
@@ -259,12 +259,30 @@ class Revoke:
             self._executed(stop)
             if self._forged and stop.status is Status.SAME:
                 connections.attempt(lambda: self._replace(item))  # noqa: B023
+            else:
+                self._adopt_standing(stop)
             later = self._later(stop)
             if later is None:
                 return
             progress.shown_on = 0
             connections.say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
+
+    def _adopt_standing(self, stop: Stop) -> None:
+        """Go on with the tombstone that another revocation has put first: a stop has one.
+
+        Ours has ended nothing that it does not end, too, and answers to either of them count.
+        """
+        if stop.standing is None:
+            return
+        try:
+            item = self._trust.revocation(stop.standing)
+        except RecordError:
+            return  # what stands there does not verify; it is told when it is read the next time
+        if item.record.epoch < self._progress.newest.record.epoch:
+            return
+        self._progress.signed.append(item)
+        self._connections.say(f"{item.record.by} has stopped it first (epoch {item.record.epoch})")
 
     def _replace(self, item: Verified[Revocation]) -> None:
         """Put ours in place of a tombstone that does not verify.

@@ -45,7 +45,11 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did."""
+    """Reply of `revoke`: what was active, for the caller to verify, and what the audit did.
+
+    Attributes:
+        standing: The tombstone, where another one than the caller's stands; to be verified, too.
+    """
 
     status: Status
     grant: bytes | None
@@ -53,6 +57,7 @@ class Stop(msgspec.Struct, frozen=True):
     origin: str | None
     audit: Audit
     detail: str
+    standing: bytes | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -195,7 +200,7 @@ def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
 
 def parse_stop(reply: Reply) -> Stop:
     """Return the reply of the `revoke` script."""
-    status, grant, restriction, origin, audit, detail = reply
+    status, grant, restriction, origin, audit, detail, standing = reply
     return Stop(
         Status(text(status)),
         or_none(grant),
@@ -203,6 +208,7 @@ def parse_stop(reply: Reply) -> Stop:
         text(origin) or None,
         Audit(text(audit)),
         text(detail),
+        or_none(standing),
     )
 
 

@@ -262,4 +262,4 @@ def test_a_hook_that_ends_in_any_way_counts_as_one_left(how: BaseException) -> N
         raise how
 
     stopping.hooks.append(hook)
-    assert stopping.drain() == 1
+    assert stopping.drain(1) == 1

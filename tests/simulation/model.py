@@ -344,8 +344,9 @@ class Server:
         data.active, data.beats = None, {}
         self.touched += active is not None
         status = Status.SAME
+        standing = stone.record if stone is not None and stone.record != record else None
         if stone is None or epoch > stone.epoch:
-            status = Status.OK
+            status, standing = Status.OK, None
             data.revoked = Stone(epoch, record, identity, origin)
             data.epoch, data.last = max(data.epoch, epoch), identity
             self.touched += 1
@@ -356,7 +357,7 @@ class Server:
         if status is Status.OK and entry and not again:
             self._enter(record)
             audit = Audit.AUDITED
-        return Stop(status, grant, newest, origin or None, audit, "")
+        return Stop(status, grant, newest, origin or None, audit, "", standing)
 
     def _enter(self, record: bytes) -> None:
         self.data.ledger.append(record)

@@ -58,3 +58,29 @@ def test_the_latch_is_on_disk_before_any_receipt_says_so(tmp_path: Path) -> None
     assert ended == [True]
     assert outbox.held == [[Latch(epoch=6)]] * 2  # latched, and drained
     file.release()
+
+
+def test_the_hooks_run_once_for_a_term_however_many_stop_it(tmp_path: Path) -> None:
+    """Row 77: what flattens may not run twice; each revocation is answered all the same."""
+    signers = Signers()
+    file = StateFile(tmp_path, "worker-pod-1")
+    outbox = Recorded(file)
+    receipts = Receipts(
+        signers.trust, signers.signers["pod-1"], outbox, instance="1" * 32, worker="pod-1"
+    )
+    stopping = Stopping(receipts, file, lambda: 0, 10_000)
+    runs: list[int] = []
+
+    def flatten() -> int:
+        runs.append(1)
+        return 3
+
+    stopping.hooks.append(flatten)
+    for by in ("alice", "bob"):
+        stop = signers.trust.revocation(signers.revocation(6, by=by))
+        stopping.stop(stop, Latch(epoch=6, term=5), lambda _: None).join()
+    assert (runs, len(outbox.held)) == ([1], 4)
+    assert stopping.drain(5) == 3, "what the one run has left is told each time"
+    assert stopping.drain(9) == 3
+    assert runs == [1, 1], "another term is another stop"
+    file.release()

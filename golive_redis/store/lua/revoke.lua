@@ -6,12 +6,14 @@
 -- ARGV  1 epoch   2 record   3 identity   4 events channel   5 SHA-256 of the record, for the ledger;
 --       '' when it was executed before, and its entry is the caller's   6 '1' for a repeat, which
 --       deletes only a term <= epoch and writes no ledger entry
--- Reply {status, grant, restriction, origin, audit, detail}   status: OK | SAME (the tombstone is
+-- Reply {status, grant, restriction, origin, audit, detail, standing}   status: OK | SAME (the tombstone is
 --       already this or a later one) | LATER (a repeat met a later term and left it alone)
 --       grant, restriction: newest envelopes that were active, or nil, for the caller to verify and,
 --       when they are later than its epoch, to revoke again.   origin: run id of the primary that
 --       took the activation, or nil.   audit: AUDITED (with the tombstone, in one step) | FAILED
 --       (detail: why) | NONE (the tombstone was there: this very one may be in the ledger already)
+--       standing: the tombstone, where another one than this stands: of two revocations of one epoch
+--       the first stays, and whoever sent the second adopts it
 -- include ledger.lua
 local function bad(reply) return type(reply) == 'table' and reply.err end
 -- A value that is no number must not end the script half-way: there is no rollback.
@@ -20,7 +22,7 @@ local was = redis.pcall('HMGET', KEYS[1], 'term', 'grant', 'origin', 'epoch')
 if bad(was) then was = {} end
 local again = ARGV[6] == '1'
 if again and was[1] and number(was[1]) > number(ARGV[1]) then
-  return {'LATER', was[2], false, was[3] or false, 'NONE', ''}
+  return {'LATER', was[2], false, was[3] or false, 'NONE', '', false}
 end
 local newest = was[4] and redis.pcall('HGET', KEYS[1], 'r:' .. was[4]) or false
 if bad(newest) then newest = false end
@@ -32,9 +34,9 @@ if bad(stone) then
   stone = {}
 end
 local origin = was[3] or stone[2]
-local status = 'SAME'
+local status, standing = 'SAME', stone[3] ~= ARGV[2] and stone[3] or false
 if not stone[3] or number(ARGV[1]) > number(stone[1]) then
-  status = 'OK'
+  status, standing = 'OK', false
   redis.call('HDEL', KEYS[3], 'confirmed')
   redis.call('HSET', KEYS[3], 'epoch', ARGV[1], 'record', ARGV[2], 'id', ARGV[3])
   if origin then redis.call('HSET', KEYS[3], 'origin', origin) end
@@ -49,4 +51,4 @@ local audit, detail = 'NONE', ''
 if status == 'OK' and not again and ARGV[5] ~= '' then
   audit, detail = enter(KEYS[6], KEYS[7], ARGV[2], ARGV[5])
 end
-return {status, was[2] or false, newest or false, origin or false, audit, detail}
+return {status, was[2] or false, newest or false, origin or false, audit, detail, standing}
