@@ -201,7 +201,7 @@ class Switch:
             private = keyfile.generate()
             keyfile.write(folder / f"{name}.pem", private)
             public = [encode_public(private.public_key())]
-            principals[name] = {"roles": [role], "keys": public}
+            principals[name] = {"roles": [role], "keys": public, "shared": role == "worker"}
         keyset = {"version": 1, "fleet": FLEET, "principals": principals}
         (folder / "keyset.yaml").write_text(yaml.safe_dump(keyset))
         settings = {

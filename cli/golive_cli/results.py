@@ -113,6 +113,8 @@ class RevokedWorker(msgspec.Struct):
     durable: str | None
     off_by_ms: int | None
     attested_dead: bool
+    signed_by: str | None
+    goodbye_ms: float | None
 
 
 class RevokeResult(InPlace):

@@ -35,17 +35,22 @@ def _reads_as(line: str, text: str) -> bool:
         return False
 
 
-def principal(name: str, roles: Sequence[str], public: str, indent: str = "  ") -> list[str]:
+def principal(
+    name: str, roles: Sequence[str], public: str, indent: str = "  ", *, shared: bool = False
+) -> list[str]:
     """Return the lines of a keyset file that describe one principal."""
     return [
         f"{indent}{scalar(name)}:",
         f"{indent * 2}roles: [{', '.join(roles)}]",
         f"{indent * 2}keys:",
         f"{indent * 3}- {public}",
+        *([f"{indent * 2}shared: true"] if shared else []),
     ]
 
 
-def add_principal(text: str, name: str, roles: Sequence[str], public: str) -> str:
+def add_principal(
+    text: str, name: str, roles: Sequence[str], public: str, *, shared: bool = False
+) -> str:
     """Return the text of a keyset file with one more principal; all else stays as it is.
 
     Raises:
@@ -61,9 +66,11 @@ def add_principal(text: str, name: str, roles: Sequence[str], public: str) -> st
     after = min(_last_line(block) + 1, len(lines))
     if not lines[after - 1].endswith("\n"):
         lines[after - 1] += "\n"
-    lines[after:after] = [line + "\n" for line in principal(name, roles, public, indent)]
+    added_lines = principal(name, roles, public, indent, shared=shared)
+    lines[after:after] = [line + "\n" for line in added_lines]
     new = "".join(lines)
-    added = {name: {"roles": list(roles), "keys": [public]}}
+    fields = {"roles": list(roles), "keys": [public], **({"shared": True} if shared else {})}
+    added = {name: fields}
     try:
         same = yaml.safe_load(new) == {**old, "principals": {**old["principals"], **added}}
     except yaml.YAMLError:

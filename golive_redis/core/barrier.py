@@ -5,8 +5,8 @@ every heartbeat on the roster (or the operator's attestation that it is dead), a
 that registered last must have sent it: one that was started since, and has lost its disk, may beat again
 for a term that another heartbeat had not left yet. Then either
 
-- by receipts: every worker on the roster sent `drained`, or is attested dead, and the term has lived on
-  one server only: this one, that took the activation; or
+- by receipts: every worker on the roster sent `drained` or a goodbye, or is attested dead, and the term
+  has lived on one server only: this one, that took the activation; or
 - by time: `(1+rho)*beat_ms + 2*timeout_ms` passed since the last heartbeat receipt, after which no
   newer beat can exist anywhere, so every deadline is over.
 
@@ -17,9 +17,9 @@ A receipt counts only where it shows that the term of this stop is over (A2): by
 revocation, or because it names that term.
 
 Off is not drained: a process that was frozen between its last check and its send may still send what it
-holds. So COMPLETE also needs that every worker has drained with nothing left, or is attested dead
-(A5); when one has not, or an order was left in flight, it is STOPPED. Everything else is NOT CONFIRMED.
-Instants are ms on the operator's own steady clock: no pod's or server's clock decides anything.
+holds. So COMPLETE also needs that every worker has drained with nothing left, has said goodbye (A4), or
+is attested dead (A5); when one has not, or an order was left in flight, it is STOPPED. All else is NOT
+CONFIRMED. Instants are ms on the operator's own steady clock: no pod's or server's clock decides.
 """
 
 from __future__ import annotations
@@ -31,11 +31,8 @@ from enum import StrEnum
 import msgspec
 
 from golive_redis.core.timing import Timing
-from golive_redis.errors import RecordError
 from golive_redis.records.directive import Restriction, Revocation
-from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable, Receipt, Stage
-from golive_redis.records.trust import Trust
 
 
 class Result(StrEnum):
@@ -105,6 +102,8 @@ class WorkerRow(msgspec.Struct, frozen=True):
         left: Orders that were still in flight when drained, or None while unknown.
         off_by: Instant by which it is off anyway, or None when no bound can be given.
         attested_dead: The operator's word stands in for its `drained`.
+        goodbye_ms: Arrival of its goodbye, or None: nothing in flight, and never again (A4).
+        signed_by: Principal whose key has answered: the worker's own, or a shared one (A6).
     """
 
     pod: Pod
@@ -115,11 +114,25 @@ class WorkerRow(msgspec.Struct, frozen=True):
     durable: Durable | None
     off_by: float | None
     attested_dead: bool = False
+    signed_by: str | None = None
+    goodbye_ms: float | None = None
+
+    @property
+    def shared_key(self) -> bool:
+        """True when others hold the key that has answered, and could have done so in its place."""
+        return self.signed_by is not None and self.signed_by != self.pod.worker
 
     @property
     def drain_unknown(self) -> bool:
         """True while nobody has said what it still had in flight (A5)."""
-        return self.left is None and not self.attested_dead
+        return self.left is None and self.goodbye_ms is None and not self.attested_dead
+
+    @property
+    def settled(self) -> bool:
+        """True when no time need pass: it has drained and will not forget it, left, or is dead."""
+        return not self.drain_unknown and (
+            self.durable is not Durable.FAILED or self.goodbye_ms is not None
+        )
 
 
 class HeartbeatRow(msgspec.Struct, frozen=True):
@@ -138,12 +151,19 @@ class HeartbeatRow(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The judgement, with a row per pod."""
+    """The judgement, with a row per pod.
+
+    Attributes:
+        whole: The rows are of all workers that had to answer.
+        off_by: Instant by which no worker can have a permit, known once every heartbeat has answered.
+    """
 
     result: Result
     by: By | None
     heartbeats: tuple[HeartbeatRow, ...]
     workers: tuple[WorkerRow, ...]
+    whole: bool = True
+    off_by: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -166,11 +186,13 @@ class Roster(msgspec.Struct, frozen=True):
 
     Attributes:
         processes: Which process of a heartbeat registered last, where that is known.
+        whole: All workers were read; a part of a roster is no roster (A4).
     """
 
     heartbeats: frozenset[str]
     workers: frozenset[Pod]
     processes: Mapping[str, str] = {}
+    whole: bool = True
 
 
 class Here(msgspec.Struct, frozen=True):
@@ -196,6 +218,7 @@ class Collected(msgspec.Struct):
     heartbeats: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
     latched: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
     drained: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
+    goodbyes: dict[Pod, Arrived] = msgspec.field(default_factory=dict)
 
     def add(self, receipt: Receipt, at: float) -> None:
         """Take in a verified receipt that arrived at that instant."""
@@ -208,6 +231,9 @@ class Collected(msgspec.Struct):
                 self.heartbeats[process] = arrived
             return
         pod = Pod(receipt.worker or "", receipt.instance)  # S11
+        if receipt.stage is Stage.LEFT:
+            self.goodbyes.setdefault(pod, arrived)
+            return
         if receipt.stage is Stage.DRAINED:
             self.drained.setdefault(pod, arrived)
         self.latched.setdefault(pod, arrived)
@@ -294,8 +320,10 @@ def judge(
     pods = sorted(roster.workers | collected.latched.keys())
     workers = tuple(_worker_row(pod, collected, called_at, off_by, attested) for pod in pods)
     drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
-    result, by = _result(workers, known=known, off_by=off_by, now=now, drained=drained)
-    return Outcome(result, by, beats, workers)
+    result, by = _result(
+        workers, known=known, off_by=off_by, now=now, drained=drained, whole=roster.whole
+    )
+    return Outcome(result, by, beats, workers, roster.whole, off_by)
 
 
 def _on_one_server(answers: Iterable[Arrived | None], here: Here) -> bool:
@@ -314,17 +342,17 @@ def _result(
     off_by: float | None,
     now: float,
     drained: bool,
+    whole: bool,
 ) -> tuple[Result, By | None]:
     if not known:  # S14: heartbeats first, or a beat may come after whatever else has answered
         return Result.NOT_CONFIRMED, None
     over = off_by is not None and now >= off_by
-    rest = [row for row in workers if row.drain_unknown or row.durable is Durable.FAILED]
-    by_receipts = bool(workers) and not rest and drained  # S14
+    by_receipts = bool(workers) and whole and all(row.settled for row in workers) and drained  # S14
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME
     left = any(row.left for row in workers)
-    unknown = not workers or any(row.drain_unknown for row in workers)  # A5
+    unknown = not (workers and whole) or any(row.drain_unknown for row in workers)  # A4, A5
     return (Result.STOPPED if left or unknown else Result.COMPLETE), by
 
 
@@ -340,9 +368,10 @@ def _worker_row(
     pod: Pod, collected: Collected, called_at: float, off_by: float | None, attested: Attested
 ) -> WorkerRow:
     latched, drained = collected.latched.get(pod), collected.drained.get(pod)
-    newest = drained or latched
+    goodbye = collected.goodbyes.get(pod)
+    newest = drained or latched or goodbye
     # What it has said itself stands above what is said of it.
-    dead = drained is None and attested.worker(pod) is not None
+    dead = drained is None and goodbye is None and attested.worker(pod) is not None
     return WorkerRow(
         pod,
         latched.at - called_at if latched else None,
@@ -350,33 +379,13 @@ def _worker_row(
         drained.at - called_at if drained else None,
         drained.receipt.left if drained else None,
         newest.receipt.durable if newest and not dead else None,
-        None if latched else off_by,
+        None if latched or goodbye else off_by,
         dead,
+        newest.receipt.by if newest else None,
+        goodbye.at - called_at if goodbye else None,
     )
 
 
 def applied(roster: Roster, receipts: Mapping[Pod, Arrived]) -> tuple[Pod, ...]:
     """Return the workers that have not yet said that a restriction is in force there."""
     return tuple(sorted(roster.workers - set(receipts)))
-
-
-def confirmed_as(trust: Trust, note: bytes | None, directive: str) -> Result | None:
-    """Return what a revoker has signed that the stop by this revocation came to; None for nothing.
-
-    Args:
-        trust: Verifies the note.
-        note: What stands beside the tombstone, or None.
-        directive: Identity of the revocation.
-
-    Fails closed: a note of another stop, or with a result that is none, confirms nothing.
-    """
-    if note is None:
-        return None
-    try:
-        record = trust.note(note, Role.REVOKER).record
-    except RecordError:
-        return None
-    if record.topic != "stop-confirmed" or record.facts.get("directive") != directive:
-        return None
-    said = record.facts.get("result")
-    return next((r for r in (Result.COMPLETE, Result.STOPPED) if r == said), None)

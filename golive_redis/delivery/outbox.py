@@ -20,6 +20,7 @@ from golive_redis.records.receipt import Receipt
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link
 from golive_redis.store.reconnect import Reconnecting
+from golive_redis.store.store import Store
 from golive_redis.threads import Backoff, Loop
 
 MAX_WAITING = 256
@@ -89,16 +90,20 @@ class Outbox:
             except Empty:
                 store.ping()
         if self._owed is not None:
-            receipt, raw = self._owed
-            field = f"{receipt.instance}:{receipt.stage}"
-            kept, refused = store.deliver(receipt.directive, field, raw)
-            if kept:
-                while len(self._kept) >= MAX_WAITING:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[raw] = clock.now_ms()
-            if refused:
-                logger.info("receipt %s", refused)
+            self._deliver(store, *self._owed)
         self._owed = self.problem = None
+
+    def _deliver(self, store: Store, receipt: Receipt, raw: bytes) -> None:
+        if receipt.directive is None:
+            store.publish(store.keys.receipts, raw)  # a goodbye, which is kept elsewhere
+            return
+        kept, refused = store.deliver(receipt.directive, f"{receipt.instance}:{receipt.stage}", raw)
+        if kept:
+            while len(self._kept) >= MAX_WAITING:
+                del self._kept[next(iter(self._kept))]
+            self._kept[raw] = clock.now_ms()
+        if refused:
+            logger.info("receipt %s", refused)
 
     def _lost(self, error: Exception) -> None:
         """The connection cannot be trusted any more; the receipt is still owed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from golive_redis import clock
 from golive_redis.delivery.outbox import Outbox
@@ -74,16 +75,11 @@ class Receipts:
             head: Ledger head that a heartbeat has seen last.
             beat_on: Run ids of the servers on which a heartbeat may have beaten for the term.
         """
-        receipt = Receipt(
-            **self._trust.heading(self._signer.principal, clock.wall_ms()),
-            worker=self._worker,
-            heartbeat=self._heartbeat,
-            instance=self._instance,
+        receipt = self._receipt(
             directive=directive.identity,
             epoch=directive.record.epoch,
             term=term or None,
             stage=stage,
-            at_ms=clock.wall_ms(),
             in_flight=in_flight,
             left=left,
             durable=durable,
@@ -98,6 +94,32 @@ class Receipts:
                 self._repeated_at.pop(oldest, None)
             self._sent.setdefault(directive.identity, {})[stage] = (receipt, raw)
         self.outbox.send(receipt, raw)
+
+    def goodbye(self, durable: Durable) -> bytes:
+        """Sign that nothing is in flight and that this process never trades again (A4)."""
+        receipt = self._receipt(
+            directive=None,
+            epoch=None,
+            term=None,
+            stage=Stage.LEFT,
+            in_flight=0,
+            left=None,
+            durable=durable,
+            head=None,
+            beat_on=None,
+        )
+        return seal(receipt, self._signer)
+
+    def _receipt(self, **fields: Any) -> Receipt:
+        now_ms = clock.wall_ms()
+        return Receipt(
+            **self._trust.heading(self._signer.principal, now_ms),
+            worker=self._worker,
+            heartbeat=self._heartbeat,
+            instance=self._instance,
+            at_ms=now_ms,
+            **fields,
+        )
 
     def repeat(self, identity: str) -> None:
         """Send the receipts for a directive again: it is repeated for want of them.

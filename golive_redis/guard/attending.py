@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 
 from golive_redis import clock
@@ -36,7 +37,7 @@ from golive_redis.logs import ASIDE, Log
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
 from golive_redis.store.connect import Address
-from golive_redis.store.link import Link
+from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
@@ -270,7 +271,8 @@ class Attending:
         # Whoever publishes at this moment is waited for: afterwards everybody knows that it is shut.
         if self._lock.acquire(timeout=SEAL_S):
             self._lock.release()
-        self.stopping.kill(lambda: self._seal(Reason.KILLED))
+        term = max(self._view.verdict.term, self._view.latch.term)
+        self.stopping.kill(term, lambda: self._seal(Reason.KILLED))
         logger.critical("guard of %s stopped locally: %s", self._presence.caller.name, reason)
 
     def _seal(self, reason: Reason) -> None:
@@ -307,11 +309,19 @@ class Attending:
         self._loop.join(within_s)
 
     def _goodbye(self) -> None:
-        """Leave the roster; the attending thread's last word."""
+        """Say that nothing is in flight, and nothing will be (A4); the attending thread's last word.
+
+        Over a connection that is there: a guard without one has nothing to take back. And only with
+        nothing in flight, and no stop under way: without a goodbye it is asked, and has not drained.
+        """
+        under_way = self._stops or self.stopping.at_work
         try:
-            # Over a connection that is there: a guard without one has nothing to take back.
-            if self._connection.is_open and not self._gate.in_flight():
-                self._connection.store().leave(self._presence.caller)
+            if self._connection.is_open and not self._gate.in_flight() and not under_way:
+                raw = self.stopping.receipts.goodbye(self.stopping.durable)
+                store = self._connection.store()
+                with suppress(StoreRefusedError):  # then it is kept, at least
+                    store.publish(store.keys.receipts, raw)
+                store.keep_goodbye(self._presence.caller, raw)
         except StoreError as error:
             logger.info("no goodbye: %s", error)
         finally:

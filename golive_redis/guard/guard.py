@@ -106,6 +106,12 @@ class Guard(Gate):
         state_dir: Path | None = None,
         policy: str = "",
     ) -> None:
+        if signer.principal not in trust.keyset.answers_for(worker):  # A6
+            raise ConfigError(
+                f"the key of {signer.principal!r} may not answer for the worker {worker!r}",
+                hint=f"make a key for {worker}, or where it has none mark {signer.principal} in the "
+                "keyset as `shared: true`: no stop would count its receipts",
+            )
         super().__init__()
         self._closed = False
         self._pid = os.getpid()

@@ -31,14 +31,18 @@ class _Runner:
         self._label = getattr(hook, "__qualname__", repr(hook))
         self._hook = hook
         self._left: int | None = None
+        self._ran_for: int | None = None
         self._asked: SimpleQueue[bool] = SimpleQueue()
         pauses = Backoff(PAUSE_S, PAUSE_S)
         self.loop = Loop(f"hook-{self._label}", self._turn, failed=_defect, backoff=pauses)
 
-    def begin(self) -> None:
-        """Have it run; one that still hangs from an earlier stop is not begun again."""
-        if not self.busy:
-            self.busy, self._left = True, None
+    def begin(self, term: int) -> None:
+        """Have it run, once for a term; one that still hangs from an earlier stop is not begun again.
+
+        Two people may stop a term, and what flattens may not run twice.
+        """
+        if not self.busy and self._ran_for != term:
+            self.busy, self._left, self._ran_for = True, None, term
             self._asked.put(True)
 
     def end(self) -> None:
@@ -83,10 +87,10 @@ class Hooks:
         """Return their threads."""
         return [runner.loop for runner in self._runners]
 
-    def begin(self) -> None:
-        """Have each run, side by side."""
+    def begin(self, term: int) -> None:
+        """Have each run that has not run for that term, side by side."""
         for runner in self._runners:
-            runner.begin()
+            runner.begin(term)
 
     def busy(self) -> bool:
         """Tell whether one still runs."""

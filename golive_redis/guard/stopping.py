@@ -136,15 +136,16 @@ class Stopping:
         """
         self._asked.put(_Stop(revocation, latch, done))
 
-    def kill(self, first: Step) -> None:
+    def kill(self, term: int, first: Step) -> None:
         """Have the hooks run and the orders waited for: a stop that only this process knows of.
 
         Takes no lock, so that a signal handler may call.
 
         Args:
+            term: The newest that this process has traded in.
             first: Taken before that, on the thread of stops.
         """
-        self._asked.put(_Stop(None, Latch(), first=first))
+        self._asked.put(_Stop(None, Latch(term=term), first=first))
 
     def restricted(self, restriction: Verified[Restriction]) -> None:
         """Answer a restriction that is now in force."""
@@ -186,8 +187,7 @@ class Stopping:
 
         def hook() -> None:
             # A stop that comes while another one drains is about the same orders: one run for both.
-            if self._draining == [stop]:
-                self.hooks.begin()
+            self.hooks.begin(self._draining[0].latch.term)
             stop.until_ms = clock.now_ms() + self._drain_ms
 
         return [keep, answer, hook]  # S9: on disk before the receipt says so

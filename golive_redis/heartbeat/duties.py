@@ -83,6 +83,7 @@ class Duties:
         self._say = say
         self._server = ""
         self._unrenewed = ""
+        self._owed: Verified[Revocation] | None = None
         self._spooled_at = -SPOOL_EVERY_MS
 
     def connected(self, store: Store) -> None:
@@ -138,8 +139,15 @@ class Duties:
                 pass  # persisted above, or only to be said
 
     def persist(self) -> None:
-        """Write down what is known; `memory.durable` says whether that worked."""
+        """Write down what is known; `memory.durable` says whether that worked.
+
+        A stop whose latch is on disk only now is answered again: its first receipt did not count (S9).
+        """
         self.memory.keep(self._pulse)
+        if self._owed is not None and self.memory.durable is not Durable.FAILED:
+            revocation, self._owed = self._owed, None
+            self._say(f"the stop of epoch {revocation.record.epoch} is on disk by now")
+            self._answer(revocation)
 
     def may_send(self, beat: Beat | None) -> bool:
         """Tell whether a beat may leave: on disk is on which server it is sent, and what it says."""
@@ -157,6 +165,11 @@ class Duties:
     def _receipt(self, revocation: Verified[Revocation]) -> None:
         record = revocation.record
         self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
+        self._answer(revocation)
+
+    def _answer(self, revocation: Verified[Revocation]) -> None:
+        if self.memory.durable is Durable.FAILED:
+            self._owed = revocation
         self.receipts.send(
             revocation,
             Stage.LATCHED,

@@ -233,7 +233,7 @@ class Activation:
     def _strike_silent(self) -> None:
         """Take workers off the roster that were silent for longer than any lease: all is off (A4).
 
-        One that did not drain in the last stop was told of then.
+        One that did not drain in the last stop was told of then, and one that lives registers again.
         """
         silent = [item for item in self._operator.store.workers() if not item.alive]
         strike(self._operator.store, [Pod(item.name, item.instance) for item in silent])

@@ -90,6 +90,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
         push: What is pushed to it: `tracking`, `pubsub` or `none`.
         heard_ms: How long ago it was heard; None when it is gone.
         unreadable: Fields of its presence that were not what they should be, and are left out.
+        answers_with: Whose key answers for it by the keyset of this host: `own`, `shared` with other
+            workers, or `none`: then its receipts do not count.
     """
 
     id: str
@@ -108,6 +110,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     pid: int
     heard_ms: int | None
     unreadable: list[str]
+    answers_with: str
     push: str = ""
 
 

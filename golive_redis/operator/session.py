@@ -10,7 +10,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
-from golive_redis.core.barrier import confirmed_as
+from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, RefusedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from golive_redis import clock
+from golive_redis.core.barrier import Pod
 from golive_redis.core.timing import in_words
 from golive_redis.errors import RecordError
 from golive_redis.operator import outlook
@@ -20,6 +21,8 @@ from golive_redis.operator.fleet import (
 from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, GrantKind
 from golive_redis.records.envelope import Verified
+from golive_redis.records.keyset import Keyset
+from golive_redis.stop.roster import goodbyes
 from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence
 from golive_redis.store.push import Pushes
@@ -38,7 +41,7 @@ def read(operator: Operator) -> FleetStatus:
         _heartbeat(operator, item, term, beats.get(item.name))
         for item in operator.store.heartbeats()
     ]
-    workers = [_worker(operator, item, term) for item in operator.store.workers()]
+    workers = _workers(operator, term)
     at_ms = clock.wall_ms()
     over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
     state = "off" if over or reading.state is None else str(reading.state.mode)
@@ -73,7 +76,17 @@ def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
     state = operator.read().state
     term = state.term if state is not None else 0
-    return [_worker(operator, item, term) for item in operator.store.workers()]
+    return _workers(operator, term)
+
+
+def _workers(operator: Operator, term: int) -> list[WorkerStatus]:
+    """Return the roster without those that have left: they are struck when it is next written (A4)."""
+    found = operator.store.workers()
+    silent = [Pod(item.name, item.instance) for item in found if not item.alive]
+    left = goodbyes(operator.store, operator.trust, silent)
+    return [
+        _worker(operator, item, term) for item in found if Pod(item.name, item.instance) not in left
+    ]
 
 
 def _beats(operator: Operator, reading: Reading, term: int) -> Mapping[str, int]:
@@ -225,4 +238,10 @@ def _worker(operator: Operator, item: Presence, term: int) -> WorkerStatus:
         pid=item.number("pid"),
         heard_ms=item.heard_ms,
         unreadable=list(item.unreadable),
+        answers_with=_answers_with(item.name, operator.trust.keyset),
     )
+
+
+def _answers_with(worker: str, keyset: Keyset) -> str:
+    signers = keyset.answers_for(worker)
+    return "own" if signers == {worker} else "shared" if signers else "none"  # A6

@@ -53,6 +53,7 @@ class Role(StrEnum):
 class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     roles: Annotated[list[Role], msgspec.Meta(min_length=1, max_length=8)]
     keys: Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]
+    shared: bool = False
     # YAML reads 2027-01-31 as a date and "2027-01-31" as text; both mean the end of that day, UTC.
     expires: Any = None
 
@@ -71,6 +72,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
     Attributes:
         expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.
         expires_ms: The end of that day, Unix ms.
+        shared: It answers for every worker that is no principal itself (A6).
     """
 
     keyid: str
@@ -79,6 +81,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
     public: Ed25519PublicKey
     expires: str | None = None
     expires_ms: int | None = None
+    shared: bool = False
 
     def expired(self, at_ms: float) -> bool:
         """Tell whether its last day was over at that time."""
@@ -158,6 +161,18 @@ class Keyset(msgspec.Struct, frozen=True):
         """Return the names of those who hold `role`, sorted."""
         return sorted({key.principal for key in self.keys.values() if key.holds(role)})
 
+    def answers_for(self, worker: str) -> frozenset[str]:
+        """Return the principals whose key may sign receipts in the name of that worker (A6).
+
+        Its own, where the keyset has a principal of that name; otherwise those that are shared.
+
+        Fails closed: a principal of that name that is no worker leaves nobody.
+        """
+        keys = self.keys.values()
+        own = [key for key in keys if key.principal == worker]
+        found = own or [key for key in keys if key.shared]
+        return frozenset(key.principal for key in found if key.holds(Role.WORKER))
+
 
 def parse_keyset(value: Any) -> Keyset:
     """Turn the parsed keyset file into a `Keyset`.
@@ -192,10 +207,14 @@ def parse_keyset(value: Any) -> Keyset:
         except ValueError as error:
             raise ConfigError(f"keyset: a key of {name} is not a valid Ed25519 key") from error
         principal = file.principals[name]
+        if principal.shared and Role.WORKER not in principal.roles:
+            raise ConfigError(
+                f"keyset: {name} is shared and no worker",
+                hint="`shared: true` is for one key of several workers; take it away",
+            )
         expires, expires_ms = _expiry(name, principal.expires)
-        keys[keyid] = TrustedKey(
-            keyid, name, frozenset(principal.roles), public, expires, expires_ms
-        )
+        roles = frozenset(principal.roles)
+        keys[keyid] = TrustedKey(keyid, name, roles, public, expires, expires_ms, principal.shared)
     keyset = Keyset(file.version, file.fleet, keys, dict(file.thresholds))
     for role, needed in file.thresholds.items():
         if role is not Role.APPROVER and needed > 1:

@@ -19,11 +19,16 @@ MAX_SERVERS = 8
 
 
 class Stage(StrEnum):
-    """How far a pod is: closed and on record, restricted, or closed with nothing left in flight."""
+    """How far a pod is.
+
+    `latched` is closed and on record, `applied` restricted, `drained` closed with what is left in
+    flight; `left` is a worker's goodbye: nothing is in flight, and this process will never trade again.
+    """
 
     LATCHED = "latched"
     APPLIED = "applied"
     DRAINED = "drained"
+    LEFT = "left"
 
 
 class Durable(StrEnum):
@@ -42,8 +47,8 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
         worker: Id of the worker, or None when a heartbeat answers.
         heartbeat: Name of the heartbeat, or None when a worker answers.
         instance: Which process; two may share a worker id.
-        directive: Identity of the directive answered.
-        epoch: Its epoch.
+        directive: Identity of the directive answered; None in a goodbye, which answers none.
+        epoch: Its epoch; likewise.
         term: The newest term that this process has known and that is over for it (A2), or None when it
             has known none; of a restriction, the term that it restricts.
         at_ms: Unix ms on the pod's wall clock, for people; never used in a decision.
@@ -59,8 +64,8 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     worker: Name | None
     heartbeat: Name | None
     instance: Instance
-    directive: Identity
-    epoch: Epoch
+    directive: Identity | None
+    epoch: Epoch | None
     term: Epoch | None
     stage: Stage
     at_ms: Ms
@@ -77,6 +82,11 @@ class Receipt(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("`left` is told when drained, and only then")
         if self.term is None and self.stage is Stage.APPLIED:
             raise ValueError("a restriction is of a term")
+        goodbye = self.stage is Stage.LEFT
+        if (self.directive is None) != goodbye or (self.epoch is None) != goodbye:
+            raise ValueError("every receipt but a goodbye answers a directive")
+        if goodbye and (self.in_flight or self.worker is None):
+            raise ValueError("a worker says goodbye when nothing is in flight")
         if self.heartbeat is not None and self.heartbeat != self.by:
             raise ValueError("a heartbeat answers in its own name only")
         if self.worker is not None and self.beat_on is not None:

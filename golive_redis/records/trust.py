@@ -113,10 +113,15 @@ class Trust(msgspec.Struct, frozen=True):
         return self._current(self._verify(raw, Beat, Role.HEARTBEAT))
 
     def receipt(self, raw: bytes) -> Verified[Receipt]:
-        """Verify a receipt: a worker key, or that heartbeat's own key."""
+        """Verify a receipt: its pod's own key, or for a worker that has none a shared one."""
         # Whom it claims to answer for says which role must have signed the very same bytes.
-        claims_worker = peek(raw, Receipt).worker is not None
-        return self._verify(raw, Receipt, Role.WORKER if claims_worker else Role.HEARTBEAT)
+        worker = peek(raw, Receipt).worker
+        if worker is None:
+            return self._verify(raw, Receipt, Role.HEARTBEAT)
+        verified = self._verify(raw, Receipt, Role.WORKER)
+        if verified.record.by not in self.keyset.answers_for(worker):  # A6
+            raise RecordError(f"{verified.record.by} may not answer for {worker}")
+        return verified
 
     def is_newer(self, raw: bytes, kind: type[Record]) -> bool:
         """Tell whether a record says that it was signed under a newer keyset than ours.

@@ -77,19 +77,24 @@ class Confirmation:
         self._workers_on = 0
         self._here, self._here_on = Here(), 0
         self._left: frozenset[str] = frozenset()
+        self._said_wait = False
 
-    def until(self, wait_until: float, send: Callable[[], None]) -> Outcome:
+    def until(
+        self, wait_until: float, send: Callable[[], None], *, for_proof: bool = False
+    ) -> Outcome:
         """Gather until everything is known to be off and drained or dead, or until that instant.
 
         Args:
             wait_until: On the steady clock.
             send: Sends the stop; called in place of a repetition while no server has executed it.
+            for_proof: Wait beyond that instant for one that is known: once every heartbeat has answered,
+                no worker can have a permit some seconds later.
         """
-        outcome = self._gather(wait_until, send)
+        outcome = self._gather(wait_until, send, for_proof=for_proof)
         self._tell_unused(outcome)
         return outcome
 
-    def _gather(self, wait_until: float, send: Callable[[], None]) -> Outcome:
+    def _gather(self, wait_until: float, send: Callable[[], None], *, for_proof: bool) -> Outcome:
         repeat_at = clock.now_ms() + REPEAT_MS
         self._connections.attempt(self._look)
         while True:
@@ -98,11 +103,15 @@ class Confirmation:
                 self._connections.attempt(self._read_heartbeats)
                 outcome = self._judge()
             now = clock.now_ms()
+            if for_proof and outcome.off_by is not None:
+                # To give up a moment before its own proof would leave a stop unconfirmed for nothing.
+                wait_until = max(wait_until, outcome.off_by)
             if (outcome.settled and self._shown()) or now >= wait_until:
                 return outcome
             self._tell(outcome, wait_until, now)
             if now >= repeat_at:
                 repeat_at = now + REPEAT_MS
+                self._tell_wait(outcome, now)
                 self._connections.attempt(lambda: self._repeat(send))
                 self._connections.attempt(self._look)
             self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
@@ -111,6 +120,16 @@ class Confirmation:
         progress = self._progress
         in_redis = progress.in_redis_ms is not None
         self._waiting(Waiting(outcome, wait_until - now, in_redis, progress.called_at, now))
+
+    def _tell_wait(self, outcome: Outcome, now: float) -> None:
+        """Say what it waits for, once that is known."""
+        if outcome.off_by is not None and now < outcome.off_by and not self._said_wait:
+            self._said_wait = True
+            left_s = (outcome.off_by - now) / 1000
+            self._connections.say(
+                "every heartbeat has answered; no worker can have a permit in "
+                f"{left_s:.1f} s, and until then the others may still answer"
+            )
 
     def _tell_unused(self, outcome: Outcome) -> None:
         """Say which attestations stand for nobody: a name mistyped, or somebody who has answered."""
@@ -135,7 +154,8 @@ class Confirmation:
         heartbeats = roster.heartbeats | (then.heartbeats - self._left)
         # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
         dead = self._attested.heartbeats & (heartbeats | self._keyset)
-        roster = Roster(heartbeats | dead, roster.workers | then.workers, roster.processes)
+        workers = roster.workers | then.workers
+        roster = Roster(heartbeats | dead, workers, roster.processes, roster.whole)
         outcome = judge(
             roster,
             self.collected(),
@@ -188,7 +208,9 @@ class Confirmation:
         since = clock.now_ms()
         processes = read_heartbeats(self._connections.store())
         names = self.roster.heartbeats | frozenset(processes)
-        self.roster = Roster(names, self.roster.workers, {**self.roster.processes, **processes})
+        self.roster = msgspec.structs.replace(
+            self.roster, heartbeats=names, processes={**self.roster.processes, **processes}
+        )
         self._here = msgspec.structs.replace(self._here, since=since)
 
     def _look(self) -> None:
@@ -210,6 +232,10 @@ class Confirmation:
         self._left = farewells(store, self._trust, gone, began)
         for item in self._progress.signed:
             self._receipts.read(store, item.identity)
+        listed = self.roster.workers | self._then().workers
+        silent = listed - self.collected().drained.keys()
+        # Where that is refused, whoever has left is waited for; what follows is as good as it was.
+        self._connections.attempt(lambda: self._receipts.read_goodbyes(store, silent))
         server = store.server()
         if server.replicas and self._shown():
             # Evidence for the operator, never success: a failover may still lose what they have.

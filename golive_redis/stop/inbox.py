@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from golive_redis.core.barrier import Collected, counts
+from golive_redis.core.barrier import Collected, Pod, counts
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Verified
@@ -33,6 +33,7 @@ class Receipts:
         self._trust = trust
         self._clock = clock_ms
         self._seen: set[bytes] = set()
+        self._goodbyes: list[tuple[Receipt, float]] = []
         self.by_directive: dict[str, list[tuple[Receipt, float]]] = {}
         self.refused: list[str] = []
         self.newer = False
@@ -50,7 +51,10 @@ class Receipts:
                 self.refused.append(error.message)
             return None
         self._seen.add(raw)
-        self.by_directive.setdefault(receipt.directive, []).append((receipt, now))
+        if receipt.directive is None:
+            self._goodbyes.append((receipt, now))
+        else:
+            self.by_directive.setdefault(receipt.directive, []).append((receipt, now))
         return receipt
 
     def listen(self, link: Link, timeout_ms: float) -> bool:
@@ -68,6 +72,11 @@ class Receipts:
         for raw in store.receipts(directive):
             self.take(raw)
 
+    def read_goodbyes(self, store: Store, pods: Iterable[Pod]) -> None:
+        """Take the goodbyes that those workers have left (A4)."""
+        for raw in store.goodbyes([(pod.worker, pod.instance) for pod in sorted(pods)]):
+            self.take(raw)
+
     def collected(
         self, signed: Sequence[Verified[Revocation] | Verified[Restriction]], term: int
     ) -> Collected:
@@ -81,4 +90,6 @@ class Receipts:
             for receipt, at in self.by_directive.get(item.identity, ()):
                 if counts(receipt, item.record, term):  # A2
                     out.add(receipt, at)
+        for receipt, at in self._goodbyes:
+            out.add(receipt, at)
         return out

@@ -147,7 +147,8 @@ class Journal:
         facts = {"directive": item.identity, "by": outcome.by or By.TIME, "result": outcome.result}
         raw = self._note(signer, "stop-confirmed", f"revocation {item.record.epoch}", facts)
         store.confirm(item.identity, raw)
-        strike(store, dead)
+        # Who has left or is dead will not register again; who has not drained is still asked for.
+        strike(store, [*dead, *(row.pod for row in outcome.workers if row.goodbye_ms is not None)])
         append(store, raw)
 
     def _note(self, signer: Signer, topic: str, text: str, facts: dict[str, str]) -> bytes:

@@ -20,10 +20,10 @@ from golive_redis.core.barrier import (
     Outcome,
     Result,
     Roster,
-    confirmed_as,
     judge,
 )
-from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
+from golive_redis.core.confirmed import confirmed_as
+from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
@@ -52,7 +52,8 @@ class Revoke:
         ticket: For the record.
         dead: Heartbeats that the operator attests to be dead.
         dead_workers: Workers, likewise; see `Attested`.
-        wait_ms: How long to collect; None takes `beat_ms` + 2 s.
+        wait_ms: How long to collect; None takes `beat_ms` + 2 s, and once every heartbeat has answered
+            as long as it takes until no worker can have a permit.
         key: Key file to use instead of the configured operator's.
         say: Told in a sentence what happens as it happens.
         waiting: Told again and again what it waits for.
@@ -80,7 +81,7 @@ class Revoke:
         self._key = key
         self._waiting = waiting
         self._timing = config.policy.timers
-        self._wait_ms = self._timing.beat_ms + GRACE_MS if wait_ms is None else wait_ms
+        self._wait_ms = wait_ms
         self._connections = Connections(config.address(), say)
         self._looked_behind = self._replaced = False
         self._taken_over: set[str] = set()
@@ -227,6 +228,8 @@ class Revoke:
             self._executed(stop)
             if self._before.forged and not self._replaced and stop.status is Status.SAME:
                 connections.attempt(lambda: self._replace(item))  # noqa: B023
+            else:
+                self._adopt_standing(stop)
             later = self._later(stop)
             if later is None:
                 return
@@ -268,6 +271,23 @@ class Revoke:
         progress.shown_on = 0
         self._connections.say(f"a pod was told of epoch {found.record.epoch}; revoking that too")
         self._send()
+
+    def _adopt_standing(self, stop: Stop) -> None:
+        """Go on with the tombstone that another revocation has put first: a stop has one.
+
+        Ours has ended nothing that it does not end, too, and answers to either of them count.
+        """
+        if stop.standing is None:
+            return
+        try:
+            item = self._trust.revocation(stop.standing)
+        except RecordError:
+            return  # what stands there does not verify; it is told when it is read the next time
+        if item.record.epoch < self._progress.newest.record.epoch:
+            return
+        self._progress.signed.append(item)
+        self._taken_over.add(item.identity)
+        self._connections.say(f"{item.record.by} has stopped it first (epoch {item.record.epoch})")
 
     def _replace(self, item: Verified[Revocation]) -> None:
         """Put ours in place of a tombstone that does not verify.
@@ -322,7 +342,9 @@ class Revoke:
     # -- after the stop --------------------------------------------------------------------------
 
     def _confirm(self, confirmation: Confirmation) -> Outcome:
-        return confirmation.until(self._progress.called_at + self._wait_ms, self._stop)
+        wait_ms = self._timing.beat_ms + GRACE_MS if self._wait_ms is None else self._wait_ms
+        until = self._progress.called_at + wait_ms
+        return confirmation.until(until, self._stop, for_proof=self._wait_ms is None)
 
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""

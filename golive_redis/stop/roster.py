@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from golive_redis.core.barrier import Pod, Roster
 from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.keyset import Role
+from golive_redis.records.receipt import Stage
 from golive_redis.records.trust import Trust
+from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.store import Store
 
 LOOK_BACK = 2_000
@@ -20,8 +22,8 @@ def read_rosters(store: Store) -> Roster:
         StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
     """
     processes = read_heartbeats(store)
-    workers = frozenset(Pod(item.name, item.instance) for item in store.workers())
-    return Roster(frozenset(processes), workers, processes)
+    pods, whole = store.fleet()
+    return Roster(frozenset(processes), frozenset(Pod(*pod) for pod in pods), processes, whole)
 
 
 def read_heartbeats(store: Store) -> dict[str, str]:
@@ -52,6 +54,26 @@ def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) 
         if note.topic in {"goodbye", "joined"} and note.issued_at_ms >= since_ms:
             last[note.by] = note.topic
     return frozenset(name for name in names if last.get(name) == "goodbye")
+
+
+def goodbyes(store: Store, trust: Trust, pods: Iterable[Pod]) -> frozenset[Pod]:
+    """Return which of these workers have left with a signed goodbye (A4).
+
+    Where that may not be read nobody has: whoever is not known to have left is waited for.
+    """
+    found = set()
+    try:
+        raws = store.goodbyes([(pod.worker, pod.instance) for pod in sorted(pods)])
+    except StoreRefusedError:
+        raws = []
+    for raw in raws:
+        try:
+            receipt = trust.receipt(raw).record
+        except RecordError:
+            continue
+        if receipt.stage is Stage.LEFT:
+            found.add(Pod(receipt.worker or "", receipt.instance))
+    return frozenset(found)
 
 
 def strike(store: Store, pods: Iterable[Pod]) -> None:

@@ -6,6 +6,8 @@ import msgspec
 
 PRESENCE_MS = 10_000
 RECEIPTS_MS = 7 * 24 * 3_600_000
+GOODBYE_MS = 30 * 86_400_000
+"""Longer than any term: a stop that is called in that time knows who had left."""
 INVALIDATE = "__redis__:invalidate"
 
 
@@ -98,6 +100,10 @@ class Keyspace(msgspec.Struct, frozen=True):
     def heartbeat(self, name: str, instance: str) -> str:
         """Key of a heartbeat's presence."""
         return f"{self.namespace}:heartbeat:{name}:{instance}"
+
+    def goodbye(self, worker: str, instance: str) -> str:
+        """Key of a worker's goodbye."""
+        return f"{self.namespace}:left:{worker}:{instance}"
 
     def receipt(self, directive: str) -> str:
         """Key of the receipts for a directive."""

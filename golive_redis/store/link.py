@@ -316,8 +316,9 @@ class RedisLink:
         except StoreError:
             raise  # an answer, judged already
         except Exception as error:
-            # redis-py raises whatever a garbled reply leads to: a bare ValueError, a RecursionError. What
-            # it has read of it is unknown, so nothing that comes over this connection means anything now.
+            # redis-py raises whatever a garbled reply leads to: a bare ValueError, a RecursionError.
+            # What it has read of it is unknown, so nothing that comes over this connection means
+            # anything any more.
             self.close()
             raise MaybeAppliedError(f"no readable answer from Redis: {error!r}") from error
 

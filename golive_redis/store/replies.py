@@ -56,6 +56,7 @@ class Stop(msgspec.Struct, frozen=True):
     Attributes:
         detail: Why there is no ledger entry; of `GONE`, why there is no tombstone.
         unpushed: Why it could not be pushed; "" when it was.
+        standing: The tombstone, where another one than the caller's stands; to be verified, too.
     """
 
     status: Status
@@ -65,6 +66,7 @@ class Stop(msgspec.Struct, frozen=True):
     audit: Audit
     detail: str
     unpushed: str = ""
+    standing: bytes | None = None
 
     @property
     def unrecorded(self) -> str:
@@ -201,7 +203,7 @@ def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
 
 def parse_stop(reply: Reply) -> Stop:
     """Return the reply of the `revoke` script."""
-    status, grant, restriction, origin, audit, detail, unpushed = reply
+    status, grant, restriction, origin, audit, detail, unpushed, standing = reply
     return Stop(
         Status(text(status)),
         or_none(grant),
@@ -210,6 +212,7 @@ def parse_stop(reply: Reply) -> Stop:
         Audit(text(audit)),
         text(detail),
         text(unpushed),
+        or_none(standing),
     )
 
 

@@ -15,9 +15,8 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, digest, extend
 from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
-from golive_redis.store.keyspace import PRESENCE_MS, RECEIPTS_MS, Keyspace
-from golive_redis.store.link import Link, usable
-from golive_redis.store.presence import Presence, parse_presence
+from golive_redis.store.keyspace import PRESENCE_MS, RECEIPTS_MS
+from golive_redis.store.link import usable
 from golive_redis.store.replies import (
     Caller,
     Server,
@@ -36,6 +35,7 @@ from golive_redis.store.replies import (
     stream_ms,
     text,
 )
+from golive_redis.store.rosters import Rosters
 
 MAX_POD_READ = 10_000
 LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
@@ -43,7 +43,7 @@ POD_PAGE = 500  # pods that are asked at once
 PAGE = 1_000  # entries of the ledger in one answer
 
 
-class Store:
+class Store(Rosters):
     """The steps, over one link.
 
     What may go wrong with each that writes, and what a caller may do then:
@@ -60,12 +60,9 @@ class Store:
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
     | `deliver` | three commands | reaches twice, writes the same | published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
-    | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | stops, leavers |
+    | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | operators |
+    | `keep_goodbye` | two commands | writes the same | refused; published is enough | guards |
     """
-
-    def __init__(self, link: Link, keyspace: Keyspace) -> None:
-        self.link = link
-        self.keys = keyspace
 
     # -- workers and heartbeats ------------------------------------------------------------------
 
@@ -122,20 +119,6 @@ class Store:
             ttl_ms,
         )
         return parse_step(reply)
-
-    def leave(self, caller: Caller) -> None:
-        """Say goodbye: take the caller off its roster and drop its presence."""
-        if caller.role == "worker":
-            self.link.call("ZREM", self.keys.fleet, caller.member)
-            self.link.call("DEL", self.keys.worker(caller.name, caller.instance))
-        else:
-            self.link.call("HDEL", self.keys.heartbeats, caller.member)
-            self.link.call("DEL", self.keys.heartbeat(caller.name, caller.instance))
-
-    def strike(self, workers: Sequence[str]) -> None:
-        """Take workers that are off and silent from the roster, after a completed stop."""
-        if workers:
-            self.link.call("ZREM", self.keys.fleet, *workers)
 
     @usable("publish", wrote=True)
     def publish(self, channel: str, raw: bytes) -> int:
@@ -391,32 +374,6 @@ class Store:
             return False
         self.link.call("HSET", self.keys.revoked, "confirmed", note)
         return True
-
-    @usable("workers")
-    def workers(self) -> list[Presence]:
-        """Return the roster of workers, each with its presence."""
-        members = self.link.call("ZRANGE", self.keys.fleet, 0, MAX_POD_READ - 1)
-        pods = [text(member).rpartition(":")[::2] for member in all_bytes(members)]
-        return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
-
-    @usable("heartbeats")
-    def heartbeats(self) -> list[Presence]:
-        """Return the roster of heartbeats, each with its presence."""
-        roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
-        pods = [(name, text(raw)) for name, raw in sorted(roster.items())]
-        return self._presences([(n, i, self.keys.heartbeat(n, i)) for n, i in pods])
-
-    def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
-        if not pods:
-            return []
-        commands = [(word, key) for _, _, key in pods for word in ("HGETALL", "PTTL")]
-        replies = self.link.pipeline(commands)
-        return [
-            parse_presence(name, instance, said, pttl)
-            for (name, instance, _), said, pttl in zip(
-                pods, replies[::2], replies[1::2], strict=True
-            )
-        ]
 
     @usable("server")
     def server(self) -> Server:

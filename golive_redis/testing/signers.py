@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,6 +62,7 @@ class Signers:
 
     Args:
         roles: Roles by principal.
+        shared: Principals whose key answers for every worker without one.
         approvals: How many approvers a grant needs.
         version: Version of the keyset, and the one that records claim.
         fleet: Id of the fleet, likewise.
@@ -73,6 +74,7 @@ class Signers:
         self,
         roles: Mapping[str, Iterable[str]] = EVERYBODY,
         *,
+        shared: Sequence[str] = (),
         approvals: int = 1,
         version: int = 1,
         fleet: str = FLEET,
@@ -91,7 +93,11 @@ class Signers:
             "fleet": fleet,
             "thresholds": {"approver": approvals} if approvals > 1 else {},
             "principals": {
-                name: {"roles": list(held), "keys": [encode_public(self.signers[name].public)]}
+                name: {
+                    "roles": list(held),
+                    "keys": [encode_public(self.signers[name].public)],
+                    "shared": name in shared,
+                }
                 for name, held in roles.items()
             },
         }
@@ -198,14 +204,18 @@ class Signers:
         by: By = "pod-1",
         **fields: Any,
     ) -> bytes:
-        """Sign a worker's answer; give `worker=None, heartbeat=...` for a heartbeat's."""
+        """Sign a worker's answer; give `worker=None, heartbeat=...` for a heartbeat's.
+
+        A goodbye (`stage="left"`) answers no directive.
+        """
+        goodbye = stage == "left"
         defaults: dict[str, Any] = {
             "worker": _names(by)[0],
             "heartbeat": None,
             "instance": "0" * 32,
-            "directive": identity(directive),
-            "epoch": 2,
-            "term": 1,
+            "directive": None if goodbye else identity(directive),
+            "epoch": None if goodbye else 2,
+            "term": None if goodbye else 1,
             "stage": Stage(stage),
             "at_ms": START_MS,
             "in_flight": 0,

@@ -271,12 +271,34 @@ def test_a_worker_can_take_all_its_steps(as_user: Callable[[str], Deck], owner: 
         assert worker.attend(new=False)[0] is Status.REGISTER
         assert worker.attend()[1].grant == b"grant 1"
         assert worker.attend(new=False)[0] is Status.OK
-        worker.store.leave(WORKER)
+        worker.store.keep_goodbye(WORKER, b"goodbye")
         owner.store.link.call("SCRIPT", "FLUSH")
     worker.store.publish("golive:receipts", b"latched")
     worker.store.deliver("d1", "a:latched", b"latched")
     assert owner.store.receipts("d1") == [b"latched"]
-    assert owner.store.workers() == []
+    assert owner.store.goodbyes([(WORKER.name, WORKER.instance)]) == [b"goodbye"]
+    assert [pod.alive for pod in owner.store.workers()] == [False], "only operators strike it off"
+
+
+def test_a_worker_cannot_take_anybody_off_the_roster(
+    as_user: Callable[[str], Deck], owner: Deck
+) -> None:
+    """Row 97."""
+    owner.attend()
+    worker = as_user("worker")
+    keys = worker.store.keys
+    for command in (
+        ("ZREM", keys.fleet, WORKER.member),
+        ("ZREMRANGEBYRANK", keys.fleet, 0, -1),
+        ("DEL", keys.fleet),
+        ("UNLINK", keys.fleet),
+        ("EXPIRE", keys.fleet, 1),
+        ("RENAME", keys.fleet, "golive:worker:x"),
+        ("SET", keys.fleet, ""),
+    ):
+        with pytest.raises(StoreRefusedError, match="NOPERM"):
+            worker.store.link.call(*command)
+    assert [pod.name for pod in owner.store.workers()] == [WORKER.name]
 
 
 def test_a_heartbeat_can_take_all_its_steps(

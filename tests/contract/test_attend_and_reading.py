@@ -10,7 +10,8 @@ import pytest
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS
-from golive_redis.store.keyspace import Keyspace
+from golive_redis.store import rosters
+from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Caller, Status
 from golive_redis.store.store import Store
@@ -239,15 +240,66 @@ def test_a_heartbeat_that_restarts_keeps_its_one_roster_entry(deck: Deck) -> Non
     assert [(pod.name, pod.instance) for pod in deck.store.heartbeats()] == [("hb-1", "2" * 32)]
 
 
-@pytest.mark.parametrize("caller", [WORKER, HEARTBEAT])
-def test_a_goodbye_leaves_roster_and_presence_and_nobody_elses(deck: Deck, caller: Caller) -> None:
-    others = [Caller("worker", "pod-8", "8" * 32), Caller("heartbeat", "hb-2", "9" * 32)]
-    for each in (*others, caller):
+OTHERS = [Caller("worker", "pod-8", "8" * 32), Caller("heartbeat", "hb-2", "9" * 32)]
+
+
+def test_a_heartbeat_that_leaves_is_off_the_roster_and_nobody_else(deck: Deck) -> None:
+    for each in (*OTHERS, HEARTBEAT):
         deck.attend(each)
-    deck.store.leave(caller)
+    deck.store.leave(HEARTBEAT)
     left = [(pod.name, pod.alive) for pod in deck.store.workers() + deck.store.heartbeats()]
     assert left == [("pod-8", True), ("hb-2", True)]
-    assert deck.attend(caller, new=False)[0] is Status.REGISTER
+    assert deck.attend(HEARTBEAT, new=False)[0] is Status.REGISTER
+
+
+def test_a_goodbye_of_a_worker_is_kept_and_its_roster_entry_too(deck: Deck) -> None:
+    """Row 97: only who has verified it may strike the entry off."""
+    for each in (*OTHERS, WORKER):
+        deck.attend(each)
+    deck.store.keep_goodbye(WORKER, b"goodbye")
+    pods = {pod.name: pod.alive for pod in deck.store.workers()}
+    assert pods == {"pod-7": False, "pod-8": True}
+    asked = [(each.name, each.instance) for each in (OTHERS[0], WORKER)]
+    assert deck.store.goodbyes(asked) == [b"goodbye"]
+    assert deck.store.goodbyes([]) == []
+    key = deck.store.keys.goodbye(WORKER.name, WORKER.instance)
+    assert 0 < deck.store.link.call("PTTL", key) <= GOODBYE_MS
+
+
+def test_a_roster_of_any_length_is_read_to_its_end(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 98: page by page, and again when entries were struck between two pages."""
+    monkeypatch.setattr(rosters, "POD_PAGE", 10)
+    for size in (0, 1, 10, 11, 21, 35):
+        deck.store.link.call("DEL", deck.store.keys.fleet)
+        for number in range(size):
+            deck.store.link.call("ZADD", deck.store.keys.fleet, 5, f"pod-{number:03}:{'0' * 32}")
+        expected = [(f"pod-{number:03}", "0" * 32) for number in range(size)]
+        assert deck.store.fleet() == (expected, True)
+    monkeypatch.setattr(rosters, "MAX_FLEET", 30)
+    assert deck.store.fleet() == (expected[:30], False)
+
+
+def test_an_entry_that_is_struck_while_the_roster_is_read_hides_no_other(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosters, "POD_PAGE", 10)
+    members = [f"pod-{number:03}:{'0' * 32}" for number in range(25)]
+    for member in members:
+        deck.store.link.call("ZADD", deck.store.keys.fleet, 5, member)
+    real, calls = deck.store.link.call, []
+
+    def call(*command: Any) -> Any:
+        calls.append(command)
+        if len(calls) == 2:
+            real("ZREM", deck.store.keys.fleet, members[0])
+        return real(*command)
+
+    monkeypatch.setattr(deck.store.link, "call", call)
+    found, whole = deck.store.fleet()
+    assert whole
+    assert [f"{name}:{instance}" for name, instance in found] == members[1:]
 
 
 def test_workers_are_struck_from_the_roster_by_member(deck: Deck) -> None:

@@ -456,6 +456,19 @@ def test_an_older_revocation_never_replaces_a_newer_tombstone(deck: Deck) -> Non
     assert deck.store.snapshot().epoch_hint == 8
 
 
+def test_of_two_revocations_of_one_epoch_the_first_stands_and_is_handed_over(deck: Deck) -> None:
+    """Row 99."""
+    deck.activate()
+    assert deck.revoke(2, record=b"first").standing is None
+    second = deck.revoke(2, record=b"second")
+    assert (second.status, second.standing) == (Status.SAME, b"first")
+    assert deck.store.snapshot().revoked == b"first"
+    assert deck.revoke(2, record=b"first").standing is None, "its own repeat"
+    assert deck.revoke(1, record=b"older").standing == b"first"
+    newer = deck.revoke(3, record=b"newer")
+    assert (newer.status, newer.standing) == (Status.OK, None)
+
+
 def test_the_same_revocation_sent_twice_writes_one_entry(deck: Deck) -> None:
     """Row 50: the first reply was lost; same epoch, no second entry."""
     deck.activate()

@@ -114,6 +114,7 @@ STEPS: dict[str, Callable[[Deck], object]] = {
     "append": lambda deck: deck.store.append(b"n", head=deck.head, head_after="a" * 64),
     "delete": lambda deck: deck.store.delete_active(),
     "leave": lambda deck: deck.store.leave(HEARTBEAT),
+    "goodbye": lambda deck: deck.store.keep_goodbye(Caller("worker", "pod-7", "0" * 32), b"r"),
     "strike": lambda deck: deck.store.strike(["pod-7:" + "0" * 32]),
 }
 

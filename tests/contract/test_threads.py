@@ -277,8 +277,8 @@ def test_a_hook_that_ends_in_any_way_counts_as_one_left(
         raise how
 
     hooks.add(hook)
-    for _ in range(2):  # its thread is there for the next stop, too
-        hooks.begin()
+    for term in (1, 2):  # its thread is there for the next stop, too
+        hooks.begin(term)
         wait_for(lambda: not hooks.busy(), what="the hook has ended")
         assert hooks.left() == 1
     assert [loop.is_alive() for loop in hooks.loops()] == [True]
@@ -299,8 +299,8 @@ def test_a_hook_that_hangs_keeps_one_thread_however_many_stops_come(
     hooks.add(hang)
     assert logs.ASIDE.start()
     before = threading.active_count()
-    for _ in range(5):
-        hooks.begin()
+    for term in range(5):
+        hooks.begin(term)
         assert hooks.busy() and hooks.left() == 1
     assert threading.active_count() == before
     release.set()

@@ -120,12 +120,14 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             terminal.type(f"printf '{PROMOTIONS}' >> config/go_live.yaml")
             terminal.type("golive heartbeat --name hb-1 --json > hb-1.log 2>&1 &")
             terminal.write("worker.py", (ROOT / "examples" / "worker.py").read_text())
-            terminal.type("python worker.py pod-1 > pod-1.log 2>&1 &")
+            terminal.type("python worker.py pod-1 > pod-1.log 2>&1 & WORKER=$!")
             terminal.await_text("hb-1.log", "nothing is active")
             terminal.await_text("pod-1.log", "skips")
             terminal.await_said("golive workers", "workers: 1 ")
         run(command)
         look()
+    terminal.type("kill $WORKER; wait $WORKER")
+    look()  # it has left a goodbye
     said["golive heartbeat"] = json.loads(terminal.type("head -n 1 hb-1.log")[0])
     said["error"] = json.loads(terminal.type("golive halt --reason test --json")[0])
     page = ROOT / "docs" / "reference" / "records.md"

@@ -113,7 +113,7 @@ def _come_and_go(live: JudgedFleet, done: list[bool]) -> None:
         store, caller = Store(link, keyspace), Caller("worker", "storm", name)
         for fields in ({"state": "cold"}, {}):
             store.attend(Ask("nonce", "", ""), caller, fields)
-        store.leave(caller)
+        store.strike([caller.member])
         done.append(True)
     push.close()
     link.close()

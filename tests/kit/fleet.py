@@ -133,6 +133,8 @@ class Fleet:
         keyfile.write(self.folder / f"{name}.pem", private)
         public = encode_public(private.public_key())
         self.principals[name] = {"roles": list(roles), "keys": [public]}
+        if name == "workers":  # one key for all of them
+            self.principals[name]["shared"] = True
 
     def write_keyset(self, name: str = "keyset.yaml", *, without: Sequence[str] = ()) -> None:
         known = {k: v for k, v in self.principals.items() if k not in without}

@@ -12,7 +12,7 @@ import pytest
 
 from golive_redis import clock, config
 from golive_redis.errors import RefusedError, StoreError
-from golive_redis.stop import confirmation
+from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.progress import StopReport
 from golive_redis.testing.server import EmbeddedServer
 
@@ -189,6 +189,23 @@ def test_a_silent_heartbeat_is_waited_for_until_it_answers_or_is_attested_dead(
     assert {row.name: row.attested_dead for row in report.outcome.heartbeats}["hb-2"]
     assert live.raw.hkeys("golive:heartbeats") == [b"hb-1"]
     assert len(live.records("note")) == noted + 2, "that it is dead, and that the stop is confirmed"
+
+
+def test_a_stop_waits_for_the_instant_that_its_own_proof_needs(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 100: it would give up as soon as it could know, for a silent worker and a slow heartbeat."""
+    live = fleet(own_server, timing="standard")
+    live.go_live("pod-1", "pod-2")
+    live.workers["pod-2"].kill()
+    bound_ms = live.timers.all_off_ms
+    # Until the bound counts from the call: the heartbeat answers later than that, so it is too short.
+    monkeypatch.setattr(revoke, "GRACE_MS", bound_ms - live.timers.beat_ms)
+    said: list[str] = []
+    report = live.revoke(wait_ms=None, say=said.append)
+    assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
+    assert report.outcome.drain_unknown == ["pod-2"]
+    assert any(text.startswith("every heartbeat has answered; no worker can") for text in said)
 
 
 def test_an_empty_roster_is_never_complete(

@@ -19,6 +19,7 @@ from golive_redis.errors import StoreUnavailableError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import peek
 from golive_redis.stop import confirmation, revoke
+from golive_redis.stop.progress import StopReport
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
@@ -79,6 +80,22 @@ def test_a_halt_that_took_its_epoch_is_covered_by_a_second_revocation(
     assert live.heartbeats["hb-1"].ask("status")["latch"] == 5
     assert live.status().revoked.confirmed
     assert live.revoke().epoch == 5 and len(live.records("revocation")) == 3
+
+
+def test_of_two_stops_at_the_same_moment_both_are_told_the_same(
+    fleet: Callable[..., Any], one_server: EmbeddedServer
+) -> None:
+    """Row 99: one tombstone stands, and whoever comes second goes on with it."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    first: list[StopReport] = []
+    run = raced(live, lambda: first.append(live.revoke()))
+    report = run.run()
+    assert report.outcome.result == first[0].outcome.result == "COMPLETE"
+    assert report.epoch == first[0].epoch == 2
+    assert live.status().revoked.confirmed
+    standing = live.raw.hget("golive:revoked", "id").decode()
+    assert live.records("revocation")[0] == standing, "the one that was there first"
 
 
 def test_answers_to_a_revocation_that_does_not_cover_the_term_count_for_nothing(

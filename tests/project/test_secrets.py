@@ -182,9 +182,9 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def guard(config: Config) -> Iterator[Guard]:
     signers, timing = Signers(), config.policy.timers
-    trust, signer, address = signers.trust, signers.signers["hb-1"], config.address()
+    trust, signer, address = signers.trust, signers.signers["pod-1"], config.address()
     with Guard(
-        worker="w", labels=None, trust=trust, timing=timing, signer=signer, address=address
+        worker="pod-1", labels=None, trust=trust, timing=timing, signer=signer, address=address
     ) as guard:
         yield guard
 

@@ -6,7 +6,7 @@ wrong type are not in here: `tests/contract` has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from golive_redis.core.answer import Answer, Ask
@@ -69,6 +69,7 @@ class Data:
     heartbeats: dict[str, str] = field(default_factory=dict)
     presence: dict[str, tuple[Fields, float]] = field(default_factory=dict)
     receipts: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    goodbyes: dict[str, bytes] = field(default_factory=dict)
     forced: list[bytes] = field(default_factory=list)
 
     def copy(self) -> Data:
@@ -87,6 +88,7 @@ class Data:
             dict(self.heartbeats),
             dict(self.presence),
             dict(self.receipts),
+            dict(self.goodbyes),
             list(self.forced),
         )
 
@@ -210,10 +212,24 @@ class Server:
         held = self.data.receipts
         held[directive] = {**held.get(directive, {}), name: raw}
 
+    def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
+        """`Store.keep_goodbye`."""
+        self.data.goodbyes[caller.member] = receipt
+        self.data.presence.pop(f"{caller.role}:{caller.name}:{caller.instance}", None)
+
+    def kept_goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
+        """`Store.goodbyes`."""
+        held = self.data.goodbyes
+        return [held[f"{name}:{number}"] for name, number in pods if f"{name}:{number}" in held]
+
+    def fleet(self) -> list[tuple[str, str]]:
+        """`Store.fleet`."""
+        pods = [member.rpartition(":") for member in self.data.fleet]
+        return [(name, instance) for name, _, instance in pods]
+
     def leave(self, caller: Caller) -> None:
-        """Say goodbye."""
-        roster = self.data.fleet if caller.role == "worker" else self.data.heartbeats
-        roster.pop(caller.member, None)
+        """A heartbeat leaves."""
+        self.data.heartbeats.pop(caller.member, None)
         self.data.presence.pop(f"{caller.role}:{caller.name}:{caller.instance}", None)
 
     # -- directives ------------------------------------------------------------------------------
@@ -331,8 +347,9 @@ class Server:
         data.active, data.beats = None, {}
         self.touched += active is not None
         status = Status.SAME
+        standing = stone.record if stone is not None and stone.record != record else None
         if stone is None or epoch > stone.epoch:
-            status = Status.OK
+            status, standing = Status.OK, None
             data.revoked = Stone(epoch, record, identity, origin)
             data.epoch, data.last = max(data.epoch, epoch), identity
             self.touched += 1
@@ -343,7 +360,7 @@ class Server:
         if status is Status.OK and entry and not again:
             self._enter(record)
             audit = Audit.AUDITED
-        return Stop(status, grant, newest, origin or None, audit, "")
+        return Stop(status, grant, newest, origin or None, audit, "", standing)
 
     def _enter(self, record: bytes) -> None:
         self.data.ledger.append(record)

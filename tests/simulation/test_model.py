@@ -173,8 +173,14 @@ class Pair:
 
     def leave(self) -> None:
         caller = self.random.choice(PODS)
-        self.real.leave(caller)
-        self.model.leave(caller)
+        if caller.role == "heartbeat":
+            self.real.leave(caller)
+            self.model.leave(caller)
+        else:
+            self.real.keep_goodbye(caller, b"goodbye")
+            self.model.keep_goodbye(caller, b"goodbye")
+        pods = [(pod.name, pod.instance) for pod in PODS if pod.role == "worker"]
+        self.same("goodbyes", self.real.goodbyes(pods), self.model.kept_goodbyes(pods))
 
     def expire(self) -> None:
         """The active key runs out, or somebody deletes it: the beats stay."""

@@ -71,7 +71,11 @@ class Principals:
                 "version": 1,
                 "fleet": FLEET,
                 "principals": {
-                    name: {"roles": roles[name], "keys": [encode_public(key.public_key())]}
+                    name: {
+                        "roles": roles[name],
+                        "keys": [encode_public(key.public_key())],
+                        "shared": name == "workers",
+                    }
                     for name, key in keys.items()
                 },
             }

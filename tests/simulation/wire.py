@@ -144,6 +144,15 @@ class SimStore:
     def leave(self, caller: Caller) -> None:
         self._do(lambda s: s.leave(caller))
 
+    def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
+        self._do(lambda s: s.keep_goodbye(caller, receipt))
+
+    def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
+        return self._do(lambda s: s.kept_goodbyes(pods))
+
+    def fleet(self) -> tuple[list[tuple[str, str]], bool]:
+        return self._do(lambda s: s.fleet()), True
+
     def strike(self, workers: Sequence[str]) -> None:
         def execute(server: Server) -> None:
             for member in workers:

@@ -363,6 +363,38 @@ def test_a_heartbeat_that_the_keyset_lacks_is_not_waited_for() -> None:
     assert judged(EVERYTHING, 1e9, roster=strangers).result is Result.NOT_CONFIRMED
 
 
+GOODBYE = (22.0, TWO, {"stage": "left"})
+
+
+def test_a_goodbye_stands_for_a_worker_that_has_left() -> None:
+    """Row 96: nothing is in flight, and it never trades again."""
+    outcome = judged(heard(HB, DRAINED[0], GOODBYE))
+    assert (outcome.result, outcome.by) == (Result.COMPLETE, By.RECEIPTS)
+    row = outcome.workers[1]
+    assert (row.goodbye_ms, row.latched_ms, row.off_by, row.drain_unknown) == (
+        22.0,
+        None,
+        None,
+        False,
+    )
+    both = judged(heard(HB, (20.0, ONE, {"stage": "left"}), GOODBYE))
+    assert (both.result, both.by) == (Result.COMPLETE, By.RECEIPTS)
+
+
+def test_a_goodbye_takes_nothing_back_and_speaks_for_one_process() -> None:
+    left = (20.0, TWO, {"stage": "drained", "left": 2})
+    assert judged(heard(HB, DRAINED[0], left, GOODBYE)).result is Result.STOPPED
+    assert judged(heard(HB, GOODBYE), 10 + TIMING.all_off_ms).drain_unknown == [ONE.short]
+
+
+def test_a_part_of_a_roster_makes_no_stop_complete() -> None:
+    """Row 98."""
+    roster = Roster(frozenset({"hb-1"}), frozenset({ONE, TWO}), whole=False)
+    assert judged(EVERYTHING, roster=roster).result is Result.NOT_CONFIRMED
+    outcome = judged(EVERYTHING, 10 + TIMING.all_off_ms, roster=roster)
+    assert (outcome.result, outcome.by, outcome.whole) == (Result.STOPPED, By.TIME, False)
+
+
 def test_who_has_not_applied_a_restriction_is_named() -> None:
     roster = Roster(frozenset({"hb-1"}), frozenset({ONE, TWO}))
     receipts = heard((5.0, TWO, {})).latched

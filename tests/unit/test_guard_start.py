@@ -10,15 +10,16 @@ import pytest
 
 from golive_redis.core.permit import Denial
 from golive_redis.core.timing import TIMINGS
+from golive_redis.errors import ConfigError
 from golive_redis.guard.guard import Guard
 from golive_redis.store.connect import Address
 from golive_redis.testing import Signers
 
 
-def make(folder: Path, url: str = "redis://127.0.0.1:1/0") -> Guard:
+def make(folder: Path, url: str = "redis://127.0.0.1:1/0", worker: str = "pod-1") -> Guard:
     signers = Signers()
     return Guard(
-        worker="pod-1",
+        worker=worker,
         labels=None,
         trust=signers.trust,
         timing=TIMINGS["standard"],
@@ -26,6 +27,15 @@ def make(folder: Path, url: str = "redis://127.0.0.1:1/0") -> Guard:
         address=Address(url),
         state_dir=folder,
     )
+
+
+def test_a_guard_whose_receipts_would_not_count_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="'pod-1' may not answer for the worker 'pod-2'"
+    ) as caught:
+        make(tmp_path, worker="pod-2")
+    assert "`shared: true`" in caught.value.hint
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

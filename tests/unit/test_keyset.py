@@ -152,6 +152,19 @@ def test_a_malformed_keyset_trusts_nobody(value: object) -> None:
         parse_keyset(value)
 
 
+def test_who_answers_for_a_worker() -> None:
+    """Row 95: its own principal, or where there is none a shared one."""
+    key = encode_public(Ed25519PrivateKey.generate().public_key())
+    shared = {"roles": ["worker"], "keys": [key], "shared": True}
+    keyset = parse_keyset(changed(pods=shared))
+    assert keyset.answers_for("pod-77") == {"pods"}
+    assert keyset.answers_for("pods") == {"pods"}
+    assert keyset.answers_for("alice") == frozenset(), "a principal of that name that is no worker"
+    assert parse_keyset(changed(pods={**shared, "shared": False})).answers_for("x") == frozenset()
+    with pytest.raises(ConfigError, match="pods is shared and no worker"):
+        parse_keyset(changed(pods={**shared, "roles": ["auditor"]}))
+
+
 FORGED = encoded(NEUTRAL) + bytes(32)
 """R is the neutral point and S is 0: nobody needs a private key to write that."""
 

@@ -134,3 +134,36 @@ def test_a_forked_child_leaves_what_the_next_write_takes_to_its_parent(tmp_path:
     assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
     file._next = None
     file.release()
+
+
+def test_the_hooks_run_once_for_a_term_however_many_stop_it(
+    tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
+    """Row 99: what flattens may not run twice; each revocation is answered all the same."""
+    signers = Signers()
+    file = StateFile(tmp_path, "worker-pod-1")
+    outbox = Recorded(file)
+    receipts = Receipts(
+        signers.trust, signers.signers["pod-1"], outbox, instance="1" * 32, worker="pod-1"
+    )
+    stopping = Stopping(receipts, file, lambda: 0, 10_000)
+    stopping.loop.start()
+    runs: list[int] = []
+
+    def flatten() -> int:
+        runs.append(1)
+        return 3
+
+    stopping.hooks.add(flatten)
+    ended: list[bool] = []
+    for by in ("alice", "bob"):
+        stop = signers.trust.revocation(signers.revocation(6, by=by))
+        stopping.stop(stop, Latch(epoch=6, term=5), ended.append)
+        wait_for(lambda: not stopping.at_work, what="the stop has ended")
+    assert (runs, len(outbox.held), ended) == ([1], 4, [True, True])
+    for term, times in ((5, 1), (9, 2)):
+        stopping.kill(term, lambda: None)
+        wait_for(lambda: not stopping.at_work, what="the stop has ended")
+        assert stopping.hooks.left() == 3, "what the one run has left is told each time"
+        assert runs == [1] * times, "another term is another stop"
+    stopping.close(5)

@@ -129,9 +129,26 @@ def test_a_heartbeat_beats_in_its_own_name_only() -> None:
         SIGNERS.trust.beat(SIGNERS.beat(name="hb-2", by="hb-1"))
 
 
-def test_a_worker_key_answers_for_workers_and_a_heartbeat_key_for_itself() -> None:
-    worker = SIGNERS.receipt(HALT, worker="pod-77")  # a fleet may share one worker key
-    assert SIGNERS.trust.receipt(worker).record.worker == "pod-77"
+def test_the_key_of_a_worker_answers_for_no_other() -> None:
+    """Row 95: whoever runs on one pod could otherwise say of each other that it has stopped."""
+    assert SIGNERS.trust.receipt(SIGNERS.receipt(HALT)).record.worker == "pod-1"
+    for other in ("pod-2", "pod-77", "alice"):
+        with pytest.raises(RecordError, match=f"pod-1 may not answer for {other}"):
+            SIGNERS.trust.receipt(SIGNERS.receipt(HALT, worker=other))
+
+
+def test_a_shared_key_answers_for_the_workers_that_have_none_of_their_own() -> None:
+    roles = {**EVERYBODY, "pods": ("worker",)}
+    signers = Signers(roles, shared=("pods",))
+    shared = signers.receipt(HALT, by="pods", worker="pod-77")
+    assert signers.trust.receipt(shared).record.worker == "pod-77"
+    with pytest.raises(RecordError, match="pods may not answer for pod-1"):
+        signers.trust.receipt(signers.receipt(HALT, by="pods", worker="pod-1"))
+    with pytest.raises(RecordError, match="may not answer for alice"):
+        signers.trust.receipt(signers.receipt(HALT, by="pods", worker="alice"))
+
+
+def test_a_heartbeat_key_answers_for_itself() -> None:
     own = SIGNERS.receipt(HALT, by="hb-1", worker=None, heartbeat="hb-1")
     assert SIGNERS.trust.receipt(own).record.heartbeat == "hb-1"
 

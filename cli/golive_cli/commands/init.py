@@ -132,7 +132,12 @@ def keyset_text(principals: list[KeyFile], approvers: int = 1) -> str:
     from golive_cli.yamltext import principal, render
 
     lines = [
-        line for item in principals for line in principal(item.principal, item.roles, item.public)
+        line
+        for item in principals
+        # One key for all workers is where one begins (A6).
+        for line in principal(
+            item.principal, item.roles, item.public, shared="worker" in item.roles
+        )
     ]
     return render(
         "keyset.yaml",

@@ -43,6 +43,10 @@ def new(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Else keys/NAME.pem beside the configuration."),
     ] = None,
+    shared: Annotated[
+        bool,
+        typer.Option("--shared", help="For role worker: it answers for workers without a key."),
+    ] = False,
     add: Annotated[
         bool, typer.Option("--add", help="Add the principal to the keyset file.")
     ] = False,
@@ -61,13 +65,15 @@ def new(
         raise UsageError(
             f"{name!r} is not a name", hint="letters, digits, dot, dash and underscore; at most 64"
         )
+    if shared and Role.WORKER not in roles:
+        raise UsageError("--shared is for the role worker", hint="add --role worker")
     setup = _load(config, needed=add)
     path = out_file or _default_file(name, setup)
     private = keyfile.generate()
     public = encode_public(private.public_key())
     held = [str(role) for role in dict.fromkeys(roles)]
     keyset = setup.resolve(setup.policy.keys.keyset) if setup and add else None
-    text = _with(keyset, setup, name, held, public) if keyset and setup else ""
+    text = _with(keyset, setup, name, held, public, shared) if keyset and setup else ""
     keyfile.write(path, private, os.environ.get(keyfile.PASSPHRASE_VARIABLE))
     if keyset:
         try:
@@ -75,7 +81,7 @@ def new(
         except ConfigError:
             path.unlink()
             raise
-    lines = yamltext.principal(name, held, public)
+    lines = yamltext.principal(name, held, public, shared=shared)
     described = KeyFile(name, held, str(path), key_id(raw_of(private.public_key())), public)
     out = Output(as_json=as_json)
     out.result(KeysNewResult(described, str(keyset) if keyset else None, lines))
@@ -170,7 +176,7 @@ def _default_file(name: str, setup: Config | None) -> Path:
     return setup.path.parent / "keys" / f"{name}.pem" if setup else Path(f"{name}.pem")
 
 
-def _with(path: Path, setup: Config, name: str, roles: list[str], public: str) -> str:
+def _with(path: Path, setup: Config, name: str, roles: list[str], public: str, shared: bool) -> str:
     """Return the keyset file's text with one more principal, checked as a keyset."""
     import yaml
 
@@ -182,7 +188,7 @@ def _with(path: Path, setup: Config, name: str, roles: list[str], public: str) -
             f"{path} has a principal {name} already; nothing was written",
             hint="leave out --add to make a second key, and paste its line under the first",
         )
-    text = add_principal(path.read_text("utf-8"), name, roles, public)
+    text = add_principal(path.read_text("utf-8"), name, roles, public, shared=shared)
     parse_keyset(yaml.safe_load(text))
     return text
 

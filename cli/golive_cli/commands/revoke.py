@@ -71,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
         "--wait",
         type=_seconds,
         metavar="SECONDS",
-        help="how long to collect receipts (default: beat_ms + 2 s)",
+        help="how long to collect receipts (default: beat_ms + 2 s, and once every heartbeat has "
+        "answered until no worker can have a permit)",
     )
     out.add_argument("--key", metavar="FILE", help="sign with this key instead of keys.operator")
     out.add_argument("--config", metavar="FILE", help="configuration file")
@@ -169,6 +170,8 @@ def as_json(report: StopReport) -> RevokeResult:
                 row.durable,
                 None if row.off_by is None else report.at(row.off_by),
                 row.attested_dead,
+                row.signed_by,
+                _rounded(row.goodbye_ms),
             )
             for row in outcome.workers
         ],
@@ -191,6 +194,8 @@ def show(report: StopReport, output: Output) -> None:
     verdict = Painted(outcome.result, COLOURS[outcome.result])
     facts = [f"term {report.term}"] if report.term else []
     facts += [f"epoch {report.epoch}", AUDIT[report.ledger]]
+    if shared := sum(row.shared_key for row in outcome.workers):
+        facts.append(f"{shared} with a shared key")  # A6
     said = f" by {outcome.by}" if outcome.by else ""
     if _drain_unknown(outcome):
         said, facts = (
@@ -205,7 +210,7 @@ def show(report: StopReport, output: Output) -> None:
 
 def _drain_unknown(outcome: Outcome) -> bool:
     """Tell whether everything is off, and of somebody it is not known what was still in flight."""
-    unknown = outcome.drain_unknown or not outcome.workers
+    unknown = outcome.drain_unknown or not outcome.workers or not outcome.whole
     return outcome.result is Result.STOPPED and bool(unknown)
 
 
@@ -226,14 +231,15 @@ def _heartbeat(row: HeartbeatRow) -> list[str]:
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
     name = f"{row.pod.worker} {row.pod.instance[:6]}"
     if row.latched_ms is None:
-        if row.attested_dead:
-            return [name, "attested dead", "", "", "", ""]
+        if row.attested_dead or row.goodbye_ms is not None:
+            return [name, "attested dead" if row.attested_dead else "has left", "", "", "", ""]
         said = f"no answer{_off(row, report)}"
         return [name, said, "", "drain unknown", "", ""]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
     if row.drain_unknown and report.outcome.settled:
         drained = "drain unknown"
-    drained = "attested dead" if row.attested_dead else drained
+    if row.left is None and row.settled:
+        drained = "attested dead" if row.attested_dead else "has left"
     left = "" if row.left is None else str(row.left)
     return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
 
@@ -342,4 +348,8 @@ def _not_drained(outcome: Outcome) -> list[str]:
         )
     elif not outcome.workers:
         lines.append("No worker is on the roster, so nobody has said what was in flight.")
+    if not outcome.whole:
+        lines.append(
+            "The roster of workers is longer than what was read, so others may be missing."
+        )
     return lines

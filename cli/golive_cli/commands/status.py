@@ -56,3 +56,7 @@ def show(out: Output, found: FleetStatus) -> None:
         out.table(fleetboard.HEARTBEAT_HEADERS, fleetboard.heartbeat_rows(found.heartbeats))
     if found.workers:
         out.table(fleetboard.WORKER_HEADERS, fleetboard.worker_rows(found.workers))
+        shared = sum(item.answers_with != "own" for item in found.workers)
+        if shared:  # A6
+            armed = f"{found.armed} of {len(found.workers)} worker(s) armed"
+            out.line(f"{armed}, {shared} with a shared key")

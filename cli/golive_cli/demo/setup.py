@@ -57,7 +57,8 @@ def write(folder: Path, *, url: str, timing: str | dict[str, float]) -> Path:
     for name, role in _ROLES.items():
         private = keyfile.generate()
         keyfile.write(folder / "keys" / f"{name}.pem", private)
-        principals[name] = {"roles": [role], "keys": [encode_public(private.public_key())]}
+        public = encode_public(private.public_key())
+        principals[name] = {"roles": [role], "keys": [public], "shared": role == "worker"}
     # JSON is YAML, too, and needs no thought about quoting.
     keyset = {
         "version": 1,

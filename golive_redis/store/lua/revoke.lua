@@ -6,13 +6,15 @@
 -- ARGV  1 epoch   2 record   3 identity   4 events channel   5 SHA-256 of the record, for the ledger;
 --       '' when it was executed before, and its entry is the caller's   6 '1' for a repeat, which
 --       deletes only a term <= epoch and writes no ledger entry
--- Reply {status, grant, restriction, origin, audit, detail, why the push was refused, or ''}
+-- Reply {status, grant, restriction, origin, audit, detail, why the push was refused, or '', standing}
 --       status: OK | SAME (the tombstone is already this or a later one) | LATER (a repeat met a later
 --       term and left it alone) | GONE (the key is gone, and no tombstone could be written: detail)
 --       grant, restriction: newest envelopes that were active, or nil, for the caller to verify and,
 --       when they are later than its epoch, to revoke again.   origin: run id of the primary that
 --       took the activation, or nil.   audit: AUDITED (with the tombstone, in one step) | FAILED
 --       (detail: why) | NONE (the tombstone was there: this very one may be in the ledger already)
+--       standing: the tombstone, where another one than this stands: of two revocations of one epoch
+--       the first stays, and whoever sent the second adopts it
 -- include ledger.lua
 local function bad(reply) return type(reply) == 'table' and reply.err end
 -- A value that is no number must not end the script half-way: there is no rollback.
@@ -21,7 +23,7 @@ local was = redis.pcall('HMGET', KEYS[1], 'term', 'grant', 'origin', 'epoch')
 if bad(was) then was = {} end
 local again = ARGV[6] == '1'
 if again and was[1] and number(was[1]) > number(ARGV[1]) then
-  return {'LATER', was[2], false, was[3] or false, 'NONE', '', ''}
+  return {'LATER', was[2], false, was[3] or false, 'NONE', '', '', false}
 end
 local newest = was[4] and redis.pcall('HGET', KEYS[1], 'r:' .. was[4]) or false
 if bad(newest) then newest = false end
@@ -35,15 +37,15 @@ if bad(stone) and string.find(tostring(stone.err), 'WRONGTYPE', 1, true) then
 end
 local unrecorded = bad(stone) or '' -- one that cannot be read may be a later one, and stays
 local origin = was[3] or stone[2]
-local status = 'SAME'
+local status, standing = 'SAME', stone[3] ~= ARGV[2] and stone[3] or false
 if unrecorded == '' and (not stone[3] or number(ARGV[1]) > number(stone[1])) then
-  status = 'OK'
+  status, standing = 'OK', false
   redis.pcall('HDEL', KEYS[3], 'confirmed') -- else it is another stop's, and names it
   local fields = {'epoch', ARGV[1], 'record', ARGV[2], 'id', ARGV[3]}
   if origin then fields[7], fields[8] = 'origin', origin end
   unrecorded = bad(redis.pcall('HSET', KEYS[3], unpack(fields))) or ''
 end
-if unrecorded ~= '' then status = 'GONE' end
+if unrecorded ~= '' then status, standing = 'GONE', false end
 if status == 'OK' then
   local used = redis.pcall('GET', KEYS[4])
   if bad(used) or number(used) < number(ARGV[1]) then
@@ -56,4 +58,5 @@ local audit, detail = 'NONE', unrecorded
 if status == 'OK' and not again and ARGV[5] ~= '' then
   audit, detail = enter(KEYS[6], KEYS[7], ARGV[2], ARGV[5])
 end
-return {status, was[2] or false, newest or false, origin or false, audit, detail, bad(push) or ''}
+push = bad(push) or ''
+return {status, was[2] or false, newest or false, origin or false, audit, detail, push, standing}

@@ -1,0 +1,110 @@
+"""The rosters: who takes part, who has left, and how an entry goes. Part of `store.Store`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
+from golive_redis.store.link import Link, usable
+from golive_redis.store.presence import Presence, parse_presence
+from golive_redis.store.replies import Caller, all_bytes, pairs, text
+
+MAX_FLEET = 100_000
+POD_PAGE = 10_000  # entries of the roster of workers in one answer
+TRIES = 3
+PAGE = 1_000  # goodbyes, or presences, in one answer
+
+
+class Rosters:
+    """Workers by process, heartbeats by name; over one link.
+
+    Args:
+        link: The connection.
+        keyspace: Names of the keys.
+    """
+
+    def __init__(self, link: Link, keyspace: Keyspace) -> None:
+        self.link = link
+        self.keys = keyspace
+
+    def leave(self, caller: Caller) -> None:
+        """Take a heartbeat off its roster, and drop its presence; its goodbye is in the ledger."""
+        self.link.call("HDEL", self.keys.heartbeats, caller.member)
+        self.link.call("DEL", self.keys.heartbeat(caller.name, caller.instance))
+
+    def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
+        """Keep a worker's signed goodbye, and drop its presence.
+
+        It stays on the roster: only who has verified that goodbye may strike it off (A4).
+        """
+        key = self.keys.goodbye(caller.name, caller.instance)
+        self.link.call("SET", key, receipt, "PX", GOODBYE_MS)
+        self.link.call("DEL", self.keys.worker(caller.name, caller.instance))
+
+    @usable("goodbyes")
+    def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return the goodbyes that those workers have left, unverified."""
+        found: list[bytes] = []
+        for first in range(0, len(pods), PAGE):
+            names = [self.keys.goodbye(*pod) for pod in pods[first : first + PAGE]]
+            found += [raw for raw in self.link.call("MGET", *names) if isinstance(raw, bytes)]
+        return found
+
+    def strike(self, workers: Sequence[str]) -> None:
+        """Take workers from the roster: after a goodbye, an attestation, or a stop that is over."""
+        for first in range(0, len(workers), PAGE):
+            self.link.call("ZREM", self.keys.fleet, *workers[first : first + PAGE])
+
+    @usable("workers")
+    def workers(self) -> list[Presence]:
+        """Return the roster of workers, each with its presence."""
+        pods, _ = self.fleet()
+        return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
+
+    @usable("fleet")
+    def fleet(self) -> tuple[list[tuple[str, str]], bool]:
+        """Return the roster of workers, oldest first, and whether that is all of it (A4).
+
+        Each page begins with the last entry of the one before: when that is another by now, entries were
+        struck meanwhile, some may have been skipped, and all of it is read again.
+        """
+        members: list[bytes] = []
+        for _ in range(TRIES):
+            members = []
+            while len(members) <= MAX_FLEET:
+                first = max(0, len(members) - 1)
+                page = all_bytes(self.link.call("ZRANGE", self.keys.fleet, first, first + POD_PAGE))
+                if members and page[:1] != members[-1:]:
+                    break
+                members += page[1:] if members else page
+                if len(page) <= POD_PAGE:
+                    return [_pod(member) for member in members], True
+            else:
+                break
+        return [_pod(member) for member in members[:MAX_FLEET]], False
+
+    @usable("heartbeats")
+    def heartbeats(self) -> list[Presence]:
+        """Return the roster of heartbeats, each with its presence."""
+        roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
+        pods = [(name, text(raw)) for name, raw in sorted(roster.items())]
+        return self._presences([(n, i, self.keys.heartbeat(n, i)) for n, i in pods])
+
+    def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
+        found: list[Presence] = []
+        for first in range(0, len(pods), PAGE):
+            page = pods[first : first + PAGE]
+            commands = [(word, key) for _, _, key in page for word in ("HGETALL", "PTTL")]
+            replies = self.link.pipeline(commands)
+            found += [
+                parse_presence(name, instance, said, pttl)
+                for (name, instance, _), said, pttl in zip(
+                    page, replies[::2], replies[1::2], strict=True
+                )
+            ]
+        return found
+
+
+def _pod(member: bytes) -> tuple[str, str]:
+    worker, _, instance = text(member).rpartition(":")
+    return worker, instance

@@ -1,0 +1,54 @@
+"""Leaving: a signed goodbye stands for a worker, and nothing unsigned does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from golive_redis.testing.server import EmbeddedServer
+
+
+def test_a_clean_restart_of_every_worker_leaves_the_next_stop_complete_by_receipts(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 96: of those that were there at the activation, and of those that came and went since."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    for _ in range(2):
+        for name in ("pod-1", "pod-2"):
+            live.workers[name].quit()
+            live.start_worker(name)
+    live.wait_all_armed()
+    assert [row.id for row in live.status().workers] == ["pod-1", "pod-2"], "the others have left"
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    left = [row.pod.worker for row in report.outcome.workers if row.goodbye_ms is not None]
+    assert left == ["pod-1", "pod-1", "pod-2", "pod-2"]
+    assert all(row.signed_by == "workers" for row in report.outcome.workers)
+    now = {f"{name}:{worker.instance}" for name, worker in live.workers.items()}
+    assert {member.decode() for member in live.raw.zrange("golive:fleet", 0, -1)} == now
+
+    live.activate()
+    live.workers["pod-1"].quit()
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+
+
+def test_an_entry_that_is_gone_without_a_goodbye_is_asked_for_all_the_same(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """Row 97: somebody takes a worker off the roster that is cut off, or frozen."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    hidden = live.workers["pod-2"]
+    hidden.pause()
+    member = f"pod-2:{hidden.instance}"
+    live.raw.zrem("golive:fleet", member)
+    # A goodbye that another signed, or nobody, strikes nobody either.
+    live.raw.set(f"golive:left:{member}", b"goodbye")
+    report = live.revoke()
+    assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
+    assert report.outcome.drain_unknown == ["pod-2"]
+    again = live.revoke()
+    assert again.outcome.drain_unknown == ["pod-2"], "nor does saying it twice"
+    hidden.resume()
