@@ -130,8 +130,19 @@ class Push:
         if kind != b"message":
             return None
         if channel == INVALIDATE.encode():
-            return CHANGED
+            return CHANGED if self._ours(data) else None
         return Pushed(data) if isinstance(data, bytes) else None
+
+    def _ours(self, changed: Reply) -> bool:
+        """Tell whether an invalidation is about our keys.
+
+        Redis tracks by prefix, so those of another switch may begin likewise; and anybody who may
+        publish can send one. Fails closed: a message without names, as after FLUSHALL, may mean ours.
+        """
+        if not isinstance(changed, list):
+            return True
+        ours = {self._keys.active.encode(), self._keys.revoked.encode()}
+        return any(name in ours for name in changed if isinstance(name, bytes))
 
     def close(self) -> None:
         """Close what is open; never raises."""

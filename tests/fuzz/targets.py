@@ -207,7 +207,7 @@ def message(mutate: Mutator) -> bool:
         [
             (b"golive:events", HALT),
             (b"golive:receipts", RECEIPTS[0]),
-            (b"__redis__:invalidate", [b"x"]),
+            (b"__redis__:invalidate", [b"golive:active"]),
         ]
     )
     data = mutate.bent(raw, ENVELOPES) if isinstance(raw, bytes) else raw
