@@ -151,7 +151,10 @@ class Armed(msgspec.Struct):
 
 
 class ActivateResult(msgspec.Struct):
-    """`golive activate`: in force; `armed` is true when every worker alive is."""
+    """`golive activate`: in force; `armed` is true when every worker alive is.
+
+    `heartbeats` may beat for this term; those left out are in the keyset or registered, not both.
+    """
 
     term: int
     epoch: int
@@ -159,6 +162,8 @@ class ActivateResult(msgspec.Struct):
     by: list[str]
     not_after_ms: int
     armed: bool
+    heartbeats: list[str]
+    heartbeats_left_out: list[str]
     workers: list[Armed]
     findings: list[FindingResult]
 
@@ -191,6 +196,7 @@ class LoosenResult(msgspec.Struct):
     term: int
     by: list[str]
     keeps: int
+    heartbeats: list[str]
     not_after_ms: int
 
 

@@ -13,10 +13,16 @@ from golive_redis.store.replies import Status, Stop
 from golive_redis.store.store import Store
 
 
-def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
+def reassert(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms: int) -> Stop:
     """Repeat a revocation: make sure that the tombstone stands and that no covered term is active.
 
     A later term is left alone, unless a blind revocation covers it by the time of its activation.
+
+    Args:
+        store: Where.
+        trust: Verifies the grant of a later term.
+        item: The revocation.
+        reach_ms: Up to which time of activation a blind one ends terms, as whoever repeats it knows.
 
     Raises:
         StoreError: As `Store.revoke`.
@@ -28,6 +34,6 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
         grant = trust.grant(stop.grant).record
     except RecordError:
         return stop
-    if item.record.covers(grant.term, grant.activated_at_ms):
+    if grant.activated_at_ms <= reach_ms:  # S2; its term is above the epoch
         return store.revoke(item, entry=False)
     return stop

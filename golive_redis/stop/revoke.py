@@ -25,7 +25,7 @@ from golive_redis.core.barrier import (
 )
 from golive_redis.errors import ConfigError, StoreError
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Grant, Revocation
+from golive_redis.records.directive import BLIND_TOLERANCE_MS, Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
@@ -216,6 +216,12 @@ class Revoke:
         if found is None or not isinstance(found.record, Revocation):
             return None
         if self._progress.grant is not None:
+            return None
+        if found.record.reach_ms() > self._progress.wall_ms + BLIND_TOLERANCE_MS:  # A13
+            # Whatever is activated would come under it, so one that goes by its number takes its place.
+            self._connections.say(
+                "the recorded stop is blind, by a clock that is ahead; replacing it"
+            )
             return None
         self._progress.adopted = True
         said = confirmed_as(self._trust, self._confirmed_note, found.identity)

@@ -135,7 +135,13 @@ def _show_loosened(out: Output, grant: Verified[Grant]) -> None:
     signers = sorted(grant.signers)
     out.result(
         LoosenResult(
-            record.kind, record.epoch, record.term, signers, len(record.keeps), record.not_after_ms
+            record.kind,
+            record.epoch,
+            record.term,
+            signers,
+            len(record.keeps),
+            list(record.heartbeats),
+            record.not_after_ms,
         )
     )
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.not_after_ms / 1000))
