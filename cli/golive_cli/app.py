@@ -118,15 +118,25 @@ def _restore(
 def _extend(
     reason: Reason,
     minutes: Annotated[
-        int,
-        typer.Option("--minutes", min=1, max=44_640, help="New length of the window, from now."),
-    ],
+        int | None,
+        typer.Option(
+            "--minutes",
+            min=1,
+            max=44_640,
+            help="New length of the window, from now; else it stays.",
+            show_default=False,
+        ),
+    ] = None,
     keys: KeyFiles = None,
     ticket: Ticket = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move the end of the window within the term. Takes the approvers' threshold."""
+    """Move the end of the window within the term, and let later heartbeats in.
+
+    Heartbeats that registered after the activation beat only once this names
+    them. Takes the approvers' threshold.
+    """
     from golive_cli.commands import change
 
     change.loosen("extend", None, reason, ticket, keys, config, minutes=minutes, as_json=as_json)

@@ -161,7 +161,10 @@ class Armed(msgspec.Struct):
 
 
 class ActivateResult(InPlace):
-    """`golive activate`: in force; `armed` is true when every worker alive is."""
+    """`golive activate`: in force; `armed` is true when every worker alive is.
+
+    `heartbeats` may beat for this term; those left out are in the keyset or registered, not both.
+    """
 
     term: int
     epoch: int
@@ -169,6 +172,8 @@ class ActivateResult(InPlace):
     by: list[str]
     not_after_ms: int
     armed: bool
+    heartbeats: list[str]
+    heartbeats_left_out: list[str]
     workers: list[Armed]
     findings: list[FindingResult]
 
@@ -216,6 +221,7 @@ class LoosenResult(InPlace):
     term: int
     by: list[str]
     keeps: int
+    heartbeats: list[str]
     not_after_ms: int
     lifts: list[Lifted]
     dry_run: bool

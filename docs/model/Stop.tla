@@ -27,13 +27,14 @@ CONSTANTS
   Workers, Up, \* instances, and those that trade at the start
   Heartbeats, Joined, \* those of the keyset, and those of them that joined after the activation:
                \* the other copy has not heard of them yet
+  Named, Late, \* those that the grant names, and those that are started during the term
   Remembered,  \* the heartbeats of the activation, where the operator's host knows them
   TERMS,       \* how many activations
   BEATS,       \* how many beats are sent in all
   FOLLOWS,     \* how often the other copy takes over what the primary has
   FAULTS,      \* how many faults happen in all
   Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk"
-  Features,    \* what else is modelled: "orders", "slow beats", "delete", "short"
+  Features,    \* what else is modelled: "orders", "slow beats", "delete", "short", "owner"
   WorkerFiles, HeartbeatFiles, \* whether state files are configured
   Drop         \* the rules that this configuration drops: {} for the protocol as built
 
@@ -59,19 +60,22 @@ None == -1
 Covers(latch, term) == IF Holds("S2 every earlier term") THEN term <= latch ELSE term = latch
 NoPair == [h \in Heartbeats |-> None]
 Nobody == [h \in Heartbeats |-> 0]
-AtFirst(c) == [h \in Heartbeats |-> IF h \in Joined /\ c = 2 THEN None ELSE 0]
+Unknown(h, c) == h \in Late \/ (h \in Joined /\ c = 2)
+AtFirst(c) == [h \in Heartbeats |-> IF Unknown(h, c) THEN None ELSE 0]
 
 Init ==
   /\ copy = [c \in Copies |->
        [term |-> 1, tomb |-> 0, beats |-> AtFirst(c),
-        fleet |-> Up, hearts |-> [h \in Heartbeats |-> IF h \in Joined /\ c = 2 THEN 0 ELSE 1],
+        fleet |-> Up, hearts |-> [h \in Heartbeats |-> IF Unknown(h, c) THEN 0 ELSE 1],
         origin |-> c = 1]]
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
-       [link |-> 1, from |-> 1, latch |-> 0, term |-> 1, rev |-> 0, out |-> 0, absent |-> FALSE,
-        others |-> NoPair, process |-> 1, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE, moved |-> FALSE,
-        gone |-> FALSE,
-        kept |-> [latch |-> 0, term |-> 1, rev |-> 0]]]
+       LET up == h \notin Late
+           term == IF up THEN 1 ELSE 0
+       IN [link |-> term, from |-> term, latch |-> 0, term |-> term, rev |-> 0, out |-> 0, absent |-> FALSE,
+           others |-> NoPair, process |-> term, said |-> 0, elsewhere |-> FALSE, bad |-> FALSE,
+           moved |-> FALSE, gone |-> FALSE, born |-> 0, made |-> {0},
+           kept |-> [latch |-> 0, term |-> term, rev |-> 0]]]
   /\ worker = [w \in Workers |->
        LET up == w \in Up
        IN [life |-> IF up THEN "up" ELSE "unborn", link |-> IF up THEN 1 ELSE 0, latch |-> 0,
@@ -137,18 +141,41 @@ Activate(t) ==
      /\ copy' = [copy EXCEPT ![c].term = t, ![c].beats = NoPair]
      /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
 
+\* Whoever owns Redis shows each process either copy. The second is a fork: any beat that was ever made
+\* is put on it, and a stop is hidden there. What is signed they cannot make.
+Shows(c) == IF Has("owner") THEN c \in Copies ELSE c = primary
+
+OwnerReplays ==
+  /\ Has("owner")
+  /\ \E h \in Heartbeats : \E n \in hb[h].made :
+       copy[2].beats[h] # n /\ copy' = [copy EXCEPT ![2].beats[h] = n]
+  /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
+
+OwnerHides ==
+  /\ Has("owner")
+  /\ copy' = [copy EXCEPT ![2].term = 1, ![2].tomb = 0]
+  /\ copy' # copy
+  /\ UNCHANGED <<primary, beats, follows, faults, hb, worker, disk, late, op>>
+
 -----------------------------------------------------------------------------
 \* heartbeats
+
+HbStart(h) ==
+  /\ hb[h].process = 0
+  /\ \E c \in Copies : /\ Shows(c)
+                       /\ hb' = [hb EXCEPT ![h].process = 1, ![h].link = c, ![h].from = c, ![h].born = beats]
+  /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 HbLose(h) ==
   /\ hb[h].link # 0 /\ hb[h].out = 0 /\ hb' = [hb EXCEPT ![h].link = 0]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 HbConnect(h) ==
-  /\ hb[h].link # primary /\ hb[h].out = 0
-  /\ hb' = [hb EXCEPT ![h].link = primary, ![h].from = primary,
+  /\ hb[h].process # 0 /\ hb[h].out = 0
+  /\ \E c \in Copies : /\ Shows(c) /\ hb[h].link # c
+       /\ hb' = [hb EXCEPT ![h].link = c, ![h].from = c,
        ![h].others = NoPair,
-       ![h].absent = IF Holds("S13 on one server") /\ hb[h].from # primary THEN FALSE ELSE @]
+       ![h].absent = IF Holds("S13 on one server") /\ hb[h].from # c THEN FALSE ELSE @]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 Ended(r) == [r EXCEPT !.latch = Max({@, r.term}), !.term = 0]
@@ -167,16 +194,24 @@ Latched(r, rev) ==
           ELSE [Kept(new) EXCEPT !.said = IF rev = op.rev /\ op.done < rev THEN r.process ELSE @,
                                  !.elsewhere = new.moved /\ op.done < rev]
 
+\* A1: whose beats count, for the grant names them.
+Believed == IF Holds("A1 the grant names its heartbeats") THEN Named ELSE Heartbeats
+
 \* One attend: registers and reads.
 HbRead(h) ==
   LET c == hb[h].link  at == copy[c]
       r == Latched(hb[h], at.tomb)
-      advanced == \E o \in Heartbeats \ {h} : r.others[o] # None /\ at.beats[o] > r.others[o]
-      happened == r.absent
+      \* A3: a beat that was made before this process was started is recorded, perhaps.
+      advanced == \E o \in Believed \ {h} :
+        /\ r.others[o] # None /\ at.beats[o] > r.others[o]
+        /\ at.beats[o] > r.born \/ ~Holds("A3 join after the start")
+      \* The owner's activation is older than the 60 s in which one may be taken for seen.
+      happened == r.absent /\ ~Has("owner")
       others == [o \in Heartbeats |-> IF o = h \/ at.beats[o] = None THEN r.others[o]
                                       ELSE Max({at.beats[o], r.others[o]})]
       here == IF r.term # 0 /\ r.term # at.term THEN Ended(r) ELSE r
       adopts == /\ here.term = 0 /\ ~Covers(here.latch, at.term)
+                /\ h \in Believed
                 /\ happened \/ advanced \/ ~Holds("S13 silent until seen")
       present == [here EXCEPT !.term = IF adopts THEN at.term ELSE @, !.others = others,
                               !.absent = FALSE]
@@ -190,7 +225,7 @@ HbRead(h) ==
      /\ UNCHANGED <<primary, beats, follows, faults, worker, disk, late, op>>
 
 HbPush(h) ==
-  /\ op.rev > hb[h].rev /\ ~op.short
+  /\ op.rev > hb[h].rev /\ ~op.short /\ hb[h].process # 0
   /\ hb[h].out = 0 \/ ~Holds("S12 no beat outstanding")
   /\ hb' = [hb EXCEPT ![h] = Latched(hb[h], op.rev)]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
@@ -220,7 +255,8 @@ HbBeat(h) ==
   /\ ~Has("slow beats") /\ hb[h].link # 0 /\ hb[h].term # 0 /\ ~hb[h].bad
   /\ beats < BEATS /\ beats' = beats + 1
   /\ copy' = Beaten(hb[h].link, h, hb[h].term, beats') /\ copy' # copy
-  /\ hb' = [hb EXCEPT ![h].moved = @ \/ ~copy[hb[h].link].origin]
+  /\ hb' = [hb EXCEPT ![h].moved = @ \/ ~copy[hb[h].link].origin,
+                      ![h].made = IF Has("owner") THEN @ \cup {beats'} ELSE @]
   /\ UNCHANGED <<primary, follows, faults, worker, disk, late, op>>
 
 \* The same in two steps.
@@ -262,8 +298,10 @@ Reassert(h) ==
 HbRestart(h, empty) ==
   LET lost == empty \/ ~HeartbeatFiles
       kept == IF lost THEN [latch |-> 0, term |-> 0, rev |-> 0] ELSE hb[h].kept
-  IN /\ Fault(IF empty THEN "empty" ELSE "restart")
-     /\ hb' = [hb EXCEPT ![h] = [link |-> primary, from |-> primary, latch |-> kept.latch, term |-> kept.term,
+  IN /\ Fault(IF empty THEN "empty" ELSE "restart") /\ hb[h].process # 0
+     \* Against the owner a disk may be lost once the stop has every answer, and not before.
+     /\ Has("owner") /\ empty => \A n \in Named : hb[n].said # 0 \/ op.done # 0
+     /\ hb' = [hb EXCEPT ![h] = [link |-> primary, from |-> primary, born |-> beats, made |-> hb[h].made, latch |-> kept.latch, term |-> kept.term,
           rev |-> kept.rev, out |-> 0, absent |-> FALSE, others |-> NoPair,
           process |-> hb[h].process + 1, said |-> hb[h].said, elsewhere |-> hb[h].elsewhere,
           bad |-> FALSE, moved |-> hb[h].moved \/ lost, gone |-> hb[h].gone,
@@ -315,7 +353,7 @@ Attend(w) ==
       r == Stopped(worker[w], at.tomb)
       entered == IF r.term = at.term THEN r
                  ELSE [Closed(r) EXCEPT !.term = at.term, !.phase = "run"]
-      new == {h \in Heartbeats : entered.shown[h] # None /\ at.beats[h] > entered.shown[h]}
+      new == {h \in Believed : entered.shown[h] # None /\ at.beats[h] > entered.shown[h]}
       p == IF new = {} THEN entered.p ELSE Max({entered.p, entered.pair})
       judged == [entered EXCEPT !.shown = at.beats, !.pair = Now, !.p = p, !.armed = p # 0]
       covered == Covers(r.latch, at.term) /\ Holds("S9 latch refuses")
@@ -400,18 +438,25 @@ Remove ==
 
 \* What was executed and read on one server says nothing of another.
 OpConnect ==
-  /\ op.rev # 0 /\ op.done < op.rev /\ op.link # primary
-  /\ op' = [op EXCEPT !.link = primary,
+  /\ op.rev # 0 /\ op.done < op.rev
+  /\ \E c \in Copies : Shows(c) /\ op.link # c
+     /\ op' = [op EXCEPT !.link = c,
                       !.shown = @ /\ ~Holds("S14 shown on this server"),
                       !.after = @ /\ ~Holds("S14 shown on this server")]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
+
+\* A1: the grant's heartbeats; one that a later grant let in is known where that grant is known.
+Asked ==
+  LET registered == {h \in Heartbeats : copy[op.link].hearts[h] # 0}
+  IN IF Holds("A1 the grant names its heartbeats")
+     THEN (Named \ Joined) \cup (registered \cap Named)
+     ELSE registered \cup (Remembered \ Joined)
 
 ReadRosters ==
   /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
   /\ op.shown \/ ~Holds("S14 workers after the stop")
   /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
-                      !.hearts = {h \in Heartbeats : copy[op.link].hearts[h] # 0}
-                                 \cup (Remembered \ Joined),
+                      !.hearts = Asked,
                       !.fleet = copy[op.link].fleet]
   /\ op' # op
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
@@ -486,6 +531,7 @@ CompleteByReceipts ==
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
 
 Next ==
+  \/ OwnerReplays \/ OwnerHides \/ \E h \in Heartbeats : HbStart(h)
   \/ Follow \/ Failover \/ Crash \/ Delete \/ \E t \in Terms : Activate(t)
   \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbShort(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
@@ -522,6 +568,7 @@ NeverByTime == op.by # "time"
 NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
 NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
 NeverBegunAgain == ~(op.done = 1 /\ \E w \in Workers : worker[w].armed /\ worker[w].term = 2)
+NeverLosesADisk == ~(op.done # 0 /\ \E h \in Heartbeats : hb[h].process > 1 /\ hb[h].latch = 0)
 NeverShort == ~(op.short /\ op.done # 0)
 NeverOldDataBack == ~(op.done # 0 /\ copy[primary].term \in 1..op.done)
 =============================================================================

@@ -270,6 +270,28 @@ def counts(receipt: Receipt, directive: Revocation | Restriction, term: int) -> 
     return receipt.term is not None and receipt.term >= term  # A2
 
 
+def asked(
+    *,
+    named: frozenset[str],
+    registered: frozenset[str],
+    keyset: frozenset[str],
+    unverified: bool,
+) -> frozenset[str]:
+    """Return the heartbeats that have to answer a stop (A1).
+
+    Args:
+        named: Those that the grants of the term name; empty when none is at hand.
+        registered: Those on the roster, which whoever owns Redis can change.
+        keyset: Every heartbeat of the keyset.
+        unverified: A grant was met that this host cannot verify.
+
+    Fails closed: with such a grant it is not known whom it names, so it is everybody.
+    """
+    if unverified:
+        return named | registered | keyset
+    return named or registered  # A1
+
+
 def judge(
     roster: Roster,
     collected: Collected,

@@ -128,12 +128,16 @@ class Observed:
             if abs(beat.issued_at_ms - wall_sent_ms) > ISSUED_TOLERANCE_MS:  # S6
                 refused.append(f"beat of {name!r} is over 30 s off this host's clock")
                 continue
+            # Also by a heartbeat that the grant does not name: it may be on a newer grant that was lost.
+            behind = _lacks(beat, stored) or behind
+            if name not in stored.grant.record.heartbeats:  # A1
+                refused.append(f"beat of {name!r} refused: the grant does not name this heartbeat")
+                continue
             seen = observe(self._progress.get(name), beat.n, sent_at)
             if seen is None:
                 refused.append(f"beat of {name!r} went back to n={beat.n}: a replay")
                 continue
             self._progress[name] = seen
-            behind = _lacks(beat, stored) or behind
         return behind, refused
 
 

@@ -12,7 +12,7 @@ from golive_redis.core.state import State, assemble
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
-from golive_redis.records.envelope import Verified, decode
+from golive_redis.records.envelope import Verified, decode, peek
 from golive_redis.records.trust import Trust
 
 MAX_REMEMBERED = 256
@@ -162,22 +162,37 @@ class Knowledge:
             self._handled.pop(next(iter(self._handled)))
         self._handled[item.identity] = None
 
-    def concerns(self, record: Revocation) -> bool:
-        """Tell whether a revocation may end the term that is known here.
+    def concerns(self, record: Revocation, arrived_ms: float) -> bool:
+        """Tell whether a revocation that came at that time may end the term that is known here.
 
         Fails closed: True while no term is known.
         """
         state = self.state or self.stored
-        return state is None or record.covers(state.term, state.grant.record.activated_at_ms)
+        if state is None:
+            return True
+        return record.covers(state.term, state.grant.record.activated_at_ms, arrived_ms)
 
-    def ended(self, item: Verified[Revocation]) -> bool:
-        """Latch for whatever a verified revocation covers; tell whether it concerns this process."""
+    def may_end(self, raw: bytes, arrived_ms: float) -> bool:
+        """Tell whether pushed bytes are a revocation that may concern this process, not verified."""
+        try:
+            record = peek(raw, Revocation)
+        except RecordError:
+            return False
+        return self.trust.is_about(record) and self.concerns(record, arrived_ms)
+
+    def ended(self, item: Verified[Revocation], arrived_ms: float) -> bool:
+        """Latch for whatever a verified revocation covers; tell whether it concerns this process.
+
+        Args:
+            item: The revocation.
+            arrived_ms: When it came, Unix ms on this host.
+        """
         record, state = item.record, self.state or self.stored
         self.saw(item)
-        concerns = self.concerns(record)
+        concerns = self.concerns(record, arrived_ms)
         self.end(
             record.epoch,
-            blind_before_ms=record.issued_at_ms if record.blind else 0,
+            blind_before_ms=record.reach_ms(arrived_ms),  # A13
             # A blind one may be numbered below the term that it ends.
             term=state.term if state is not None and concerns else 0,
         )

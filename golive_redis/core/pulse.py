@@ -9,23 +9,26 @@
       Before and after are of one server, which took no other server's data in between: another
       connection may lead to another. It beats on the highest directive it has verified, also before
       a restart, never on a lower one, and stops at `not_after`.
+- A1 It beats only for a term whose grant names it. Which beats of others are a word: see `hints`.
 
 Instants are ms on the caller's steady clock, except those called `wall`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.events import Change, Happening
+from golive_redis.core.hints import Hints
 from golive_redis.core.knowledge import Knowledge
 from golive_redis.core.state import State
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
-from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
+from golive_redis.records.beat import Beat
 from golive_redis.records.directive import GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import MAX_SERVERS
@@ -53,6 +56,7 @@ class Pulse:
         term: Term it may go on beating for, from the state file; None stays silent.
         state: What it had verified of that term, likewise.
         beat_on: Run ids of the servers on which it may have beaten, likewise; None when unknown.
+        started_ms: When this process was started, Unix ms on this host.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Pulse:
         term: int | None,
         state: State | None = None,
         beat_on: Sequence[str] | None = None,
+        *,
+        started_ms: float,
     ) -> None:
         self.timing = timing
         self.name = name
@@ -77,7 +83,7 @@ class Pulse:
         self._announced = ""
         self._seen = _Seen()
         self._n = 0
-        self._others: dict[str, int] = {}
+        self._hints = Hints(self.known, name, started_ms)
         self._lost_in: dict[str, int] = {}
         self._beat_at: float | None = None
 
@@ -105,7 +111,7 @@ class Pulse:
             history: Names the server process and the history of its data. Fails closed: "" is
                 unknown, and then what was absent before says nothing of what is there now.
         """
-        self._others = {}
+        self._hints.reconnected()
         self.known.untold()
         if not history or history != self._seen.history:  # S13
             self._seen = _Seen(history)
@@ -120,7 +126,7 @@ class Pulse:
             return self._refused(f"{answer.corrupt} has a wrong type")
         out: list[Happening] = []
         try:
-            out += self._tombstone(answer)
+            out += self._tombstone(answer, wall_ms)
             if not answer.active:
                 return out + self._absent(now)
             stored = self.known.read(answer)
@@ -141,7 +147,7 @@ class Pulse:
         self._refusal = text
         return [Happening(Change.SECURITY, text=text)]
 
-    def _tombstone(self, answer: Answer) -> list[Happening]:
+    def _tombstone(self, answer: Answer, wall_ms: float) -> list[Happening]:
         out: list[Happening] = []
         item = self.known.tombstone(answer)
         if item is not None:
@@ -151,7 +157,7 @@ class Pulse:
             newer = item.record.epoch > self._stored_revoked
             self._seen.absent = self._seen.absent or (self._seen.read and newer)  # S13
             self._stored_revoked = item.record.epoch
-            out = self.revoked(item)
+            out = self.revoked(item, wall_ms)
         elif not answer.revoked_unchanged:
             self._stored_revoked = 0
         ours = self.revocation
@@ -195,35 +201,21 @@ class Pulse:
                 self._end(term)
             self.waiting_for = f"term {term} is over for this heartbeat"
             return out
-        advanced = self._observe_others(answer, term, wall_ms)
+        advanced = self._hints.advanced(answer.beats, stored, wall_ms)
         if self.term is None:
             out += self._adopt(stored, advanced, now, wall_ms)
         if self.term != term:
             return out
         return out + self._follow(stored, now)
 
-    def _observe_others(self, answer: Answer, term: int, wall_ms: float) -> bool:
-        """Tell whether another heartbeat's verified beat of this term was seen to advance."""
-        advanced = False
-        seen: dict[str, int] = {}
-        for name, raw in answer.beats.items():
-            try:
-                beat = self.known.beat(name, raw)
-            except RecordError:
-                continue
-            if name == self.name:
-                self._n = max(self._n, beat.n)
-                continue
-            fresh = abs(beat.issued_at_ms - wall_ms) <= ISSUED_TOLERANCE_MS  # S6
-            if beat.term != term or not fresh:
-                continue
-            advanced = advanced or beat.n > self._others.get(name, beat.n)  # S13
-            seen[name] = max(beat.n, self._others.get(name, 0))
-        self._others = seen
-        return advanced
-
     def _adopt(self, stored: State, advanced: bool, now: float, wall_ms: float) -> list[Happening]:
         grant = stored.grant.record
+        if self.name not in grant.heartbeats:  # A1
+            self.waiting_for = (
+                f"the grant of term {grant.term} does not name this heartbeat; "
+                "`golive extend` lets it in"
+            )
+            return []
         happened = (
             self._seen.absent
             and grant.kind is GrantKind.ACTIVATE
@@ -277,8 +269,13 @@ class Pulse:
         self.known.hold(state)
         return [Happening(Change.RESTRICTED)]
 
-    def push(self, raw: bytes) -> list[Happening]:
-        """Take in a directive from pub/sub: only what stops or restricts has an effect."""
+    def push(self, raw: bytes, *, wall_ms: float = math.inf) -> list[Happening]:
+        """Take in a directive from pub/sub: only what stops or restricts has an effect.
+
+        Args:
+            raw: The envelope.
+            wall_ms: When it came, Unix ms; without a bound where that is not known.
+        """
         try:
             revocation, restriction = self.known.pushed(raw)
         except RecordError as error:
@@ -286,17 +283,17 @@ class Pulse:
         if revocation is not None:
             if not self.known.repeated(revocation):
                 self._announced = revocation.identity
-            return self.revoked(revocation)
+            return self.revoked(revocation, wall_ms)
         if restriction is None or self.state is None:
             return []
         return self._on(self.state.restricted([restriction]))
 
-    def revoked(self, item: Verified[Revocation]) -> list[Happening]:
+    def revoked(self, item: Verified[Revocation], wall_ms: float) -> list[Happening]:
         """Take in a verified revocation, from wherever it came."""
         if self.known.repeated(item):
             return [Happening(Change.REPEATED, revocation=item)]
         before = self.latch, self.revocation
-        self.known.ended(item)  # S12
+        self.known.ended(item, wall_ms)  # S12
         if self.revocation is None or item.record.epoch > self.revocation.record.epoch:
             self.revocation = item
         running = self._running()
@@ -327,12 +324,14 @@ class Pulse:
         state = self.state
         if self.term is None or state is None or state.term != self.term:
             return None
+        if self.name not in state.grant.record.heartbeats:  # A1
+            return None
         if issued_at_ms >= state.grant.record.not_after_ms:  # S13
             self.waiting_for = f"the window of term {self.term} is over"
             return None
         self.waiting_for = ""
         # Unix ms as the floor, so that a heartbeat with an empty disk never counts backwards.
-        self._n = max(self._n + 1, issued_at_ms)
+        self._n = max(self._n + 1, self._hints.own_n + 1, issued_at_ms)
         trust = self.known.trust
         return Beat(
             **trust.heading(self.name, issued_at_ms),

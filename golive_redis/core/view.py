@@ -56,10 +56,11 @@ from golive_redis.core.knowledge import Knowledge
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.restrictions import RestrictionIndex, with_labels
 from golive_redis.core.state import State
+from golive_redis.core.suspicion import SOMETIME, Heard, Suspicion
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Restriction, Revocation
-from golive_redis.records.envelope import Verified, peek
+from golive_redis.records.envelope import Verified
 from golive_redis.records.trust import Trust
 
 _NS = 1_000_000
@@ -90,7 +91,7 @@ class View:
         self._observed = Observed(self.known)
         self._request: Request | None = None
         self._index: tuple[State, RestrictionIndex] | None = None
-        self._suspects = 0
+        self._suspicion = Suspicion()
         self._drained = True
         self._sealed: Reason | None = None
 
@@ -153,7 +154,9 @@ class View:
             return self._refuse(
                 Reason.RECORD_REFUSED, Happened.SECURITY, f"tombstone refused: {error}"
             )
-        events = self.revoked(tombstone) if tombstone is not None else []  # S1: before the grant
+        events: list[Event] = []
+        if tombstone is not None:  # S1: before the grant
+            events = self.revoked(tombstone, request.wall_sent_ms)
         if not answer.active:
             self.known.untold()
             self._cold(Reason.NOT_ACTIVATED)
@@ -239,7 +242,7 @@ class View:
             beat_ms=self.timing.beat_ms,
             rho=self.timing.rho,
         )
-        if self._suspects or self._sealed is not None:  # S10: closed until `push` has judged it
+        if self._suspicion.pending or self._sealed is not None:  # S10: until `push` has judged
             self._close(Reason.REVOKED)
             return
         self.phase = Phase.ARMED
@@ -250,39 +253,39 @@ class View:
 
     # -- pushes ----------------------------------------------------------------------------------
 
-    def suspect(self, raw: bytes) -> bool:
+    def suspect(self, raw: bytes, heard: Heard = SOMETIME) -> bool:
         """Close at once on a well-formed revocation, before anybody checks its signature (S10).
 
         Returns:
-            True when the bytes are a revocation that may concern this guard.
+            True when it has closed: the bytes are a revocation that may concern this guard, and none
+            was invalid lately (A14). Until `push` has judged it, no answer opens this guard again.
         """
-        try:
-            record = peek(raw, Revocation)
-        except RecordError:
+        if not self.known.may_end(raw, heard.wall_ms) or not self._suspicion.closes_first(heard):
             return False
-        if not self.known.trust.is_about(record):
-            return False
-        if not self.known.concerns(record):
-            return False
-        self._suspects += 1  # until `push` has judged it, no answer opens this guard again
         self._close(Reason.REVOKED)
         return True
 
-    def push(self, raw: bytes, *, suspected: bool = False) -> list[Event]:
+    def push(self, raw: bytes, *, suspected: bool = False, heard: Heard = SOMETIME) -> list[Event]:
         """Take in a directive from pub/sub. Only closes or restricts; a grant has no effect here (S10).
 
         Args:
             raw: The envelope.
             suspected: What `suspect` said of these bytes. An invalid one leaves the guard closed
                 until the next good answer.
+            heard: When they came.
         """
-        self._suspects -= suspected
+        self._suspicion.judged(suspected=suspected)
+        if self._suspicion.repeats(raw):
+            self._suspicion.invalid(raw, heard)
+            return []
         try:
             revocation, restriction = self.known.pushed(raw)
         except RecordError as error:
+            if self.known.may_end(raw, heard.wall_ms):
+                self._suspicion.invalid(raw, heard)  # A14
             return [Event(Happened.SECURITY, text=f"pushed directive refused: {error}")]
         if revocation is not None:
-            return self.revoked(revocation)
+            return self.revoked(revocation, heard.wall_ms)
         return self._restricted(restriction) if restriction is not None else []
 
     def _restricted(self, item: Verified[Restriction]) -> list[Event]:
@@ -297,11 +300,11 @@ class View:
                 self._publish(merged, self.verdict.deadline_ns, self.verdict.until_ms)
         return events
 
-    def revoked(self, item: Verified[Revocation]) -> list[Event]:
+    def revoked(self, item: Verified[Revocation], arrived_ms: float) -> list[Event]:
         """Take in a verified revocation, from wherever it came."""
         if self.known.repeated(item):
             return [Event(Happened.REPEATED, revocation=item)]
-        if not self.known.ended(item):  # S2: of an older term
+        if not self.known.ended(item, arrived_ms):  # S2: of an older term
             return []
         self.known.acted(item)
         self.known.untold()
@@ -365,7 +368,7 @@ class View:
         state = self.state
         if self._sealed is not None:
             reason = self._sealed
-        elif self.phase is Phase.LATCHED or self._suspects:
+        elif self.phase is Phase.LATCHED or self._suspicion.pending:
             reason = Reason.REVOKED
         self.verdict = closed(
             self.phase,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from golive_redis import clock
 from golive_redis.delivery.append import append_once
 from golive_redis.delivery.tombstone import put_back
 from golive_redis.errors import RecordError, StoreError
@@ -100,7 +101,8 @@ class Spool:
     def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> None:
         record = path.read_bytes()
         if decode(record).payload_type == Revocation.payload_type():
-            put_back(store, trust, trust.revocation(record))
+            item = trust.revocation(record)
+            put_back(store, trust, item, reach_ms=item.record.reach_ms(clock.wall_ms()))
         append_once(store, record, limit=limit)
         path.unlink()
 

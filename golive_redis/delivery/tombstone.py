@@ -13,10 +13,16 @@ from golive_redis.store.replies import Status, Stop
 from golive_redis.store.store import Store
 
 
-def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
+def reassert(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms: int) -> Stop:
     """Repeat a revocation: make sure that the tombstone stands and that no covered term is active.
 
     A later term is left alone, unless a blind revocation covers it by the time of its activation.
+
+    Args:
+        store: Where.
+        trust: Verifies the grant of a later term.
+        item: The revocation.
+        reach_ms: Up to which time of activation a blind one ends terms, as whoever repeats it knows.
 
     Raises:
         StoreError: As `Store.revoke`.
@@ -28,18 +34,18 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
         grant = trust.grant(stop.grant).record
     except RecordError:
         return stop
-    if item.record.covers(grant.term, grant.activated_at_ms):
+    if grant.activated_at_ms <= reach_ms:  # S2; its term is above the epoch
         return store.revoke(item, entry=False)
     return stop
 
 
-def put_back(store: Store, trust: Trust, item: Verified[Revocation]) -> Stop:
+def put_back(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms: int) -> Stop:
     """Repeat a revocation, as `reassert`, for whoever counts on the tombstone.
 
     Raises:
         StoreError: As `Store.revoke`, and when no tombstone could be written (A7).
     """
-    stop = reassert(store, trust, item)
+    stop = reassert(store, trust, item, reach_ms=reach_ms)
     if stop.unrecorded:
         raise StoreError(f"the key is gone, and the stop is not recorded: {stop.unrecorded}")
     return stop

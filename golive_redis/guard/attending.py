@@ -23,6 +23,7 @@ from functools import partial
 from golive_redis import clock
 from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Reason
+from golive_redis.core.suspicion import Heard
 from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
@@ -219,8 +220,9 @@ class Attending:
     # -- pushes ----------------------------------------------------------------------------------
 
     def _take(self, raw: bytes) -> None:
+        heard = Heard(clock.now_ns(), clock.wall_ms())
         with self._lock:
-            suspected = self._view.suspect(raw)
+            suspected = self._view.suspect(raw, heard)
             if suspected:
                 self._publish()
         try:
@@ -228,7 +230,7 @@ class Attending:
                 self._loop.closing.wait(crowd.wait_ms() / 1000)
         finally:  # a suspicion that is not judged would keep the guard closed for ever
             with self._lock:
-                events = self._view.push(raw, suspected=suspected)
+                events = self._view.push(raw, suspected=suspected, heard=heard)
                 self._publish()
         self._act(events)
 

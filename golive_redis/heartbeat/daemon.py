@@ -286,7 +286,7 @@ class Heartbeat:
     def _read(self) -> None:
         """Take in what was pushed and what the store says, and act on it."""
         while self._pushed:
-            self._act(self._pulse.push(self._pushed.popleft()))
+            self._act(self._pulse.push(self._pushed.popleft(), wall_ms=clock.wall_ms()))
         pulse, presence = self._pulse, self._presence
         store = self._connection.store()  # first, for a new connection has to be told everything
         presence.hears(self._listener.arrives)

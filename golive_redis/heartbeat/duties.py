@@ -125,7 +125,9 @@ class Duties:
             case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
-                stop = put_back(store(), self._trust, revocation)
+                # When it came is known to the latch alone, and it has not come any later since (A13).
+                reach_ms = min(revocation.record.reach_ms(), self._pulse.latch.blind_before_ms)
+                stop = put_back(store(), self._trust, revocation, reach_ms=reach_ms)
                 self._enter(revocation, stop.status, store)
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(restriction, store)

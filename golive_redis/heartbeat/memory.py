@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.core.pulse import Pulse
 from golive_redis.core.state import State, assemble
@@ -79,7 +80,16 @@ class HeartbeatMemory:
             # S13: on what it can no longer verify it cannot beat, and on less it must not.
             self._say(f"what it remembers of term {term} is refused: {error.message}")
             term = None
-        pulse = Pulse(trust, timing, self._name, state.latch, term, held, state.beat_on)
+        pulse = Pulse(
+            trust,
+            timing,
+            self._name,
+            state.latch,
+            term,
+            held,
+            state.beat_on,
+            started_ms=clock.wall_ms(),
+        )
         if state.revocation is not None:
             try:
                 pulse.revocation = trust.revocation(state.revocation.encode())

@@ -13,7 +13,13 @@ from golive_redis.core.barrier import Pod
 from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
-from golive_redis.operator.grants import CLOSES_FIRST, OTHER_FLEET, put_grant
+from golive_redis.operator.grants import (
+    CLOSES_FIRST,
+    OTHER_FLEET,
+    Waiting,
+    put_grant,
+    waiting,
+)
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -24,7 +30,15 @@ from golive_redis.operator.session import (
     send_spool,
 )
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS
-from golive_redis.records.directive import Grant, GrantKind, Mode, Profile
+from golive_redis.records.directive import (
+    BLIND_TOLERANCE_MS,
+    MAX_HEARTBEATS,
+    Grant,
+    GrantKind,
+    Mode,
+    Profile,
+    Revocation,
+)
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
@@ -90,6 +104,7 @@ class Activation:
         self._say = say
         self._windows = Conditions.of(operator.config).windows
         self.findings: list[Finding] = []
+        self.left_out = Waiting((), (), ())
         self.signers: list[Signer] = []
 
     def prepare(self) -> Reading:
@@ -110,7 +125,9 @@ class Activation:
         reading = operator.read()
         self._refuse_active(reading)
         self._refuse_unconfirmed(reading)
+        _refuse_covered(reading.revocation)
         self._refuse_without_heartbeat()
+        self._heartbeats()
         if self._report_file is not None:
             self._report = preflight.accepted(operator, self._report_file)
             self.findings = list(self._report.record.findings)
@@ -169,6 +186,27 @@ class Activation:
                 hint="start it again, or take it off with `golive revoke --heartbeat-dead NAME`",
             )
 
+    def _heartbeats(self) -> list[str]:
+        """Return whom the grant names: the registered heartbeats of the keyset (A1).
+
+        Raises:
+            RefusedError: There are none, or too many.
+        """
+        operator = self._operator
+        self.left_out = waiting(operator, ())
+        named = sorted(self.left_out.ready)
+        if not named:
+            raise RefusedError(
+                f"no registered heartbeat is in the keyset: {', '.join(self.left_out.strangers)}",
+                hint="install the keyset that lists them on this host",
+            )
+        if len(named) > MAX_HEARTBEATS:
+            raise RefusedError(
+                f"{len(named)} heartbeats are registered; a grant names {MAX_HEARTBEATS} at most",
+                hint="stop some of them; two are enough",
+            )
+        return named
+
     def commit(self, reading: Reading) -> Verified[Grant]:
         """Sign the grant and put it in force together with its ledger entry.
 
@@ -183,6 +221,7 @@ class Activation:
         # Asked again: the operator may have taken until after the close to confirm.
         closes_ms = windows.require_open(self._windows, now)
         not_after_ms = min(now + self._minutes * 60_000, closes_ms)
+        heartbeats = self._heartbeats()
         report = self._report
         assert report is not None  # noqa: S101  (made by `prepare`)
         preflight.require_fresh(operator, report.record)
@@ -200,6 +239,7 @@ class Activation:
             # A worker whose clock is a little behind may not find the window closed.
             not_before_ms=now - ISSUED_TOLERANCE_MS,
             not_after_ms=not_after_ms,
+            heartbeats=heartbeats,
             max_ttl_ms=operator.timing.max_ttl_ms,
             keeps=[],
             drops=[],
@@ -213,6 +253,8 @@ class Activation:
         grant = operator.trust.grant(seal(record, *self.signers))
         if not_after_ms == closes_ms:
             self._say(CLOSES_FIRST)
+        for text in self.left_out.sentences():
+            self._say(text)
         if not self._over_unconfirmed:
             self._strike_silent()
         rosters = read_rosters(operator.store)
@@ -224,7 +266,7 @@ class Activation:
             activated_at_ms=now,
             not_after_ms=record.not_after_ms,
             workers=[(pod.worker, pod.instance) for pod in sorted(rosters.workers)],
-            heartbeats=sorted(rosters.heartbeats),
+            heartbeats=heartbeats,
             unconfirmed=None,
             unsigned_at_ms=0,
         )
@@ -257,6 +299,22 @@ class Activation:
                 rest = tuple(item for item in alive if item not in armed)
                 return Activated(grant, tuple(self.findings), tuple(armed), rest)
             clock.pause_ms(POLL_MS)
+
+
+def _refuse_covered(item: Verified[Revocation] | None) -> None:
+    """Refuse while a blind stop covers what is activated now: nobody would arm (A13)."""
+    now = clock.wall_ms()
+    if item is None or item.record.reach_ms() < now:
+        return
+    ahead_s = (item.record.reach_ms() - now) // 1000 + 1
+    replace = item.record.reach_ms() > now + BLIND_TOLERANCE_MS
+    raise RefusedError(
+        f"the last stop, {described(item)}, was signed without a look at Redis and by a clock that "
+        f"is {ahead_s} s ahead of this host's: it ends what is activated before that",
+        hint="`golive revoke` puts another in its place; activate 30 s after that"
+        if replace
+        else f"try again in {ahead_s} s",
+    )
 
 
 def _refuse_older(report: Report, reading: Reading) -> None:

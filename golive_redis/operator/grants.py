@@ -34,9 +34,17 @@ from golive_redis.operator.session import (
     send_spool,
     tell_unpushed,
 )
-from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
+from golive_redis.records.directive import (
+    MAX_HEARTBEATS,
+    Grant,
+    GrantKind,
+    Label,
+    Restriction,
+    RestrictionKind,
+)
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
+from golive_redis.records.keyset import Role
 from golive_redis.records.record import wording
 from golive_redis.store.replies import Status, Step
 
@@ -159,6 +167,47 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
     )
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Heartbeats that a grant does not name, and why (A1).
+
+    Attributes:
+        ready: Registered and in the keyset.
+        absent: In the keyset and not registered.
+        strangers: Registered and not in the keyset of this host.
+    """
+
+    ready: tuple[str, ...]
+    absent: tuple[str, ...]
+    strangers: tuple[str, ...]
+
+    def sentences(self) -> list[str]:
+        """Say who may not beat, and what to do about it."""
+        out = []
+        if self.absent:
+            names = ", ".join(self.absent)
+            out.append(f"not registered, so it may not beat for this term: {names}")
+            out.append("`golive extend` lets a heartbeat in that is started later")
+        if self.strangers:
+            names = ", ".join(self.strangers)
+            out.append(f"not in the keyset of this host, so it may not beat: {names}")
+        return out
+
+
+def waiting(operator: Operator, named: Sequence[str]) -> Waiting:
+    """Read which heartbeats there are besides those named.
+
+    Raises:
+        StoreError: The roster cannot be read.
+    """
+    known = set(operator.trust.keyset.principals(Role.HEARTBEAT))
+    registered = {item.name for item in operator.store.heartbeats()} - set(named)
+    return Waiting(
+        tuple(sorted(registered & known)),
+        tuple(sorted(known - registered - set(named))),
+        tuple(sorted(registered - known)),
+    )
+
+
 def loosen(
     operator: Operator,
     kind: GrantKind,
@@ -173,6 +222,8 @@ def loosen(
 ) -> Loosened:
     """Issue a grant within the term: `resume` drops halts, `restore` reductions, `extend` none.
 
+    An `extend` also names the heartbeats that have registered since, so that they may beat (A1).
+
     Args:
         operator: At work.
         kind: Which.
@@ -182,7 +233,7 @@ def loosen(
         every: Drops all of that kind, whatever their labels.
         keys: Further key files, up to the threshold.
         minutes: For `extend`: new length of the window, from now; the trading windows may end it
-            earlier.
+            earlier. None leaves the window as it is, and only lets heartbeats in (A1).
         say: Told in a sentence what happens.
 
     Raises:
@@ -195,8 +246,8 @@ def loosen(
     reading = operator.read()
     planned = _loosening(active(reading), kind, labels, every=every)
     changes: dict[str, object] = {"reason": wording(reason), "ticket": wording(ticket)}
-    if minutes is not None:
-        changes["not_after_ms"] = _extended(operator, planned.state.grant.record, minutes, say)
+    if kind is GrantKind.EXTEND:
+        changes |= _extension(operator, planned.state.grant.record, minutes, say)
     grant = put_successor(
         operator, reading, signers, planned.kept, say=say, kind=kind, report=None, **changes
     )
@@ -273,8 +324,30 @@ def put_successor(
     held = {item.raw for item in kept}
     fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
     put_grant(operator, grant, keeps=fields, say=say)
-    operator.remember(grant, say, not_after_ms=record.not_after_ms)
+    changed: dict[str, object] = {"not_after_ms": record.not_after_ms}
+    if operator.memory.newest.term == record.term:
+        changed["heartbeats"] = list(record.heartbeats)  # A1: whom a stop from here waits for
+    operator.remember(grant, say, **changed)
     return grant
+
+
+def _extension(
+    operator: Operator, before: Grant, minutes: int | None, say: Say
+) -> dict[str, object]:
+    """Return what an `extend` changes: the end of the window, and who may beat."""
+    others = waiting(operator, before.heartbeats)
+    if minutes is None and not others.ready:
+        raise RefusedError(
+            "; ".join(["no heartbeat waits to be let in", *others.sentences()]),
+            hint="--minutes N moves the end of the window",
+        )
+    if len(before.heartbeats) + len(others.ready) > MAX_HEARTBEATS:
+        raise RefusedError(f"a grant names {MAX_HEARTBEATS} heartbeats at most")
+    if others.ready:
+        say(f"may beat for this term from now on: {', '.join(others.ready)}")
+    end = before.not_after_ms if minutes is None else _extended(operator, before, minutes, say)
+    # A1: never fewer. Guards may still believe one that is left out, and then it has to answer.
+    return {"heartbeats": [*before.heartbeats, *others.ready], "not_after_ms": end}
 
 
 def _extended(operator: Operator, before: Grant, minutes: int, say: Say) -> int:

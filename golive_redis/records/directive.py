@@ -7,6 +7,7 @@ a rule: see `core.state`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -20,6 +21,7 @@ from golive_redis.records.record import (
     Identity,
     LabelValue,
     Ms,
+    Name,
     Record,
     Text,
     decodable,
@@ -60,6 +62,12 @@ Labels = dict[Label, LabelValue]
 MAX_NAMED = 64
 """How many restrictions a grant names, in `keeps` and `drops` together: it has to fit in 8 KiB."""
 
+BLIND_TOLERANCE_MS = 30_000
+"""How far the clock of whoever signs a blind revocation may be ahead of the one of who gets it (A13)."""
+
+MAX_HEARTBEATS = 16
+"""How many heartbeats a grant names: it has to fit in 8 KiB."""
+
 _STRICTNESS = {mode: rank for rank, mode in enumerate(Mode)}
 _SIZE = {profile: rank for rank, profile in enumerate(Profile)}
 
@@ -90,6 +98,8 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Attributes:
         activated_at_ms: Unix ms at which the term was activated, also in a later grant of the term.
+        heartbeats: Those that may beat for the term, and that have to answer when it is stopped (A1).
+            No other beat is believed; a later grant of the term names all of them again.
         max_ttl_ms: A longer PTTL of the key than this is invalid (somebody tampered with it).
         keeps: Identities of the restrictions that stay in force; without them there is no state.
         drops: Identities of those that were let go, by this grant and by those before it in the term.
@@ -111,6 +121,7 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     activated_at_ms: Ms
     not_before_ms: Ms
     not_after_ms: Ms
+    heartbeats: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MAX_HEARTBEATS)]
     max_ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
     keeps: Annotated[list[Identity], msgspec.Meta(max_length=MAX_NAMED)]
     drops: Annotated[list[Identity], msgspec.Meta(max_length=MAX_NAMED)]
@@ -134,6 +145,8 @@ class Grant(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"a grant names at most {MAX_NAMED} restrictions, kept and let go")
         if self.drops_up_to >= self.epoch:
             raise ValueError("a grant lets go of nothing that comes after it")
+        if len(set(self.heartbeats)) != len(self.heartbeats):
+            raise ValueError("a grant names each heartbeat once")
 
 
 class RestrictionKind(StrEnum):
@@ -186,8 +199,8 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Revoker-signed end of every term up to `epoch`; stays as the tombstone.
 
     Attributes:
-        blind: True when it was signed without having read the store; it then also covers every
-            activation issued before it.
+        blind: True when it was signed without having read the store; it then also covers what was
+            activated before it, but nothing later than 30 s after its arrival (A13).
     """
 
     KIND: ClassVar[str] = "revocation"
@@ -197,9 +210,20 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ticket: Text
     blind: bool
 
-    def covers(self, term: int, activated_at_ms: int) -> bool:
-        """Tell whether a term that was activated at that time is over.
+    def reach_ms(self, arrived_ms: float = math.inf) -> int:
+        """Return up to which time of activation it ends terms, in Unix ms; 0 when it is not blind.
+
+        Args:
+            arrived_ms: When it came to whoever asks, Unix ms on that host; without a bound where that
+                is not known.
+        """
+        # A13: by a clock that is a day fast it would also end all that is activated tomorrow.
+        return int(min(self.issued_at_ms, arrived_ms + BLIND_TOLERANCE_MS)) if self.blind else 0
+
+    def covers(self, term: int, activated_at_ms: int, arrived_ms: float = math.inf) -> bool:
+        """Tell whether a term that was activated at that time is over; see `reach_ms`.
 
         Fails closed: a term activated in the same ms as a blind revocation is covered.
         """
-        return term <= self.epoch or (self.blind and activated_at_ms <= self.issued_at_ms)  # S2
+        by_time = self.blind and activated_at_ms <= self.reach_ms(arrived_ms)
+        return term <= self.epoch or by_time  # S2

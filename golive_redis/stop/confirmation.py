@@ -18,6 +18,7 @@ from golive_redis.core.barrier import (
     Outcome,
     Result,
     Roster,
+    asked,
     judge,
 )
 from golive_redis.core.timing import Timing
@@ -29,7 +30,7 @@ from golive_redis.stop.connections import Connections
 from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress, Waiting
-from golive_redis.stop.roster import farewells, read_heartbeats, read_rosters
+from golive_redis.stop.roster import farewells, named_in_ledger, read_heartbeats, read_rosters
 from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
@@ -78,6 +79,7 @@ class Confirmation:
         self._here, self._here_on = Here(), 0
         self._left: frozenset[str] = frozenset()
         self._said_wait = False
+        self._recorded: tuple[frozenset[str], int] = (frozenset(), 0)
 
     def until(
         self, wait_until: float, send: Callable[[], None], *, for_proof: bool = False
@@ -150,8 +152,12 @@ class Confirmation:
     def _judge(self) -> Outcome:
         roster = self.roster or Roster(frozenset(), frozenset())
         then = self._then()
-        # S14: also whoever was there at the activation. Redis may have lost them since.
-        heartbeats = roster.heartbeats | (then.heartbeats - self._left)
+        heartbeats = asked(  # A1
+            named=self._named() - self._left,
+            registered=roster.heartbeats,
+            keyset=self._keyset,
+            unverified=self._progress.claimed > self._progress.term,
+        )
         # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
         dead = self._attested.heartbeats & (heartbeats | self._keyset)
         workers = roster.workers | then.workers
@@ -171,6 +177,15 @@ class Confirmation:
             # S14: our list may lack a heartbeat that joined later: without the roster that is unknown.
             return msgspec.structs.replace(outcome, result=Result.NOT_CONFIRMED, by=None)
         return outcome
+
+    def _named(self) -> frozenset[str]:
+        return self._progress.heartbeats or self._then().heartbeats or self._recorded[0]
+
+    def _began_ms(self) -> int:
+        """Return when the term was activated, Unix ms: a goodbye of before says nothing of it."""
+        if self._progress.grant is not None:
+            return self._progress.grant.activated_at_ms
+        return max(self._memory.newest.activated_at_ms, self._recorded[1])
 
     def _evidence(self) -> Here:
         """Return what the server has shown to which we are connected now."""
@@ -227,9 +242,12 @@ class Confirmation:
             self.roster = read_rosters(store)
             self._workers_on = number if after else 0
             self._here = msgspec.structs.replace(self._here, since=since)
-        gone = self._then().heartbeats - self.roster.heartbeats
-        began = self._memory.newest.activated_at_ms
-        self._left = farewells(store, self._trust, gone, began)
+        progress = self._progress
+        if not self._named() and not progress.complete:
+            epoch = progress.newest.record.epoch
+            self._recorded = named_in_ledger(store, self._trust, epoch)
+        gone = self._named() - self.roster.heartbeats
+        self._left = farewells(store, self._trust, gone, self._began_ms())
         for item in self._progress.signed:
             self._receipts.read(store, item.identity)
         listed = self.roster.workers | self._then().workers
@@ -267,7 +285,8 @@ class Confirmation:
             return
         connections.attempt(lambda: store.publish(connections.keys.events, item.raw))
         progress.shown_on = 0
-        stop = reassert(connections.store(), self._trust, item)
+        reach_ms = item.record.reach_ms(progress.wall_ms)
+        stop = reassert(connections.store(), self._trust, item, reach_ms=reach_ms)
         progress.origin = progress.origin or stop.origin
         if stop.unrecorded:
             connections.problem(f"the stop is not recorded: {stop.unrecorded}")

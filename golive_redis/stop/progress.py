@@ -91,6 +91,7 @@ class StopProgress(msgspec.Struct):
         unwritten: Those for which the script wrote none, because a tombstone stood already.
         grant: The newest grant that was met and verifies.
         term: Its term; 0 when there is none.
+        heartbeats: Those that the grants of that term name (A1); empty when none is known.
         claimed: The newest term of a grant that was met and does not verify here; 0 when there is none.
         not_after_ms: The latest end of a window that was met, Unix ms.
         in_redis_ms: From the call to the effect in Redis; None before that.
@@ -109,6 +110,7 @@ class StopProgress(msgspec.Struct):
     unwritten: list[Verified[Revocation]] = []
     grant: Grant | None = None
     term: int = 0
+    heartbeats: frozenset[str] = frozenset()
     claimed: int = 0
     not_after_ms: int | None = None
     in_redis_ms: float | None = None
@@ -142,6 +144,9 @@ class StopProgress(msgspec.Struct):
 
     def met(self, grant: Grant) -> None:
         """Note a verified grant that was in force."""
+        if grant.term >= self.term:
+            before = self.heartbeats if grant.term == self.term else frozenset[str]()
+            self.heartbeats = before | frozenset(grant.heartbeats)
         if self.grant is None or grant.term >= self.grant.term:
             self.grant = grant
         self.term = max(self.term, grant.term)

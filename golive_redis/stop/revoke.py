@@ -24,7 +24,7 @@ from golive_redis.core.barrier import (
 )
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
-from golive_redis.records.directive import Revocation
+from golive_redis.records.directive import BLIND_TOLERANCE_MS, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
@@ -184,6 +184,12 @@ class Revoke:
         if found is None or not isinstance(found.record, Revocation):
             return None
         if self._progress.grant is not None:
+            return None
+        if found.record.reach_ms() > self._progress.wall_ms + BLIND_TOLERANCE_MS:  # A13
+            # Whatever is activated would come under it, so one that goes by its number takes its place.
+            self._connections.say(
+                "the recorded stop is blind, by a clock that is ahead; replacing it"
+            )
             return None
         self._progress.adopted = True
         said = confirmed_as(self._trust, self._before.confirmed, found.identity)

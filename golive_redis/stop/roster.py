@@ -35,6 +35,26 @@ def read_heartbeats(store: Store) -> dict[str, str]:
     return {item.name: item.instance for item in store.heartbeats()}
 
 
+def named_in_ledger(store: Store, trust: Trust, epoch: int) -> tuple[frozenset[str], int]:
+    """Return whom the last term up to that epoch names (A1), and since when, as the ledger tells it.
+
+    For a stop that is repeated where nothing is active any more.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    term, named, began_ms = 0, frozenset[str](), 0
+    for entry in store.entries(LOOK_BACK):
+        try:
+            grant = trust.grant(entry.envelope).record
+        except RecordError:
+            continue
+        if grant.epoch <= epoch and grant.term >= term:
+            named = (named if grant.term == term else frozenset()) | frozenset(grant.heartbeats)
+            term, began_ms = grant.term, grant.activated_at_ms
+    return named, began_ms
+
+
 def farewells(store: Store, trust: Trust, names: frozenset[str], since_ms: int) -> frozenset[str]:
     """Return which of these heartbeats have left with a signed goodbye since then, and stayed away.
 

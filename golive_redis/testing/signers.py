@@ -20,7 +20,7 @@ from golive_redis.records.directive import (
     Revocation,
 )
 from golive_redis.records.envelope import Signer, decode, seal
-from golive_redis.records.keyset import Keyset, encode_public, parse_keyset
+from golive_redis.records.keyset import Keyset, Role, encode_public, parse_keyset
 from golive_redis.records.limits import Limits
 from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.records.trust import Trust
@@ -138,6 +138,7 @@ class Signers:
             "activated_at_ms": issued if term == epoch else min(issued, START_MS),
             "not_before_ms": START_MS - 60_000,
             "not_after_ms": START_MS + 12 * 3_600_000,
+            "heartbeats": self.keyset.principals(Role.HEARTBEAT) or ["hb-1"],
             "max_ttl_ms": 25_000,
             "keeps": [],
             "drops": [],

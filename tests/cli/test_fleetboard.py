@@ -31,6 +31,7 @@ def worker(number, state="armed", reason=""):
         1,
         9,
         [],
+        "own",
     )
 
 

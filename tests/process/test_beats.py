@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from golive_redis import clock
+from golive_redis import clock, config
+from golive_redis.errors import RefusedError
+from golive_redis.operator import grants
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import GrantKind
 from golive_redis.testing.server import EmbeddedServer
 
 MS = clock.NS_PER_MS
@@ -111,7 +115,9 @@ def test_sick_heartbeats_neither_hurt_the_fleet_nor_keep_it_alive(
     live.add_principal("hb-9", "heartbeat")
     live.write_keyset("wider.yaml")  # it trusts itself; nobody else does
     live.start_heartbeat("hb-9", config={"keyset": "wider.yaml"})
-    live.go_live("pod-1")
+    live.start_heartbeat("hb-1")
+    live.start_worker("pod-1")
+    live.activate(config=config.load(live.write_config(keyset="wider.yaml"), environ={}))
     worker = live.workers["pod-1"]
     wait_for(lambda: len(beats(live)) == 3, what="each beats in its own field")
     assert_goes_on(live)
@@ -236,3 +242,33 @@ def test_a_heartbeat_that_reconnects_raises_no_alarm(
                 live.raw.client_kill_filter(_id=client["id"])
         wait_for(lambda: beats(live)["hb-1"]["n"] > before, what="the next beat")  # noqa: B023
     assert not [line for line in live.heartbeats["hb-1"].said() if "refused" in line]
+
+
+def test_a_heartbeat_that_comes_later_beats_once_a_grant_names_it(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 101: until then it beats for nobody, and a stop does not wait for it."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    later = live.start_heartbeat("hb-2")
+    wait_for(
+        lambda: "does not name this heartbeat" in later.ask("status")["waiting_for"],
+        what="it knows that it is not meant",
+    )
+    time.sleep(5 * live.timers.beat_every_ms / 1000)  # time for whatever it might do all the same
+    assert set(beats(live)) == {"hb-1"}
+    said: list[str] = []
+    with Operator(live.config) as operator:
+        end = operator.read().state.grant.record.not_after_ms
+        grant = grants.loosen(operator, GrantKind.EXTEND, reason="test", say=said.append).record
+        assert grant.heartbeats == ["hb-1", "hb-2"] and grant.not_after_ms == end
+        assert said == ["may beat for this term from now on: hb-2"]
+        with pytest.raises(RefusedError, match="no heartbeat waits to be let in"):
+            grants.loosen(operator, GrantKind.EXTEND, reason="test")
+    wait_for(lambda: set(beats(live)) == {"hb-1", "hb-2"}, what="it beats")
+    live.heartbeats["hb-1"].kill()
+    assert_goes_on(live)
+    report = live.revoke(wait_ms=1_000)
+    assert [row.name for row in report.outcome.heartbeats if row.answered] == ["hb-2"]
+    assert report.outcome.result == "NOT CONFIRMED", "hb-1 is named, and dead, and nobody says so"
+    assert live.revoke(dead=frozenset({"hb-1", "hb-3"})).outcome.settled

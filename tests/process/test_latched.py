@@ -43,7 +43,7 @@ def test_a_latched_worker_stays_latched_whatever_happens_to_the_store(
     live.heartbeats["hb-1"].kill()
     live.raw.flushall()
     live.raw.restore("golive:active", live.timers.ttl_ms, active)
-    with forge_beats(live, "hb-2"):
+    with forge_beats(live, "hb-1"):
         live.start_worker("pod-2").wait_allowed()
         for fault in (lambda: network.set("cut"), lambda: worker.ask("step", ms=2_000)):
             fault()

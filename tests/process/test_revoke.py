@@ -228,7 +228,8 @@ def test_an_empty_roster_is_never_complete(
     stranger = config.load(live.write_config(state_dir="elsewhere"), environ={})
     report = live.revoke(config=stranger, wait_ms=live.timers.all_off_ms + 400)
     assert report.outcome.result == "NOT CONFIRMED" and report.in_redis_ms is not None
-    assert not report.outcome.heartbeats and not report.outcome.workers
+    assert [row.name for row in report.outcome.heartbeats] == ["hb-1"], "the grant names it"
+    assert not report.outcome.workers
     attested = live.revoke(config=stranger, wait_ms=200, dead=frozenset({"hb-9"}))
     assert attested.outcome.result == "NOT CONFIRMED", "nobody by that name could ever beat"
     for process in live.processes:

@@ -11,6 +11,7 @@ import pytest
 from golive_redis import clock, config
 from golive_redis.errors import RefusedError, StoreUnavailableError
 from golive_redis.operator import session
+from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.inbox import Receipts
@@ -297,11 +298,14 @@ def test_the_words_that_come_with_a_stop_cannot_stop_it(
 def test_a_term_that_this_host_cannot_verify_is_covered_all_the_same(
     fleet: Callable[..., Any], one_server: EmbeddedServer
 ) -> None:
-    """Row 41's neighbour: with an old keyset the epoch of what is active is not known."""
+    """Row 41's neighbour: with an old keyset the epoch of what is active is not known.
+
+    Nor whom its grant names, so that every heartbeat of the keyset has to answer.
+    """
     live = fleet(one_server)
     bob = {**live.settings["keys"], "operator": "bob.pem"}
     bobs = config.load(live.write_config(keys=bob, state_dir="bob"), environ={})
-    live.write_keyset("old.yaml", without=("bob",))
+    live.write_keyset("old.yaml", without=("bob", "hb-2", "hb-3"))
     olds = config.load(live.write_config(keyset="old.yaml", state_dir="old"), environ={})
     live.start_heartbeat()
     live.start_worker("pod-1")
@@ -342,3 +346,32 @@ def test_a_stop_that_leaves_the_term_alone_is_not_confirmed(
     assert "revocation 1 by alice does not cover term 3" in said
     live.wait_all_armed()  # it goes on, and nobody has said otherwise
     assert live.revoke(config=bobs).outcome.result == "COMPLETE"
+
+
+def test_a_blind_stop_by_a_clock_that_is_a_day_fast_is_told_and_replaced(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 102."""
+    live = fleet(one_server)
+    live.write_keyset("old.yaml", without=("bob", "hb-2", "hb-3"))
+    bob = {**live.settings["keys"], "operator": "bob.pem"}
+    bobs = config.load(live.write_config(keys=bob, state_dir="bob"), environ={})
+    olds = config.load(live.write_config(keyset="old.yaml", state_dir="old"), environ={})
+    live.start_heartbeat()
+    live.start_worker("pod-1")
+    live.activate(config=bobs)
+    live.raw.delete("golive:epoch")
+    right = clock.wall_ms
+    with monkeypatch.context() as fast:
+        fast.setattr(clock, "wall_ms", lambda: right() + 86_400_000)
+        assert live.revoke(config=olds).outcome.result == "COMPLETE"
+    assert live.status().revoked.blind
+    with pytest.raises(
+        RefusedError, match=r"without a look at Redis .* ahead of this host's"
+    ) as no:
+        live.activate()
+    assert "`golive revoke` puts another in its place" in no.value.hint
+    assert live.revoke().outcome.result == "COMPLETE"
+    assert not live.status().revoked.blind, "by its number, not once more by that clock"
+    with Operator(live.config) as operator:
+        Activation(operator, reason="test").prepare()

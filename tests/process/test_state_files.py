@@ -175,7 +175,7 @@ def test_a_restarted_worker_reads_its_latch_and_never_arms_for_the_old_term(
     live.heartbeats["hb-1"].kill()
     live.raw.flushall()  # the tombstone is lost, and yesterday comes back
     live.raw.restore("golive:active", live.timers.ttl_ms, active)
-    with forge_beats(live, "hb-2"):
+    with forge_beats(live, "hb-1"):
         latched, control = live.start_worker("pod-1"), live.start_worker("pod-3")
         control.wait_allowed()
         time.sleep(live.timers.beat_ms / 1000)

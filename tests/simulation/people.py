@@ -63,7 +63,8 @@ class SimSpool:
         for record in list(self._kept):
             try:
                 if decode(record).payload_type == Revocation.payload_type():
-                    reassert(store, trust, trust.revocation(record))
+                    item = trust.revocation(record)
+                    reassert(store, trust, item, reach_ms=item.record.reach_ms())
                 ledger.append_once(store, record)
             except StoreError:
                 break

@@ -174,6 +174,8 @@ class World:
     """
 
     EPOCH_MS = 1_800_000_000_000.0
+    checkers: type[Checker] = Checker
+    persons: type[Person] = Person
 
     def __init__(self, seed: int, *, minutes: float = 5.0, workers: int = 3) -> None:
         self.random = random.Random(seed)
@@ -202,18 +204,20 @@ class World:
         self.revoke_minutes: set[int] = set()
         self.fresh_term = 0
         self.recorded: dict[str, bytes] = {}
-        self.checker = Checker(self)
+        self.checker = self.checkers(self)
         with self.patched():
             keeps = self.random.choice(((True,) * workers, (False,) + (True,) * (workers - 1)))
             self.heartbeats = [HeartbeatHost(self, name) for name in HEARTBEATS]
             self.workers = [Worker(self, f"w{n}", keeps=keeps[n]) for n in range(workers)]
-            self.people = [Person(self, name, busy=n == 0) for n, name in enumerate(OPERATORS)]
+            self.people = [
+                self.persons(self, name, busy=n == 0) for n, name in enumerate(OPERATORS)
+            ]
         for node in self.pods:
             self.subscribe(node)
         self.every(COPY_EVERY_MS, self.copy)
         self.every(500.0, self.checker.sample)
         self.at(self.calm_from, self.calm_down)
-        faults.plan(self)
+        self.plan()
 
     @property
     def pods(self) -> list[Worker | HeartbeatHost]:
@@ -476,6 +480,10 @@ class World:
         self.checker.moved()
 
     # -- the plan --------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Draw what goes wrong."""
+        faults.plan(self)
 
     @property
     def minute(self) -> int:

@@ -16,6 +16,7 @@ from golive_redis.core.barrier import (
     Result,
     Roster,
     applied,
+    asked,
     counts,
     judge,
 )
@@ -111,6 +112,26 @@ def test_an_answer_to_a_stop_is_none_to_a_halt_and_the_other_way_round() -> None
     assert not counts(latched, halt, 1)
     assert not counts(restricted, stop, 1)
     assert not counts(elsewhere, halt, 1)
+
+
+@pytest.mark.parametrize(
+    ("named", "unverified", "who"),
+    [
+        ({"hb-1"}, False, {"hb-1"}),
+        ({"hb-1", "hb-3"}, False, {"hb-1", "hb-3"}),  # also one that the roster lacks
+        (set(), False, {"hb-1", "hb-2"}),
+        (set(), True, {"hb-1", "hb-2", "hb-3"}),
+        ({"hb-1"}, True, {"hb-1", "hb-2", "hb-3"}),
+    ],
+)
+def test_those_whom_the_grant_names_have_to_answer(
+    named: set[str], unverified: bool, who: set[str]
+) -> None:
+    """Row 101: whoever owns Redis can shrink a roster, and what approvers have signed they cannot."""
+    registered, keyset = frozenset({"hb-1", "hb-2"}), frozenset({"hb-1", "hb-3"})
+    assert who == asked(
+        named=frozenset(named), registered=registered, keyset=keyset, unverified=unverified
+    )
 
 
 def test_an_empty_roster_is_never_complete() -> None:

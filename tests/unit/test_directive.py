@@ -89,6 +89,9 @@ def test_a_restriction_of_another_shape_cannot_be_signed(kind: str, fields: dict
         {"activated_at_ms": START_MS + 1},
         {"drops_up_to": 1},
         {"drops": [f"{n:064x}" for n in range(65)]},
+        {"heartbeats": []},
+        {"heartbeats": ["hb-1", "hb-1"]},
+        {"heartbeats": [f"hb-{n}" for n in range(17)]},
     ],
     ids=str,
 )
@@ -187,3 +190,16 @@ def test_a_blind_revocation_also_covers_what_was_activated_before_it() -> None:
     assert blind.covers(100, START_MS)  # the same ms: closed
     assert not blind.covers(100, START_MS + 1)
     assert blind.covers(1, START_MS + 1)
+
+
+def test_a_blind_revocation_reaches_no_further_than_thirty_seconds_past_its_arrival() -> None:
+    """Row 102: a clock that is a day fast."""
+    day = 86_400_000
+    fast = revocation(epoch=1, blind=True, issued_at_ms=START_MS + day)
+    assert fast.covers(100, START_MS + 30_000, START_MS)
+    assert not fast.covers(100, START_MS + 30_001, START_MS)
+    assert fast.reach_ms(START_MS) == START_MS + 30_000
+    assert fast.reach_ms() == START_MS + day  # of an arrival that is not known: as far as it says
+    slow = revocation(epoch=1, blind=True, issued_at_ms=START_MS - day)
+    assert slow.reach_ms(START_MS) == START_MS - day
+    assert revocation(epoch=1, blind=False).reach_ms(START_MS) == 0

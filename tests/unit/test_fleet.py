@@ -8,7 +8,7 @@ import pytest
 
 from golive_redis.records.envelope import seal
 from golive_redis.records.ledger import Entry, Note
-from golive_redis.stop.roster import farewells
+from golive_redis.stop.roster import farewells, named_in_ledger
 from golive_redis.testing import START_MS, Signers
 
 SIGNERS = Signers()
@@ -63,3 +63,20 @@ def test_the_last_word_of_a_heartbeat_says_whether_it_has_left(
 ) -> None:
     store: Any = Ledger(*entries)
     assert farewells(store, SIGNERS.trust, NAMES, START_MS) == left
+
+
+def test_whom_the_last_term_names_is_read_from_the_ledger() -> None:
+    """Row 101: where nothing is active any more, and this host was not there at the activation."""
+    store: Any = Ledger(
+        SIGNERS.grant(1, heartbeats=["hb-9"]),
+        SIGNERS.grant(4, heartbeats=["hb-1"], issued_at_ms=START_MS + 5),
+        b"junk",
+        SIGNERS.grant(
+            5, term=4, kind="extend", heartbeats=["hb-1", "hb-2"], activated_at_ms=START_MS
+        ),
+        SIGNERS.revocation(6),
+        SIGNERS.grant(7, heartbeats=["hb-9"]),
+    )
+    assert named_in_ledger(store, SIGNERS.trust, 6) == (NAMES, START_MS)
+    nothing: Any = Ledger()
+    assert named_in_ledger(nothing, SIGNERS.trust, 6) == (frozenset(), 0)

@@ -125,7 +125,7 @@ def test_a_report_by_an_expired_key_proves_nothing() -> None:
 def read_by_a_heartbeat(trust: Trust, now_ms: int) -> tuple[Pulse, list[Change]]:
     """A heartbeat that sees an activation happen which was signed a moment before midnight."""
     grant = SIGNERS.grant(issued_at_ms=TOMORROW_MS - 1)
-    pulse = Pulse(trust, TIMINGS["standard"], "hb-1", Latch(), None)
+    pulse = Pulse(trust, TIMINGS["standard"], "hb-1", Latch(), None, started_ms=0)
     pulse.answer(answer("n", None), now=1_000.0, wall_ms=now_ms)
     happened = pulse.answer(answer("n", grant), now=2_000.0, wall_ms=now_ms)
     return pulse, [item.change for item in happened]

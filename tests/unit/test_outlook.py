@@ -41,7 +41,7 @@ ACTIVE = Active(
 
 
 def worker(name="pod-1", state="armed", reason="", **more):
-    fields = {"alive": True, "heard_ms": 300, "unreadable": []} | more
+    fields = {"alive": True, "heard_ms": 300, "unreadable": [], "answers_with": "own"} | more
     return WorkerStatus(
         id=name,
         instance=name * 8,

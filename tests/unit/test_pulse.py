@@ -23,10 +23,24 @@ STOP = SIGNERS.revocation(7)
 class Daemon:
     """A pulse with a clock, asked once a second."""
 
-    def __init__(self, latch: Latch | None = None, term: int | None = None, *held: bytes) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        latch: Latch | None = None,
+        term: int | None = None,
+        *held: bytes,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
         state = SIGNERS.state(*held) if held else None
-        self.pulse = Pulse(SIGNERS.trust, TIMING, "hb-1", latch or Latch(), term, state)
+        self.pulse = Pulse(
+            SIGNERS.trust,
+            TIMING,
+            "hb-1",
+            latch or Latch(),
+            term,
+            state,
+            started_ms=self.clock.wall,
+        )
 
     def reads(
         self, grant: bytes | None = None, *restrictions: bytes, **fields: Any
@@ -112,8 +126,13 @@ def test_another_heartbeats_advancing_beat_is_word_enough() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"issued_at_ms": START_MS - 31_000}, {"by": "hb-1"}, {"grant": SIGNERS.grant(4)}],
-    ids=["old", "forged", "of another term"],
+    [
+        {"issued_at_ms": START_MS - 31_000},
+        {"issued_at_ms": START_MS + 60_000},
+        {"by": "hb-1"},
+        {"grant": SIGNERS.grant(4)},
+    ],
+    ids=["old", "ahead", "forged", "of another term"],
 )
 def test_a_beat_that_proves_nothing_adopts_nothing(fields: dict[str, Any]) -> None:
     """Row 36, 62: recorded beats, forged ones, those of another term."""
@@ -121,6 +140,50 @@ def test_a_beat_that_proves_nothing_adopts_nothing(fields: dict[str, Any]) -> No
     for n in range(1, 6):
         assert daemon.reads(GRANT, beats=daemon.other(n, **fields)) == []
     assert daemon.beat() is None
+
+
+def test_one_that_the_grant_does_not_name_stays_silent() -> None:
+    """Row 101: a heartbeat that is started during the term, wherever it is led."""
+    others = SIGNERS.grant(5, heartbeats=["hb-2"])
+    daemon = Daemon()
+    daemon.reads(None)
+    for n in range(1, 4):
+        assert daemon.reads(others, beats=daemon.other(n, others)) == []
+        assert daemon.beat() is None
+    assert "does not name this heartbeat" in daemon.pulse.waiting_for
+    again = Daemon(Latch(), 5, others)
+    again.reads(others)
+    assert again.beat() is None  # not from its disk either
+
+
+def test_a_later_grant_of_the_term_lets_it_in() -> None:
+    others, both = SIGNERS.grant(5, heartbeats=["hb-2"]), SIGNERS.grant(6, term=5)
+    daemon = Daemon()
+    daemon.reads(others, beats=daemon.other(1, others))
+    assert Change.JOINED in daemon.reads(both, beats=daemon.other(2, both))
+    assert daemon.beat() is not None
+
+
+def test_it_joins_on_no_word_of_one_that_the_grant_does_not_name() -> None:
+    """Row 101."""
+    alone = SIGNERS.grant(5, heartbeats=["hb-1"])
+    daemon = Daemon()
+    for n in range(1, 4):
+        assert daemon.reads(alone, beats=daemon.other(n, alone)) == []
+    assert daemon.beat() is None
+
+
+def test_beats_from_before_its_own_start_are_no_word() -> None:
+    """Row 101: recorded beats, played back in order to a heartbeat that has just been started."""
+    recorder, recorded = Daemon(), []
+    for n in range(1, 5):
+        recorded.append(recorder.other(n))
+        recorder.clock.advance(1_000)
+    daemon = Daemon(clock=recorder.clock)
+    for beats in recorded:
+        assert daemon.reads(GRANT, beats=beats) == []
+    assert daemon.beat() is None
+    assert Change.JOINED in daemon.reads(GRANT, beats=daemon.other(9))
 
 
 def test_its_own_recorded_beats_are_no_word_of_another() -> None:
@@ -310,6 +373,19 @@ def test_what_it_latches_names_the_term_that_ended(beating: Daemon) -> None:
     nobody = Daemon()
     nobody.pulse.push(STOP)
     assert nobody.pulse.latch == Latch(epoch=7)
+
+
+def test_a_blind_revocation_by_a_fast_clock_leaves_what_is_activated_later_alone(
+    beating: Daemon,
+) -> None:
+    """Row 102."""
+    fast = SIGNERS.revocation(1, blind=True, issued_at_ms=round(beating.clock.wall) + 86_400_000)
+    beating.pulse.push(fast, wall_ms=beating.clock.wall)
+    assert beating.beat() is None
+    beating.reads(None, revoked=fast)
+    beating.clock.advance(31_000)
+    assert Change.ADOPTED in beating.reads(SIGNERS.grant(8, issued_at_ms=round(beating.clock.wall)))
+    assert beating.beat() is not None
 
 
 def test_a_tombstone_that_the_store_lost_is_named_until_it_is_back(beating: Daemon) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from golive_redis.core.events import Event, Happened
 from golive_redis.core.permit import Phase
+from golive_redis.records.directive import GrantKind
 from golive_redis.records.envelope import seal
 from golive_redis.testing import EVERYBODY, START_MS, Harness, Signers, identity
 
@@ -105,6 +106,30 @@ def test_a_sick_heartbeat_alone_arms_nobody() -> None:
         guard.attend(GRANT, beats={"hb-1": off})
         guard.clock.advance(500)
     assert guard.reason == "not-armed"
+
+
+def test_a_heartbeat_that_the_grant_does_not_name_arms_nobody() -> None:
+    """Row 101: its key is in the keyset, and it may even beat where the owner of Redis has led it."""
+    guard, grant = Harness(SIGNERS), SIGNERS.grant(heartbeats=["hb-1"])
+    for n in range(1, 5):
+        events = guard.attend(grant, beats={"hb-1": 1, "hb-2": n})
+        assert kinds(events) == [Happened.SECURITY]
+        guard.clock.advance(500)
+    assert guard.reason == "not-armed"
+    extended = SIGNERS.grant(2, term=1, kind=GrantKind.EXTEND)
+    for n in range(5, 7):
+        guard.attend(extended, beats={"hb-1": 1, "hb-2": n})
+        guard.clock.advance(500)
+    assert guard.reason == ""
+
+
+def test_one_that_was_let_in_by_a_grant_that_is_lost_says_so_all_the_same() -> None:
+    """Row 36: S4 needs no permission to close."""
+    guard, grant = Harness(SIGNERS), SIGNERS.grant(heartbeats=["hb-1"])
+    guard.arm(grant)
+    lost = SIGNERS.state(SIGNERS.grant(2, term=1, kind=GrantKind.EXTEND))
+    guard.attend(grant, beats={"hb-1": 3, "hb-2": beat(guard, 1, "hb-2", state=lost)})
+    assert guard.reason == "state-behind"
 
 
 def test_either_of_two_heartbeats_keeps_the_fleet_armed(armed: Harness) -> None:

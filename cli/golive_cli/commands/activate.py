@@ -18,6 +18,7 @@ from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from golive_redis.operator.activation import Activated
+    from golive_redis.operator.grants import Waiting
     from golive_redis.operator.session import Operator
 
 
@@ -149,7 +150,7 @@ def activate(
         grant = activation.commit(reading)
         out.note(f"in force: term {grant.record.term}; waiting for the fleet to arm")
         activated = activation.wait_armed(grant, wait)
-    _show(out, activated)
+    _show(out, activated, activation.left_out)
     return Exit.DONE
 
 
@@ -174,7 +175,7 @@ def _read(report: Path | None) -> bytes | None:
         raise ConfigError(f"{report}: {error.strerror}") from error
 
 
-def _show(out: Output, activated: Activated) -> None:
+def _show(out: Output, activated: Activated, left_out: Waiting) -> None:
     grant = activated.grant.record
     workers = [Armed(item.name, item.instance, True, "") for item in activated.armed]
     workers += [
@@ -191,6 +192,8 @@ def _show(out: Output, activated: Activated) -> None:
             sorted(activated.grant.signers),
             grant.not_after_ms,
             bool(activated.armed) and not activated.not_armed,
+            list(grant.heartbeats),
+            sorted((*left_out.absent, *left_out.strangers)),
             workers,
             finding_results(activated.findings),
         )
