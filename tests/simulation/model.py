@@ -360,7 +360,7 @@ class Server:
         if status is Status.OK and entry and not again:
             self._enter(record)
             audit = Audit.AUDITED
-        return Stop(status, grant, newest, origin or None, audit, "", standing)
+        return Stop(status, grant, newest, origin or None, audit, "", standing=standing)
 
     def _enter(self, record: bytes) -> None:
         self.data.ledger.append(record)
