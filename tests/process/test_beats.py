@@ -260,7 +260,8 @@ def test_a_heartbeat_that_comes_later_beats_once_a_grant_names_it(
     said: list[str] = []
     with Operator(live.config) as operator:
         end = operator.read().state.grant.record.not_after_ms
-        grant = grants.loosen(operator, GrantKind.EXTEND, reason="test", say=said.append).record
+        grant = grants.loosen(operator, GrantKind.EXTEND, reason="test", say=said.append)
+        grant = grant.grant.record
         assert grant.heartbeats == ["hb-1", "hb-2"] and grant.not_after_ms == end
         assert said == ["may beat for this term from now on: hb-2"]
         with pytest.raises(RefusedError, match="no heartbeat waits to be let in"):

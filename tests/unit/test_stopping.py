@@ -6,7 +6,7 @@ import copy
 import os
 import resource
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +155,17 @@ def test_the_hooks_run_once_for_a_term_however_many_stop_it(
         return 3
 
     stopping.hooks.add(flatten)
-    ended: list[bool] = []
-    for by in ("alice", "bob"):
-        stop = signers.trust.revocation(signers.revocation(6, by=by))
-        stopping.stop(stop, Latch(epoch=6, term=5), ended.append)
-        wait_for(lambda: not stopping.at_work, what="the stop has ended")
-    assert (runs, len(outbox.held), ended) == ([1], 4, [True, True])
-    for term, times in ((5, 1), (9, 2)):
-        stopping.kill(term, lambda: None)
-        wait_for(lambda: not stopping.at_work, what="the stop has ended")
-        assert stopping.hooks.left() == 3, "what the one run has left is told each time"
-        assert runs == [1] * times, "another term is another stop"
-    stopping.close(5)
+    with ExitStack() as ends:
+        ends.callback(stopping.close, 5)
+        ended: list[bool] = []
+        for number, by in enumerate(("alice", "bob"), 1):
+            stop = signers.trust.revocation(signers.revocation(6, by=by))
+            stopping.stop(stop, Latch(epoch=6, term=5), ended.append)
+            wait_for(lambda: len(ended) == number, what="the stop has ended")  # noqa: B023
+        assert (runs, len(outbox.held), ended) == ([1], 4, [True, True])
+        begun: list[int] = []
+        for term, times in ((5, 1), (9, 2)):
+            stopping.kill(term, lambda: begun.append(term))  # noqa: B023
+            wait_for(lambda: term in begun and not stopping.at_work, what="it has ended")  # noqa: B023
+            assert stopping.hooks.left() == 3, "what the one run has left is told each time"
+            assert runs == [1] * times, "another term is another stop"
