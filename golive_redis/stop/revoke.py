@@ -266,6 +266,8 @@ class Revoke:
         found, ours = newest(told, self._trust), progress.newest.record
         if found is None or found.record.epoch < ours.epoch:
             return
+        if found.record.epoch == ours.epoch and progress.newest.identity in self._taken_over:
+            return  # S2: it covers whatever has its number, and was told and executed before
         if isinstance(found.record, Revocation):
             if found.record.epoch == ours.epoch:  # ours, as a rule, which has come to the pod
                 return
