@@ -308,12 +308,15 @@ def _loosening(
         return Loosening(state, ())
     meant = same(labels or {})
     held = [item for item in state.restrictions if item.record.kind is lifts]
+    named = "halt" if lifts is RestrictionKind.HALT else "reduction"
+    if not held:
+        raise RefusedError(f"no {named} is in force", hint="`golive status` shows what is")
     found = tuple(item for item in held if every or same(item.record.labels) == meant)
     if not found:
         listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(
-            f"no {lifts} with these labels is in force ({listed or 'none at all'})",
-            hint=f"name the labels of one of them, or --all to {kind} from every {lifts}",
+            f"no {named} with these labels is in force ({listed})",
+            hint=f"name the labels of one of them, or --all to {kind} from every {named}",
         )
     return Loosening(state, found)
 
