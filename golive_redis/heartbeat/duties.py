@@ -14,7 +14,7 @@ from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
-from golive_redis.errors import StoreError
+from golive_redis.errors import MaybeAppliedError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Restriction, Revocation
@@ -22,7 +22,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
-from golive_redis.store.replies import Status
+from golive_redis.store.replies import Status, Step, Stop
 from golive_redis.store.store import Store
 
 SPOOL_EVERY_MS = 5_000.0
@@ -124,12 +124,19 @@ class Duties:
             case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
-                stop = put_back(store(), self._trust, revocation)
-                epoch = revocation.record.epoch
-                self._say(f"the store lost revocation {epoch}; re-asserted")
-                self._enter(revocation, stop.status, store)
+                self._reassert(
+                    f"revocation {revocation.record.epoch}",
+                    revocation,
+                    lambda: put_back(store(), self._trust, revocation),
+                    store,
+                )
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
-                self._reassert(restriction, store)
+                self._reassert(
+                    f"{restriction.record.kind} {restriction.record.epoch}",
+                    restriction,
+                    lambda: store().restrict(restriction, again=True),
+                    store,
+                )
             case Happening(change=Change.GONE):
                 self.note("out-of-band", item.text, {}, store)
             case Happening(change=Change.CLOSED):
@@ -168,13 +175,30 @@ class Duties:
             beat_on=self._pulse.beat_on,
         )
 
-    def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
-        record = restriction.record
-        step = store().restrict(restriction, again=True)
-        back = step.status in {Status.OK, Status.SAME}
-        became = "re-asserted" if back else f"not taken back: {step.status} {step.why}"
-        self._say(f"the store lost {record.kind} {record.epoch}; {became}")
-        self._enter(restriction, step.status, store)
+    def _reassert(
+        self,
+        what: str,
+        item: Verified[Revocation] | Verified[Restriction],
+        put: Callable[[], Step | Stop],
+        store: Callable[[], Store],
+    ) -> None:
+        """Put back what the store has lost, and say what came of it."""
+        try:
+            done = put()
+        except MaybeAppliedError as error:
+            self._say(f"the store lost {what}; not known if re-asserted: {error.message}")
+            raise
+        except StoreError as error:
+            self._say(f"the store lost {what}; NOT re-asserted: {error.message}")
+            raise
+        if done.status in {Status.OK, Status.SAME}:
+            self._say(f"the store lost {what}; re-asserted")
+        elif done.status is Status.LATER:
+            self._say(f"the store lost {what}; a later term is active, and is left alone")
+        else:
+            why = done.why if isinstance(done, Step) else done.detail
+            self._say(f"the store lost {what}; NOT re-asserted: the store refused it: {why}")
+        self._enter(item, done.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
