@@ -138,8 +138,11 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
             hint="look at `golive status`, and run the command again if it is still meant",
         )
     if step.why == "active":
-        reading = operator.read()
-        what = described(reading.state.grant) if reading.state else "another activation"
+        try:
+            state = operator.read().state
+        except StoreError:
+            state = None  # wording, like `who`
+        what = described(state.grant) if state else "another activation"
         raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
     if step.why == "fleet":
         raise RefusedError(

@@ -1,0 +1,190 @@
+"""What an operator is told when Redis gives no answer: in force, not in force, or not known.
+
+One operator on a server, and no other process. Answers are lost above the link, by a store of which a
+test says how its next steps go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from golive_redis import clock
+from golive_redis.errors import MaybeAppliedError, StoreError, StoreUnavailableError
+from golive_redis.operator import preflight, restrictions
+from golive_redis.operator.grants import put_grant, put_successor
+from golive_redis.operator.session import Operator
+from golive_redis.records.directive import (
+    Grant,
+    GrantKind,
+    Label,
+    Mode,
+    Profile,
+    RestrictionKind,
+)
+from golive_redis.records.envelope import Verified, seal
+from golive_redis.store.link import Reply
+from golive_redis.store.replies import Step
+from golive_redis.store.store import Store
+from golive_redis.testing.server import EmbeddedServer
+
+LOST = "carried out, and its answer lost"
+GONE = "not carried out, and no answer"
+
+
+class Losing(Store):
+    """A store whose next steps go as `plan` says: LOST, GONE, an error, or an answer of its own.
+
+    Attributes:
+        plan: By step, what happens to its next calls; None lets one through.
+        sent: Records that were sent, by step.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.link, store.keys)
+        self.plan: dict[str, list[Any]] = {}
+        self.sent: dict[str, list[bytes]] = {"restrict": [], "grant": [], "snapshot": []}
+
+    def _take(self, name: str, raw: bytes, step: Callable[[], Any]) -> Any:
+        self.sent[name].append(raw)
+        plan = self.plan.get(name)
+        what = plan.pop(0) if plan else None
+        if callable(what):
+            what()
+            what = None
+        if isinstance(what, Exception):
+            raise what
+        if what == GONE:
+            raise MaybeAppliedError("no answer")
+        if isinstance(what, Step):
+            return what
+        done = step()
+        if what == LOST:
+            raise MaybeAppliedError("no answer")
+        return done
+
+    def restrict(self, item: Any, **options: Any) -> Step:
+        step = super().restrict
+        return self._take("restrict", item.raw, lambda: step(item, **options))
+
+    def grant(self, item: Any, **options: Any) -> Step:
+        step = super().grant
+        return self._take("grant", item.raw, lambda: step(item, **options))
+
+    def snapshot(self) -> Any:
+        return self._take("snapshot", b"", super().snapshot)
+
+
+def activation(operator: Operator) -> Verified[Grant]:
+    """A signed activation, without the preflight that comes before one."""
+    now = clock.wall_ms()
+    signer = operator.signers(())[0]
+    record = Grant(
+        **operator.trust.heading(signer.principal, now),
+        kind=GrantKind.ACTIVATE,
+        epoch=1,
+        term=1,
+        mode=Mode.LIVE,
+        profile=Profile("micro"),
+        limits=operator.policy.profiles[Profile("micro")],
+        activated_at_ms=now,
+        not_before_ms=now,
+        not_after_ms=now + 600_000,
+        max_ttl_ms=operator.timing.max_ttl_ms,
+        keeps=[],
+        drops=[],
+        drops_up_to=0,
+        reason="test",
+        ticket="",
+        report=None,
+        policy=operator.config.policy_digest,
+        prev=None,
+    )
+    return operator.trust.grant(seal(record, signer))
+
+
+class Acting:
+    """An operator at work in an active term."""
+
+    def __init__(self, live: Any, operator: Operator) -> None:
+        self.live = live
+        self.operator = operator
+        self.said: list[str] = []
+        put_grant(operator, activation(operator))
+        self.store = operator.store = Losing(operator.store)
+
+    def halt(self, symbol: str = "BTC") -> restrictions.Restricted:
+        return restrictions.restrict(
+            self.operator,
+            RestrictionKind.HALT,
+            reason="r",
+            labels={Label.SYMBOL: symbol},
+            say=self.said.append,
+        )
+
+    def extend(self) -> Verified[Grant]:
+        operator = self.operator
+        reading = operator.read()
+        assert reading.state is not None
+        kept = reading.state.restrictions
+        signers = operator.signers(())
+        return put_successor(operator, reading, signers, kept, kind=GrantKind.EXTEND)
+
+    def another_halt(self, symbol: str = "ETH") -> Callable[[], Any]:
+        """Another operator's halt, as a step of a plan."""
+        return lambda: self.live.halt(symbol=symbol)
+
+    @property
+    def halts(self) -> int:
+        """How many are in force."""
+        return len([key for key in self.live.raw.hkeys("golive:active") if key.startswith(b"r:")])
+
+    @property
+    def entered(self) -> int:
+        """How many halts the ledger has."""
+        return len(self.live.records("restriction"))
+
+
+@pytest.fixture
+def acting(fleet: Callable[..., Any], any_server: EmbeddedServer) -> Iterator[Acting]:
+    live = fleet(any_server)
+    with Operator(live.config) as operator:
+        yield Acting(live, operator)
+
+
+# -- before a directive is sent --------------------------------------------------------------------
+
+
+def test_a_question_without_an_answer_leaves_no_doubt_that_nothing_was_put_in_force(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 7: nothing was sent yet, so nothing may have been applied."""
+
+    def silent(*_: object) -> Reply:
+        raise MaybeAppliedError("no answer from Redis: timeout")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(acting.store.link, "call", silent)
+        broken.setattr(acting.store.link, "pipeline", silent)
+        for act in (acting.halt, lambda: put_grant(acting.operator, activation(acting.operator))):
+            with pytest.raises(StoreUnavailableError, match="no answer from Redis: timeout"):
+                act()
+        report: Any = activation(acting.operator)  # only its bytes matter
+        broken.setattr(Store, "head", lambda _: "0" * 64)
+        with pytest.raises(StoreError, match="nothing was put in force") as told:
+            preflight.enter(acting.operator, report)
+        assert not isinstance(told.value, MaybeAppliedError)
+    assert acting.live.spooled() == [] and acting.halts == 0
+
+
+def test_a_halt_is_signed_again_also_when_it_cannot_be_told_who_came_first(acting: Acting) -> None:
+    """Row 42: which directive it was is wording, and holds up nothing."""
+    acting.store.plan = {
+        "restrict": [acting.another_halt()],
+        "snapshot": [None, StoreUnavailableError("no answer")],
+    }
+    acting.halt()
+    assert acting.said[0] == "another directive came first; signing on top of it"
+    assert acting.halts == 2
