@@ -38,6 +38,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import wording
+from golive_redis.stop.connections import listening
 from golive_redis.stop.inbox import Receipts
 from golive_redis.store.presence import Presence
 from golive_redis.store.replies import Status, Step
@@ -119,9 +120,10 @@ def restrict(
         say=say,
     )
     receipts = Receipts(operator.trust, clock.now_ms)
-    channel = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
+    link = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
+    deaf: list[str] = []
     try:
-        channel.send("SUBSCRIBE", operator.keyspace.receipts)
+        channel = listening(link, operator.keyspace, deaf.append)
         called_at = clock.now_ms()
         item, audit = _put_restriction(operator, sign, say)
         pods: set[Pod] = set()
@@ -133,13 +135,19 @@ def restrict(
                 for p in workers
                 if p.alive and p.fields.get("term") == str(item.record.term)
             }
-            while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
+            for problem in deaf:
+                say(f"who has applied it is not known: {problem}")
+            while (
+                channel is not None
+                and clock.now_ms() - called_at < APPLIED_WAIT_MS
+                and not pods <= set(applied)
+            ):
                 receipts.listen(channel, POLL_MS)
                 applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same
             say(f"who has applied it is not known: {error.message}")
     finally:
-        channel.close()
+        link.close()
     operator.remember(item, say)
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
     # Last: what a large fleet tells takes a while to look at, and answers would wait for it.

@@ -188,3 +188,29 @@ def test_a_halt_is_signed_again_also_when_it_cannot_be_told_who_came_first(actin
     acting.halt()
     assert acting.said[0] == "another directive came first; signing on top of it"
     assert acting.halts == 2
+
+
+# -- a halt ----------------------------------------------------------------------------------------
+
+
+def test_a_halt_is_put_in_force_when_the_answers_cannot_be_listened_for(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 7: the connection for receipts is refused, or its first answer lost."""
+    for error in (
+        StoreUnavailableError("cannot reach Redis: max number of clients reached"),
+        MaybeAppliedError("no answer from Redis: timeout"),
+    ):
+
+        def refused(*_: object, why: StoreError = error) -> None:
+            raise why
+
+        link = acting.operator.address.link(timeout_ms=100)
+        monkeypatch.setattr(link, "send", refused)
+        with monkeypatch.context() as broken:
+            broken.setattr(type(acting.operator.address), "link", lambda *_, link=link, **__: link)
+            done = acting.halt()
+        assert (done.ledger, dict(done.applied)) == ("written", {})
+        why = f"cannot listen for receipts: {error.message}"
+        assert acting.said.pop() == f"who has applied it is not known: {why}"
+    assert acting.halts == 2
