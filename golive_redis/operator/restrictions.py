@@ -194,7 +194,8 @@ def _put_restriction(
         ConflictError: Others came first each time; nothing was changed.
         MaybeAppliedError: A try got no answer, and what followed does not tell what became of it.
     """
-    doubtful: list[bytes] = []  # may be or have been in force, and then the ledger must have it
+    # May be or have been in force, and then the ledger must have it.
+    doubtful: list[Verified[Restriction]] = []
     try:
         for _ in range(MAX_TRIES):
             reading = operator.read()
@@ -203,22 +204,35 @@ def _put_restriction(
             try:
                 step = _accepted(put())
             except MaybeAppliedError:
-                doubtful.append(item.raw)
+                doubtful.append(item)
                 step = _accepted(put())  # it recognises its own repeat
                 if step.status is not Status.CONFLICT:
                     doubtful.pop()
             if step.status is not Status.CONFLICT:
+                for text in _kept(operator, doubtful):
+                    say(text)
                 tell_unpushed(operator, step, say)
                 return item, _restricted(operator, item, step)
             say(f"{operator.who(step.why)} came first; signing on top of it")
         raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
-    except GoliveError as error:
-        if doubtful:
-            raise MaybeAppliedError.despite(error) from error
+    except BaseException as error:
+        earlier = _kept(operator, doubtful)
+        if earlier and isinstance(error, GoliveError):
+            raise MaybeAppliedError.despite(error, *earlier) from error
         raise
-    finally:
-        for raw in doubtful:
-            _spooled(operator, raw)
+
+
+def _kept(operator: Operator, doubtful: Sequence[Verified[Restriction]]) -> list[str]:
+    """Keep what may have been in force for the ledger, and say of each what became of its entry."""
+    became = {
+        "spooled": "its audit entry is saved on this host and sent later",
+        "failed": "its audit entry could NOT be kept",
+    }
+    return [
+        f"an earlier try (epoch {item.record.epoch}) may have been in force; "
+        f"{became[_spooled(operator, item.raw)]}"
+        for item in doubtful
+    ]
 
 
 def _signed(

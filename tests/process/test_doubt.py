@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from golive_redis import clock
+from golive_redis.delivery.append import append
 from golive_redis.errors import MaybeAppliedError, StoreError, StoreUnavailableError
 from golive_redis.operator import preflight, restrictions
 from golive_redis.operator.grants import put_grant, put_successor
@@ -26,7 +27,7 @@ from golive_redis.records.directive import (
 )
 from golive_redis.records.envelope import Verified, seal
 from golive_redis.store.link import Reply
-from golive_redis.store.replies import Step
+from golive_redis.store.replies import Status, Step
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
@@ -180,7 +181,7 @@ def test_a_question_without_an_answer_leaves_no_doubt_that_nothing_was_put_in_fo
 
 
 def test_a_halt_is_signed_again_also_when_it_cannot_be_told_who_came_first(acting: Acting) -> None:
-    """Row 42: which directive it was is wording, and holds up nothing."""
+    """Row 51: which directive it was is wording, and holds up nothing."""
     acting.store.plan = {
         "restrict": [acting.another_halt()],
         "snapshot": [None, StoreUnavailableError("no answer")],
@@ -214,3 +215,90 @@ def test_a_halt_is_put_in_force_when_the_answers_cannot_be_listened_for(
         why = f"cannot listen for receipts: {error.message}"
         assert acting.said.pop() == f"who has applied it is not known: {why}"
     assert acting.halts == 2
+
+
+def test_a_halt_without_an_answer_is_put_again_and_entered_once(acting: Acting) -> None:
+    """Row 7: whether the first try was carried out or not, it is one halt with one entry."""
+    for number, lost in enumerate((LOST, GONE), 1):
+        acting.store.plan = {"restrict": [lost]}
+        done = acting.halt(f"S{number}")
+        assert (done.ledger, acting.said) == ("written", [])
+        first, again = acting.store.sent["restrict"][-2:]
+        assert first == again == done.restriction.raw
+        assert (acting.halts, acting.entered, acting.live.spooled()) == (number, number, [])
+
+
+def test_an_entry_that_a_recognised_repeat_finds_missing_is_written(acting: Acting) -> None:
+    """Row 7: SAME says that it is in force, and nothing of the ledger."""
+    head, audit = acting.store.keys.head, acting.store.keys.audit
+    before = acting.live.raw.dump(head), acting.live.raw.dump(audit)
+
+    def lose_the_entry() -> None:
+        for key, value in zip((head, audit), before, strict=True):
+            acting.live.raw.restore(key, 0, value, replace=True)
+
+    acting.store.plan = {"restrict": [LOST, lose_the_entry]}
+    assert (acting.halt().ledger, acting.entered) == ("written", 1)
+
+
+def test_an_earlier_try_that_something_came_before_is_told_and_kept_for_the_ledger(
+    acting: Acting,
+) -> None:
+    """Row 7: no answer, another came first, signed again: two may be or have been in force."""
+    acting.store.plan = {"restrict": [LOST, Step(Status.CONFLICT, "another")]}
+    done = acting.halt()
+    assert done.restriction.record.epoch == 3 and acting.halts == 2
+    told = "an earlier try (epoch 2) may have been in force"
+    assert acting.said[1:] == [f"{told}; its audit entry is saved on this host and sent later"]
+    assert len(acting.live.spooled()) == 1
+
+
+def test_an_earlier_try_whose_entry_cannot_be_kept_is_not_lost_without_a_word(
+    acting: Acting,
+) -> None:
+    """Row 7: the hint says it where the command ends with an error, and a line where it does not."""
+    acting.live.state_dir.mkdir(exist_ok=True)
+    (acting.live.state_dir / "spool").write_text("no folder")
+    told = "an earlier try (epoch 2) may have been in force; its audit entry could NOT be kept"
+    acting.store.plan = {"restrict": [GONE, GONE]}
+    with pytest.raises(MaybeAppliedError, match="an earlier try got no answer") as error:
+        acting.halt()
+    assert error.value.hint == f"{told}; look at `golive status` before you run it again"
+    acting.store.plan = {"restrict": [GONE, Step(Status.CONFLICT, "another")]}
+    acting.halt()
+    assert acting.said[1:] == [told]
+
+
+def test_a_broken_counter_does_not_hold_up_a_halt(acting: Acting) -> None:
+    """Row 6: only the term matters to it."""
+    acting.live.raw.delete("golive:epoch")
+    acting.live.raw.hset("golive:epoch", "a", "hash")
+    assert acting.operator.read().refused
+    acting.halt()
+    assert acting.halts == 1
+
+
+# -- a grant ---------------------------------------------------------------------------------------
+
+
+def test_a_grant_without_an_answer_is_put_again_once(acting: Acting) -> None:
+    """Row 7: recognised; and without an answer again it is unknown, at once."""
+    acting.store.plan = {"grant": [LOST]}
+    grant = acting.extend()
+    assert acting.store.sent["grant"] == [grant.raw] * 2
+    acting.store.plan = {"grant": [GONE] * 9}
+    with pytest.raises(MaybeAppliedError):
+        acting.extend()
+    assert len(acting.store.sent["grant"]) == 4
+
+
+def test_a_grant_follows_a_ledger_head_that_moves(acting: Acting) -> None:
+    """Row 51: another entry comes between reading and putting, and the grant is entered after it."""
+
+    def enter() -> None:
+        append(Store(acting.store.link, acting.store.keys), activation(acting.operator).raw)
+
+    acting.store.plan = {"grant": [enter]}
+    acting.extend()
+    assert len(acting.store.sent["grant"]) == 2
+    assert len(acting.live.records("grant")) == 3
