@@ -104,6 +104,7 @@ def restrict(
         MaybeAppliedError: It is unknown whether it is in force; its entry waits in the spool.
         ConflictError: Others came first each time; nothing was changed.
         StoreError: The store did not take it.
+        KeyboardInterrupt: With a message when it is in force.
     """
     signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
@@ -146,6 +147,12 @@ def restrict(
                 applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same
             say(f"who has applied it is not known: {error.message}")
+        except KeyboardInterrupt:
+            operator.remember(item, say)
+            epoch = item.record.epoch
+            raise KeyboardInterrupt(
+                f"in force: epoch {epoch}; interrupted while waiting for the answers"
+            ) from None
     finally:
         link.close()
     operator.remember(item, say)

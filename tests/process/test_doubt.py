@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from golive_cli.exits import Exit
+from golive_cli.main import main
 from golive_redis import clock
 from golive_redis.delivery.append import append
 from golive_redis.errors import MaybeAppliedError, StoreError, StoreUnavailableError
@@ -275,6 +277,28 @@ def test_a_broken_counter_does_not_hold_up_a_halt(acting: Acting) -> None:
     acting.live.raw.hset("golive:epoch", "a", "hash")
     assert acting.operator.read().refused
     acting.halt()
+    assert acting.halts == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_while_a_halt_waits_for_answers_says_that_it_is_in_force(
+    acting: Acting,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:
+    """Row 7: who interrupts the wait has not taken it back."""
+
+    def interrupted(_: Store) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "workers", interrupted)
+    words = ["halt", "--reason", "r", "--config", str(acting.live.path), *["--json"] * as_json]
+    assert main(words) == Exit.INTERRUPTED == 130
+    out, err = capsys.readouterr()
+    assert "in force: epoch 2; interrupted while waiting for the answers" in (
+        out if as_json else err
+    )
     assert acting.halts == 1
 
 
