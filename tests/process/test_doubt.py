@@ -16,8 +16,15 @@ from golive_cli.exits import Exit
 from golive_cli.main import main
 from golive_redis import clock
 from golive_redis.delivery.append import append
-from golive_redis.errors import GoliveError, MaybeAppliedError, StoreError, StoreUnavailableError
+from golive_redis.errors import (
+    ConfigError,
+    GoliveError,
+    MaybeAppliedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from golive_redis.operator import preflight, restrictions
+from golive_redis.operator.activation import Activation
 from golive_redis.operator.grants import put_grant, put_successor
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import (
@@ -29,6 +36,7 @@ from golive_redis.records.directive import (
     RestrictionKind,
 )
 from golive_redis.records.envelope import Verified, seal
+from golive_redis.store import scripts
 from golive_redis.store.link import Reply
 from golive_redis.store.replies import Status, Step
 from golive_redis.store.store import Store
@@ -134,7 +142,9 @@ class Acting:
         assert reading.state is not None
         kept = reading.state.restrictions
         signers = operator.signers(())
-        return put_successor(operator, reading, signers, kept, kind=GrantKind.EXTEND)
+        return put_successor(
+            operator, reading, signers, kept, say=self.said.append, kind=GrantKind.EXTEND
+        )
 
     def another_halt(self, symbol: str = "ETH") -> Callable[[], Any]:
         """Another operator's halt, as a step of a plan."""
@@ -330,3 +340,61 @@ def test_a_grant_follows_a_ledger_head_that_moves(acting: Acting) -> None:
         acting.extend()
     assert len(acting.store.sent["grant"]) == 2
     assert len(acting.live.records("grant")) == 3
+
+
+# -- in force, and known to be ---------------------------------------------------------------------
+
+
+def test_what_is_in_force_is_never_told_as_a_failure(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 7: a full disk on this host, and a server that dies while the fleet arms."""
+
+    def full(*_: object, **__: object) -> None:
+        raise ConfigError("no space left on device")
+
+    def gone(_: object) -> Any:
+        raise StoreUnavailableError("cannot reach Redis: refused")
+
+    monkeypatch.setattr(acting.operator.memory, "save", full)
+    told = "in force, and not remembered on this host: no space left on device"
+    grant = None
+    with suppress(GoliveError):  # told by what is said
+        grant = acting.extend()
+    assert grant is not None and acting.said == [told]
+    waiting = Activation(acting.operator, reason="r", say=acting.said.append)
+    monkeypatch.setattr(Store, "workers", gone)
+    armed = None
+    with suppress(GoliveError):
+        armed = waiting.wait_armed(grant, 0.2)
+    assert armed is not None and armed.armed == ()
+    assert acting.said[1:] == [
+        "in force, and who is armed is not known: cannot reach Redis: refused"
+    ]
+
+
+@pytest.mark.parametrize("answer", [[b"WHAT"], [], None, 7, [b"OK", b"", b"", b"", b"", b""]])
+def test_an_unusable_answer_to_what_writes_is_not_told_as_not_done(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """Row 7: a proxy or a foreign server answered; the script may have run."""
+    usable = isinstance(answer, list) and answer[:1] == [b"OK"]
+    steps = {
+        "restrict": acting.halt,
+        "grant": acting.extend,
+        "append": lambda: append(acting.store, activation(acting.operator).raw),
+    }
+    for name, act in steps.items():
+        real = scripts.run
+
+        def run(link: Any, script: str, *args: Any, name: str = name, real: Any = real) -> Reply:
+            done = real(link, script, *args)
+            return answer if script == name else done
+
+        with monkeypatch.context() as foreign:
+            foreign.setattr(scripts, "run", run)
+            if usable:
+                act()
+                continue
+            with pytest.raises(MaybeAppliedError, match="unusable reply of a script"):
+                act()
