@@ -82,14 +82,14 @@ class MaybeAppliedError(StoreError):
     reason = "maybe-applied"
 
     @classmethod
-    def despite(cls, error: GoliveError) -> MaybeAppliedError:
+    def despite(cls, error: GoliveError, *earlier: str) -> MaybeAppliedError:
         """Return what to say when an earlier try got no answer and what came next was `error`.
 
-        Whatever `error` says of its own try, the earlier may have been applied.
+        Whatever `error` says of its own try, the earlier may have been applied; `earlier` says more.
         """
         return cls(
             f"an earlier try got no answer, and then: {error.message}",
-            hint="look at `golive status` before you run it again",
+            hint="; ".join([*earlier, "look at `golive status` before you run it again"]),
         )
 
 

@@ -31,9 +31,10 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     if isinstance(error, GoliveError):
         out.fail(error.reason, error.message, error.hint, _findings(error))
     elif isinstance(error, KeyboardInterrupt):
-        # The person who pressed Ctrl-C knows it; only for a stop there is something to tell.
-        if tail:
-            out.fail("interrupted", f"interrupted{tail}")
+        # The person who pressed Ctrl-C knows it; there is something to tell of a stop, and of what is in
+        # force already: its message.
+        if tail or str(error):
+            out.fail("interrupted", f"{str(error) or 'interrupted'}{tail}")
     else:
         out.fail(
             "internal",

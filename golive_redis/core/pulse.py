@@ -165,7 +165,7 @@ class Pulse:
             # S12: named at every reading until it is back and stays. One that was only just pushed
             # is on its way, for it is published before it is written: put there, and no loss.
             lost = ours.identity != self._announced
-            text = f"the store lost revocation {ours.record.epoch}; re-asserted" if lost else ""
+            text = f"the store lost revocation {ours.record.epoch}" if lost else ""
             out.append(Happening(Change.LOST_REVOCATION, revocation=ours, text=text))
         self._announced = ""
         return out
@@ -256,7 +256,11 @@ class Pulse:
         # A halt is pushed a moment before it can be read: only one missing twice is lost.
         self._lost_in = {item.identity: self._lost_in.get(item.identity, 0) + 1 for item in lost}
         out += [
-            Happening(Change.LOST_RESTRICTION, restriction=item)
+            Happening(
+                Change.LOST_RESTRICTION,
+                restriction=item,
+                text=f"the store lost {item.record.kind} {item.record.epoch}",
+            )
             for item in lost
             if self._lost_in[item.identity] > 1
         ]

@@ -14,7 +14,7 @@ from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
-from golive_redis.errors import StoreError
+from golive_redis.errors import MaybeAppliedError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Restriction, Revocation
@@ -22,7 +22,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
-from golive_redis.store.replies import Status
+from golive_redis.store.replies import Status, Step, Stop
 from golive_redis.store.store import Store
 
 SPOOL_EVERY_MS = 5_000.0
@@ -30,6 +30,7 @@ LOOK_AT = 5_000
 """Entries of the ledger that are looked at before the next beat, about half a second; the fleet lives on
 beats, and an operator's next command has more time."""
 
+_PUT_BACK = frozenset({Change.LOST_REVOCATION, Change.LOST_RESTRICTION})
 _PERSISTED = frozenset(
     {
         Change.LATCHED,
@@ -115,7 +116,7 @@ class Duties:
             raise failed
 
     def _act_on(self, item: Happening, store: Callable[[], Store]) -> None:
-        if item.text:
+        if item.text and item.change not in _PUT_BACK:
             self._say(item.text)
         if item.change in _PERSISTED:
             self.persist()  # S12: on disk before the receipt, and before the next beat
@@ -127,10 +128,19 @@ class Duties:
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
                 # When it came is known to the latch alone, and it has not come any later since (A13).
                 reach_ms = min(revocation.record.reach_ms(), self._pulse.latch.blind_before_ms)
-                stop = put_back(store(), self._trust, revocation, reach_ms=reach_ms)
-                self._enter(revocation, stop.status, store)
+                self._reassert(
+                    item.text,
+                    revocation,
+                    lambda: put_back(store(), self._trust, revocation, reach_ms=reach_ms),
+                    store,
+                )
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
-                self._reassert(restriction, store)
+                self._reassert(
+                    item.text,
+                    restriction,
+                    lambda: store().restrict(restriction, again=True),
+                    store,
+                )
             case Happening(change=Change.GONE):
                 self.note("out-of-band", item.text, {}, store)
             case Happening(change=Change.CLOSED):
@@ -181,13 +191,32 @@ class Duties:
             beat_on=self._pulse.beat_on,
         )
 
-    def _reassert(self, restriction: Verified[Restriction], store: Callable[[], Store]) -> None:
-        record = restriction.record
-        step = store().restrict(restriction, again=True)
-        back = step.status in {Status.OK, Status.SAME}
-        became = "re-asserted" if back else f"not taken back: {step.status} {step.why}"
-        self._say(f"the store lost {record.kind} {record.epoch}; {became}")
-        self._enter(restriction, step.status, store)
+    def _reassert(
+        self,
+        lost: str,
+        item: Verified[Revocation] | Verified[Restriction],
+        put: Callable[[], Step | Stop],
+        store: Callable[[], Store],
+    ) -> None:
+        """Put back what the store lacks, and say what came of it; of what was on its way, only trouble."""
+        lead = lost or f"revocation {item.record.epoch} was on its way"
+        try:
+            done = put()
+        except MaybeAppliedError as error:
+            self._say(f"{lead}; not known if re-asserted: {error.message}")
+            raise
+        except StoreError as error:
+            self._say(f"{lead}; NOT re-asserted: {error.message}")
+            raise
+        if done.status in {Status.OK, Status.SAME}:
+            if lost:
+                self._say(f"{lead}; re-asserted")
+        elif done.status is Status.LATER:
+            self._say(f"{lead}; a later term is active, and is left alone")
+        else:
+            why = done.why if isinstance(done, Step) else done.detail
+            self._say(f"{lead}; NOT re-asserted: the store refused it: {why}")
+        self._enter(item, done.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""

@@ -10,7 +10,6 @@ from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.core.barrier import Pod
-from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
 from golive_redis.operator.grants import (
@@ -225,7 +224,7 @@ class Activation:
         report = self._report
         assert report is not None  # noqa: S101  (made by `prepare`)
         preflight.require_fresh(operator, report.record)
-        append(operator.store, report.raw)
+        preflight.enter(operator, report)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
         record = Grant(
             **operator.trust.heading(self.signers[0].principal, now),

@@ -146,8 +146,11 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
             hint="look at `golive status`, and run the command again if it is still meant",
         )
     if step.why == "active":
-        reading = operator.read()
-        what = described(reading.state.grant) if reading.state else "another activation"
+        try:
+            state = operator.read().state
+        except StoreError:
+            state = None  # wording, like `who`
+        what = described(state.grant) if state else "another activation"
         raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
     if step.why == "fleet":
         raise RefusedError(
@@ -381,12 +384,15 @@ def _loosening(
         return Loosening(state, ())
     meant = same(labels or {})
     held = [item for item in state.restrictions if item.record.kind is lifts]
+    named = "halt" if lifts is RestrictionKind.HALT else "reduction"
+    if not held:
+        raise RefusedError(f"no {named} is in force", hint="`golive status` shows what is")
     found = tuple(item for item in held if every or same(item.record.labels) == meant)
     if not found:
         listed = "; ".join(f"{described(item)} for {_words(item.record.labels)}" for item in held)
         raise RefusedError(
-            f"no {lifts} with these labels is in force ({listed or 'none at all'})",
-            hint=f"name the labels of one of them, or --all to {kind} from every {lifts}",
+            f"no {named} with these labels is in force ({listed})",
+            hint=f"name the labels of one of them, or --all to {kind} from every {named}",
         )
     return Loosening(state, found)
 

@@ -20,7 +20,8 @@ from golive_redis.checks.question import DATABASE, ESS, KEYS, RISK, TESTNET, WIN
 from golive_redis.checks.source import Surroundings
 from golive_redis.checks.windows import require_open
 from golive_redis.config.policy import Policy
-from golive_redis.errors import RecordError, RefusedError
+from golive_redis.delivery.append import append
+from golive_redis.errors import MaybeAppliedError, RecordError, RefusedError, StoreError
 from golive_redis.operator.session import Operator
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.record import duration_ms, wording
@@ -177,6 +178,21 @@ def signed(operator: Operator, signer: Signer, findings: Sequence[Finding]) -> V
         except RecordError:
             shorter = [_cut(item, words) for item in findings]
     return operator.trust.report(seal(_report(operator, signer, shorter), signer))
+
+
+def enter(operator: Operator, report: Verified[Report]) -> None:
+    """Put a report into the ledger, before the grant that rests on it.
+
+    Raises:
+        StoreError: It may not be there. Never `MaybeAppliedError`: no grant was sent (A7).
+    """
+    try:
+        append(operator.store, report.raw)
+    except MaybeAppliedError as error:
+        raise StoreError(
+            f"the report may not be in the ledger, and nothing was put in force: {error.message}",
+            hint="run the command again",
+        ) from error
 
 
 def _cut(item: Finding, words: int) -> Finding:

@@ -12,7 +12,6 @@ import msgspec
 
 from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
-from golive_redis.delivery.append import append
 from golive_redis.errors import RefusedError
 from golive_redis.operator import preflight
 from golive_redis.operator.grants import put_successor
@@ -141,7 +140,7 @@ def promote(
     if not found.passed:
         raise CriteriaFailedError(found)
     report = preflight.signed(operator, signers[0], found.findings)
-    append(operator.store, report.raw)
+    preflight.enter(operator, report)
     state, after = active(found.reading), found.after
     kept = [
         item

@@ -38,6 +38,7 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import wording
+from golive_redis.stop.connections import listening
 from golive_redis.stop.inbox import Receipts
 from golive_redis.store.presence import Presence
 from golive_redis.store.replies import Status, Step
@@ -103,6 +104,7 @@ def restrict(
         MaybeAppliedError: It is unknown whether it is in force; its entry waits in the spool.
         ConflictError: Others came first each time; nothing was changed.
         StoreError: The store did not take it.
+        KeyboardInterrupt: With a message when it is in force.
     """
     signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
@@ -119,9 +121,10 @@ def restrict(
         say=say,
     )
     receipts = Receipts(operator.trust, clock.now_ms)
-    channel = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
+    link = operator.address.link(timeout_ms=APPLIED_WAIT_MS, name="golive-operator")
+    deaf: list[str] = []
     try:
-        channel.send("SUBSCRIBE", operator.keyspace.receipts)
+        channel = listening(link, operator.keyspace, deaf.append)
         called_at = clock.now_ms()
         item, audit = _put_restriction(operator, sign, say)
         pods: set[Pod] = set()
@@ -133,13 +136,25 @@ def restrict(
                 for p in workers
                 if p.alive and p.fields.get("term") == str(item.record.term)
             }
-            while clock.now_ms() - called_at < APPLIED_WAIT_MS and not pods <= set(applied):
+            for problem in deaf:
+                say(f"who has applied it is not known: {problem}")
+            while (
+                channel is not None
+                and clock.now_ms() - called_at < APPLIED_WAIT_MS
+                and not pods <= set(applied)
+            ):
                 receipts.listen(channel, POLL_MS)
                 applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same
             say(f"who has applied it is not known: {error.message}")
+        except KeyboardInterrupt:
+            operator.remember(item, say)
+            epoch = item.record.epoch
+            raise KeyboardInterrupt(
+                f"in force: epoch {epoch}; interrupted while waiting for the answers"
+            ) from None
     finally:
-        channel.close()
+        link.close()
     operator.remember(item, say)
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
     # Last: what a large fleet tells takes a while to look at, and answers would wait for it.
@@ -186,7 +201,8 @@ def _put_restriction(
         ConflictError: Others came first each time; nothing was changed.
         MaybeAppliedError: A try got no answer, and what followed does not tell what became of it.
     """
-    doubtful: list[bytes] = []  # may be or have been in force, and then the ledger must have it
+    # May be or have been in force, and then the ledger must have it.
+    doubtful: list[Verified[Restriction]] = []
     try:
         for _ in range(MAX_TRIES):
             reading = operator.read()
@@ -195,22 +211,35 @@ def _put_restriction(
             try:
                 step = _accepted(put())
             except MaybeAppliedError:
-                doubtful.append(item.raw)
+                doubtful.append(item)
                 step = _accepted(put())  # it recognises its own repeat
                 if step.status is not Status.CONFLICT:
                     doubtful.pop()
             if step.status is not Status.CONFLICT:
+                for text in _kept(operator, doubtful):
+                    say(text)
                 tell_unpushed(operator, step, say)
                 return item, _restricted(operator, item, step)
             say(f"{operator.who(step.why)} came first; signing on top of it")
         raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
-    except GoliveError as error:
-        if doubtful:
-            raise MaybeAppliedError.despite(error) from error
+    except BaseException as error:
+        earlier = _kept(operator, doubtful)
+        if earlier and isinstance(error, GoliveError):
+            raise MaybeAppliedError.despite(error, *earlier) from error
         raise
-    finally:
-        for raw in doubtful:
-            _spooled(operator, raw)
+
+
+def _kept(operator: Operator, doubtful: Sequence[Verified[Restriction]]) -> list[str]:
+    """Keep what may have been in force for the ledger, and say of each what became of its entry."""
+    became = {
+        "spooled": "its audit entry is saved on this host and sent later",
+        "failed": "its audit entry could NOT be kept",
+    }
+    return [
+        f"an earlier try (epoch {item.record.epoch}) may have been in force; "
+        f"{became[_spooled(operator, item.raw)]}"
+        for item in doubtful
+    ]
 
 
 def _signed(

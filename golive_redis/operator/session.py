@@ -13,7 +13,7 @@ from golive_redis.config import Config
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, RecordError, RefusedError
+from golive_redis.errors import ConfigError, RecordError, RefusedError, StoreError
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
@@ -163,8 +163,12 @@ class Operator:
             say(f"in force, and not remembered on this host: {error.message}")
 
     def who(self, identity: str) -> str:
-        """Say in words which directive has that identity, if it can still be read."""
-        for raw in self._candidates():
+        """Say in words which directive has that identity, if it can still be read; never raises."""
+        try:
+            raws = self._candidates()
+        except StoreError:
+            raws = []  # it is wording: what is known already is told without it
+        for raw in raws:
             try:
                 item = verify_directive(raw, self.trust)
             except RecordError:

@@ -17,6 +17,16 @@ CONNECT_TIMEOUT_MS = 1_000.0
 TIMEOUT_MS = 250.0
 
 
+def listening(link: RedisLink, keys: Keyspace, problem: Callable[[str], None]) -> RedisLink | None:
+    """Subscribe a new link to receipts; None when it cannot be, which holds up no stop."""
+    try:
+        link.send("SUBSCRIBE", keys.receipts)
+    except StoreError as error:
+        problem(f"cannot listen for receipts: {error.message}")
+        return None
+    return link
+
+
 class Connections:
     """Connects when somebody needs it, and again after a failure.
 
@@ -57,12 +67,7 @@ class Connections:
 
     def subscribe(self) -> None:
         """Listen for receipts; without that they can still be read from the store."""
-        try:
-            channel = self._new_link()
-            channel.send("SUBSCRIBE", self.keys.receipts)
-            self.channel = channel
-        except StoreError as error:
-            self.problem(f"cannot listen for receipts: {error.message}")
+        self.channel = listening(self._new_link(), self.keys, self.problem)
 
     def _new_link(self) -> RedisLink:
         # The user is not asserted: a stop is tried with any login, and costs no round trip more.

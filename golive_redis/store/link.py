@@ -346,7 +346,8 @@ def timed_socket(connection: Any) -> TimedSocket | TimedTls | None:
 def usable(question: str, *, wrote: bool = False) -> Iterator[None]:
     """Turn whatever a reply of the wrong shape leads to into a `StoreError`.
 
-    A proxy or a foreign server may answer anything, and no caller of the store expects that.
+    A proxy or a foreign server may answer anything, and no caller of the store expects that. And a
+    question that only reads leaves no doubt when its answer is lost: nothing was applied.
 
     Args:
         question: What was asked, for the message.
@@ -354,6 +355,10 @@ def usable(question: str, *, wrote: bool = False) -> Iterator[None]:
     """
     try:
         yield
+    except MaybeAppliedError as error:
+        if wrote:
+            raise
+        raise StoreUnavailableError(error.message, hint=error.hint) from error
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         kind = MaybeAppliedError if wrote else StoreError
         raise kind(f"unusable reply of {question}: {error}") from error

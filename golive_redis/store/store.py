@@ -2,6 +2,7 @@
 
 Every method raises the errors of `golive_redis.store.link.RedisLink`; `MaybeAppliedError` means
 that the step may have happened, and that repeating it is safe: each step recognises its own repeat.
+What only reads never raises it.
 """
 
 from __future__ import annotations
@@ -313,6 +314,7 @@ class Store(Rosters):
 
     # -- reading ---------------------------------------------------------------------------------
 
+    @usable("head")
     def head(self) -> str:
         """Return the ledger head."""
         return text(self.link.call("GET", self.keys.head)) or GENESIS

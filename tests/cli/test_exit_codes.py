@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import golive_cli
 import golive_redis
 from golive_cli import main as program
+from golive_cli.commands import activate
 from golive_cli.exits import TABLE, Exit, UsageError, code_of
 from golive_cli.failure import report, wants_json
 from golive_redis.core.permit import Denial, Reason
@@ -308,3 +310,14 @@ def test_a_reason_that_says_nothing_is_refused_wherever_one_is_asked(
     for words in ([*line.split(), "--reason", reason], [*line.split(), f"--reason={reason}"]):
         assert program.main(words) == Exit.USAGE, words
         assert "--reason is empty" in "".join(capsys.readouterr())
+
+
+def test_ctrl_c_at_the_question_of_an_activation_is_130_and_no_answer_is_2(monkeypatch):
+    for pressed, kind in ((KeyboardInterrupt, KeyboardInterrupt), (EOFError, typer.Abort)):
+
+        def prompt(*_, how=pressed, **__):
+            raise how
+
+        monkeypatch.setattr("typer._click.termui.visible_prompt_func", prompt)
+        with pytest.raises(kind):
+            activate._ask("testnet")

@@ -159,9 +159,14 @@ def _title(operator: Operator) -> str:
 
 
 def _ask(environment: str) -> None:
-    typed = typer.prompt(
-        f"This turns trading ON in {environment}. Type {environment} to go on", err=True
-    )
+    try:
+        typed = typer.prompt(
+            f"This turns trading ON in {environment}. Type {environment} to go on", err=True
+        )
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise  # end of input
     if typed.strip() != environment:
         raise RefusedError(f"{typed!r} is not {environment!r}; nothing was changed")
 

@@ -225,6 +225,8 @@ def loosen(
     from golive_redis.records.directive import GrantKind
 
     require_reason(reason)
+    if every and words:
+        raise UsageError("--all or labels, not both")
     labels = _parsed(words, restricts=False)
     out, what, files = Output(as_json=as_json), GrantKind(kind), [str(path) for path in keys or ()]
     with Operator(configuration.load(config)) as operator:
