@@ -41,7 +41,7 @@ from typing import NoReturn
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SEEDS = HERE / "seeds.json"
-COPIED = ("golive_redis", "cli", "config", "tests", "pyproject.toml")
+COPIED = ("golive_redis", "cli", "config", "docs", "tests", "pyproject.toml")
 KEPT_SEEDS = 3
 AT_ONCE = 2
 TEST_S = 120.0
