@@ -164,7 +164,7 @@ class Collected(msgspec.Struct):
         found = [
             arrived
             for pod, arrived in self.heartbeats.items()
-            if pod.worker == name and process in {None, pod.instance}
+            if pod.worker == name and process in {None, pod.instance}  # S14
         ]
         return min(found, key=lambda a: (a.receipt.durable is Durable.FAILED, a.at), default=None)
 
@@ -210,7 +210,7 @@ def judge(
     # From the call on when every heartbeat is attested dead: they beat last before that.
     latched = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
-    workers = tuple(
+    workers = tuple(  # S11
         _worker_row(pod, collected, called_at, off_by) for pod in sorted(roster.workers)
     )
     drained = here.stopped and on_one  # S14: elsewhere there may be workers that are not listed
@@ -238,12 +238,12 @@ def _result(
     if not known:  # S14: heartbeats first, or a beat may come after whatever else has answered
         return Result.NOT_CONFIRMED, None
     over = off_by is not None and now >= off_by
-    rest = [row for row in workers if row.left is None or row.durable is Durable.FAILED]
+    rest = [row for row in workers if row.left is None or row.durable is Durable.FAILED]  # S9
     by_receipts = bool(workers) and not rest and drained  # S14
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME
-    left = any(row.left for row in workers)
+    left = any(row.left for row in workers)  # S14
     return (Result.STOPPED if left else Result.COMPLETE), by
 
 

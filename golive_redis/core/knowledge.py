@@ -79,7 +79,7 @@ class Knowledge:
         Raises:
             RecordError: A record is refused, or a restriction that its grant keeps is missing.
         """
-        if answer.unchanged and answer.last == self.last and self.stored is not None:
+        if answer.unchanged and answer.last == self.last and self.stored is not None:  # S4
             return self.stored
         if answer.grant is None:
             raise RecordError("Redis sent an incomplete answer after reconnecting; asking again")
@@ -109,7 +109,7 @@ class Knowledge:
         if cached is not None and cached.raw == raw:
             return cached.record
         verified = self.trust.beat(raw)
-        if verified.record.heartbeat != name:
+        if verified.record.heartbeat != name:  # S6
             raise RecordError(f"it is {verified.record.heartbeat!r}'s")
         self._beats[name] = verified
         return verified.record
@@ -148,7 +148,7 @@ class Knowledge:
 
     def over(self, stored: State) -> bool:
         """Tell whether the latch covers that term: yesterday's activation came back (S1, S2)."""
-        return self.latch.covers(stored.term, stored.grant.record.activated_at_ms)
+        return self.latch.covers(stored.term, stored.grant.record.activated_at_ms)  # S1, S2
 
     # -- what ends -------------------------------------------------------------------------------
 
@@ -177,14 +177,14 @@ class Knowledge:
         concerns, epoch = self.concerns(record), record.epoch
         if state is not None and concerns:
             # A blind one may be numbered below the term that it ends.
-            epoch = max(epoch, state.term)
+            epoch = max(epoch, state.term)  # S2
         self.end(epoch, blind_before_ms=record.issued_at_ms if record.blind else 0)
         return concerns
 
     def end(self, epoch: int, *, blind_before_ms: int = 0) -> None:
         """Latch for every term up to that epoch (S2), and for what was activated up to that time."""
         self.latch = Latch(
-            epoch=max(self.latch.epoch, epoch),
+            epoch=max(self.latch.epoch, epoch),  # S2
             blind_before_ms=max(self.latch.blind_before_ms, blind_before_ms),
         )
 

@@ -68,7 +68,7 @@ class Pulse:
         self.timing = timing
         self.name = name
         self.known = Knowledge(trust, latch, state if state is None or state.term == term else None)
-        self.term = term
+        self.term = term  # S13: and on nothing lower than before
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
         self.waiting_for = "nothing is active"
@@ -204,7 +204,7 @@ class Pulse:
                 beat = self.known.beat(name, raw)
             except RecordError:
                 continue
-            if name == self.name:
+            if name == self.name:  # S13
                 self._n = max(self._n, beat.n)
                 continue
             fresh = abs(beat.issued_at_ms - wall_ms) <= ISSUED_TOLERANCE_MS  # S6

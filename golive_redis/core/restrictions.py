@@ -53,7 +53,7 @@ class RestrictionIndex:
             if rest:
                 self._rests.append((rest, item.mode))
             else:
-                self.base = strictest((self.base, item.mode))
+                self.base = strictest((self.base, item.mode))  # S3
         self._names = tuple(sorted({name for rest, _ in self._rests for name in rest}))
         self._tables: dict[tuple[str, ...], _Tables] = {}
         self.watches = self._watched()
@@ -106,7 +106,7 @@ class RestrictionIndex:
             names = tuple(name for name in self._names if name in rest and name in stated)
             table = tables.setdefault(names, {})
             values = tuple(rest[name] for name in names)
-            table[values] = strictest((table.get(values, Mode.LIVE), mode))
+            table[values] = strictest((table.get(values, Mode.LIVE), mode))  # S3
         return tuple(tables.items())
 
 
@@ -125,7 +125,7 @@ def _apart(watches: tuple[Watch, ...]) -> Clears:
         def apart(labels: Mapping[str, object]) -> bool:
             value = labels.get(name, own)
             # Only plain text can be looked up as it is. What is not stated is unknown.
-            return value.__class__ is str and value not in named
+            return value.__class__ is str and value not in named  # S3
 
         return apart
 

@@ -274,7 +274,7 @@ class View:
         if not self.known.concerns(record):
             return False
         self._suspects += 1  # until `push` has judged it, no answer opens this guard again
-        self._close(Reason.REVOKED)
+        self._close(Reason.REVOKED)  # S10
         return True
 
     def push(self, raw: bytes, *, suspected: bool = False) -> list[Event]:
@@ -285,7 +285,7 @@ class View:
             suspected: What `suspect` said of these bytes. An invalid one leaves the guard closed
                 until the next good answer.
         """
-        self._suspects -= suspected
+        self._suspects -= suspected  # S10
         try:
             revocation, restriction = self.known.pushed(raw)
         except RecordError as error:
@@ -316,7 +316,7 @@ class View:
         self.known.untold()
         self.known.state = None
         self._observed.forget()
-        self.phase = Phase.LATCHED
+        self.phase = Phase.LATCHED  # S2
         self._drained = False
         self._close(Reason.REVOKED)
         return [Event(Happened.STOPPED, revocation=item)]
@@ -356,7 +356,7 @@ class View:
         if self.phase is Phase.LATCHED:
             return
         self.phase = Phase.COLD
-        self._observed.unsee()
+        self._observed.unsee()  # S7
         self._close(reason)
 
     def _refuse(self, reason: Reason, kind: Happened, text: str) -> list[Event]:

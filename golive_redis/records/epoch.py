@@ -73,7 +73,7 @@ def next_epoch(found: Directive | None, *, hint: int = 0) -> int:
             f"golive:epoch is {hint}, far above the newest signed directive ({known})",
             hint="somebody changed it; find out who, then delete the key golive:epoch",
         )
-    epoch = max(known, hint) + 1
+    epoch = max(known, hint) + 1  # S2
     if epoch > MAX_INT:
         raise RefusedError(
             "the epochs of this namespace are used up",

@@ -29,7 +29,7 @@ class Trust(msgspec.Struct, frozen=True):
 
     def grant(self, raw: bytes) -> Verified[Grant]:
         """Verify a grant: approvers, by threshold, under a keyset no newer than ours."""
-        return self._current(self._verify(raw, Grant, Role.APPROVER))
+        return self._current(self._verify(raw, Grant, Role.APPROVER))  # S1
 
     def restriction(self, raw: bytes) -> Verified[Restriction]:
         """Verify a restriction: one revoker. Any keyset version, for it only takes away."""
@@ -71,7 +71,7 @@ class Trust(msgspec.Struct, frozen=True):
         )
 
     def _current(self, verified: Verified[R]) -> Verified[R]:
-        if verified.record.keyset_version > self.keyset.version:
+        if verified.record.keyset_version > self.keyset.version:  # S1
             raise RecordError(
                 f"signed under keyset version {verified.record.keyset_version}; "
                 f"this host pins version {self.keyset.version}",
