@@ -6,7 +6,7 @@ import msgspec
 
 
 class KeyFile(msgspec.Struct):
-    """A private key that was made, and who it speaks for."""
+    """A private key that was made, and whose it is."""
 
     principal: str
     roles: list[str]

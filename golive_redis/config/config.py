@@ -158,7 +158,7 @@ class Config(Masked, frozen=True):
 
         Args:
             role: Which of the settings under `keys`.
-            keyset: Who the key speaks for.
+            keyset: Whose key it is.
             name: A principal, which takes the place of `{name}` in the configured path.
 
         Raises:

@@ -243,6 +243,6 @@ def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role) -> frozenset[
     if min(len(valid), len(signers)) < needed:  # S1
         raise RecordError(
             f"{len(signers)} of {needed} {role} signatures: "
-            f"{', '.join(sorted(signers)) or 'nobody we trust'} signed",
+            f"{', '.join(sorted(signers)) or 'no known key'} signed",
         )
     return signers
