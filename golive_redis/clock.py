@@ -85,7 +85,7 @@ class ClockWatch:
             return None
         boot, raw, wall = new.boot - last.boot, new.raw - last.raw, new.wall - last.wall
         noise = new.spread + last.spread
-        if boot < 0 or abs(boot - raw) > self._limit * max(raw, 0.0) + noise + 1.0:
+        if boot < 0 or abs(boot - raw) > self._limit * max(raw, 0.0) + noise + 1.0:  # S7
             return f"steady clock moved {boot:.1f} ms while the hardware clock moved {raw:.1f} ms"
         if abs(wall - boot) > WALL_STEP_MS + noise:
             return f"wall clock stepped by {wall - boot:.0f} ms"

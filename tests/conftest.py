@@ -190,6 +190,8 @@ def server_binary(server_kind: str) -> str | None:
 @pytest.fixture(scope="session")
 def _session_server(server_binary: str | None) -> Iterator[EmbeddedServer]:
     with EmbeddedServer(server_binary) as server:
+        with server.client() as client:
+            assert ("valkey_version" in client.info("server")) == (server_binary is None)
         yield server
 
 

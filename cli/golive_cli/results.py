@@ -13,7 +13,7 @@ class InPlace(msgspec.Struct):
 
 
 class KeyFile(msgspec.Struct):
-    """A private key that was made, and who it speaks for."""
+    """A private key that was made, and whose it is."""
 
     principal: str
     roles: list[str]

@@ -1,7 +1,8 @@
 """Writes the parts of architecture.md that follow from the code.
 
 The floors come from the layers in `[tool.importlinter]`, the words about each room from the docstring of
-its package. `python docs/explanation/floors.py` writes the page anew; a test holds the two together.
+its package, the places of the rules from the numbers beside the lines.
+`python docs/explanation/floors.py` writes the page anew; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).with_name("architecture.md")
+PROTOCOL = PAGE.with_name("protocol.md")
 WIDTH = 96
 HOMES = {"golive_redis": ROOT / "golive_redis", "golive_cli": ROOT / "cli" / "golive_cli"}
 
@@ -104,7 +106,21 @@ def kept() -> str:
     return "\n".join(f"- {contract['name']} (`{contract['id']}`)." for contract in contracts())
 
 
-MADE = {"floors": picture, "rooms": rooms, "contracts": kept}
+def rules() -> str:
+    """Return a table of the rules, and of the files in which their numbers stand beside lines."""
+    named = re.findall(r"^### (S[0-9]+) (.+)$", PROTOCOL.read_text(), re.MULTILINE)
+    package = HOMES["golive_redis"]
+    sources = sorted([*package.rglob("*.py"), *package.rglob("*.lua")])
+    rows = ["| rule | | files in `golive_redis/` |", "| --- | --- | --- |"]
+    for number, title in named:
+        mark = re.compile(rf"(?:#|--) .*\b{number}\b")
+        files = [path for path in sources if mark.search(path.read_text())]
+        where = " ".join(f"`{path.relative_to(package)}`" for path in files)
+        rows.append(f"| {number} | {title} | {where} |")
+    return "\n".join(rows)
+
+
+MADE = {"floors": picture, "rooms": rooms, "contracts": kept, "rules": rules}
 
 
 def page(text: str) -> str:

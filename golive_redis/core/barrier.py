@@ -130,7 +130,7 @@ class WorkerRow(msgspec.Struct, frozen=True):
     @property
     def settled(self) -> bool:
         """True when no time need pass: it has drained and will not forget it, left, or is dead."""
-        return not self.drain_unknown and (
+        return not self.drain_unknown and (  # S9
             self.durable is not Durable.FAILED or self.goodbye_ms is not None
         )
 
@@ -243,7 +243,7 @@ class Collected(msgspec.Struct):
         found = [
             arrived
             for pod, arrived in self.heartbeats.items()
-            if pod.worker == name and process in {None, pod.instance}
+            if pod.worker == name and process in {None, pod.instance}  # S14
         ]
         return min(found, key=lambda a: (a.receipt.durable is Durable.FAILED, a.at), default=None)
 
@@ -340,7 +340,7 @@ def judge(
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     # A receipt counts also of a process that no roster names: it may say that orders were left.
     pods = sorted(roster.workers | collected.latched.keys())
-    workers = tuple(_worker_row(pod, collected, called_at, off_by, attested) for pod in pods)
+    workers = tuple(_worker_row(pod, collected, called_at, off_by, attested) for pod in pods)  # S11
     drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
     result, by = _result(
         workers, known=known, off_by=off_by, now=now, drained=drained, whole=roster.whole
@@ -373,7 +373,7 @@ def _result(
     if not by_receipts and not over:
         return Result.NOT_CONFIRMED, None
     by = By.RECEIPTS if by_receipts else By.TIME
-    left = any(row.left for row in workers)
+    left = any(row.left for row in workers)  # S14
     unknown = not (workers and whole) or any(row.drain_unknown for row in workers)  # A4, A5
     return (Result.STOPPED if left or unknown else Result.COMPLETE), by
 

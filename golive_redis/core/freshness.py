@@ -86,7 +86,7 @@ class Observed:
 
     def unsee(self) -> None:
         """Beats have to be seen to advance anew, but their highest n stays known (S6)."""
-        self._progress = {
+        self._progress = {  # S6, S7
             name: Progress(seen.n, None, 0.0, None) for name, seen in self._progress.items()
         }
 
@@ -182,5 +182,5 @@ def deadline(
         sent_at + safe * lease_ms,
         sent_at + safe * pttl_ms,
         fresh_from + safe * beat_ms,
-        sent_at + (not_after_ms - wall_sent_ms),
+        sent_at + (not_after_ms - wall_sent_ms),  # S5
     )

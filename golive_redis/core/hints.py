@@ -62,7 +62,7 @@ class Hints:
                 continue
             named = name in stored.grant.record.heartbeats  # A1
             fresh = abs(beat.issued_at_ms - wall_ms) <= ISSUED_TOLERANCE_MS  # S6
-            if beat.term != stored.term or not named or not fresh:
+            if beat.term != stored.term or not named or not fresh:  # S13
                 continue
             # A3: by the clocks of two hosts, so a recorded beat is younger by what they differ at most.
             made_since = beat.issued_at_ms > self._started_ms

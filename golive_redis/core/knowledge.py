@@ -79,7 +79,7 @@ class Knowledge:
         Raises:
             RecordError: A record is refused, or a restriction that its grant keeps is missing.
         """
-        if answer.unchanged and answer.last == self.last and self.stored is not None:
+        if answer.unchanged and answer.last == self.last and self.stored is not None:  # S4
             return self.stored
         if answer.grant is None:
             raise RecordError("Redis sent an incomplete answer after reconnecting; asking again")
@@ -109,7 +109,7 @@ class Knowledge:
         if cached is not None and cached.raw == raw:
             return cached.record
         verified = self.trust.beat(raw)
-        if verified.record.heartbeat != name:
+        if verified.record.heartbeat != name:  # S6
             raise RecordError(f"it is {verified.record.heartbeat!r}'s")
         self._beats[name] = verified
         return verified.record
@@ -148,7 +148,7 @@ class Knowledge:
 
     def over(self, stored: State) -> bool:
         """Tell whether the latch covers that term: yesterday's activation came back (S1, S2)."""
-        return self.latch.covers(stored.term, stored.grant.record.activated_at_ms)
+        return self.latch.covers(stored.term, stored.grant.record.activated_at_ms)  # S1, S2
 
     # -- what ends -------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Knowledge:
             record.epoch,
             blind_before_ms=record.reach_ms(arrived_ms),  # A13
             # A blind one may be numbered below the term that it ends.
-            term=state.term if state is not None and concerns else 0,
+            term=state.term if state is not None and concerns else 0,  # S2
         )
         return concerns
 
@@ -207,7 +207,7 @@ class Knowledge:
             term: The term known here that it ends; 0 for none.
         """
         self.latch = Latch(
-            epoch=max(self.latch.epoch, epoch, term),
+            epoch=max(self.latch.epoch, epoch, term),  # S2
             blind_before_ms=max(self.latch.blind_before_ms, blind_before_ms),
             term=max(self.latch.term, term),  # A2
         )

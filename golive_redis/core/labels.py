@@ -25,7 +25,7 @@ def folded(value: object) -> str:
     An account number may come as an int: a label that is not text is compared as text. Text stays
     itself: `str()` of a member of `class Symbol(str, Enum)` is not its value.
     """
-    return (value if isinstance(value, str) else str(value)).strip().casefold()  # A10
+    return (value if isinstance(value, str) else str(value)).strip().casefold()  # A10, S3
 
 
 def wanted(value: str) -> str:
@@ -79,7 +79,7 @@ class Named:
     def hits(self, value: str) -> tuple[str, ...]:
         """Return the named values that concern an order with this one, which is folded."""
         hits = [value] if value in self._values else []
-        for length in self._lengths:
+        for length in self._lengths:  # S3
             beginning = value[:length] + REST
             if len(value) >= length and beginning in self._values and beginning not in hits:
                 hits.append(beginning)

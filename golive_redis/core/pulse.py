@@ -74,7 +74,7 @@ class Pulse:
         self.timing = timing
         self.name = name
         self.known = Knowledge(trust, latch, state if state is None or state.term == term else None)
-        self.term = term
+        self.term = term  # S13: and on nothing lower than before
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
         self.waiting_for = "nothing is active"
@@ -166,7 +166,7 @@ class Pulse:
             # is on its way, for it is published before it is written: put there, and no loss.
             lost = ours.identity != self._announced
             text = f"the store lost revocation {ours.record.epoch}" if lost else ""
-            out.append(Happening(Change.LOST_REVOCATION, revocation=ours, text=text))
+            out.append(Happening(Change.LOST_REVOCATION, revocation=ours, text=text))  # S12
         self._announced = ""
         return out
 
@@ -227,7 +227,7 @@ class Pulse:
                 "waiting for another heartbeat's beat to advance, or for a new activation"
             )
             return []
-        if happened and not self.known.trust.is_good_now(stored.grant, wall_ms):
+        if happened and not self.known.trust.is_good_now(stored.grant, wall_ms):  # S13
             return self._refused(f"term {grant.term}: a key that signed it has expired")
         self.term = grant.term
         self.known.state = None
@@ -310,7 +310,7 @@ class Pulse:
             return [Happening(Change.SPARED, text=f"{text}, which goes on: no receipt")]
         self.known.acted(item)
         if self.term is not None:
-            self._end(self.term)
+            self._end(self.term)  # S12
         return [Happening(Change.LATCHED, revocation=item)]
 
     def _running(self) -> int | None:

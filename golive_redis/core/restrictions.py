@@ -60,7 +60,7 @@ class RestrictionIndex:
             if rest:
                 self._rests.append((rest, item.mode))
             else:
-                self.base = strictest((self.base, item.mode))
+                self.base = strictest((self.base, item.mode))  # S3
         names = sorted({name for rest, _ in self._rests for name in rest})
         self._named = {
             name: Named(rest[name] for rest, _ in self._rests if name in rest) for name in names
@@ -122,7 +122,7 @@ class RestrictionIndex:
             names = tuple(name for name in self._named if name in rest and name in stated)
             table = tables.setdefault(names, {})
             values = tuple(rest[name] for name in names)
-            table[values] = strictest((table.get(values, Mode.LIVE), mode))
+            table[values] = strictest((table.get(values, Mode.LIVE), mode))  # S3
         return tuple(tables.items())
 
 
@@ -141,7 +141,7 @@ def _apart(watches: tuple[Watch, ...]) -> Clears:
 
         def apart(labels: Mapping[str, object]) -> bool:
             value = labels.get(name, own)
-            # Only plain text can be looked up as it is. What is not stated is unknown.
+            # S3: only plain text can be looked up as it is. What is not stated is unknown.
             return value.__class__ is str and (value in clear or _cleared(value, named, clear))
 
         return apart
@@ -167,7 +167,7 @@ def _cleared(value: object, named: Named, clear: set[str]) -> bool:
     costs to find it among those that were folded before.
     """
     text = folded(value)
-    if not text or named.hits(text):
+    if not text or named.hits(text):  # S3
         return False
     if isinstance(value, str) and len(value) <= MAX_CLEARED_TEXT:
         if len(clear) >= MAX_CLEARED:

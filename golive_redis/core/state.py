@@ -76,7 +76,7 @@ class State(msgspec.Struct, frozen=True):
         caps = [
             item.record.profile for item in self.restrictions if item.record.profile is not None
         ]
-        return smallest([self.grant.record.profile, *caps])
+        return smallest([self.grant.record.profile, *caps])  # S3
 
     @property
     def limits(self) -> Limits:

@@ -56,7 +56,7 @@ class Suspicion:
 
     def judged(self, *, suspected: bool) -> None:
         """Note that a push was verified or refused."""
-        self._pending -= suspected
+        self._pending -= suspected  # S10
 
     def invalid(self, raw: bytes, heard: Heard) -> None:
         """Note a revocation that nobody has signed."""

@@ -262,7 +262,7 @@ class View:
         """
         if not self.known.may_end(raw, heard.wall_ms) or not self._suspicion.closes_first(heard):
             return False
-        self._close(Reason.REVOKED)
+        self._close(Reason.REVOKED)  # S10
         return True
 
     def push(self, raw: bytes, *, suspected: bool = False, heard: Heard = SOMETIME) -> list[Event]:
@@ -274,7 +274,7 @@ class View:
                 until the next good answer.
             heard: When they came.
         """
-        self._suspicion.judged(suspected=suspected)
+        self._suspicion.judged(suspected=suspected)  # S10
         if self._suspicion.repeats(raw):
             self._suspicion.invalid(raw, heard)
             return []
@@ -310,7 +310,7 @@ class View:
         self.known.untold()
         self.known.state = None
         self._observed.forget()
-        self.phase = Phase.LATCHED
+        self.phase = Phase.LATCHED  # S2
         self._drained = False
         self._close(Reason.REVOKED)
         return [Event(Happened.STOPPED, revocation=item)]
@@ -356,7 +356,7 @@ class View:
         if self.phase is Phase.LATCHED:
             return
         self.phase = Phase.COLD
-        self._observed.unsee()
+        self._observed.unsee()  # S7
         self._close(reason)
 
     def _refuse(self, reason: Reason, kind: Happened, text: str) -> list[Event]:

@@ -61,13 +61,13 @@ class Gate:
         Fails closed: False for whatever is unknown. `allows("cancel")` is always True.
         """
         now = clock_gettime_ns(CLOCK)
-        if now < self._open_until and intent == "open":
+        if now < self._open_until and intent == "open":  # S7
             return True
         # While something is restricted, by the index that `decide` asks, too: without this an answer
         # beside halts costs 2.5 times one without, and with it 1.4 times (`make bench`). One tuple,
         # because another thread may publish between two readings.
         until, clear = self._clear
-        if now < until and intent == "open" and clear(labels):
+        if now < until and intent == "open" and clear(labels):  # S7
             return True
         return self.judge(intent, labels, "", now).__class__ is Permit
 

@@ -198,7 +198,7 @@ class Duties:
         put: Callable[[], Step | Stop],
         store: Callable[[], Store],
     ) -> None:
-        """Put back what the store lacks, and say what came of it; of what was on its way, only trouble."""
+        """Put back what the store lacks, and say what came of it; what was on its way, only if not."""
         lead = lost or f"revocation {item.record.epoch} was on its way"
         try:
             done = put()

@@ -163,7 +163,7 @@ def decode(raw: bytes) -> Envelope:
     """
     parsed = convert(parse_json(raw, MAX_ENVELOPE_BYTES), _Json)
     signatures = tuple((item.keyid, _unbase64(item.sig)) for item in parsed.signatures)
-    if len({keyid for keyid, _ in signatures}) != len(signatures):
+    if len({keyid for keyid, _ in signatures}) != len(signatures):  # S1
         raise RecordError("one key signed the envelope twice")
     return Envelope(parsed.payloadType, _unbase64(parsed.payload), signatures)
 
@@ -229,14 +229,14 @@ def verify(
         raise RecordError(f"payload type {envelope.payload_type!r} is not {kind.payload_type()!r}")
     signers = _valid_signers(envelope, keyset, role)
     record = parse_record(envelope.payload, kind, MAX_ENVELOPE_BYTES)
-    if record.by not in signers:
+    if record.by not in signers:  # S1
         raise RecordError(f"{record.by!r} issued the {kind.KIND} and did not sign it as {role}")
-    if (record.namespace, record.environment) != (namespace, environment):
+    if (record.namespace, record.environment) != (namespace, environment):  # S1
         raise RecordError(
             f"{kind.KIND} is for {record.namespace}/{record.environment}, "
             f"not for {namespace}/{environment}"
         )
-    if record.fleet != keyset.fleet:  # A12
+    if record.fleet != keyset.fleet:  # A12, S1
         raise RecordError(
             f"{kind.KIND} is of another fleet ({record.fleet[:8]}...) than the keyset of this host "
             f"({keyset.fleet[:8]}...)"
@@ -253,16 +253,16 @@ def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role) -> frozenset[
             continue
         try:
             key.public.verify(signature, message)
-        except InvalidSignature:
+        except InvalidSignature:  # S1
             raise RecordError(f"bad signature by {key.principal}") from None
         if key.holds(role):
             valid.append(key)
     signers = frozenset(key.principal for key in valid)
     needed = keyset.threshold(role)
     # Key ids are hashes of the raw keys and unique in an envelope, so `valid` holds distinct raw keys.
-    if min(len(valid), len(signers)) < needed:
+    if min(len(valid), len(signers)) < needed:  # S1
         raise RecordError(
             f"{len(signers)} of {needed} {role} signatures: "
-            f"{', '.join(sorted(signers)) or 'nobody we trust'} signed",
+            f"{', '.join(sorted(signers)) or 'no known key'} signed",
         )
     return signers

@@ -73,10 +73,10 @@ def next_epoch(found: Directive | None, *, hint: int = 0) -> int:
             f"golive:epoch is {hint}, far above the newest signed directive ({known})",
             hint="somebody changed it; find out who, then delete the key golive:epoch",
         )
-    epoch = max(known, hint) + 1
+    epoch = max(known, hint) + 1  # S2
     if epoch > MAX_INT:
         raise RefusedError(
             "the epochs of this namespace are used up",
-            hint="a revoker's key was stolen; see docs/how-to/troubleshoot.md",
+            hint="a revoker's key was stolen: take it out of the keyset, and choose a new namespace",
         )
     return epoch

@@ -67,7 +67,7 @@ class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class TrustedKey(msgspec.Struct, frozen=True):
-    """One public key with the principal it speaks for.
+    """One public key with the principal who holds it.
 
     Attributes:
         expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.

@@ -159,7 +159,7 @@ class Trust(msgspec.Struct, frozen=True):
         )
 
     def _current(self, verified: Verified[R]) -> Verified[R]:
-        if verified.record.keyset_version > self.keyset.version:
+        if verified.record.keyset_version > self.keyset.version:  # S1
             raise RecordError(
                 f"signed under keyset version {verified.record.keyset_version}; "
                 f"this host pins version {self.keyset.version}",

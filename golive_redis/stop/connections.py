@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from golive_redis.errors import StoreError
 from golive_redis.store.connect import Address
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink, StoreRefusedError
 from golive_redis.store.store import Store
 

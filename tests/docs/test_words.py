@@ -167,6 +167,24 @@ def test_the_messages_of_the_troubleshooting_tables_are_real_ones(docs):
     assert checked > 40
 
 
+def test_no_message_sends_its_reader_to_a_page_that_is_not_installed():
+    for folder in ("golive_redis", "cli"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text())
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert id(node) in docstrings or "docs/" not in node.value, path
+    for path in (ROOT / "cli").rglob("*.yaml"):
+        assert "docs/" not in path.read_text()
+
+
+def test_the_legend_of_the_readme_has_its_ten_words(docs):
+    assert [row[0].strip("*") for row in docs.table("README.md", "Ten words")] == (
+        ["term", "epoch", "arm", "lapse", "latch", "drain", "receipt", "heartbeat", "halt", "fence"]
+    )
+
+
 def test_the_topics_of_notes_are_those_that_are_written(docs):
     rows = docs.table("docs/reference/records.md", "note")
     assert [row[0].strip("`") for row in rows] == [

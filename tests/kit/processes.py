@@ -205,6 +205,22 @@ class Worker(Process):
     def health(self) -> dict[str, Any]:
         return self.ask("health")
 
+    def wait_read(self, within_ms: float) -> None:
+        """Wait until it has read what stands in Redis now.
+
+        Args:
+            within_ms: Its time-out: an answer that came this much later was asked for later.
+        """
+        since = clock.now_ms() + within_ms
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while True:
+            before = clock.now_ms()
+            age = self.health()["answer_age_ms"]
+            if age is not None and before - age > since:
+                return
+            assert time.monotonic() < deadline, f"{self.name}: no answer\n{self.stderr()}"
+            time.sleep(0.005)
+
     @property
     def allowed(self) -> bool:
         states = self.states()

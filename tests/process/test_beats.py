@@ -165,7 +165,7 @@ def test_a_beat_that_executes_late_is_taken_for_a_replay_and_disturbs_nobody(
     before = beats(live)["hb-1"]["n"]
     wait_for(lambda: beats(live)["hb-1"]["n"] > before + 1_500, what="a later one went through")
     newest = beats(live)["hb-1"]["n"]
-    time.sleep(3 * live.timers.read_every_ms / 1000)  # the worker reads it
+    worker.wait_read(live.timers.timeout_ms)
     network.set("pass")
     wait_for(lambda: before < beats(live)["hb-1"]["n"] < newest, what="the old one executed")
     wait_for(lambda: worker.health()["security_events"], what="a replay is seen")

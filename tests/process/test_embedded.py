@@ -16,6 +16,7 @@ import redis
 
 from golive_redis.testing import server
 from golive_redis.testing.server import EmbeddedServer, EmbeddedServerError, find_binary, free_port
+from kit.servers import server_kinds
 
 
 def _alive(pid: int) -> bool:
@@ -42,6 +43,7 @@ def test_the_shared_server_is_empty_for_each_test(shared_server: EmbeddedServer)
         assert client.dbsize() == 0
 
 
+@pytest.mark.parametrize("server_kind", server_kinds(), indirect=True)
 def test_the_kind_under_test_is_the_program_that_runs(
     own_server: EmbeddedServer, server_kind: str
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -240,15 +239,26 @@ def test_an_empty_roster_is_never_complete(
 
 
 def test_a_worker_that_registers_after_the_roster_was_read_never_arms(
-    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Row 68."""
     live = fleet(own_server)
+    real, after_the_stop = confirmation.read_rosters, []
+
+    def read_rosters(store: Any) -> Any:
+        stopped = not live.raw.exists("golive:active")
+        found = real(store)
+        after_the_stop.append(stopped)
+        return found
+
+    monkeypatch.setattr(confirmation, "read_rosters", read_rosters)
     live.go_live("pod-1", heartbeats=("hb-1", "hb-2"))
     live.heartbeats["hb-2"].pause()
     with meanwhile(lambda: live.revoke(config=live.patient)) as reports:
-        wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
-        time.sleep(0.3)  # the roster is read right after the script, on the same connection
+        wait_for(lambda: any(after_the_stop), what="the roster was read after the stop")
         late = live.start_worker("pod-9")
         live.heartbeats["hb-2"].resume()
     (report,) = reports

@@ -1,5 +1,6 @@
 """`make` on machines that lack something, and what the documents of the house must contain."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from kit.servers import server_kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 APT = "sudo apt-get install -y python3-venv"
@@ -142,3 +145,16 @@ def test_this_python_is_one_that_the_metadata_names():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     own = f"Programming Language :: Python :: {sys.version_info[0]}.{sys.version_info[1]}"
     assert own in project["classifiers"]
+
+
+@pytest.mark.parametrize(
+    ("file", "kinds"),
+    [
+        ("contract/test_private_corner.py", server_kinds()),
+        ("process/test_cut_off.py", server_kinds()[-1:]),
+    ],
+)
+def test_what_needs_a_server_runs_on_every_kind_but_for_fleets_of_processes(file, kinds):
+    words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n0", f"tests/{file}"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert set(re.findall(r"\[(valkey|redis)\b", told.stdout)) == set(kinds)

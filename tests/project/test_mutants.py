@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,6 +11,7 @@ PATCHES = {
     for path in (ROOT / "tests" / "mutants").glob("*.patch")
 }
 RULES = {f"S{number}" for number in range(1, 15)}
+NEAR = 3
 
 
 def test_every_rule_is_taken_away_by_a_mutant():
@@ -44,3 +46,31 @@ def test_each_mutant_still_applies_to_the_code():
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def removed(patch: str) -> Iterator[tuple[list[str], int]]:
+    """Yield each line that a patch takes away: the lines of its file as it is, and the index."""
+    for file in re.split(r"^--- a/", patch, flags=re.MULTILINE)[1:]:
+        lines = (ROOT / file.split("\n", 1)[0]).read_text().splitlines()
+        for hunk in re.split(r"^@@ .*\n", file, flags=re.MULTILINE)[1:]:
+            old = [line for line in hunk.splitlines() if line.startswith((" ", "-"))]
+            bare = [line[1:] for line in old]
+            at = next(i for i in range(len(lines)) if lines[i : i + len(old)] == bare)
+            yield from ((lines, at + n) for n, line in enumerate(old) if line[0] == "-")
+
+
+def test_a_rules_number_stands_beside_the_line_that_enforces_it():
+    unmarked = []
+    for path in sorted((ROOT / "tests" / "mutants").glob("*.patch")):
+        text = path.read_text()
+        rules = re.findall(r"S[0-9]+", text.splitlines()[0].partition(":")[0])
+        near = "\n".join(
+            line
+            for lines, index in removed(text)
+            for line in lines[max(0, index - NEAR) : index + NEAR + 1]
+        )
+        marks = re.findall(r"S[0-9]+", " ".join(re.findall(r"(?:#|--) .*", near)))
+        # A mutant that only adds lines takes none away beside which the number could stand.
+        if rules and near and not set(rules) & set(marks):
+            unmarked.append(path.stem)
+    assert unmarked == []

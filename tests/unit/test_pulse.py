@@ -566,3 +566,14 @@ def test_a_tombstone_in_the_first_reading_is_no_sign_that_an_activation_happened
     fresh = SIGNERS.grant(8, issued_at_ms=round(daemon.clock.wall))
     assert Change.ADOPTED not in daemon.reads(fresh, revoked=STOP)
     assert daemon.beat() is None
+
+
+def test_a_tombstone_that_is_known_is_no_sign_over_a_reconnect_either() -> None:
+    """S13: the very tombstone that the first reading showed, read once more in full."""
+    daemon = Daemon()
+    fresh = SIGNERS.grant(8, issued_at_ms=round(daemon.clock.wall))
+    daemon.pulse.reconnected("run history")
+    assert Change.ADOPTED not in daemon.reads(fresh, revoked=STOP)
+    daemon.pulse.reconnected("run history")
+    assert Change.ADOPTED not in daemon.reads(fresh, revoked=STOP)
+    assert daemon.beat() is None

@@ -34,7 +34,7 @@ app = typer.Typer(rich_markup_mode=None, help="Make, list and show signing keys.
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The principal it speaks for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The principal whose key it is.")],
     *,
     roles: Annotated[
         list[Role], typer.Option("--role", help="What it may sign; may be given repeatedly.")
@@ -136,7 +136,7 @@ def show(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the public half of a private key, and who it speaks for."""
+    """Show the public half of a private key, and whose it is."""
     from golive_redis.config import keyfile
 
     public = keyfile.read(file, os.environ).public_key()

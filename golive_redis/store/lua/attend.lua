@@ -33,7 +33,7 @@ else
   local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1
   local listed = redis.pcall(ARGV[7] == 'worker' and 'ZSCORE' or 'HGET', KEYS[2], ARGV[5])
   if bad(listed) then return corrupt(KEYS[2], listed) end
-  if not alive or not listed then
+  if not alive or not listed then -- S14
     return {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
   end
 end

@@ -18,7 +18,7 @@ for i, kind in ipairs(kinds) do
   if is ~= 'none' and is ~= kind then return {'REFUSED', 'corrupt', KEYS[i]} end
 end
 local fleet = redis.call('GET', KEYS[8])
-if fleet and fleet ~= ARGV[12] then return {'REFUSED', 'fleet', fleet} end
+if fleet and fleet ~= ARGV[12] then return {'REFUSED', 'fleet', fleet} end -- S1
 local last = redis.call('GET', KEYS[5]) or ''
 local active = redis.call('HMGET', KEYS[1], 'term', 'grant', 'activation')
 -- Whatever was restricted since: the grant is in force and a repeat of it changes nothing.

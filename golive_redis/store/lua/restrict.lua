@@ -35,7 +35,7 @@ if again then
     local sum = (tonumber(string.sub(active[4] or '', i, i), 16) or 0) + (tonumber(string.sub(set, i, i), 16) or 0)
     digits[i] = string.format('%x', sum % 16)
   end
-  set = table.concat(digits)
+  set = table.concat(digits) -- S4
 end
 redis.call('HSET', KEYS[1], field, ARGV[3], 'set', set)
 if number(ARGV[2]) > number(active[3]) then
