@@ -77,7 +77,7 @@ class Pulse:
         self.term = term  # S13: and on nothing lower than before
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
-        self.waiting_for = "nothing is active"
+        self.waiting_for = "Redis has not been read yet"
         self._refusal = ""
         self._stored_revoked = 0
         self._announced = ""
@@ -311,7 +311,11 @@ class Pulse:
         self.known.acted(item)
         if self.term is not None:
             self._end(self.term)  # S12
-        return [Happening(Change.LATCHED, revocation=item)]
+        record = item.record
+        # One that the disk knew already is no news, after a restart say; it is answered all the same.
+        told = "the newest stop is by" if before[0] == self.latch else "revoked by"
+        text = f"{told} {record.by} (epoch {record.epoch}): {record.reason}"
+        return [Happening(Change.LATCHED, revocation=item, text=text)]
 
     def _running(self) -> int | None:
         """Return the term that is known here and not over, or None."""

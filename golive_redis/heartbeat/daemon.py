@@ -130,7 +130,7 @@ class Heartbeat:
         self._pushed: deque[bytes] = deque(maxlen=MAX_PUSHED)
         self._wake = threading.Event()
         self._due = 0.0
-        self._waited_for = ""
+        self._waited_for: str | None = None
         pauses = Backoff(every_ms / 1000, every_ms / 1000)
         self._loop = Loop(
             "heartbeat", self._turn, failed=_defect, ended=self._goodbye, backoff=pauses

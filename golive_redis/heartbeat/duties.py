@@ -122,7 +122,7 @@ class Duties:
             self.persist()  # S12: on disk before the receipt, and before the next beat
         match item:
             case Happening(change=Change.LATCHED, revocation=Verified() as revocation):
-                self._receipt(revocation)
+                self._answer(revocation)
             case Happening(change=Change.REPEATED, revocation=Verified() as revocation):
                 self.receipts.repeat(revocation.identity)
             case Happening(change=Change.LOST_REVOCATION, revocation=Verified() as revocation):
@@ -173,11 +173,6 @@ class Duties:
         if problem and problem != self._unrenewed:
             self._say(f"beating, but {problem}: all is off when the keys run out")
         self._unrenewed = problem
-
-    def _receipt(self, revocation: Verified[Revocation]) -> None:
-        record = revocation.record
-        self._say(f"revoked by {record.by} (epoch {record.epoch}): {record.reason}")
-        self._answer(revocation)
 
     def _answer(self, revocation: Verified[Revocation]) -> None:
         if self.memory.durable is Durable.FAILED:
