@@ -113,11 +113,7 @@ class Activation:
             RefusedError: With what to do about it.
         """
         operator = self._operator
-        if not operator.policy.activation_enabled:
-            raise RefusedError(
-                f"activation_enabled is false in {operator.config.path}",
-                hint="set it to true there, when this environment is meant to trade",
-            )
+        operator.require_enabled()
         windows.require_open(self._windows, clock.wall_ms())
         self.signers = operator.approvers(self._keys)
         send_spool(operator, self._say)

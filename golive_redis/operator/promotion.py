@@ -91,11 +91,7 @@ def plan(operator: Operator, *, told: preflight.Told = preflight.nobody) -> Plan
 
 def _next(operator: Operator, before: Profile) -> Profile:
     policy, ladder = operator.policy, list(Profile)
-    if not policy.activation_enabled:
-        raise RefusedError(
-            f"activation_enabled is false in {operator.config.path}",
-            hint="an environment that may not be activated is not promoted",
-        )
+    operator.require_enabled()
     if before is ladder[-1]:
         raise RefusedError(f"{before} is in force, and there is no profile above it")
     after = ladder[ladder.index(before) + 1]

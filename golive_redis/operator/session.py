@@ -131,13 +131,27 @@ class Operator:
         signers += [self.config.signer_from(Path(path), keyset) for path in extra]
         return list({signer.principal: signer for signer in signers}.values())
 
-    def approvers(self, extra: Sequence[str]) -> list[Signer]:
-        """Return enough approvers to sign a grant.
+    def require_enabled(self) -> None:
+        """Refuse while the configuration of this host has activation switched off.
 
         Raises:
-            RefusedError: The threshold is not met; it names who could still sign.
+            RefusedError: `activation_enabled` is false.
+        """
+        if not self.policy.activation_enabled:
+            raise RefusedError(
+                f"activation_enabled is false in {self.config.path}",
+                hint="set it to true there, when this environment is meant to trade",
+            )
+
+    def approvers(self, extra: Sequence[str]) -> list[Signer]:
+        """Return enough approvers to sign a grant: whatever turns trading on comes through here.
+
+        Raises:
+            RefusedError: Activation is not enabled on this host, or the threshold is not met; it names
+                who could still sign.
             ConfigError: This host's memory cannot be used. A restriction does not wait for that.
         """
+        self.require_enabled()
         if self._forgetful is not None:
             raise self._forgetful
         keyset = self.trust.keyset

@@ -19,8 +19,9 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.core.permit import Denial
 from golive_redis.errors import RefusedError
 from golive_redis.guard.guard import Guard
+from golive_redis.operator import grants, restrictions
 from golive_redis.operator.session import Operator
-from golive_redis.records.directive import GrantKind, Profile
+from golive_redis.records.directive import GrantKind, Profile, RestrictionKind
 from golive_redis.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,23 @@ def test_activation_disabled(live: Any) -> None:
     closed = configuration.load(live.write_config(activation_enabled=False), environ={})
     with pytest.raises(RefusedError, match="activation_enabled is false"):
         live.activate(config=closed)
+    assert not active(live)
+
+
+def test_activation_disabled_refuses_whatever_turns_more_on_and_nothing_that_stops(
+    live: Any,
+) -> None:
+    live.activate()
+    closed = configuration.load(live.write_config(activation_enabled=False), environ={})
+    with Operator(closed) as operator:
+        restrictions.restrict(operator, RestrictionKind.HALT, reason="switched off")
+        for kind, options in (
+            (GrantKind.RESUME, {"every": True}),
+            (GrantKind.EXTEND, {"minutes": 5}),
+        ):
+            with pytest.raises(RefusedError, match="activation_enabled is false"):
+                grants.loosen(operator, kind, reason="r", **options)
+    assert live.revoke(config=closed).in_redis_ms is not None
     assert not active(live)
 
 
