@@ -58,7 +58,7 @@ class Journal:
             try:
                 append_once(self._connections.store(), item.raw)
             except StoreError as error:
-                self._connections.problem(f"AUDIT FAILED: {error.message}")
+                self._connections.problem(f"the ledger does not take it now: {error.message}")
                 return
             self._progress.in_ledger.add(item.identity)
             if self._spool is not None:
@@ -104,7 +104,7 @@ class Journal:
         try:
             append_once(self._connections.store(), raw)
         except StoreError as error:
-            self._connections.problem(f"AUDIT FAILED: {error.message}")
+            self._connections.problem(f"the ledger does not take it now: {error.message}")
             return self._spooled(raw)
         if self._spool is not None:
             self._spool.drop(raw)

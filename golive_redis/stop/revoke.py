@@ -323,7 +323,7 @@ class Revoke:
         elif stop.audit is Audit.NONE:
             progress.unwritten.append(progress.newest)
         elif stop.audit is Audit.FAILED:
-            self._connections.problem(f"AUDIT FAILED: {stop.detail}")
+            self._connections.problem(f"the ledger does not take it now: {stop.detail}")
 
     def _recorded(self) -> str:
         if self._progress.adopted:
@@ -357,10 +357,6 @@ class Revoke:
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""
         self._connections.attempt(self._delete)
-        if self._progress.in_redis_ms is not None:
-            self._connections.problem(
-                "the key is deleted; without a signature no pod can send a receipt"
-            )
         with contextlib.suppress(ConfigError):  # told already, when the memory was opened
             self._memory.save(clock.wall_ms(), unsigned_at_ms=self._progress.wall_ms)
         outcome = judge(
@@ -373,8 +369,13 @@ class Revoke:
         return self._report(outcome, LedgerState.FAILED)
 
     def _delete(self) -> None:
-        self._connections.store().delete_active()
-        self._effect()
+        if self._connections.store().delete_active():
+            self._effect()
+            key = self._connections.keys.active
+            told = f"{key} is deleted, and nothing is signed: no pod can send a receipt"
+        else:
+            told = "nothing was active, and nothing could be signed"
+        self._connections.problem(told)
 
     def _report(self, outcome: Outcome, ledger: LedgerState) -> StopReport:
         progress = self._progress
