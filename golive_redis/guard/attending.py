@@ -76,8 +76,9 @@ class Attending:
     ) -> None:
         timing, keyspace = view.timing, address.keyspace
 
-        def connect(timeout_ms: float = timing.timeout_ms) -> Link:
-            return address.connect(timeout_ms=timeout_ms, name=f"golive-worker-{worker}")
+        def connect(timeout_ms: float | None = None) -> Link:
+            bound_ms = timeout_ms or self._bound_ms()
+            return address.connect(timeout_ms=bound_ms, name=f"golive-worker-{worker}")
 
         # Off the lease path nothing is won by an early end: a server that a whole fleet asks at once
         # answers late, and each connection that is made anew takes more of its time.
@@ -97,6 +98,7 @@ class Attending:
         self._answered_at: float | None = None
         self._stops = 0
         self._due = time.monotonic()
+        self._pauses = Backoff(timing.read_every_ms / 1000, PATIENCE * timing.read_every_ms / 1000)
         pauses = Backoff(timing.read_every_ms / 1000, timing.read_every_ms / 1000)
         self._loop = Loop(
             "attend", self._turn, failed=self._failed, ended=self._goodbye, backoff=pauses
@@ -172,6 +174,17 @@ class Attending:
             self._publish()
         if isinstance(error, StoreError) and not self._gate.verdict.deadline_ns:
             self.troubles.unreachable(error)  # one that lasts is over by itself soon enough
+            # Many that ask a server again that has no time for them are why it has none.
+            self._due = max(self._due, time.monotonic() + self._pauses.next_s())
+
+    def _bound_ms(self) -> float:
+        """Return how long to wait for an answer: while a lease rests on it, as long as it counts (S8).
+
+        A closed guard waits longer for one that does not count. Each connection that is made anew
+        costs a server more than the answer, and so a large fleet would keep it from recovering.
+        """
+        timeout_ms = self._view.timing.timeout_ms
+        return timeout_ms if self._gate.verdict.deadline_ns else PATIENCE * timeout_ms
 
     def _attend(self) -> None:
         self._gate.stated.turn()
@@ -198,13 +211,17 @@ class Attending:
 
     def _ask(self, fields: Mapping[str, str | bytes]) -> Status:
         store = self._connection.store()
+        store.link.answers_within(self._bound_ms())
         with self._lock:
-            ask = self._view.ask(
-                secrets.token_hex(8), now_ns=clock.now_ns(), wall_ms=time.time_ns() / 1e6
-            )
+            sent_ns = clock.now_ns()
+            ask = self._view.ask(secrets.token_hex(8), now_ns=sent_ns, wall_ms=time.time_ns() / 1e6)
         status, answer, _ = store.attend(ask, self._presence.caller, fields)
-        self.troubles.reached()
         self._presence.told(fields)
+        took_ms = (clock.now_ns() - sent_ns) / clock.NS_PER_MS
+        if took_ms > self._view.timing.timeout_ms:
+            return self._late(took_ms)
+        self._pauses.reset()
+        self.troubles.reached()
         if status is Status.REGISTER:
             return status
         with self._lock:
@@ -216,6 +233,18 @@ class Attending:
             self._connection.drop()
         self._act(events)
         return status
+
+    def _late(self, took_ms: float) -> Status:
+        """Take an answer that came too late for none (S8), and keep the connection, which works."""
+        with self._lock:
+            self._view.unanswered(clock.now_ns())
+            self._publish()
+        late = StoreUnavailableError(f"an answer took {took_ms:.0f} ms, too long to count")
+        self.troubles.met(late)
+        if not self._gate.verdict.deadline_ns:
+            self.troubles.unreachable(late)
+            self._due = max(self._due, time.monotonic() + self._pauses.next_s())
+        return Status.OK
 
     # -- pushes ----------------------------------------------------------------------------------
 

@@ -113,6 +113,10 @@ class Link(Protocol):
         """Return the next reply, or None when none came in time."""
         ...
 
+    def answers_within(self, timeout_ms: float) -> None:
+        """Wait so long for each answer from now on."""
+        ...
+
     def close(self) -> None:
         """Close the socket; never raises."""
         ...
@@ -148,6 +152,13 @@ class RedisLink:
     def closed(self) -> bool:
         """True while it is not connected: the next command may find another server."""
         return not self._connection.is_connected
+
+    def answers_within(self, timeout_ms: float) -> None:
+        """Wait so long for each answer from now on, over this connection and those that follow."""
+        if self._connection.socket_timeout != timeout_ms / 1000:
+            self._connection.socket_timeout = timeout_ms / 1000
+            if (sock := timed_socket(self._connection)) is not None:
+                sock.settimeout(timeout_ms / 1000)
 
     def open(self) -> None:
         """Connect, log in and see who we are, now rather than at the first command."""

@@ -188,3 +188,24 @@ def test_a_stop_in_a_forked_child_returns_whatever_was_locked_at_the_fork(live: 
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert guard.wait_armed(60)
         assert not ran
+
+
+def connections(live: Any) -> set[str]:
+    return {item["id"] for item in live.raw.client_list() if item["name"] == "golive-worker-pod-1"}
+
+
+def test_a_closed_guard_keeps_a_connection_on_which_answers_come_late(
+    live: Any, wait_for: Callable[..., None]
+) -> None:
+    """Row 104: a fleet that connects anew for each late answer keeps its server from answering."""
+    with Guard.open(live.config, worker="pod-1") as guard:
+        wait_for(lambda: guard.health().answer_age_ms is not None, what="the first answer")
+        wait_for(lambda: len(connections(live)) == 3, what="all of its connections")
+        before = connections(live)
+        late = live.timers.timeout_ms * 2
+        live.raw.client_pause(late, all=False)
+        wait_for(lambda: "too long to count" in str(guard.health().last_error), what="a late one")
+        assert guard.check().reason == "store-unreachable"
+        live.raw.client_unpause()
+        armed(live, guard)
+        assert connections(live) == before
