@@ -194,7 +194,9 @@ class Revoke:
         self._progress.adopted = True
         said = confirmed_as(self._trust, self._before.confirmed, found.identity)
         self._progress.complete = said is Result.COMPLETE
-        self._connections.say(f"already stopped by {found.record.by} (epoch {found.record.epoch})")
+        then = f", and confirmed {said} at the time" if said is not None else ""
+        stopped = f"already stopped by {found.record.by} (epoch {found.record.epoch})"
+        self._connections.say(stopped + then)
         return found
 
     def _sign(self, epoch: int, *, blind: bool) -> None:

@@ -319,3 +319,17 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
         assert len(readings) == 3
         assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
         assert {row.pod.worker for row in report.outcome.workers} == {"pod-1", "pod-2"}
+
+
+def test_a_confirmed_stop_that_nobody_can_confirm_again_is_said_to_have_been_confirmed(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Its heartbeats have left since: what it came to then is told, and nothing new is claimed."""
+    live = fleet(any_server)
+    live.go_live("pod-1")
+    assert live.revoke(config=live.patient).outcome.result == "COMPLETE"
+    live.heartbeats["hb-1"].stop()
+    said: list[str] = []
+    again = live.revoke(wait_ms=200, say=said.append)
+    assert again.outcome.result == "NOT CONFIRMED"
+    assert "already stopped by alice (epoch 2), and confirmed COMPLETE at the time" in said
