@@ -328,7 +328,7 @@ def test_a_confirmed_stop_that_nobody_can_confirm_again_is_said_to_have_been_con
     live = fleet(any_server)
     live.go_live("pod-1")
     assert live.revoke(config=live.patient).outcome.result == "COMPLETE"
-    live.heartbeats["hb-1"].stop()
+    live.heartbeats["hb-1"].quit()
     said: list[str] = []
     again = live.revoke(wait_ms=200, say=said.append)
     assert again.outcome.result == "NOT CONFIRMED"
