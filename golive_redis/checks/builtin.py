@@ -46,7 +46,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         *_open_default_user(address),
     ]
     if lacking:
-        problems.append(f"our login may not: {', '.join(lacking)}; see docs/how-to/acl.md")
+        problems.append(f"our login may not: {', '.join(lacking)}; its ACL user needs these rights")
     facts = {
         "version": _version(info),
         "role": info.get("role", "?"),

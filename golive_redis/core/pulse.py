@@ -296,7 +296,7 @@ class Pulse:
         """Take in a verified revocation, from wherever it came."""
         if self.known.repeated(item):
             return [Happening(Change.REPEATED, revocation=item)]
-        before = self.latch, self.revocation
+        record, before = item.record, (self.latch, self.revocation)
         self.known.ended(item, wall_ms)  # S12
         if self.revocation is None or item.record.epoch > self.revocation.record.epoch:
             self.revocation = item
@@ -305,13 +305,11 @@ class Pulse:
             # Looked at again when it is repeated, for the term may have ended otherwise by then.
             if before == (self.latch, self.revocation):
                 return []
-            record = item.record
             text = f"revocation {record.epoch} by {record.by} does not cover term {running}"
             return [Happening(Change.SPARED, text=f"{text}, which goes on: no receipt")]
         self.known.acted(item)
         if self.term is not None:
             self._end(self.term)  # S12
-        record = item.record
         # One that the disk knew already is no news, after a restart say; it is answered all the same.
         told = "the newest stop is by" if before[0] == self.latch else "revoked by"
         text = f"{told} {record.by} (epoch {record.epoch}): {record.reason}"

@@ -149,5 +149,7 @@ def test_the_preflight_fails_for_a_right_that_is_missing(
         Address(guarded_server.url, username=user, password=user), KEYSPACE
     )
     assert found.outcome is Outcome.FAIL
-    assert found.explain == "our login may not: PUBLISH golive:events; see docs/how-to/acl.md"
+    assert (
+        found.explain == "our login may not: PUBLISH golive:events; its ACL user needs these rights"
+    )
     assert found.facts["rights"] == f"{len(LISTED) - 1} of {len(LISTED)}"

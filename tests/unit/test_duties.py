@@ -47,7 +47,7 @@ def stop(status: Status, detail: str = "") -> Stop:
 def said_of(lost: Happening, answer: Any) -> list[str]:
     said: list[str] = []
     duties = Duties(
-        pulse=Pulse(SIGNERS.trust, TIMINGS["standard"], "hb-1", Latch(), None, None),
+        pulse=Pulse(SIGNERS.trust, TIMINGS["standard"], "hb-1", Latch(), None, started_ms=0),
         trust=SIGNERS.trust,
         signer=NONE,
         memory=HeartbeatMemory(None, "hb-1", said.append),
@@ -104,7 +104,7 @@ def test_what_a_script_refused_or_left_alone_is_said_so() -> None:
 def test_of_a_stop_that_was_on_its_way_only_trouble_is_said() -> None:
     """Row 87: it was pushed a moment ago, and no store has lost it."""
     pushed = Happening(Change.LOST_REVOCATION, revocation=STOP)
-    assert said_of(pushed, stop(Status.OK)) == []
+    assert said_of(pushed, stop(Status.SAME)) == []
     assert said_of(pushed, StoreRefusedError("NOPERM", "NOPERM no"))[0] == (
         "revocation 7 was on its way; NOT re-asserted: Redis refused: NOPERM no"
     )

@@ -41,7 +41,7 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crowd:
 def test_guards_are_counted_from_their_start_to_their_close(counted: Crowd) -> None:
     with guard("pod-1"):
         assert counted.total == 1
-        with guard("pod-2"):
+        with guard("pod-1"):
             assert counted.total == 2
         assert counted.total == 1
     assert counted.total == 0

@@ -302,8 +302,8 @@ def _unconfirmed(report: StopReport) -> list[str]:
         ]
     if not outcome.heartbeats:
         return [
-            "No heartbeat is on the roster, so nobody can confirm the stop. Start the heartbeats: each "
-            "registers, sees the stop and answers. Then run it again.",
+            "No heartbeat is on the roster, so nobody can confirm the stop.",
+            "Start the heartbeats: each registers, sees the stop and answers. Then run it again.",
             _cut_off(report),
             _at_the_latest(report, "Any other"),
         ]
