@@ -150,7 +150,7 @@ def test_what_a_cluster_needs_is_said(
 
 
 def test_the_documented_users_serve_in_a_cluster(
-    fleet: Callable[..., Any], cluster: Cluster
+    fleet: Callable[..., Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/how-to/acl.md: with braces in the names, and leave to ask who owns the slot."""
     lines = ACL.read_text().replace("golive:", "{golive}:").replace("+ping", "+ping +cluster|slots")
@@ -159,18 +159,22 @@ def test_the_documented_users_serve_in_a_cluster(
         for node in cluster.nodes:
             cluster.ask(node, "ACL SETUSER", user, *rules, f">{user}")
 
-    def as_user(role: str) -> str:
-        return cluster.url.replace("://", f"://golive-{role}:golive-{role}@")
+    def as_user(role: str) -> dict[str, Any]:
+        user, variable = f"golive-{role}", f"PASSWORD_OF_{role.upper()}"
+        monkeypatch.setenv(variable, user)
+        return {"store": {"url": cluster.url, "username": user, "password_env": variable}}
 
     live = fleet(cluster, namespace=NAMESPACE)
-    live.start_heartbeat(config={"url": as_user("heartbeat")})
-    worker = live.start_worker("pod-1", config={"url": as_user("worker")})
-    operator = config.load(live.write_config(url=as_user("operator")), environ={})
+    live.start_heartbeat(config=as_user("heartbeat"))
+    worker = live.start_worker("pod-1", config=as_user("worker"))
+    # By the URL: a user of `store` makes the preflight ask for `default` to be off, whom the tests use.
+    url = cluster.url.replace("://", "://golive-operator:golive-operator@")
+    operator = config.load(live.write_config(), environ={"GOLIVE_REDIS_URL": url})
     live.activate(config=operator)
     live.wait_all_armed()
     assert worker.health()["pushed"]
     timing = {**live.settings["timing"], "beat_ms": 60_000, "ttl_ms": 150_000}
-    patient = config.load(live.write_config(url=as_user("operator"), timing=timing), environ={})
+    patient = config.load(live.write_config(timing=timing), environ={"GOLIVE_REDIS_URL": url})
     outcome = live.revoke(config=patient).outcome
     assert (outcome.result, outcome.by) == ("COMPLETE", "receipts")
 

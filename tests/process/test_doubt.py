@@ -105,6 +105,7 @@ def activation(operator: Operator) -> Verified[Grant]:
         not_before_ms=now,
         not_after_ms=now + 600_000,
         max_ttl_ms=operator.timing.max_ttl_ms,
+        heartbeats=["hb-1"],
         keeps=[],
         drops=[],
         drops_up_to=0,
