@@ -321,18 +321,20 @@ def test_only_what_redis_was_not_seen_to_keep_is_sent_again_when_a_stop_repeats_
     )
     directive = SIGNERS.trust.revocation(SIGNERS.revocation(2))
     key = KEYS.receipt(directive.identity)
-    with shared_server.client() as client:
-        client.flushall()
-        receipts.send(directive, Stage.LATCHED, term=2, durable=Durable.NONE)
-        receipts.repeat(directive.identity)
-        assert outbox._waiting.qsize() == 1, "it has not left yet, and leaves once"
-        outbox.loop.start()
-        wait_for(lambda: client.hlen(key) and not outbox.owes(), what="the receipt")
-        assert 0 < client.pttl(key) <= 7 * 24 * 3_600_000, "they do not stay for ever"
-        client.delete(key)
-        receipts.repeat(directive.identity)
-        assert not outbox.owes(), "Redis keeps it, as far as is known"
-        monkeypatch.setattr("golive_redis.delivery.outbox.KEPT_MS", 0.0)
-        receipts.repeat(directive.identity)
-        wait_for(lambda: client.hlen(key), what="the receipt, sent again after a while")
-    outbox.close(5)
+    try:
+        with shared_server.client() as client:
+            client.flushall()
+            receipts.send(directive, Stage.LATCHED, term=2, durable=Durable.NONE)
+            receipts.repeat(directive.identity)
+            assert outbox._waiting.qsize() == 1, "it has not left yet, and leaves once"
+            outbox.loop.start()
+            wait_for(lambda: client.hlen(key) and not outbox.owes(), what="the receipt")
+            assert 0 < client.pttl(key) <= 7 * 24 * 3_600_000, "they do not stay for ever"
+            client.delete(key)
+            receipts.repeat(directive.identity)
+            assert not outbox.owes(), "Redis keeps it, as far as is known"
+            monkeypatch.setattr("golive_redis.delivery.outbox.KEPT_MS", 0.0)
+            receipts.repeat(directive.identity)
+            wait_for(lambda: client.hlen(key), what="the receipt, sent again after a while")
+    finally:
+        outbox.close(5)
