@@ -166,7 +166,7 @@ class _Prepared:
             if not _is(temporary, self._file) or not _is(self._path.parent, self._folder):
                 return False
             temporary.replace(self._path)
-            os.fsync(self._folder)  # without it the name may be gone after a loss of power
+            os.fsync(self._folder)  # S9: without it the name may be gone after a loss of power
         except OSError:
             return False
         finally:
@@ -207,7 +207,7 @@ def write_durably(path: Path, data: bytes) -> None:
     temporary.replace(path)
     handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)  # without it the name may be gone after a loss of power
+        os.fsync(handle)  # S9: without it the name may be gone after a loss of power
     finally:
         os.close(handle)
 
