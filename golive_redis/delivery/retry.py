@@ -2,8 +2,8 @@
 
 The loop is tenacity's, imported at the first use and not above, for that costs 30 ms. Grants come here
 when the ledger's head has moved or no answer came, and so do the notes of triggers. A stop and a
-worker never do, and import contracts say so: a stop repeats itself until it is confirmed, a guard asks at
-a fixed rate, which is its retry, as it is a heartbeat's: with it they connect again, send receipts and
+worker never do, and import contracts say so: a stop repeats itself until it is confirmed. A guard and
+a heartbeat ask at a fixed rate, which is their retry: with it they connect again, send receipts and
 empty the spool. Nor do `append` and a halt: each of their tries goes on top of what somebody else has
 put there meanwhile. They are bounded by their number and do not wait, for a halt must not.
 """

@@ -28,7 +28,7 @@ from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreError, StoreUnavailableError
-from golive_redis.guard.crowd import LONGEST_MS, crowd
+from golive_redis.guard.crowd import LONGEST_MS, crowd, turns
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.presence import Presence
 from golive_redis.guard.stopping import Stopping
@@ -153,8 +153,12 @@ class Attending:
         ordered = self._wake.wait(max(0.0, self._due - time.monotonic()))
         self._wake.clear()
         if ordered and not self._gate.verdict.deadline_ns:
-            # A closed guard has time to read; others of this host may be open, or owe receipts.
-            self._loop.closing.wait(LONGEST_MS / 1000)
+            # A closed guard has time to read; others of this host may be open, or owe receipts. All of
+            # them are told at once, and where they are many they spread out.
+            spread = LONGEST_MS * ((crowd.total or 1) - 1) * JITTER.uniform(0.0, 1.0)
+            self._loop.closing.wait((LONGEST_MS + spread) / 1000)
+            if self.stopping.at_work:
+                return  # the receipts first; when the next question is due is soon enough
         if not ordered:
             # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
             self._due = max(self._due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
@@ -178,13 +182,14 @@ class Attending:
             self._due = max(self._due, time.monotonic() + self._pauses.next_s())
 
     def _bound_ms(self) -> float:
-        """Return how long to wait for an answer: while a lease rests on it, as long as it counts (S8).
+        """Return how long to wait for an answer, which may be longer than one counts (S8).
 
-        A closed guard waits longer for one that does not count. Each connection that is made anew
-        costs a server more than the answer, and so a large fleet would keep it from recovering.
+        Each connection that is made anew costs a server more than the answer, and so a large fleet
+        would keep it from recovering. While a lease rests on it: until the next question is due.
         """
-        timeout_ms = self._view.timing.timeout_ms
-        return timeout_ms if self._gate.verdict.deadline_ns else PATIENCE * timeout_ms
+        timing = self._view.timing
+        armed = self._gate.verdict.deadline_ns
+        return timing.read_every_ms if armed else PATIENCE * timing.timeout_ms
 
     def _attend(self) -> None:
         self._gate.stated.turn()
@@ -258,7 +263,7 @@ class Attending:
             if suspected:
                 self._loop.closing.wait(crowd.wait_ms() / 1000)
         finally:  # a suspicion that is not judged would keep the guard closed for ever
-            with self._lock:
+            with turns, self._lock:
                 events = self._view.push(raw, suspected=suspected, heard=heard)
                 self._publish()
         self._act(events)

@@ -173,4 +173,30 @@ def _opened(path: Path) -> tuple[int, tuple[int, int]]:
 crowd = Crowd()
 """The guards of this host, as this process sees them."""
 
+
+class Turns:
+    """One guard of this process after the other, where all of them have the same to do at once.
+
+    A thread that waits for Python's interpreter wakes every 5 ms to ask for it, and one that waits for
+    a lock sleeps. Fifty guards of a process that verify and sign a stop side by side keep two cores
+    busy with nothing but that; one after the other they are done in a tenth of the time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def forked(self) -> None:
+        """In a forked child: the parent's may be locked for ever in here."""
+        self._lock = threading.Lock()
+
+
+turns = Turns()
+
 os.register_at_fork(after_in_child=crowd.forked)
+os.register_at_fork(after_in_child=turns.forked)

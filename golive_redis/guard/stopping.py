@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.receipts import Receipts
+from golive_redis.guard.crowd import turns
 from golive_redis.guard.hooks import Hooks
 from golive_redis.guard.memory import WorkerState
 from golive_redis.logs import Log
@@ -207,14 +208,15 @@ class Stopping:
         if stop.revocation is None:
             return
         whole, stop.whole = stop.whole, False
-        self.receipts.send(
-            stop.revocation,
-            stage,
-            term=stop.latch.term,
-            durable=self.durable,
-            in_flight=stop.in_flight,
-            left=left,
-        )
+        with turns:
+            self.receipts.send(
+                stop.revocation,
+                stage,
+                term=stop.latch.term,
+                durable=self.durable,
+                in_flight=stop.in_flight,
+                left=left,
+            )
         stop.whole = whole  # S9: a stop without its receipts is no basis for another term
 
     # -- the end ---------------------------------------------------------------------------------

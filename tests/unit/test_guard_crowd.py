@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.timing import TIMINGS
 from golive_redis.guard import attending
-from golive_redis.guard.crowd import Crowd
+from golive_redis.guard.crowd import Crowd, turns
 from golive_redis.guard.guard import Guard
 from golive_redis.store.connect import Address
 from golive_redis.testing import Signers
@@ -88,3 +90,28 @@ def test_others_are_counted_anew_while_it_runs(
     monkeypatch.setattr(counted, "look", looked.set)
     with guard("pod-1"):
         assert looked.wait(60)
+
+
+def test_guards_of_one_process_judge_a_stop_one_after_the_other_and_close_before_that(
+    counted: Crowd, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    """Row 104."""
+    monkeypatch.setattr(counted, "wait_ms", lambda: 0.0)
+    with guard("pod-1") as closing:
+        take = threading.Thread(
+            target=closing._attending._take, args=(SIGNERS.revocation(4),), daemon=True
+        )
+        with turns:
+            take.start()
+            wait_for(lambda: closing.check().reason is Reason.REVOKED, what="it is closed")
+            assert closing._attending._view.phase is Phase.COLD, "and has not judged it yet"
+        take.join(60)
+        assert closing._attending._view.phase is Phase.LATCHED
+
+
+def test_a_forked_child_does_not_wait_for_a_turn_of_its_parent() -> None:
+    with turns:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if turns._lock.acquire(blocking=False) else 1)
+        assert os.waitpid(child, 0)[1] == 0
