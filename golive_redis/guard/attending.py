@@ -157,8 +157,8 @@ class Attending:
             # them are told at once, and where they are many they spread out.
             spread = LONGEST_MS * ((crowd.total or 1) - 1) * JITTER.uniform(0.0, 1.0)
             self._loop.closing.wait((LONGEST_MS + spread) / 1000)
-            if self.stopping.at_work:
-                return  # the receipts first; when the next question is due is soon enough
+            if self._stops:
+                return  # the receipts first: it is woken again at the end of the stop
         if not ordered:
             # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
             self._due = max(self._due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
@@ -281,7 +281,6 @@ class Attending:
                 with self._lock:
                     self._stops += 1
                 self.stopping.stop(event.revocation, self._view.latch, self._stop_done)
-                self._wake.set()
             elif event.kind is Happened.REPEATED and event.revocation is not None:
                 self.stopping.receipts.repeat(event.revocation.identity)
             elif event.kind is Happened.RESTRICTED and event.restriction is not None:
@@ -298,6 +297,7 @@ class Attending:
             elif self._stops == 0:
                 self._view.drained()
             self._publish()
+        self._wake.set()
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def test_activation_disabled_refuses_whatever_turns_more_on_and_nothing_that_sto
         ):
             with pytest.raises(RefusedError, match="activation_enabled is false"):
                 grants.loosen(operator, kind, reason="r", **options)
-    assert live.revoke(config=closed).in_redis_ms is not None
+    assert live.revoke(config=closed, wait_ms=200).in_redis_ms is not None
     assert not active(live)
 
 

@@ -101,6 +101,7 @@ def test_a_healthy_fleet_at_standard_timers(fleet: Callable[..., Any]) -> None:
         assert_complete_by_receipts(live, live.revoke(), called_ns, "pod-1", "pod-2", "pod-3")
 
 
+@pytest.mark.session
 def test_what_is_left_and_who_is_gone_is_told_for_each_worker(
     fleet: Callable[..., Any], own_server: EmbeddedServer
 ) -> None:

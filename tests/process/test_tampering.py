@@ -31,10 +31,10 @@ REMOVALS = {
 
 
 def arm_by_pushes(live: Any, wait_for: Callable[..., None]) -> None:
-    """Each write below the tracked prefix orders a read, so nobody waits for the slow ones."""
+    """Each write to a tracked key orders a read, so nobody waits for the slow ones."""
 
     def nudged() -> bool:
-        live.raw.set("golive:active-nudge", "")
+        live.raw.hset("golive:active", "nudge", "")
         time.sleep(0.1)
         return all(worker.allowed for worker in live.workers.values())
 
