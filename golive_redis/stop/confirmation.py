@@ -35,6 +35,8 @@ from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
 REPEAT_MS = 1_000.0
+LONGEST_REPEAT_MS = 3_000.0
+QUIET_MS = 500.0
 POLL_MS = 250.0
 MAX_DRAINED = 10_000
 WAIT_MS = 50
@@ -79,6 +81,7 @@ class Confirmation:
         self._here, self._here_on = Here(), 0
         self._left: frozenset[str] = frozenset()
         self._said_wait = False
+        self._answers, self._answered_at = 0, 0.0
         self._recorded: tuple[frozenset[str], int] = (frozenset(), 0)
 
     def until(
@@ -108,15 +111,30 @@ class Confirmation:
             if for_proof and outcome.off_by is not None:
                 # To give up a moment before its own proof would leave a stop unconfirmed for nothing.
                 wait_until = max(wait_until, outcome.off_by)
-            if (outcome.settled and self._shown()) or now >= wait_until:
+            arriving = self._arriving(now)
+            # By time it is over, but a worker whose answer is on its way has drained.
+            settled = outcome.settled and not (arriving and outcome.drain_unknown)
+            if (settled and self._shown()) or now >= wait_until:
                 return outcome
             self._tell(outcome, wait_until, now)
-            if now >= repeat_at:
-                repeat_at = now + REPEAT_MS
+            # A repetition wakes the whole fleet, also those who are just answering. What is not known to
+            # be done is repeated all the same.
+            waits = arriving and self._shown()
+            due = repeat_at + (LONGEST_REPEAT_MS - REPEAT_MS if waits else 0.0)
+            if now >= due:
+                due = repeat_at = now + REPEAT_MS
                 self._tell_wait(outcome, now)
                 self._connections.attempt(lambda: self._repeat(send))
                 self._connections.attempt(self._look)
-            self._listen(min(POLL_MS, wait_until - now, repeat_at - now))
+            self._listen(min(POLL_MS, wait_until - now, due - now))
+
+    def _arriving(self, now: float) -> bool:
+        """Tell whether answers still come in: those of a large fleet take longer than a second."""
+        found = self.collected()
+        answers = len(found.latched) + len(found.drained) + len(found.heartbeats)
+        if answers != self._answers:
+            self._answers, self._answered_at = answers, now
+        return now - self._answered_at < QUIET_MS
 
     def _tell(self, outcome: Outcome, wait_until: float, now: float) -> None:
         progress = self._progress

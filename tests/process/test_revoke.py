@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from golive_redis import clock, config
+from golive_redis.core import barrier
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.progress import StopReport
@@ -334,3 +335,41 @@ def test_a_confirmed_stop_that_nobody_can_confirm_again_is_said_to_have_been_con
     again = live.revoke(wait_ms=200, say=said.append)
     assert again.outcome.result == "NOT CONFIRMED"
     assert "already stopped by alice (epoch 2), and confirmed COMPLETE at the time" in said
+
+
+def test_while_answers_come_in_a_stop_wakes_nobody_anew_and_does_not_end_by_time(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 104: the answers of a large fleet take longer than a second."""
+    live = fleet(any_server)
+    live.go_live("pod-1", "pod-2")
+    live.workers["pod-2"].kill()
+    repeats: list[float] = []
+    real = confirmation.Confirmation._repeat
+
+    def repeat(self: Any, send: Any) -> None:
+        repeats.append(clock.now_ms())
+        real(self, send)
+
+    monkeypatch.setattr(confirmation.Confirmation, "_repeat", repeat)
+    monkeypatch.setattr(confirmation.Confirmation, "_arriving", lambda *_: True)
+    wait_ms = live.timers.all_off_ms + 1_500
+    began = clock.now_ms()
+    report = live.revoke(wait_ms=wait_ms)
+    assert report.outcome.drain_unknown == ["pod-2"] and report.outcome.by == "time"
+    assert clock.now_ms() - began >= wait_ms, "to the end of what it was given"
+    apart = [later - sooner for sooner, later in zip([began, *repeats], repeats, strict=False)]
+    assert min(apart, default=3_000.0) >= 3_000.0 - 1.0
+
+
+def test_answers_arrive_until_none_has_come_for_half_a_second() -> None:
+    collected: list[Any] = [barrier.Collected()]
+    unused: Any = None
+    gathering = confirmation.Confirmation.__new__(confirmation.Confirmation)
+    gathering._answers, gathering._answered_at = 0, 0.0
+    gathering.collected = lambda: collected[-1]
+    assert not gathering._arriving(10_000.0), "nobody has answered"
+    collected.append(barrier.Collected(latched={barrier.Pod("pod-1", "1" * 32): unused}))
+    assert gathering._arriving(10_001.0)
+    assert gathering._arriving(10_500.0)
+    assert not gathering._arriving(10_501.0)
