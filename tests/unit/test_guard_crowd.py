@@ -104,7 +104,9 @@ def test_guards_of_one_process_judge_a_stop_one_after_the_other_and_close_before
         with turns:
             take.start()
             wait_for(lambda: closing.check().reason is Reason.REVOKED, what="it is closed")
-            assert closing._attending._view.phase is Phase.COLD, "and has not judged it yet"
+            take.join(0.5)
+            assert take.is_alive(), "and has not judged it yet"
+            assert closing._attending._view.phase is Phase.COLD
         take.join(60)
         assert closing._attending._view.phase is Phase.LATCHED
 
