@@ -229,7 +229,10 @@ class Confirmation:
         """Return the receipts for whatever was signed and ends the term."""
         # An answer to a revocation that was signed before a later term was met says nothing of that.
         progress = self._progress
-        return self._receipts.collected(progress.signed, max(progress.term, progress.claimed))
+        term = max(progress.term, progress.claimed)
+        # Without a term to name, an answer to what came before the newest one may be of another.
+        signed = progress.signed if term else progress.signed[-1:]
+        return self._receipts.collected(signed, term)
 
     def _heard_since(self) -> bool:
         """Tell whether a heartbeat has answered since the roster of heartbeats was read."""

@@ -24,7 +24,7 @@ from golive_redis.core.barrier import (
 )
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
-from golive_redis.records.directive import BLIND_TOLERANCE_MS, Revocation
+from golive_redis.records.directive import BLIND_TOLERANCE_MS, Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of, seal
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.keyset import Role
@@ -236,8 +236,8 @@ class Revoke:
             self._executed(stop)
             if self._before.forged and not self._replaced and stop.status is Status.SAME:
                 connections.attempt(lambda: self._replace(item))  # noqa: B023
-            else:
-                self._adopt_standing(stop)
+            elif self._adopt_standing(stop):
+                continue
             later = self._later(stop)
             if later is None:
                 return
@@ -276,28 +276,43 @@ class Revoke:
             progress.signed.append(found)
             self._taken_over.add(found.identity)
         else:
+            # From now on only answers count that name this term: others are of a stop before it (A2).
+            if isinstance(found.record, Grant):
+                progress.note(found.raw, self._trust)
+            progress.term = max(progress.term, found.record.term)
             # What was not known when ours was signed is not known now.  S2
             self._sign(found.record.epoch + 1, blind=ours.blind)
         progress.shown_on = 0
         self._connections.say(f"a pod was told of epoch {found.record.epoch}; revoking that too")
         self._send()
 
-    def _adopt_standing(self, stop: Stop) -> None:
+    def _adopt_standing(self, stop: Stop) -> bool:
         """Go on with the tombstone that another revocation has put first: a stop has one.
 
-        Ours has ended nothing that it does not end, too, and answers to either of them count.
+        Where ours goes by its number it has ended nothing that the other does not end, too, and answers
+        to either of them count. A blind one ends by time what that one may not: of a term after it.
+
+        Returns:
+            True when ours was signed again, to go on top of it.
         """
         if stop.standing is None:
-            return
+            return False
         try:
             item = self._trust.revocation(stop.standing)
         except RecordError:
-            return  # what stands there does not verify; it is told when it is read the next time
-        if item.record.epoch < self._progress.newest.record.epoch:
-            return
+            return False  # what stands there does not verify; it is told when it is read next
+        ours = self._progress.newest.record
+        if item.record.epoch < ours.epoch:
+            return False
+        if ours.blind and not item.record.blind:  # S2
+            self._progress.shown_on = 0
+            self._connections.say(f"epoch {item.record.epoch} is used; signing on top of it")
+            self._sign(item.record.epoch + 1, blind=True)
+            return True
         self._progress.signed.append(item)
         self._taken_over.add(item.identity)
         self._connections.say(f"{item.record.by} has stopped it first (epoch {item.record.epoch})")
+        return False
 
     def _replace(self, item: Verified[Revocation]) -> None:
         """Put ours in place of a tombstone that does not verify.
@@ -317,7 +332,7 @@ class Revoke:
             self._effect(_GONE if stop.grant else "the key is not there ({:.0f} ms)")
             self._connections.problem(f"the stop is not recorded: {stop.unrecorded}")
             return
-        self._effect(_GONE if stop.grant else self._recorded())
+        self._effect(_GONE if stop.grant else self._recorded(stop))
         progress.executed, progress.shown_on = True, self._connections.number
         progress.origin = stop.origin or progress.origin
         if stop.audit is Audit.AUDITED:
@@ -327,13 +342,15 @@ class Revoke:
         elif stop.audit is Audit.FAILED:
             self._connections.problem(f"the ledger does not take it now: {stop.detail}")
 
-    def _recorded(self) -> str:
+    def _recorded(self, stop: Stop) -> str:
         if self._progress.adopted:
             return "the stop is still recorded ({:.0f} ms)"
         if self._progress.grant is not None:
             # It was there when we read: a heartbeat that heard the push was faster than our script, or
             # the answer to an earlier try of ours was lost.
             return _GONE
+        if stop.status is Status.SAME:
+            return "nothing was active; a stop is recorded already ({:.0f} ms)"
         return "nothing was active; the stop is recorded ({:.0f} ms)"
 
     def _effect(self, what: str = _GONE) -> None:

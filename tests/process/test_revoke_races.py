@@ -338,3 +338,61 @@ def test_a_stop_that_a_heartbeat_carried_out_first_is_not_told_as_one_of_nothing
         assert run.run().outcome.result == "COMPLETE"
         assert any("the key is gone" in line for line in said)
         assert not any("nothing was active" in line for line in said)
+
+
+def forgotten_term(fleet: Callable[..., Any], server: EmbeddedServer) -> tuple[Any, Any]:
+    """A second term of which the store has only the stop of the first, and one pod that is frozen.
+
+    Returns:
+        The fleet, and the configuration of a host that remembers nothing.
+    """
+    live = fleet(server)
+    live.go_live("pod-1", "pod-2")
+    assert live.revoke(config=live.patient).outcome.result == "COMPLETE"
+    names = ["golive:epoch", "golive:last", "golive:head", "golive:audit", "golive:revoked"]
+    kept = {name: live.raw.dump(name) for name in names}
+    live.activate()
+    live.wait_all_armed()
+    live.workers["pod-1"].pause()
+    pipe = live.raw.pipeline()
+    pipe.delete("golive:active", "golive:beat")
+    for name, value in kept.items():
+        pipe.restore(name, 0, value, replace=True)
+    pipe.execute()
+    return live, config.load(live.write_config(state_dir="elsewhere"), environ={})
+
+
+def test_answers_to_an_earlier_stop_are_none_to_the_stop_of_a_term_that_the_store_has_lost(
+    fleet: Callable[..., Any], any_server: EmbeddedServer
+) -> None:
+    """Row 106: they stand in Redis for seven days, and a pod that is frozen has not said them again."""
+    live, stranger = forgotten_term(fleet, any_server)
+    report = live.revoke(config=stranger, wait_ms=live.timers.all_off_ms + 500)
+    live.workers["pod-1"].resume()
+    assert report.outcome.result != "COMPLETE"
+    assert report.term == 3, "a pod was told of it"
+    assert [row.drained_ms for row in report.outcome.workers if row.pod.worker == "pod-1"] == [None]
+
+
+def test_a_blind_stop_does_not_rest_on_the_stop_before_it(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 106: the store could not be read, and its script meets the tombstone of an earlier term."""
+    live, stranger = forgotten_term(fleet, any_server)
+    unread = [StoreUnavailableError("no answer")]
+    snapshot = Store.snapshot
+
+    def once(store: Any) -> Any:
+        if unread:
+            raise unread.pop()
+        return snapshot(store)
+
+    monkeypatch.setattr(Store, "snapshot", once)
+    monkeypatch.setattr(Store, "told_directives", lambda *_: [])
+    said: list[str] = []
+    report = live.revoke(config=stranger, wait_ms=live.timers.all_off_ms + 500, say=said.append)
+    live.workers["pod-1"].resume()
+    assert report.outcome.result != "COMPLETE"
+    assert report.epoch == 3
+    assert "epoch 2 is used; signing on top of it" in said
+    assert not any("has stopped it first" in text for text in said)
