@@ -231,7 +231,7 @@ class Attending:
             return status
         with self._lock:
             now_ns = clock.now_ns()
-            events = self._view.answer(answer, now_ns=now_ns)
+            events = self._begun(self._view.answer(answer, now_ns=now_ns))
             self._publish()
         self._answered_at = now_ns / clock.NS_PER_MS
         if any(event.kind is Happened.RECONNECT for event in events):  # S8
@@ -264,7 +264,7 @@ class Attending:
                 self._loop.closing.wait(crowd.wait_ms() / 1000)
         finally:  # a suspicion that is not judged would keep the guard closed for ever
             with turns, self._lock:
-                events = self._view.push(raw, suspected=suspected, heard=heard)
+                events = self._begun(self._view.push(raw, suspected=suspected, heard=heard))
                 self._publish()
         self._act(events)
 
@@ -275,11 +275,17 @@ class Attending:
         if verdict is not self._gate.verdict:
             self._gate.publish(verdict)
 
+    def _begun(self, events: list[Event]) -> list[Event]:
+        """Count the stops among them, before the lock is let go of.
+
+        An earlier one that ends at this moment would say that all is on disk and drained (S9).
+        """
+        self._stops += sum(event.kind is Happened.STOPPED for event in events)
+        return events
+
     def _act(self, events: list[Event]) -> None:
         for event in events:
             if event.kind is Happened.STOPPED and event.revocation is not None:
-                with self._lock:
-                    self._stops += 1
                 self.stopping.stop(event.revocation, self._view.latch, self._stop_done)
             elif event.kind is Happened.REPEATED and event.revocation is not None:
                 self.stopping.receipts.repeat(event.revocation.identity)
