@@ -87,7 +87,7 @@ class ClockWatch:
         noise = new.spread + last.spread
         if boot < 0 or abs(boot - raw) > self._limit * max(raw, 0.0) + noise + 1.0:  # S7
             return f"steady clock moved {boot:.1f} ms while the hardware clock moved {raw:.1f} ms"
-        if abs(wall - boot) > WALL_STEP_MS + noise:
+        if abs(wall - boot) > WALL_STEP_MS + noise:  # S7
             return f"wall clock stepped by {wall - boot:.0f} ms"
         return None
 

@@ -123,7 +123,7 @@ def write_durably(path: Path, data: bytes) -> None:
     temporary.replace(path)
     handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)  # without it the name may be gone after a loss of power
+        os.fsync(handle)  # S9: without it the name may be gone after a loss of power
     finally:
         os.close(handle)
 

@@ -50,7 +50,7 @@ class Config(Masked, frozen=True):
         """SHA-256 of the policy as JSON (keys sorted, no spaces) without what differs by host.
 
         Left out are `store`, `keys` and `state_dir`, and `activation_enabled`, which an operator edits
-        while workers run. Where workers and operator have another digest, they run by other rules.
+        while workers run. Where workers and operator differ in it, they run by other rules.
 
         Raises:
             ConfigError: Names in the sections about evidence are no text.

@@ -134,7 +134,7 @@ class Knowledge:
     # -- what is held ----------------------------------------------------------------------------
 
     def went_back(self, stored: State) -> bool:
-        """Tell whether the store shows an older grant of the term than is held: it lost one."""
+        """Tell whether the store shows an older grant than is held, of this term or one before."""
         return self.state is not None and self.state.grant.record.epoch > stored.grant.record.epoch
 
     def met(self, stored: State) -> State:

@@ -67,8 +67,9 @@ class Pulse:
     ) -> None:
         self.timing = timing
         self.name = name
-        self.known = Knowledge(trust, latch, state if state is None or state.term == term else None)
-        self.term = term  # S13: and on nothing lower than before
+        held = state if state is None or state.term == term else None
+        self.known = Knowledge(trust, latch, held)  # S13: on nothing lower than before
+        self.term = term
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
         self.waiting_for = "nothing is active"

@@ -185,11 +185,13 @@ class View:
             )
         if self.phase is Phase.LATCHED and not self._drained:
             return []  # S9: the stop is on disk and receipted before anything may begin
-        events = self._enter(stored)
-        if self.known.went_back(stored):  # S3
-            return events + self._refuse(
+        # S3: before it enters another term. One that it left for older data would come back without
+        # the halts that it has forgotten.
+        if self.known.went_back(stored):
+            return self._refuse(
                 Reason.STATE_BEHIND, Happened.SECURITY, "the store went back to an older grant"
             )
+        events = self._enter(stored)
         merged = self.known.met(stored)  # S3
         events += self._applied(merged)
         self.known.told(stored, answer)

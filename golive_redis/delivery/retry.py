@@ -1,11 +1,11 @@
-"""Trying again, off the kill path: a total bound, jitter, and only what may happen twice.
+"""Trying again, off the kill path: a bound on the tries, jitter, and only what may happen twice.
 
-The loop is tenacity's. It is imported at the first use and not above, for that costs 30 ms. A stop and a
-worker never come here, and import contracts say so: a stop repeats itself until it is confirmed. A guard
-and a heartbeat ask at a fixed rate, which is their retry; with it they connect again, send receipts and
-empty the spool. Nor does what follows a moved head or another's directive (`append`, a halt): it is not
-the same step again but another record, signed or chained on what came first, and each such try means
-that somebody else has got on. It is bounded by its number of tries and does not wait: a halt must not.
+The loop is tenacity's, imported at the first use and not above, for that costs 30 ms. Grants come here
+when the ledger's head has moved or no answer came, and so do the notes of triggers. A stop and a
+worker never do, and import contracts say so: a stop repeats itself until it is confirmed. A guard and
+a heartbeat ask at a fixed rate, which is their retry: with it they connect again, send receipts and
+empty the spool. Nor do `append` and a halt: each of their tries goes on top of what somebody else has
+put there meanwhile. They are bounded by their number and do not wait, for a halt must not.
 """
 
 from __future__ import annotations

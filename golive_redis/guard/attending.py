@@ -186,7 +186,7 @@ class Attending:
             events = self._view.answer(answer, now_ns=now_ns)
             self._publish()
         self._answered_at = now_ns / clock.NS_PER_MS
-        if any(event.kind is Happened.RECONNECT for event in events):
+        if any(event.kind is Happened.RECONNECT for event in events):  # S8
             self._connection.drop()
         self._act(events)
         return status

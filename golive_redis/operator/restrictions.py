@@ -80,7 +80,7 @@ def restrict(
 
     Raises:
         RefusedError: Nothing is active, a label is unknown, or the profile is not smaller.
-        MaybeAppliedError: It is unknown whether it is in force; its entry waits in the spool.
+        MaybeAppliedError: It is unknown whether it is in force; `say` is told where its entry is.
         ConflictError: Others came first each time; nothing was changed.
         StoreError: The store did not take it.
     """
@@ -158,7 +158,9 @@ def _put_restriction(
         raise
     finally:
         for raw in doubtful:
-            _spooled(operator, raw)
+            kept = _spooled(operator, raw) == "spooled"
+            entry = "is kept on this host" if kept else "COULD NOT BE KEPT: write down what you did"
+            say(f"a try that got no answer may be or have been in force; its ledger entry {entry}")
 
 
 def _signed(

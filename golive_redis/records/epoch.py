@@ -77,6 +77,7 @@ def next_epoch(found: Directive | None, *, hint: int = 0) -> int:
     if epoch > MAX_INT:
         raise RefusedError(
             "the epochs of this namespace are used up",
-            hint="a revoker's key was stolen: take it out of the keyset, and choose a new namespace",
+            hint="a revoker's key was stolen: take it out of the keyset, raise its version, and "
+            "choose a new namespace on every host",
         )
     return epoch

@@ -59,7 +59,7 @@ def removed(patch: str) -> Iterator[tuple[list[str], int]]:
             yield from ((lines, at + n) for n, line in enumerate(old) if line[0] == "-")
 
 
-def test_a_rules_number_stands_beside_the_line_that_enforces_it():
+def test_near_each_line_that_a_mutant_of_a_rule_takes_away_stands_its_number():
     unmarked = []
     for path in sorted((ROOT / "tests" / "mutants").glob("*.patch")):
         text = path.read_text()

@@ -67,13 +67,17 @@ def test_it_closes_then_waits_for_the_others_and_then_judges_what_was_pushed(
     with guard("pod-1") as closing:
         view = closing._attending._view
 
-        def wait_ms() -> float:
-            seen.append((view.phase, closing.check().reason))
-            return 0.0
+        ending, this = closing._attending._closing, threading.current_thread()
 
-        monkeypatch.setattr(counted, "wait_ms", wait_ms)
+        def wait(timeout: float) -> bool:
+            if threading.current_thread() is this:
+                seen.append((view.phase, closing.check().reason, timeout))
+            return threading.Event.wait(ending, timeout)
+
+        monkeypatch.setattr(counted, "wait_ms", lambda: 7.0)
+        monkeypatch.setattr(ending, "wait", wait)
         closing._attending._take(SIGNERS.revocation(4))
-        assert seen == [(Phase.COLD, Reason.REVOKED)], "closed, and not judged yet"
+        assert seen == [(Phase.COLD, Reason.REVOKED, 0.007)], "closed, and not judged yet"
         assert view.phase is Phase.LATCHED
 
 

@@ -212,6 +212,21 @@ def test_the_store_cannot_go_back_to_an_older_grant(armed: Harness) -> None:
     assert (armed.view.phase, armed.reason) == (Phase.COLD, "state-behind")
 
 
+def test_a_halt_outlives_a_store_that_shows_an_older_term_in_between() -> None:
+    """Row 36: old data comes, and goes again, and the newest halt went with it."""
+    older, newer = SIGNERS.grant(1, term=1), SIGNERS.grant(5, term=5)
+    guard = Harness(SIGNERS)
+    guard.arm(newer)
+    guard.view.push(SIGNERS.restriction(6, term=5))
+    events = guard.attend(older)
+    assert (kinds(events), guard.reason) == ([Happened.SECURITY], "state-behind")
+    for n in range(3, 6):
+        guard.clock.advance(500)
+        guard.attend(newer, beats={"hb-1": SIGNERS.beat(n, state=SIGNERS.state(newer))})
+    assert guard.view.phase is Phase.ARMED
+    assert guard.reason == "halted"
+
+
 def test_a_new_term_needs_beats_of_its_own(armed: Harness) -> None:
     armed.clock.advance(500)
     armed.attend(SIGNERS.grant(5), beats={"hb-1": 3})

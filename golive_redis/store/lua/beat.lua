@@ -14,7 +14,7 @@ if term ~= ARGV[4] then return {'REFUSED', 'term'} end
 local epoch = redis.pcall('HGET', ARGV[1] .. ':revoked', 'epoch')
 if bad(epoch) then return {'REFUSED', 'corrupt'} end
 if epoch and not tonumber(epoch) then return {'REFUSED', 'corrupt'} end
-if epoch and tonumber(epoch) >= tonumber(ARGV[4]) then return {'REFUSED', 'revoked'} end
+if epoch and tonumber(epoch) >= tonumber(ARGV[4]) then return {'REFUSED', 'revoked'} end -- S12
 local beat = redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])
 if bad(beat) then
   return string.find(tostring(beat.err), 'WRONGTYPE', 1, true) and {'REFUSED', 'corrupt'} or beat -- e.g. NOPERM

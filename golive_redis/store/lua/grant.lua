@@ -21,7 +21,7 @@ if active[2] == ARGV[4] then return {'SAME'} end
 local revoked, used = redis.call('HGET', KEYS[3], 'epoch'), redis.call('GET', KEYS[4])
 if revoked and not tonumber(revoked) then return {'REFUSED', 'corrupt', KEYS[3]} end
 if used and not tonumber(used) then return {'REFUSED', 'corrupt', KEYS[4]} end
-if revoked and tonumber(ARGV[3]) <= tonumber(revoked) then return {'REFUSED', 'revoked', revoked} end
+if revoked and tonumber(ARGV[3]) <= tonumber(revoked) then return {'REFUSED', 'revoked', revoked} end -- S2
 if ARGV[1] == 'activate' and active[1] then return {'REFUSED', 'active', active[2]} end
 if ARGV[1] == 'change' and not active[1] then return {'REFUSED', 'absent', ''} end
 if ARGV[1] == 'change' and active[1] ~= ARGV[2] then return {'REFUSED', 'term', active[1]} end
