@@ -8,6 +8,7 @@ Other programs that only some tests need are asked for with `need_program`.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -106,7 +107,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the fixtures' own ends
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Fail a test that leaves a guard or a heartbeat running: it would go on beside all others."""
+    """Fail a test that leaves something behind which all others in its process would meet.
+
+    A guard or a heartbeat that runs; or a log that is switched off.
+    """
+    if logging.root.manager.disable:
+        logging.disable(logging.NOTSET)
+        pytest.fail(f"{item.nodeid} left logging switched off")
     end = time.monotonic() + THREADS_END_S
     while left := {thread.name for thread in threading.enumerate()}.intersection(THREADS):
         if time.monotonic() > end:

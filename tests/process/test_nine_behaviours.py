@@ -19,6 +19,7 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.core.permit import Denial
 from golive_redis.errors import RefusedError
 from golive_redis.guard.guard import Guard
+from golive_redis.logs import ASIDE
 from golive_redis.operator import grants, restrictions
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind, Profile, RestrictionKind
@@ -115,6 +116,7 @@ def test_execution_skips_the_order_when_the_key_is_missing(
         assert isinstance(guard.check(what="BUY BTCUSDT qty=0.001"), Denial)
         assert guard.skips.counts.total() == {"not-activated": 1}
         guard.skips.flush()
+        assert ASIDE.flush(60)
     assert any(
         "[ORDER_SKIPPED] BUY BTCUSDT qty=0.001 - GO-LIVE not activated" in line
         for line in caplog.messages

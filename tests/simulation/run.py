@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MINUTES = 5.0
@@ -115,9 +116,20 @@ class Tally:
         return f"simulated {self.hours:.0f} cluster-hours, {len(self.violations)} violations"
 
 
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Log nothing meanwhile: the product logs every fault it meets."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@unlogged()
 def simulate(seeds: list[int]) -> Tally:
     """Run seeds, one after the other."""
-    logging.disable(logging.CRITICAL)  # the product logs every fault it meets
     from .world import World  # noqa: PLC0415  (in the process that runs it)
 
     tally = Tally()
@@ -200,9 +212,9 @@ def report(tally: Tally, took_s: float) -> int:
     return 1 if tally.violations or idle or not tally.runs else 0
 
 
+@unlogged()
 def replay(seed: int, *, trace: bool) -> int:
     """Run one seed again and tell its story."""
-    logging.disable(logging.CRITICAL)
     from .world import World  # noqa: PLC0415  (as above)
 
     world = World(seed, minutes=MINUTES)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from golive_redis import logs
 from golive_redis.core.permit import Denial
 from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import ConfigError
@@ -72,6 +73,7 @@ def test_a_guard_whose_redis_is_away_says_so_and_its_log_where_and_why(
         denied = guard.check(symbol="X")
         assert isinstance(denied, Denial)
         assert denied.explain() == "GO-LIVE cannot reach Redis"
+    assert logs.ASIDE.flush(60)
     said = [text for text in caplog.messages if text.startswith("no order is permitted")]
     assert len(said) == 1
     assert "Redis at redis://golive:***@127.0.0.1:1/0: cannot reach Redis: " in said[0]
