@@ -21,7 +21,7 @@ from golive_redis.checks.question import (
     FleetValue,
     Question,
 )
-from golive_redis.checks.trigger import TriggerSettings
+from golive_redis.checks.trigger import Action, Trigger, TriggerSettings
 from golive_redis.checks.windows import WindowSettings
 from golive_redis.config import Config
 from golive_redis.config.policy import Policy
@@ -97,6 +97,11 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         found = self.checks.get(name, [])
         return [found] if isinstance(found, Question) else found
 
+    def _asks_pods(self, trigger: Trigger) -> bool:
+        """Tell whether what it samples comes from the pods' presence, all of it or in part."""
+        asked = [trigger.question] if trigger.question else self._configured(str(trigger.check))
+        return trigger.check == WORKERS or any(question.fleet for question in asked)
+
     def __post_init__(self) -> None:
         for name in self.checks:
             _stated(f"checks.{name}", self._configured(name), optional=name in IMPLIED)
@@ -109,6 +114,11 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
                     f"triggers.{name}: names the check {trigger.check}, which is not here"
                 )
             _stated(f"triggers.{name}", [trigger.question] if trigger.question else [])
+            if trigger.then is Action.REVOKE and not settings.unsigned and self._asks_pods(trigger):
+                raise ValueError(
+                    f"triggers.{name}: would revoke on what pods say of themselves, which nothing "
+                    "signs; take `halted`, or say `unsigned: true`"
+                )
         if Profile.MICRO in self.promotions:
             raise ValueError(
                 "promotions.micro: micro is the smallest profile, which is reached by activation"

@@ -43,6 +43,8 @@ class TriggerSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=T
         then: What it does.
         on_unknown: `after m`: fires when m samples in a row were unknown; `never` leaves it at a
             word in the log. The default fires, because unknown is off.
+        unsigned: Lets it revoke on what pods say of themselves, which nothing signs: whoever may write
+            one presence could end the term.
         labels: Restricts only the orders that match; not for `revoke`.
     """
 
@@ -53,6 +55,7 @@ class TriggerSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=T
     for_: KOfN | None = msgspec.field(name="for", default=None)
     then: Action | None = None
     on_unknown: AfterM = "after 3"
+    unsigned: bool = False
     labels: Labels = {}
 
     def __post_init__(self) -> None:
@@ -123,13 +126,14 @@ def _fleet(value: FleetValue, at_most: int | str) -> Question:
     return Question(fleet=FleetSource(value=value), at_most=at_most)
 
 
-# Whatever says that money is at risk now revokes; what may be a passing trouble takes no new risk.
+# Whatever says that money is at risk now revokes; what may be a passing trouble takes no new risk. What
+# the fleet says of itself is unsigned, so it halts and ends no term (B5).
 PRESETS: dict[str, Preset] = {
     "risk_state": Preset("5s", "2 of 3", Action.REVOKE, check=RISK),
     "ess": Preset("1s", "2 of 2", Action.REVOKE, check=ESS),
-    # Sent without a permit: a worker does not obey, so the whole term ends.
+    # Sent without a permit: a worker does not obey, so nobody sends until people have looked.
     "unpermitted": Preset(
-        "5s", "1 of 1", Action.REVOKE, question=_fleet(FleetValue.UNPERMITTED, 0)
+        "5s", "1 of 1", Action.HALTED, question=_fleet(FleetValue.UNPERMITTED, 0)
     ),
     "rejected": Preset(
         "10s", "2 of 3", Action.REDUCE_ONLY, question=_fleet(FleetValue.REJECTED, "0.2")

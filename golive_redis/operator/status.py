@@ -176,15 +176,15 @@ def _said(item: Presence, busy: str, term: int, within_ms: int) -> tuple[str, st
         term: The term in force.
         within_ms: How long that state can last without another word.
     """
-    if not item.alive:
-        return "gone", f"not heard for {in_words(PRESENCE_MS)}"
+    if item.heard_ms is None or not item.alive:
+        planted = bool(item.fields or item.unreadable)
+        why = "its presence does not run out: no pod wrote that" if planted else ""
+        return "gone", why or f"not heard for {in_words(PRESENCE_MS)}"
     state, reason = item.fields.get("state", "unknown"), item.fields.get("reason", "")
     if state != busy:
         return state, reason
-    if item.heard_ms is None or item.heard_ms > within_ms:
-        silent = (
-            "not heard" if item.heard_ms is None else f"not heard for {in_words(item.heard_ms)}"
-        )
+    if item.heard_ms > within_ms:
+        silent = f"not heard for {in_words(item.heard_ms)}"
         return "silent", f"{silent}; {busy} for term {item.number('term')} before that"
     if item.number("term") != term:
         return state, f"for term {item.number('term')}, which is not in force"

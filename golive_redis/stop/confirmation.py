@@ -31,6 +31,7 @@ from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress, Waiting
 from golive_redis.stop.roster import farewells, named_in_ledger, read_heartbeats, read_rosters
+from golive_redis.store.keyspace import MAX_RECEIPTS
 from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
@@ -270,7 +271,11 @@ class Confirmation:
         gone = self._named() - self.roster.heartbeats
         self._left = farewells(store, self._trust, gone, self._began_ms())
         for item in self._progress.signed:
-            self._receipts.read(store, item.identity)
+            if not self._receipts.read(store, item.identity):
+                self._connections.problem(
+                    f"more than {MAX_RECEIPTS} receipts are stored for the stop, which somebody "
+                    "planted; those count that are published"
+                )
         listed = self.roster.workers | self._then().workers
         silent = listed - self.collected().drained.keys()
         # Where that is refused, whoever has left is waited for; what follows is as good as it was.

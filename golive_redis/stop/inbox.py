@@ -67,10 +67,12 @@ class Receipts:
             self.take(rest[-1])
         return True
 
-    def read(self, store: Store, directive: str) -> None:
-        """Take the stored receipts for a directive."""
-        for raw in store.receipts(directive):
+    def read(self, store: Store, directive: str) -> bool:
+        """Take the stored receipts for a directive; False when there are more than are read."""
+        stored, whole = store.receipts(directive)
+        for raw in stored:
             self.take(raw)
+        return whole
 
     def read_goodbyes(self, store: Store, pods: Iterable[Pod]) -> None:
         """Take the goodbyes that those workers have left (A4)."""

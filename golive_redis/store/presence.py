@@ -23,18 +23,22 @@ MAX_LABELS = 2 * 1024
 _Number = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+:-]{0,128}\Z")]
 _Labels = dict[Name, Annotated[str, msgspec.Meta(max_length=128)]]
-_NUMBERS = frozenset(
-    {"term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid"}
-)
-_WORDS = frozenset({"state", "durable", "push", "version", "policy"})
+_NUMBERS = ("term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid")
+_WORDS = ("state", "durable", "push", "version", "policy")
+FIELDS = (*_NUMBERS, *_WORDS, "reason", "host", "labels", "stated")
+"""What is read of a presence: whatever else somebody wrote into one is not even fetched."""
 
 
 class Presence(msgspec.Struct, frozen=True):
     """A roster entry with what the pod last said of itself; no fields once it is gone for 10 s.
 
+    Each renewal gives a presence 10 s more. What has no end, or a later one, was written by no pod:
+    it says what it says, but not that anybody is alive.
+
     Attributes:
         fields: Those that have the form they should have.
-        heard_ms: How long ago it renewed them, by the server's clock; None when that is not known.
+        heard_ms: How long ago it renewed them, by the server's clock; None when its end tells nothing of
+            that.
         unreadable: Names of the fields that were left out.
     """
 
@@ -46,8 +50,8 @@ class Presence(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """True while its presence has not run out."""
-        return bool(self.fields or self.unreadable)
+        """True while its presence has not run out, and will."""
+        return self.heard_ms is not None and bool(self.fields or self.unreadable)
 
     def number(self, name: str) -> int:
         """Return a field that is a number; 0 when it is not there."""
@@ -59,21 +63,22 @@ class Presence(msgspec.Struct, frozen=True):
         return {} if text is None else _labels(text)
 
 
-def parse_presence(name: str, instance: str, reply: Reply, pttl: Reply = None) -> Presence:
+def parse_presence(name: str, instance: str, reply: Reply, pttl: Reply) -> Presence:
     """Return a roster entry; without fields when its presence has run out or is unreadable.
 
     Args:
         name: Of the pod.
         instance: Which process.
-        reply: Its hash.
+        reply: Its values of `FIELDS`.
         pttl: The remaining life of it in ms.
     """
     if isinstance(reply, StoreRefusedError):
         return Presence(name, instance, {})
     fields: dict[str, str] = {}
     unreadable: list[str] = []
-    for raw_field, value in zip(reply[::2], reply[1::2], strict=True):
-        field = raw_field.decode("utf-8", "replace")[:64]
+    for field, value in zip(FIELDS, reply, strict=True):
+        if value is None:
+            continue
         shown = _read(field, value)
         if shown is None:
             unreadable.append(field)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
 from golive_redis.store.link import Link, usable
-from golive_redis.store.presence import Presence, parse_presence
+from golive_redis.store.presence import FIELDS, Presence, parse_presence
 from golive_redis.store.replies import Caller, all_bytes, pairs, text
 
 MAX_FLEET = 100_000
@@ -94,7 +94,9 @@ class Rosters:
         found: list[Presence] = []
         for first in range(0, len(pods), PAGE):
             page = pods[first : first + PAGE]
-            commands = [(word, key) for _, _, key in page for word in ("HGETALL", "PTTL")]
+            commands = [
+                command for *_, key in page for command in (("HMGET", key, *FIELDS), ("PTTL", key))
+            ]
             replies = self.link.pipeline(commands)
             found += [
                 parse_presence(name, instance, said, pttl)

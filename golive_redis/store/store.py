@@ -16,7 +16,7 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, Entry, digest, extend
 from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
-from golive_redis.store.keyspace import PRESENCE_MS, RECEIPTS_MS
+from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
 from golive_redis.store.link import usable
 from golive_redis.store.replies import (
     Caller,
@@ -158,9 +158,15 @@ class Store(Rosters):
         self.link.call("PING")
 
     @usable("receipts")
-    def receipts(self, directive: str) -> list[bytes]:
-        """Return the stored receipts for a directive."""
-        return list(pairs(self.link.call("HGETALL", self.keys.receipt(directive))).values())
+    def receipts(self, directive: str) -> tuple[list[bytes], bool]:
+        """Return the stored receipts for a directive, and whether that is all of them.
+
+        Of more than `MAX_RECEIPTS` none is read: somebody plants them, and what pods publish counts.
+        """
+        key = self.keys.receipt(directive)
+        if int(self.link.call("HLEN", key)) > MAX_RECEIPTS:
+            return [], False
+        return list(pairs(self.link.call("HGETALL", key)).values()), True
 
     # -- directives ------------------------------------------------------------------------------
 

@@ -275,7 +275,7 @@ def test_a_worker_can_take_all_its_steps(as_user: Callable[[str], Deck], owner: 
         owner.store.link.call("SCRIPT", "FLUSH")
     worker.store.publish("golive:receipts", b"latched")
     worker.store.deliver("d1", "a:latched", b"latched")
-    assert owner.store.receipts("d1") == [b"latched"]
+    assert owner.store.receipts("d1") == ([b"latched"], True)
     assert owner.store.goodbyes([(WORKER.name, WORKER.instance)]) == [b"goodbye"]
     assert [pod.alive for pod in owner.store.workers()] == [False], "only operators strike it off"
 
@@ -332,7 +332,7 @@ def test_a_heartbeat_can_take_all_its_steps(
     store.publish("golive:receipts", b"latched")
     assert receipts.receive(2_000)[2] == b"latched"
     store.deliver("d1", "hb-1:latched", b"latched")
-    assert store.receipts("d1") == [b"latched"]
+    assert store.receipts("d1") == ([b"latched"], True)
     assert (store.snapshot().revoked, store.head()) == (b"revocation 3", heartbeat.head)
     assert store.snapshot().revoked == b"revocation 3"
     assert [pod.name for pod in store.workers() + store.heartbeats()] == ["pod-7", "hb-1"]
@@ -386,7 +386,7 @@ def test_an_operator_can_take_all_its_steps(
     assert store.link.call("WAIT", 0, 1) == 0
     assert store.append(b"n", head=operator.head, head_after="a" * 64).status is Status.OK
     assert store.recorded(b"n", 0) is True
-    assert store.receipts("d1") == []
+    assert store.receipts("d1") == ([], True)
     assert len(store.server().run_id) == 40
     store.strike([WORKER.member])
     store.leave(HEARTBEAT)
@@ -427,7 +427,7 @@ def test_an_auditor_can_read_everything(
     assert store.snapshot().grant == b"grant 1"
     assert (store.head(), store.snapshot().revoked) == (owner.head, None)
     assert [pod.name for pod in store.workers() + store.heartbeats()] == ["pod-7", "hb-1"]
-    assert store.receipts("d1") == [b"latched"]
+    assert store.receipts("d1") == ([b"latched"], True)
     assert len(store.server().run_id) == 40
     ear = connect(guarded_server, username="golive-auditor", password="golive-auditor")
     ear.call("SUBSCRIBE", "golive:events", "golive:receipts")

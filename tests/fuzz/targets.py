@@ -27,6 +27,7 @@ from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.inbox import Receipts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.presence import FIELDS
 from golive_redis.store.push import Push
 from golive_redis.store.replies import Caller
 from golive_redis.store.store import Store
@@ -149,12 +150,12 @@ INFO = b"# Server\r\nrun_id:0123\r\nconnected_slaves:1\r\nmaster_replid:4567\r\n
 NOTE_RAW = encode_record(NOTE)
 QUESTIONS: list[tuple[Callable[[Store], Any], list[Any]]] = [
     (Store.snapshot, [HASH, 24_000, [b"hb-1", BEAT], TOMBSTONE, b"3", b"1" * 64, b"2" * 64]),
-    (Store.workers, [[b"pod-1:" + b"0" * 32], [b"state", b"armed", b"directive", GRANT]]),
-    (Store.heartbeats, [[b"hb-1", b"0" * 32], [b"state", b"beating"]]),
+    (Store.workers, [[b"pod-1:" + b"0" * 32], [b"7" if f == "term" else None for f in FIELDS], 9]),
+    (Store.heartbeats, [[b"hb-1", b"0" * 32], [b"x" if f == "host" else None for f in FIELDS], 9]),
     (Store.told_directives, [[b"pod-1:" + b"0" * 32], [b"hb-1", b"0" * 32], GRANT, HALT]),
     (Store.server, [INFO]),
     (Store.head, [b"0" * 64]),
-    (lambda s: s.receipts("0" * 64), [[b"a:latched", RECEIPTS[0], b"a:drained", RECEIPTS[1]]]),
+    (lambda s: s.receipts("0" * 64), [2, [b"a:latched", RECEIPTS[0], b"a:drained", RECEIPTS[1]]]),
     (lambda s: s.recorded(NOTE_RAW, 64), [[[b"1-1", [b"r", NOTE_RAW, b"h", b"0" * 64]]]]),
     (lambda s: s.entries(9), [[[b"1-1", [b"r", NOTE_RAW, b"h", b"0" * 64]]]]),
     (lambda s: s.beat("hb-1", BEAT, term=1, ttl_ms=24_000), [[b"OK", 24_000]]),

@@ -251,7 +251,7 @@ class Fleet:
         deadline = time.monotonic() + 10
         with suppress(GoliveError):  # told by what comes after
             while time.monotonic() < deadline:
-                if all(worker.version for worker in status.read(operator).workers):
+                if all(item.version for item in status.read(operator).workers if item.alive):
                     break
                 time.sleep(0.02)
 

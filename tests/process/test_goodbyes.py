@@ -52,3 +52,24 @@ def test_an_entry_that_is_gone_without_a_goodbye_is_asked_for_all_the_same(
     again = live.revoke()
     assert again.outcome.drain_unknown == ["pod-2"], "nor does saying it twice"
     hidden.resume()
+
+
+def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activation(
+    fleet: Callable[..., Any], own_server: EmbeddedServer
+) -> None:
+    """A4, row 108: started without a goodbye; planted, with no presence or one that never ends."""
+    live = fleet(own_server)
+    live.start_worker("pod-1")
+    live.start_heartbeat("hb-1")
+    ghosts = [f"ghost-{number}:{number:032x}" for number in range(2)]
+    live.raw.zadd("golive:fleet", dict.fromkeys(ghosts, 1))
+    live.raw.hset(f"golive:worker:{ghosts[1]}", mapping={"state": "armed", "term": "1"})
+    rows = {row.id: row for row in live.status().workers}
+    assert [rows[name].alive for name in ("ghost-0", "ghost-1", "pod-1")] == [False, False, True]
+    assert rows["ghost-1"].reason == "its presence does not run out: no pod wrote that"
+    done = live.activate()
+    assert ([item.name for item in done.armed], done.not_armed) == (["pod-1"], ())
+    own = f"pod-1:{live.workers['pod-1'].instance}"
+    assert live.raw.zrange("golive:fleet", 0, -1) == [own.encode()]
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")

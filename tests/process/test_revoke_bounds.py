@@ -10,8 +10,10 @@ import pytest
 
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import peek
+from golive_redis.store import store
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import POD_PAGE, Store
+from golive_redis.testing import identity
 from golive_redis.testing.server import EmbeddedServer
 
 PHANTOMS = 10_000
@@ -86,3 +88,24 @@ def test_pods_are_asked_by_the_page_and_no_more_once_the_time_is_over() -> None:
     assert store.told_directives(lambda: False) == [] and not asked
     assert store.told_directives(lambda: len(asked) < 4) == [b"directive"] * (1 + POD_PAGE)
     assert asked == ["HGETALL", 1, "ZRANGE", POD_PAGE]
+
+
+def test_receipts_without_number_are_not_read_and_those_that_are_published_count(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 108: a pod's login may write as many receipts as it likes."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    monkeypatch.setattr(store, "MAX_RECEIPTS", 10)
+    put = Store.revoke
+
+    def planted(self: Store, stop: Any, **options: Any) -> Any:
+        done = put(self, stop, **options)
+        key = Keyspace("golive").receipt(identity(live.raw.hget("golive:revoked", "record")))
+        live.raw.hset(key, mapping={f"{number:032x}:latched": b"x" for number in range(11)})
+        return done
+
+    monkeypatch.setattr(Store, "revoke", planted)
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert any("receipts are stored for the stop" in text for text in report.problems)

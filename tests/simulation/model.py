@@ -413,7 +413,7 @@ class Server:
         else:
             names = sorted(self.data.heartbeats.items())
         return [
-            Presence(name, instance, self._fields(f"{role}:{name}:{instance}", now) or {})
+            Presence(name, instance, self._fields(f"{role}:{name}:{instance}", now) or {}, 0)
             for name, instance in names
         ]
 

@@ -168,8 +168,8 @@ class SimStore:
 
         return self._do(execute)
 
-    def receipts(self, directive: str) -> list[bytes]:
-        return self._do(lambda s: list(s.data.receipts.get(directive, {}).values()))
+    def receipts(self, directive: str) -> tuple[list[bytes], bool]:
+        return self._do(lambda s: (list(s.data.receipts.get(directive, {}).values()), True))
 
     def grant(
         self,

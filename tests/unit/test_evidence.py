@@ -174,6 +174,33 @@ def test_a_mistake_is_refused_with_its_line(
     assert said.startswith(f":{line_of(at)}: ")
 
 
+FLEET = "    question: {fleet: {value: unpermitted}, at_most: 0}\n"
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        FLEET,
+        "    check: check_workers\n",
+        "    check: check_counts\n",
+        "    preset: unpermitted\n",
+        "    preset: mismatch\n",
+    ],
+)
+def test_no_trigger_revokes_on_what_nothing_signs_unless_that_is_said(
+    tmp_path: Path, asks: str
+) -> None:
+    """Row 107: whoever may write one presence could end the term."""
+    checks = "checks:\n  check_counts:\n" + FLEET.replace("    question:", "    - fleet:", 1)
+    checks = checks.replace("{fleet: {value: unpermitted}, at_most: 0}", "{value: unpermitted}")
+    counts = checks + "      at_most: 0\n"
+    text = GOOD.replace("checks:\n", counts).replace("    check: check_risk_system\n", asks)
+    assert "triggers.ess: would revoke on what pods say of themselves" in refusal(tmp_path, text)
+    for more in ("unsigned: true\n    then: revoke", "then: halted", "then: reduce_only"):
+        found = Conditions.of(loaded(tmp_path, text.replace("then: revoke", more)))
+        assert found.triggers["ess"].trigger().then == more.rpartition(" ")[2]
+
+
 def test_a_question_in_a_list_is_found(tmp_path: Path) -> None:
     second = "    - http: {url: https://risk.example/health}\n      equals: 200\n"
     said = refusal(tmp_path, GOOD.replace(second, second.replace("equals", "eqals")))

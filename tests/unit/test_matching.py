@@ -21,7 +21,7 @@ CYRILLIC_B = "\N{CYRILLIC CAPITAL LETTER VE}"
 def worker(name: str, stated: Any = "", **own: str) -> Presence:
     told = stated if isinstance(stated, str) else json.dumps(stated)
     fields = {"state": "armed", "stated": told, "labels": json.dumps({"worker": name, **own})}
-    return Presence(name, "0" * 32, fields)
+    return Presence(name, "0" * 32, fields, 0)
 
 
 def held(*workers: Presence, **labels: str) -> Matching:
@@ -97,12 +97,12 @@ def test_what_a_worker_does_not_tell_as_it_should_is_not_known(told: str) -> Non
 
 def test_labels_of_a_guard_that_are_none_say_nothing() -> None:
     for text in ("", "{", '{"venue":1}', '{"colour":"red"}', '["venue"]'):
-        presence = Presence("pod-1", "0" * 32, {"stated": "{}", "labels": text})
+        presence = Presence("pod-1", "0" * 32, {"stated": "{}", "labels": text}, 0)
         assert meets(held(presence, venue="paper")) == [Meets.UNSTATED]
 
 
 def test_workers_that_are_gone_are_left_out() -> None:
-    found = held(Presence("pod-1", "0" * 32, {}), symbol="BTC")
+    found = held(Presence("pod-1", "0" * 32, {}, 0), symbol="BTC")
     assert found.workers == () and found.near == {}
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from golive_redis.store.keyspace import PRESENCE_MS
-from golive_redis.store.presence import parse_presence
+from golive_redis.store.presence import FIELDS, parse_presence
 
 NUMBERS = ["term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid"]
 WORDS = ["state", "durable", "version", "policy"]
@@ -27,10 +27,8 @@ GOOD = {
 
 
 def parsed(pttl: object = PRESENCE_MS, **fields: str | bytes):
-    flat = [
-        part.encode() if isinstance(part, str) else part for pair in fields.items() for part in pair
-    ]
-    return parse_presence("pod-1", "a" * 32, flat, pttl)
+    said = {name: v.encode() if isinstance(v, str) else v for name, v in fields.items()}
+    return parse_presence("pod-1", "a" * 32, [said.get(name) for name in FIELDS], pttl)
 
 
 def test_what_a_guard_says_is_read_as_it_is():
@@ -107,9 +105,9 @@ def test_labels_that_are_none_are_left_out(value):
     msgspec.json.encode(found)
 
 
-def test_a_field_without_end_is_left_out_and_one_that_nobody_knows_stays():
-    found = parsed(state="armed", later="of a newer version", host="x" * 100_000)
-    assert dict(found.fields) == {"state": "armed", "later": "of a newer version"}
+def test_a_field_without_end_is_left_out():
+    found = parsed(state="armed", host="x" * 100_000)
+    assert dict(found.fields) == {"state": "armed"}
     assert found.unreadable == ("host",)
 
 
@@ -127,10 +125,13 @@ def test_a_field_without_end_is_left_out_and_one_that_nobody_knows_stays():
     ],
 )
 def test_how_long_ago_it_was_heard_is_what_is_gone_of_its_life(pttl, heard_ms):
-    assert parsed(pttl, **GOOD).heard_ms == heard_ms
+    """Row 108: what never runs out, or too late, is no sign of life."""
+    found = parsed(pttl, **GOOD)
+    assert found.heard_ms == heard_ms
+    assert found.alive is (heard_ms is not None)
 
 
 def test_a_presence_that_has_run_out_is_nobodys():
-    found = parse_presence("pod-1", "a" * 32, [], -2)
+    found = parse_presence("pod-1", "a" * 32, [None] * len(FIELDS), -2)
     assert not found.alive
     assert (found.fields, found.heard_ms, found.unreadable) == ({}, None, ())
