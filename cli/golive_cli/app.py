@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
+from typer.core import TyperGroup
 
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import (
@@ -223,11 +224,27 @@ COMMANDS: dict[str, str | Callable[..., Any]] = {
 }
 
 
+class _InterruptedError(Exception):
+    """An interrupt on its way through Typer."""
+
+
+class _Group(TyperGroup):
+    """All commands. Typer makes an exit code of an interrupt, and what it says would be lost."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError(*error.args) from None
+
+
 def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     """Return the application with these commands."""
     # Plain help: the same text on every terminal and in the documents, and without rich.
     app = typer.Typer(
         name="golive",
+        cls=_Group,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         invoke_without_command=True,
@@ -254,12 +271,15 @@ def run(argv: list[str]) -> int:
     Raises:
         UsageError: The words cannot be parsed.
         GoliveError: From the command.
+        KeyboardInterrupt: From the command, with what is known of what had left.
     """
     known = bool(argv) and argv[0] in COMMANDS
     # Of anything else the help and the error name every command.
     command = typer.main.get_command(application(argv[:1] if known else tuple(COMMANDS)))
     try:
         code = command.main(args=argv, prog_name="golive", standalone_mode=False)
+    except _InterruptedError as error:
+        raise KeyboardInterrupt(*error.args) from None
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "golive"

@@ -127,13 +127,15 @@ def put_grant(
             )
         return step
 
-    try:
-        step = retried(put, again=_AgainError, tries=MAX_TRIES)
-        _refuse_grant(operator, step)
-    except GoliveError as error:
-        if unknown:
-            raise MaybeAppliedError.despite(error) from error
-        raise
+    with operator.sending(grant):
+        try:
+            step = retried(put, again=_AgainError, tries=MAX_TRIES)
+            _refuse_grant(operator, step)
+        except GoliveError as error:
+            if unknown:
+                raise MaybeAppliedError.despite(error) from error
+            raise
+    operator.sent(grant)
     tell_unpushed(operator, step, say)
 
 

@@ -104,7 +104,7 @@ def restrict(
         MaybeAppliedError: It is unknown whether it is in force; its entry waits in the spool.
         ConflictError: Others came first each time; nothing was changed.
         StoreError: The store did not take it.
-        KeyboardInterrupt: With a message when it is in force.
+        KeyboardInterrupt: Its entry is kept.
     """
     signer = signer or operator.signers(())[0]
     known = _labels(labels or {})
@@ -149,10 +149,7 @@ def restrict(
             say(f"who has applied it is not known: {error.message}")
         except KeyboardInterrupt:
             operator.remember(item, say)
-            epoch = item.record.epoch
-            raise KeyboardInterrupt(
-                f"in force: epoch {epoch}; interrupted while waiting for the answers"
-            ) from None
+            raise
     finally:
         link.close()
     operator.remember(item, say)
@@ -207,26 +204,48 @@ def _put_restriction(
         for _ in range(MAX_TRIES):
             reading = operator.read()
             item = sign(reading)
-            put = partial(operator.store.restrict, item)
-            try:
-                step = _accepted(put())
-            except MaybeAppliedError:
-                doubtful.append(item)
-                step = _accepted(put())  # it recognises its own repeat
-                if step.status is not Status.CONFLICT:
-                    doubtful.pop()
+            with operator.sending(item):
+                step = _tried(partial(operator.store.restrict, item), item, doubtful)
             if step.status is not Status.CONFLICT:
+                operator.sent(item)
                 for text in _kept(operator, doubtful):
                     say(text)
                 tell_unpushed(operator, step, say)
                 return item, _restricted(operator, item, step)
+            operator.sent(None)
             say(f"{operator.who(step.why)} came first; signing on top of it")
         raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
     except BaseException as error:
         earlier = _kept(operator, doubtful)
         if earlier and isinstance(error, GoliveError):
             raise MaybeAppliedError.despite(error, *earlier) from error
+        if earlier and isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("; ".join([*earlier, "look at `golive status`"])) from None
         raise
+
+
+def _tried(
+    put: Callable[[], Step], item: Verified[Restriction], doubtful: list[Verified[Restriction]]
+) -> Step:
+    """Put a restriction in force, again where no answer comes; it is doubtful until an answer says more.
+
+    Raises:
+        RefusedError: The store refused it.
+        StoreError: The store did not take it, or no answer came twice.
+    """
+    doubtful.append(item)
+    try:
+        step = put()
+    except MaybeAppliedError:
+        step = _accepted(put())  # it recognises its own repeat
+        if step.status is not Status.CONFLICT:
+            doubtful.pop()
+        return step
+    except GoliveError:
+        doubtful.pop()
+        raise
+    doubtful.pop()
+    return _accepted(step)
 
 
 def _kept(operator: Operator, doubtful: Sequence[Verified[Restriction]]) -> list[str]:
@@ -236,7 +255,7 @@ def _kept(operator: Operator, doubtful: Sequence[Verified[Restriction]]) -> list
         "failed": "its audit entry could NOT be kept",
     }
     return [
-        f"an earlier try (epoch {item.record.epoch}) may have been in force; "
+        f"a try without an answer (epoch {item.record.epoch}) may be or have been in force; "
         f"{became[_spooled(operator, item.raw)]}"
         for item in doubtful
     ]
@@ -314,6 +333,9 @@ def _restricted(operator: Operator, item: Verified[Restriction], step: Step) -> 
         append_once(operator.store, item.raw)
     except GoliveError:
         return _spooled(operator, item.raw)
+    except BaseException:
+        _spooled(operator, item.raw)
+        raise
     return "written"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from golive_redis.config import Config
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, RecordError, RefusedError, StoreError
+from golive_redis.errors import ConfigError, GoliveError, RecordError, RefusedError, StoreError
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
@@ -54,9 +55,13 @@ class Reading(msgspec.Struct, frozen=True):
 class Operator:
     """An operator at work; use as a context manager.
 
+    Whoever interrupts it takes back nothing that has left: the interrupt that comes out says what is
+    known of it (A7).
+
     Raises:
         StoreUnavailableError: Redis cannot be reached.
         ConfigError: The keyset cannot be used.
+        KeyboardInterrupt: At the end, with that as its message.
     """
 
     def __init__(self, config: Config) -> None:
@@ -69,6 +74,7 @@ class Operator:
         self.memory, self._forgetful = _remembered(config)
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
         self.store = Store(self.link, self.keyspace)
+        self._known = ""
 
     def __enter__(self) -> Operator:
         try:
@@ -86,6 +92,22 @@ class Operator:
     ) -> None:
         self.link.close()
         self.memory.close()
+        if kind is KeyboardInterrupt and self._known and not str(error):
+            raise KeyboardInterrupt(self._known) from None
+
+    @contextmanager
+    def sending(self, item: Directive) -> Iterator[None]:
+        """Put a directive in force within; whoever interrupts is told that it may be."""
+        self._known = f"no answer came: {described(item)} may be in force; look at `golive status`"
+        try:
+            yield
+        except GoliveError:
+            self._known = ""  # the error says what is known
+            raise
+
+    def sent(self, item: Directive | None) -> None:
+        """Note the answer: this directive is in force, or the one that was sent is not."""
+        self._known = "" if item is None else f"in force: {described(item)}"
 
     def read(self) -> Reading:
         """Read and verify everything about the switch."""

@@ -23,7 +23,7 @@ from golive_redis.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from golive_redis.operator import preflight, restrictions
+from golive_redis.operator import grants, preflight, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.grants import put_grant, put_successor
 from golive_redis.operator.session import Operator
@@ -41,6 +41,12 @@ from golive_redis.store.link import Reply
 from golive_redis.store.replies import Status, Step
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
+
+
+def interrupted(*_: Any) -> Any:
+    """Ctrl-C, just there."""
+    raise KeyboardInterrupt
+
 
 LOST = "carried out, and its answer lost"
 GONE = "not carried out, and no answer"
@@ -157,6 +163,11 @@ class Acting:
         return len([key for key in self.live.raw.hkeys("golive:active") if key.startswith(b"r:")])
 
     @property
+    def newest(self) -> bytes:
+        """Identity of what was put in force last."""
+        return self.live.raw.hget("golive:active", "last")
+
+    @property
     def entered(self) -> int:
         """How many halts the ledger has."""
         return len(self.live.records("restriction"))
@@ -263,7 +274,7 @@ def test_an_earlier_try_that_something_came_before_is_told_and_kept_for_the_ledg
     acting.store.plan = {"restrict": [LOST, Step(Status.CONFLICT, "another")]}
     done = acting.halt()
     assert done.restriction.record.epoch == 3 and acting.halts == 2
-    told = "an earlier try (epoch 2) may have been in force"
+    told = "a try without an answer (epoch 2) may be or have been in force"
     assert acting.said[1:] == [f"{told}; its audit entry is saved on this host and sent later"]
     assert len(acting.live.spooled()) == 1
 
@@ -274,7 +285,8 @@ def test_an_earlier_try_whose_entry_cannot_be_kept_is_not_lost_without_a_word(
     """Row 7: the hint says it where the command ends with an error, and a line where it does not."""
     acting.live.state_dir.mkdir(exist_ok=True)
     (acting.live.state_dir / "spool").write_text("no folder")
-    told = "an earlier try (epoch 2) may have been in force; its audit entry could NOT be kept"
+    told = "a try without an answer (epoch 2) may be or have been in force"
+    told += "; its audit entry could NOT be kept"
     acting.store.plan = {"restrict": [GONE, GONE]}
     with pytest.raises(MaybeAppliedError, match="an earlier try got no answer") as error:
         acting.halt()
@@ -302,18 +314,60 @@ def test_ctrl_c_while_a_halt_waits_for_answers_says_that_it_is_in_force(
     as_json: bool,
 ) -> None:
     """Row 7: who interrupts the wait has not taken it back."""
-
-    def interrupted(_: Store) -> Any:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(Store, "workers", interrupted)
     words = ["halt", "--reason", "r", "--config", str(acting.live.path), *["--json"] * as_json]
     assert main(words) == Exit.INTERRUPTED == 130
     out, err = capsys.readouterr()
-    assert "in force: epoch 2; interrupted while waiting for the answers" in (
-        out if as_json else err
-    )
+    assert "in force: halt 2 by alice (r)" in (out if as_json else err)
     assert acting.halts == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("restrict", ["halt"]),
+        ("restrict", ["reduce", "symbol=ETH"]),
+        ("grant", ["resume", "--all"]),
+        ("grant", ["extend", "--minutes", "90"]),
+    ],
+)
+def test_ctrl_c_says_what_is_known_of_what_has_left(
+    acting: Acting,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: str,
+    words: list[str],
+) -> None:
+    """Row 7: before the answer nobody knows, and after it everybody does; the ledger gets its entry."""
+    acting.halt("BTC")
+    words = [*words, "--reason", "r", "--config", str(acting.live.path)]
+    put, before = getattr(Store, step), acting.newest
+    with monkeypatch.context() as cut:
+        cut.setattr(Store, step, lambda *given, **named: put(*given, **named) and interrupted())
+        assert main(words) == Exit.INTERRUPTED
+    assert acting.newest != before, "it is in force, and nobody could know"
+    err = capsys.readouterr().err
+    assert "may be" in err and "in force" in err and "look at `golive status`" in err
+    assert len(acting.live.spooled()) == (step == "restrict"), "a grant is entered by its script"
+    before = acting.newest
+    acting.halt("BTC")
+    with monkeypatch.context() as cut:
+        for module in (restrictions, grants):
+            cut.setattr(module, "tell_unpushed", interrupted)
+        assert main(words) == Exit.INTERRUPTED
+    assert acting.newest != before
+    assert f"in force: {words[0]} " in capsys.readouterr().err
+
+
+def test_ctrl_c_while_an_entry_is_written_leaves_it_for_later(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 7: the halt was recognised as its own repeat, and its entry is missing."""
+    monkeypatch.setattr(restrictions, "append_once", interrupted)
+    acting.store.plan = {"restrict": [LOST]}
+    with pytest.raises(KeyboardInterrupt):
+        acting.halt()
+    assert len(acting.live.spooled()) == 1
 
 
 # -- a grant ---------------------------------------------------------------------------------------
