@@ -109,6 +109,10 @@ class Loop:
         """Tell whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    def is_current(self) -> bool:
+        """Tell whether it is this thread that asks."""
+        return self._thread is threading.current_thread()
+
     def end(self, within_s: float) -> None:
         """Tell the thread to end and wait so long for it; it closes what it owns by itself."""
         self.closing.set()
@@ -116,7 +120,7 @@ class Loop:
 
     def join(self, within_s: float) -> None:
         """Wait so long for the thread to end by itself."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and not self.is_current():
             self._thread.join(within_s)
 
     def abandon(self) -> None:

@@ -323,8 +323,22 @@ class Attending:
             self._gate.publish(self._view.verdict)
 
     def close(self) -> None:
-        """Deliver receipts that wait, say goodbye, and end the threads."""
+        """Deliver receipts that wait, say goodbye, and end the threads.
+
+        Called by a hook it has closed when it returns, and the rest follows when the hook has returned:
+        the stop counts that hook, and would wait for itself.
+        """
         self._seal(Reason.CLOSED)
+        if self.stopping.hooks.calling():
+            with suppress(
+                RuntimeError
+            ):  # no more threads: then it waits for as long as a drain lasts
+                # No daemon: a process that ends here is still waited for.
+                threading.Thread(target=self._leave, name="golive-close").start()
+                return
+        self._leave()
+
+    def _leave(self) -> None:
         timing = self._view.timing
         until = clock.now_ms() + timing.drain_ms
         while (self._stops or self.stopping.at_work) and clock.now_ms() < until:

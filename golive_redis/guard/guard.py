@@ -182,7 +182,8 @@ class Guard(Gate):
     def on_stop(self, hook: Hook) -> Hook:
         """Call `hook` in a thread of its own whenever this guard is stopped.
 
-        It may return how many orders are left working. Usable as a decorator.
+        It may return how many orders are left working, and may close the guard: the rest of `close` then
+        follows when it has returned. Usable as a decorator.
         """
         self._attending.stopping.hooks.add(hook)
         return hook

@@ -92,6 +92,10 @@ class Hooks:
         for runner in self._runners:
             runner.begin(term)
 
+    def calling(self) -> bool:
+        """Tell whether it is a hook that asks: then there is one that still runs."""
+        return any(runner.loop.is_current() for runner in self._runners)
+
     def busy(self) -> bool:
         """Tell whether one still runs."""
         return any(runner.busy for runner in self._runners)

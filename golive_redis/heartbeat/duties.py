@@ -81,6 +81,7 @@ class Duties:
         self._trust = trust
         self._signer = signer
         self._spool = spool
+        self._told: dict[str, str] = {}
         self._say = say
         self._server = ""
         self._unrenewed = ""
@@ -193,24 +194,35 @@ class Duties:
         put: Callable[[], Step | Stop],
         store: Callable[[], Store],
     ) -> None:
-        """Put back what the store lacks, and say what came of it; what was on its way, only if not."""
+        """Put back what the store lacks, and say what came of it; what was on its way, only if not.
+
+        What stays as it is was said once: it is tried with each beat.
+        """
         lead = lost or f"revocation {item.record.epoch} was on its way"
+
+        def tell(what: str) -> None:
+            text = f"{lead}; {what}"
+            if self._told.get(item.identity) != text:
+                self._told[item.identity] = text
+                self._say(text)
+
         try:
             done = put()
         except MaybeAppliedError as error:
-            self._say(f"{lead}; not known if re-asserted: {error.message}")
+            tell(f"not known if re-asserted: {error.message}")
             raise
         except StoreError as error:
-            self._say(f"{lead}; NOT re-asserted: {error.message}")
+            tell(f"NOT re-asserted: {error.message}")
             raise
         if done.status in {Status.OK, Status.SAME}:
+            self._told.pop(item.identity, None)
             if lost:
                 self._say(f"{lead}; re-asserted")
         elif done.status is Status.LATER:
-            self._say(f"{lead}; a later term is active, and is left alone")
+            tell("a later term is active, and is left alone")
         else:
             why = done.why if isinstance(done, Step) else done.detail
-            self._say(f"{lead}; NOT re-asserted: the store refused it: {why}")
+            tell(f"NOT re-asserted: the store refused it: {why}")
         self._enter(item, done.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:

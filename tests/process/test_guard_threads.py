@@ -120,6 +120,25 @@ def test_a_stop_needs_no_thread_that_was_not_there_before(
     assert refused == []
 
 
+def test_a_hook_may_close_its_guard(live: Any, wait_for: Callable[..., None]) -> None:
+    """Row 84: the stop counts the hook, and the hook does not wait for the stop."""
+    closed: list[bool] = []
+
+    def leave() -> int:
+        guard.close()
+        closed.append(guard.allows())
+        return 0
+
+    guard = Guard.open(live.config, worker="pod-1")
+    guard.on_stop(leave)
+    armed(live, guard)
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert closed == [False]
+    wait_for(lambda: not any(guard.health().threads.values()), what="its threads have ended")
+    assert live.status().workers == [], "and it has said goodbye"
+
+
 def test_a_guard_whose_receipts_could_not_be_sent_does_not_arm(
     live: Any, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:

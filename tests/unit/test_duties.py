@@ -44,7 +44,8 @@ def stop(status: Status, detail: str = "") -> Stop:
     return Stop(status, None, None, None, Audit.NONE, detail)
 
 
-def said_of(lost: Happening, answer: Any) -> list[str]:
+def said_of(lost: Happening, *answers: Any) -> list[str]:
+    """What it says of each answer in turn."""
     said: list[str] = []
     duties = Duties(
         pulse=Pulse(SIGNERS.trust, TIMINGS["standard"], "hb-1", Latch(), None, started_ms=0),
@@ -55,10 +56,11 @@ def said_of(lost: Happening, answer: Any) -> list[str]:
         spool=None,
         say=said.append,
     )
-    try:
-        duties.act([lost], lambda: Answering(answer))
-    except StoreError as error:
-        said.append(f"raised {type(error).__name__}")
+    for answer in answers:
+        try:
+            duties.act([lost], lambda answer=answer: Answering(answer))
+        except StoreError as error:
+            said.append(f"raised {type(error).__name__}")
     return said
 
 
@@ -108,3 +110,17 @@ def test_of_a_stop_that_was_on_its_way_only_trouble_is_said() -> None:
     assert said_of(pushed, StoreRefusedError("NOPERM", "NOPERM no"))[0] == (
         "revocation 7 was on its way; NOT re-asserted: Redis refused: NOPERM no"
     )
+
+
+def test_what_stays_as_it_is_is_said_once_although_it_is_tried_with_each_beat() -> None:
+    """Row 87: a log that repeats itself each second is one that nobody reads."""
+    later, back = stop(Status.LATER), stop(Status.SAME)
+    begins = "the store lost revocation 7; "
+    left = f"{begins}a later term is active, and is left alone"
+    assert said_of(LOST["revocation 7"], later, later, later) == [left]
+    assert said_of(LOST["revocation 7"], later, back, later) == [left, f"{begins}re-asserted", left]
+    refused = StoreRefusedError("NOPERM", "NOPERM no")
+    said = said_of(LOST["revocation 7"], refused, refused)
+    assert [text for text in said if not text.startswith("raised")] == [
+        f"{begins}NOT re-asserted: Redis refused: NOPERM no"
+    ]
