@@ -24,6 +24,10 @@ EVERY_S = (1.0, 3.0)
 PATIENCE_MS = 60_000  # fifty workers may leave a proxy little of a small machine
 DEPOSED_NS = 20 * 1_000_000_000
 REJOIN_S = 5.0  # after the kill of a primary; Sentinel promotes within three
+RECOVER_NS = (
+    5 * 1_000_000_000
+)  # until a heartbeat that was killed runs again, and a roster is whole
+NEVER_NS = 2**62
 
 
 class Chaos:
@@ -42,6 +46,7 @@ class Chaos:
         bans: What follows from them.
         events: What happened when, in ns, to explain a late order.
         unsettled: Spans in which what a primary acknowledged may have been lost, in ns.
+        troubles: Spans in which a heartbeat, or the servers, had no chance to answer in time, in ns.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Chaos:
         self.bans: list[Ban] = []
         self.events: list[tuple[int, str]] = []
         self.unsettled: list[tuple[int, int]] = []
+        self.troubles: list[tuple[int, int]] = []
         self._kinds: list[tuple[int, Callable[[], bool]]] = [
             (4, self.freeze_workers),
             (3, self.kill_worker),
@@ -87,7 +93,7 @@ class Chaos:
     def turn(self) -> None:
         """End what is due, follow the primary, and perhaps bring about one more fault."""
         self._end_due(time.monotonic())
-        self._follow()
+        self.follow()
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + self._random.uniform(*EVERY_S)
@@ -101,7 +107,7 @@ class Chaos:
     def finish(self) -> None:
         """End every fault."""
         self._end_due(float("inf"))
-        self._follow()
+        self.follow()
 
     def _note(self, text: str) -> None:
         self.events.append((time.monotonic_ns(), text))
@@ -115,17 +121,30 @@ class Chaos:
     def _after(self, seconds: float, end: Callable[[], None], *held: object) -> None:
         """Do that later; until then no other fault touches what is held."""
         self._busy.update(held)
+        who = {self._servers, *self._fleet.heartbeats}
+        trouble = self._trouble() if who.intersection(held) else lambda: None
 
         def done() -> None:
             end()
             self._busy.difference_update(held)
+            trouble()
 
         self._later.append((time.monotonic() + seconds, done))
+
+    def _trouble(self) -> Callable[[], None]:
+        """Note that nobody can count on an answer from now on, until what this returns is called."""
+        number, began_ns = len(self.troubles), time.monotonic_ns()
+        self.troubles.append((began_ns, NEVER_NS))
+
+        def over() -> None:
+            self.troubles[number] = (began_ns, time.monotonic_ns() + RECOVER_NS)
+
+        return over
 
     def _free(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if name not in self._busy]
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """Lead the proxies to the primary, as a load balancer would."""
         for sentinel in self._servers.sentinels:
             with suppress(redis.RedisError), sentinel.client() as client:
@@ -234,13 +253,16 @@ class Chaos:
 
     def pause_clients(self) -> bool:
         """CLIENT PAUSE: it takes questions and answers them later."""
+        pause_ms = self._random.randint(300, 2_000)
         with self._servers.primary.client() as client:
-            client.client_pause(self._random.randint(300, 2_000))
+            client.client_pause(pause_ms)
+        self._later.append((time.monotonic() + pause_ms / 1000, self._trouble()))
         return True
 
     def flush(self) -> bool:
         with self._servers.primary.client() as client:
             client.flushall()
+        self._trouble()()
         return True
 
     def freeze_primary(self) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from .chaos import Chaos
+from .chaos import NEVER_NS, Chaos
 from .judge import Ban, Verdict
 from .people import People, Stop
 
 MS = 1_000_000
-NEVER_NS = 2**62
 SHOWN = 5
 AROUND_NS = 30 * 1_000_000_000
 
@@ -21,18 +21,36 @@ def stop_bans(
 ) -> Iterator[Ban]:
     """Yield what the revocations forbid.
 
-    A complete one: everything under a permit of up to its epoch, for ever and whatever happens. One
-    that was executed: the same from a lease later, as long as no failover can have lost it.
+    One that is told as over (COMPLETE, or STOPPED): everything under a permit of up to its epoch, for
+    ever and whatever happens. One that was executed: the same from a lease later, as long as no failover
+    can have lost it.
     """
     for stop in stops:
-        if stop.complete:
-            yield Ban("complete", stop.done_ns, NEVER_NS, epoch=stop.epoch)
+        if stop.settled:
+            yield Ban(str(stop.result), stop.done_ns, NEVER_NS, epoch=stop.epoch)
         if stop.executed_ns is not None:
             bound_ns = stop.executed_ns + lease_ms * MS
             lost = [began for began, ended in unsettled if ended > stop.called_ns]
             until_ns = min(lost, default=NEVER_NS)
             if until_ns > bound_ns:
                 yield Ban("revoked", bound_ns, until_ns, epoch=stop.epoch)
+
+
+def unanswered(stops: Sequence[Stop], excuses: Sequence[tuple[int, int]]) -> Iterator[Stop]:
+    """Return the stops that were not confirmed although nothing kept the fleet from answering.
+
+    Args:
+        stops: All of them.
+        excuses: Spans, in ns, in which a heartbeat or the servers could not answer.
+    """
+    return (stop for stop in free(stops, excuses) if not stop.settled)
+
+
+def free(stops: Sequence[Stop], excuses: Sequence[tuple[int, int]]) -> Iterator[Stop]:
+    """Yield the stops of whose whole time everybody could answer."""
+    for stop in stops:
+        if not any(began < stop.done_ns and stop.called_ns < end for began, end in excuses):
+            yield stop
 
 
 class Outcome(msgspec.Struct):
@@ -72,14 +90,28 @@ class Outcome(msgspec.Struct):
             "nothing was accepted": not self.verdict.accepted,
             "no fault happened": not self.chaos.counts,
             "nothing was revoked": not self.people.stops,
-            "no stop was complete": not any(stop.complete for stop in self.people.stops),
+            "no stop was told as over": not any(stop.settled for stop in self.people.stops),
             "the control never traded while nobody else might": not self.verdict.tried,
             f"only {self.armed} of {self.workers} workers armed after the last fault": self.armed
             < self.workers,
             f"the fuzzer failed:\n{self.fuzzed}": self.fuzz_failed,
         }
         found = [text for text, wrong in checks.items() if wrong]
+        found += [
+            f"stop {stop.epoch} was not confirmed, and everybody could answer: {stop.problems}"
+            for stop in unanswered(self.people.stops, self._excuses())
+        ]
         return found + self.people.defects + self.defects
+
+    def _excuses(self) -> list[tuple[int, int]]:
+        return [*self.chaos.troubles, *self.chaos.unsettled]
+
+    def _judged(self) -> str:
+        """Say how the stops ended, and of how many everybody could answer."""
+        stops, excuses = self.people.stops, self._excuses()
+        ends = Counter(str(stop.result) for stop in stops)
+        told = ", ".join(f"{n} {result}" for result, n in sorted(ends.items()))
+        return f"stops: {told}; of {len([*free(stops, excuses)])} everybody could answer"
 
     def _explained(self) -> Iterator[str]:
         """Yield what happened around the first late order."""
@@ -94,6 +126,7 @@ class Outcome(msgspec.Struct):
         """Yield what is printed; the summary comes last."""
         for name, counts in (("faults", self.chaos.counts), ("people", self.people.counts)):
             yield f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+        yield self._judged()
         total, largest = self.memory_mib
         yield f"memory: {total:.0f} MiB in all workers, {largest:.0f} in the largest"
         yield from self.fuzzed.splitlines()[-1:]

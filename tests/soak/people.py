@@ -36,7 +36,9 @@ class Stop:
         self.done_ns = done_ns
         in_redis = report.in_redis_ms
         self.executed_ns = None if in_redis is None else called_ns + int(in_redis * MS)
-        self.complete = report.outcome.result is Result.COMPLETE
+        self.result = report.outcome.result
+        self.settled = self.result is not Result.NOT_CONFIRMED
+        self.problems = [*report.problems]
 
 
 class People:
@@ -131,7 +133,7 @@ class People:
             grants.loosen(operator, GrantKind.RESUME, reason="soak", labels={"symbol": symbol})
 
     def revoke(self) -> None:
-        """Stop, and insist until the stop is complete or enough was tried."""
+        """Stop, and insist until it is known that all is off, or enough was tried."""
         for _ in range(INSIST):
             called_ns = time.monotonic_ns()
             report = Revoke(self._config, reason="soak").run()
@@ -140,5 +142,5 @@ class People:
             self.counts[f"revoke: {report.outcome.result}"] += 1
             told = f"revoke {stop.epoch} {report.outcome.result}, executed at {stop.executed_ns}"
             self.events += [(called_ns, "revoke called"), (stop.done_ns, told)]
-            if stop.complete:
+            if stop.settled:
                 return

@@ -113,14 +113,18 @@ class Soak:
         except StoreError:
             return 0
 
-    def heal(self, people: People) -> int:
-        """After the last fault: activate, and return how many workers are armed in the end."""
+    def heal(self, people: People, chaos: Chaos) -> int:
+        """After the last fault: activate, and return how many workers are armed in the end.
+
+        A failover that the last fault began may still be on its way: the proxies follow it.
+        """
         deadline = time.monotonic() + SETTLE_S
         armed = 0
         while time.monotonic() < deadline and armed < self._args.workers:
             people.again()
             until = min(deadline, time.monotonic() + 20)
             while time.monotonic() < until and armed < self._args.workers:
+                chaos.follow()
                 armed = self._armed()
                 time.sleep(0.5)
         return armed
@@ -181,7 +185,7 @@ def main() -> int:
         stack.callback(fuzz.kill)
         soak = Soak(args, folder, stack)
         people, chaos = soak.run()
-        armed = soak.heal(people)
+        armed = soak.heal(people, chaos)
         bans = [*stop_bans(people.stops, chaos.unsettled, soak.fleet.timers.lease_ms)]
         with soak.venue.journal.open() as journal:
             accepts = parse_journal(journal)

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import msgspec
 
+from .chaos import NEVER_NS
 from .judge import Accept, Ban, judge, parse_journal
-from .outcome import NEVER_NS, stop_bans
+from .outcome import stop_bans, unanswered
 
 GOOD = Accept("pod-1", "IBM", 100, 1_000, 3, 2_000)
 BAN = Ban("revoke", 50, 150, epoch=4)
@@ -57,7 +58,8 @@ def test_a_journal_is_read_up_to_its_last_whole_line() -> None:
 
 
 def stop(**changes: object) -> SimpleNamespace:
-    fields = {"epoch": 4, "called_ns": 100, "executed_ns": 110, "done_ns": 900, "complete": True}
+    fields = {"epoch": 4, "called_ns": 100, "executed_ns": 110, "done_ns": 900, "settled": True}
+    fields["result"] = "COMPLETE"
     return SimpleNamespace(**{**fields, **changes})
 
 
@@ -68,8 +70,15 @@ def told(item: SimpleNamespace, *unsettled: tuple[int, int]) -> list[tuple[str, 
 def test_a_complete_stop_is_for_ever_and_an_executed_one_until_a_failover_may_have_lost_it() -> (
     None
 ):
-    assert told(stop()) == [("complete", 900, NEVER_NS), ("revoked", 110, NEVER_NS)]
-    assert told(stop(), (500, 600)) == [("complete", 900, NEVER_NS), ("revoked", 110, 500)]
-    assert told(stop(), (90, 105)) == [("complete", 900, NEVER_NS)]
-    assert told(stop(complete=False), (10, 20)) == [("revoked", 110, NEVER_NS)]
-    assert told(stop(complete=False, executed_ns=None)) == []
+    assert told(stop()) == [("COMPLETE", 900, NEVER_NS), ("revoked", 110, NEVER_NS)]
+    assert told(stop(), (500, 600)) == [("COMPLETE", 900, NEVER_NS), ("revoked", 110, 500)]
+    assert told(stop(), (90, 105)) == [("COMPLETE", 900, NEVER_NS)]
+    assert told(stop(settled=False), (10, 20)) == [("revoked", 110, NEVER_NS)]
+    assert told(stop(settled=False, executed_ns=None)) == []
+
+
+def test_a_stop_is_confirmed_wherever_everybody_could_answer_all_the_time() -> None:
+    lost = stop(settled=False)
+    assert [*unanswered([lost, stop()], [])] == [lost]
+    assert [*unanswered([lost], [(0, 100), (900, 950)])] == [lost], "before it, and after it"
+    assert [*unanswered([lost], [(0, 101)])] == [*unanswered([lost], [(899, NEVER_NS)])] == []
