@@ -9,9 +9,10 @@ from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.report import Finding, Outcome
-from golive_redis.store import rights
+from golive_redis.store import presence, rights
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
 MAX_CLOCK_OFF_MS = 5_000.0
@@ -22,7 +23,9 @@ AHEAD_MS = 30 * 86_400_000
 
 
 def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
-    """Look at version, role, durability, eviction policy and clock of the server, and at our login.
+    """Look at version, role, durability, eviction policy and clock of the server, and at all logins.
+
+    Ours is tried here. Each worker and heartbeat that is there has tried its own.
 
     Raises:
         StoreError: It cannot be asked; the runner makes that `unknown`.
@@ -39,6 +42,13 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         writable = link.call("GET", probe) == b"1"
         wanted = rights.of_operator(keyspace)
         lacking = rights.lacking(link, wanted)
+        store = Store(link, keyspace)
+        pods = [
+            (f"{role} {item.name}", item.fields.get("lacks", ""))
+            for role, roster in (("heartbeat", store.heartbeats()), ("worker", store.workers()))
+            for item in roster
+            if item.alive
+        ]
     finally:
         link.close()
     problems = [
@@ -47,6 +57,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
     ]
     if lacking:
         problems.append(f"our login may not: {', '.join(lacking)}; its ACL user needs these rights")
+    problems += presence.lacking(pods)
     facts = {
         "version": _version(info),
         "role": info.get("role", "?"),

@@ -7,7 +7,7 @@ fleet at once, and a server to which each of them then connects has no time for 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, Full, Queue
 
@@ -17,8 +17,9 @@ from golive_redis.errors import StoreError
 from golive_redis.jitter import JITTER
 from golive_redis.logs import Log
 from golive_redis.records.receipt import Receipt
+from golive_redis.store import rights
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.link import Link
+from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.store import Store
 from golive_redis.threads import Backoff, Loop
@@ -42,15 +43,25 @@ class Outbox:
         connect: Opens a link; called again after every failure.
         keyspace: Names of the keys.
         retry_s: Pause before the next try at the same receipt; it grows to four times this.
+        wanted: Commands of the role; whether its login may give them is tried with each connection.
 
     Attributes:
+        lacks: Which of them it may not give, in words; "" when none.
         loop: Its thread.
         connected: Set once it has been connected: before that, no receipt could be sent (A15).
         problem: Why the newest try failed, in words; None after one that did not.
     """
 
-    def __init__(self, connect: Callable[[], Link], keyspace: Keyspace, retry_s: float) -> None:
-        self._connection = Reconnecting(connect, keyspace)
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        keyspace: Keyspace,
+        retry_s: float,
+        wanted: Sequence[rights.Command] = (),
+    ) -> None:
+        self._connection = Reconnecting(connect, keyspace, self._connected)
+        self._wanted = wanted
+        self.lacks = ""
         self._waiting: Queue[tuple[Receipt, bytes] | None] = Queue(MAX_WAITING)
         self._owed: tuple[Receipt, bytes] | None = None
         self._finishing = threading.Event()
@@ -63,6 +74,19 @@ class Outbox:
         self.loop = Loop(
             "outbox", self._turn, failed=self._lost, ended=self._connection.drop, backoff=pauses
         )
+
+    def _connected(self, store: Store) -> None:
+        """Try what the login may do: what it lacks would else be found out by a stop."""
+        if not self._wanted:
+            return
+        before = self.lacks
+        try:
+            self.lacks = ", ".join(rights.lacking(store.link, self._wanted))
+        except StoreRefusedError as error:
+            # As it may not try, it is not asked to again: that would cost a connection each time.
+            self._wanted, self.lacks = (), f"try its rights ({error.message})"
+        if self.lacks and self.lacks != before:
+            logger.warning("this login may not: %s", self.lacks)
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
         """Queue a signed receipt; the oldest gives way when 256 are waiting. Never blocks or raises."""

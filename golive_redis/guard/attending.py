@@ -37,6 +37,7 @@ from golive_redis.jitter import JITTER
 from golive_redis.logs import ASIDE, Log
 from golive_redis.records.envelope import Signer
 from golive_redis.statefile import StateFile, StateFileError
+from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.push import PushListener
@@ -91,7 +92,8 @@ class Attending:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._watch = clock.ClockWatch(timing.rho)
-        self._outbox = Outbox(patient, keyspace, timing.read_every_ms / 1000)
+        wanted = rights.of_worker(keyspace, worker, instance)
+        self._outbox = Outbox(patient, keyspace, timing.read_every_ms / 1000, wanted)
         receipts = Receipts(view.trust, signer, self._outbox, instance=instance, worker=worker)
         self.stopping = Stopping(receipts, state_file, gate.in_flight, timing.drain_ms)
         self.troubles = Troubles(address.shown)
@@ -206,6 +208,7 @@ class Attending:
             raise StoreUnavailableError(f"no receipt could be sent: {problem}")
         durable, newest = self.stopping.durable, self._view.newest
         self._presence.push = self.listener.arrives
+        self._presence.lacks = self._outbox.lacks
         if self._ask(self._presence.changed(durable, newest)) is Status.REGISTER:
             self._ask(self._presence.all(durable, newest))
 

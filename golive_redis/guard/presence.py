@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from golive_redis import clock
 from golive_redis.guard.gate import Gate
 from golive_redis.records.receipt import Durable
+from golive_redis.store.presence import MAX_LACKS
 from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
@@ -32,11 +33,13 @@ class Presence:
     Attributes:
         caller: Likewise.
         push: What is pushed to it.
+        lacks: What its login may not do; "" for nothing.
     """
 
     def __init__(self, caller: Caller, gate: Gate, labels: Mapping[str, str], policy: str) -> None:
         self.caller = caller
         self.push = Pushes.NONE
+        self.lacks = ""
         self._gate = gate
         self._who: Fields = {
             "labels": json.dumps(labels, sort_keys=True),
@@ -78,6 +81,7 @@ class Presence:
             "stated": gate.stated.told,
             "durable": durable,
             "push": self.push,
+            "lacks": self.lacks[:MAX_LACKS],
             "directive": newest or b"",
         }
         return fields | self._who

@@ -37,6 +37,7 @@ from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
+from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.link import Link
 from golive_redis.store.push import PushListener
@@ -116,7 +117,8 @@ class Heartbeat:
         self._pulse = memory.pulse(trust, timing)
         # Off the path of beats, a server that is asked by a whole fleet at once is waited for longer.
         patient = partial(_connect, address, PATIENCE * timing.timeout_ms, name)
-        outbox = Outbox(patient, keyspace, every_ms / 1000)
+        wanted = rights.of_heartbeat(keyspace, name, caller.instance)
+        outbox = Outbox(patient, keyspace, every_ms / 1000, wanted)
         self._duties = Duties(
             pulse=self._pulse,
             trust=trust,
@@ -289,7 +291,7 @@ class Heartbeat:
             self._act(self._pulse.push(self._pushed.popleft(), wall_ms=clock.wall_ms()))
         pulse, presence = self._pulse, self._presence
         store = self._connection.store()  # first, for a new connection has to be told everything
-        presence.hears(self._listener.arrives)
+        presence.hears(self._listener.arrives, self._duties.receipts.outbox.lacks)
         ask = pulse.known.ask(secrets.token_hex(8))
         fields = self._fields() if presence.stale else {}
         status, answer, head = store.attend(ask, presence.caller, fields)

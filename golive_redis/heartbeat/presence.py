@@ -7,6 +7,7 @@ import socket
 
 from golive_redis.core.pulse import Pulse
 from golive_redis.records.receipt import Durable
+from golive_redis.store.presence import MAX_LACKS
 from golive_redis.store.push import Pushes
 from golive_redis.store.replies import Caller
 from golive_redis.version import VERSION
@@ -29,11 +30,12 @@ class Presence:
         self.stale = True
         self._policy = policy
         self._push = Pushes.NONE
+        self._lacks = ""
 
-    def hears(self, push: Pushes) -> None:
-        """Note what is pushed to it."""
-        self.stale = self.stale or push is not self._push
-        self._push = push
+    def hears(self, push: Pushes, lacks: str) -> None:
+        """Note what is pushed to it, and what its login may not do."""
+        self.stale = self.stale or push is not self._push or lacks != self._lacks
+        self._push, self._lacks = push, lacks
 
     def fields(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
         """Return every field."""
@@ -44,6 +46,7 @@ class Presence:
             "epoch": str(pulse.state.epoch if pulse.state else 0),
             "durable": durable,
             "push": self._push,
+            "lacks": self._lacks[:MAX_LACKS],
             "directive": pulse.newest or b"",
             "version": VERSION,
             "policy": self._policy,

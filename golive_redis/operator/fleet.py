@@ -64,6 +64,7 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         push: What is pushed to it: `tracking`, `pubsub` or `none`.
+        lacks: Commands that its Redis login may not give, in words; "" when none.
         heard_ms: How long ago it was heard; None when it is gone.
         beat_at_ms: When its newest verified beat for the term in force was signed, Unix ms by its own
             clock; None when there is none.
@@ -81,6 +82,7 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
     heard_ms: int | None
     beat_at_ms: int | None
     push: str = ""
+    lacks: str = ""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         push: What is pushed to it: `tracking`, `pubsub` or `none`.
+        lacks: Commands that its Redis login may not give, in words; "" when none.
         heard_ms: How long ago it was heard; None when it is gone.
         unreadable: Fields of its presence that were not what they should be, and are left out.
         answers_with: Whose key answers for it by the keyset of this host: `own`, `shared` with other
@@ -112,6 +115,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     unreadable: list[str]
     answers_with: str
     push: str = ""
+    lacks: str = ""
 
 
 class FleetStatus(msgspec.Struct, frozen=True):

@@ -7,14 +7,14 @@ without a worker that is armed, LIVE trades nothing. Pure: everything is an argu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from golive_redis.core.timing import Timing, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, Revoked, WorkerStatus
+from golive_redis.store.presence import lacking, listed
 
-MAX_NAMED = 5
 SOON_MS = 15 * 60_000
 _WORDS = {"live": "LIVE", "reduce_only": "REDUCE ONLY", "halted": "HALTED"}
 
@@ -157,6 +157,12 @@ def _problems(seen: Seen) -> list[str]:
     for item in seen.workers:
         if item.unreadable:
             out.append(f"worker {item.id}: cannot be read: {', '.join(item.unreadable)}")
+    out += lacking(
+        [
+            *((f"heartbeat {item.name}", item.lacks) for item in seen.heartbeats),
+            *((f"worker {item.id}", item.lacks) for item in seen.workers),
+        ]
+    )
     return out
 
 
@@ -170,15 +176,9 @@ def _closed(workers: Sequence[WorkerStatus]) -> list[str]:
             reason = "" if known else item.reason
             groups[item.state, reason].append(item.id)
     return [
-        f"{_count(names, 'worker')} {state}{f' ({reason})' if reason else ''}: {_listed(names)}"
+        f"{_count(names, 'worker')} {state}{f' ({reason})' if reason else ''}: {listed(names)}"
         for (state, reason), names in sorted(groups.items())
     ]
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = sorted(names)
-    more = len(found) - MAX_NAMED
-    return ", ".join(found[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(items: Sequence[object], word: str) -> str:

@@ -7,7 +7,8 @@ its memory, or be read as another number than it shows (`int("²")` raises, `int
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -19,13 +20,15 @@ from golive_redis.store.link import Reply, StoreRefusedError
 
 MAX_FIELD = 64 * 1024
 MAX_LABELS = 2 * 1024
+MAX_LACKS = 500
+MAX_NAMED = 5
 
 _Number = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+:-]{0,128}\Z")]
 _Labels = dict[Name, Annotated[str, msgspec.Meta(max_length=128)]]
 _NUMBERS = ("term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid")
 _WORDS = ("state", "durable", "push", "version", "policy")
-FIELDS = (*_NUMBERS, *_WORDS, "reason", "host", "labels", "stated")
+FIELDS = (*_NUMBERS, *_WORDS, "reason", "lacks", "host", "labels", "stated")
 """What is read of a presence: whatever else somebody wrote into one is not even fetched."""
 
 
@@ -113,3 +116,23 @@ def _read(field: str, value: bytes) -> str | None:
 
 def _labels(text: str) -> dict[str, str]:
     return dict(convert(parse_json(text.encode(), MAX_LABELS), _Labels))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name the first few pods: a sentence has to stay one."""
+    found = sorted(names)
+    more = len(found) - MAX_NAMED
+    return ", ".join(found[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def lacking(pods: Iterable[tuple[str, str]]) -> list[str]:
+    """Say whose logins lack which rights, together where it is the same.
+
+    Args:
+        pods: Name of each with what it lacks, "" for nothing.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, lacks in pods:
+        if lacks:
+            groups[lacks].append(name)
+    return [f"the login of {listed(who)} may not: {what}" for what, who in sorted(groups.items())]

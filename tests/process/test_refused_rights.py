@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from golive_redis import config
+from golive_redis.checks.builtin import check_database_redis
+from golive_redis.errors import RefusedError
 from golive_redis.operator import restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import RestrictionKind
 from golive_redis.stop.revoke import Revoke
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
 from kit.logins import without
 
+ACL = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"
 PUSH = ("PUBLISH", "golive:events")
 TOMBSTONE = ("HSET", "golive:revoked")
 
@@ -110,6 +117,59 @@ def test_a_heartbeat_that_cannot_renew_the_key_says_so_before_all_is_off(
     while live.raw.hget("golive:beat", "hb-1") == count:
         live.workers["pod-1"].wait_permit()
     assert 0 < live.raw.pttl("golive:active") < left_ms
+
+
+ANSWERS = "(~golive:receipt:* +hset +pexpire)"
+TELLS = "(&golive:receipts +publish)"
+
+
+@pytest.mark.parametrize(
+    ("role", "user", "without", "lacks"),
+    [
+        ("worker pod-1", "golive-worker", ANSWERS, "HSET golive:receipt:preflight"),
+        ("worker pod-1", "golive-worker", TELLS, "PUBLISH golive:receipts"),
+        ("worker pod-1", "golive-worker", "+multi", "try its rights (Redis refused: "),
+        ("worker pod-1", "golive-worker", "+discard", "try its rights (Redis refused: "),
+        ("heartbeat hb-1", "golive-heartbeat", "(~golive:audit +xadd)", "XADD golive:audit"),
+        ("heartbeat hb-1", "golive-heartbeat", "+wait", ""),
+    ],
+)
+def test_what_the_login_of_a_pod_may_not_do_fails_the_preflight_and_not_the_next_stop(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., None],
+    role: str,
+    user: str,
+    without: str,
+    lacks: str,
+) -> None:
+    """Row 80: each pod tries its own login, for nobody else has its password."""
+    live = fleet(own_server)
+    (line,) = (text for text in ACL.read_text().splitlines() if text.split()[1] == user)
+    assert without in line
+    line = line.replace(f" {without}", "")
+    live.raw.execute_command("ACL", "SETUSER", *line.split()[1:], ">x")
+    monkeypatch.setenv("PODS_PASSWORD", "x")
+    own = {"store": {"url": own_server.url, "username": user, "password_env": "PODS_PASSWORD"}}
+    live.start_worker("pod-1", config=own if role.startswith("worker") else None)
+    live.start_heartbeat("hb-1", config=own if role.startswith("heartbeat") else None)
+    address, said = live.config.address(), f"the login of {role} may not: {lacks}"
+
+    def explained() -> str:
+        return check_database_redis(address, Keyspace("golive")).explain
+
+    if lacks:
+        process = {**live.workers, **live.heartbeats}[role.split()[1]]
+        process.wait_logged(f"this login may not: {lacks}")
+        wait_for(lambda: said in explained(), what="the preflight knows")
+        assert [text for text in live.status().problems if text.startswith(said)]
+        with pytest.raises(RefusedError, match="check_database_redis"):
+            live.activate()
+    else:
+        live.activate()
+        live.workers["pod-1"].wait_permit()
+        assert "may not" not in explained()
 
 
 def test_status_and_health_say_what_is_pushed(

@@ -285,6 +285,8 @@ class SimStore:
 class SimOutbox:
     """`Outbox`: a receipt is published, then stored, and sent again until that was answered."""
 
+    lacks = ""
+
     def __init__(self, host: Node, retry_ms: float) -> None:
         self._node, self._retry_ms = host, retry_ms
         self.loop = fibers.SimLoop()

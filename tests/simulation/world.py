@@ -72,7 +72,7 @@ BLOCKING = (
     connections,
 )
 SIMULATED: dict[str, Any] = {
-    "Outbox": lambda _, __, retry_s: SimOutbox(fibers.node(), retry_s * 1_000),
+    "Outbox": lambda _, __, retry_s, ___: SimOutbox(fibers.node(), retry_s * 1_000),
     "ASIDE": fibers.SimAside,
     "PushListener": SimListener,
     "SimpleQueue": fibers.SimQueue,

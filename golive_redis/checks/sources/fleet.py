@@ -7,11 +7,10 @@ from decimal import Decimal
 
 from golive_redis.checks.question import FleetSource, FleetValue
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
-from golive_redis.store.presence import Presence
+from golive_redis.store.presence import Presence, listed
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
-MAX_NAMED = 10
 
 Counts = dict[str, tuple[int, int]]
 Seen = tuple[int | Decimal, dict[str, str]]
@@ -91,7 +90,7 @@ class _Looked:
         if self._before.first is None:
             self._before.first = names
         moved = {"came": names - self._before.first, "went": self._before.first - names}
-        facts = {how: _listed(who) for how, who in moved.items() if who}
+        facts = {how: listed(who) for how, who in moved.items() if who}
         return len(names ^ self._before.first), facts
 
     def _rejected(self, alive: Sequence[Presence]) -> Decimal:
@@ -112,14 +111,7 @@ def _version(item: Presence) -> str:
 
 
 def _names(items: Iterable[Presence]) -> str:
-    return _listed({item.name for item in items})
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Name the first few: a sentence has to stay one."""
-    listed = sorted(names)
-    more = len(listed) - MAX_NAMED
-    return ", ".join(listed[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listed({item.name for item in items})
 
 
 def _beyond(item: Presence) -> int:
