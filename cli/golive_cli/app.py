@@ -143,6 +143,23 @@ def _extend(
     change.loosen("extend", None, reason, ticket, keys, config, minutes=minutes, as_json=as_json)
 
 
+def _heartbeat(
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Its stable name in the keyset.")
+    ],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the fleet alive: beat for the term in force until SIGTERM.
+
+    Ending it does not revoke: without another heartbeat the fleet is off within beat_ms. With
+    --json each line is an object. Under systemd use Type=notify.
+    """
+    from golive_cli.commands.heartbeat import heartbeat
+
+    heartbeat(name, config, as_json=as_json)
+
+
 def _status(config: ConfigFile = None, as_json: AsJson = False) -> int:
     """Show what is in force, verified; exits 5 when something in Redis does not verify."""
     from golive_cli.commands import status
@@ -205,7 +222,7 @@ def _golive(
 COMMANDS: dict[str, str | Callable[..., Any]] = {
     "init": "init.init",
     "keys": "keys.app",
-    "heartbeat": "heartbeat.heartbeat",
+    "heartbeat": _heartbeat,
     "preflight": "activate.preflight",
     "doctor": "activate.doctor",
     "activate": "activate.activate",

@@ -14,7 +14,7 @@ from importlib.util import find_spec, module_from_spec
 from threading import RLock
 
 # golive_cli.quick reads these.
-QUICK = frozenset({"status", "workers", "halt", "reduce"})
+QUICK = frozenset({"status", "workers", "halt", "reduce", "heartbeat"})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,8 @@ COMMON = ("--config",)
 FLAG = "--json"
 # Without --dry-run, which is in no hurry.
 RESTRICTION = (*COMMON, "--reason", "--ticket")
+BEATING = (*COMMON, "--name")
+NEEDED = {RESTRICTION: "--reason", BEATING: "--name"}
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -78,7 +80,7 @@ def run(argv: Sequence[str]) -> int | None:
     command, *rest = argv
     options, take = COMMANDS[command]
     words = read(rest, options, labels=options is RESTRICTION)
-    if words is None or (options is RESTRICTION and "--reason" not in words.values):
+    if words is None or (options in NEEDED and NEEDED[options] not in words.values):
         return None
     return int(take(command, words) or 0)
 
@@ -104,9 +106,16 @@ def _restrict(command: str, words: Words) -> int:
     )
 
 
-COMMANDS: dict[str, tuple[Sequence[str], Callable[[str, Words], Any]]] = {
+def _beat(_: str, words: Words) -> None:
+    from golive_cli.commands.heartbeat import heartbeat
+
+    heartbeat(words.values["--name"], words.config, as_json=words.as_json)
+
+
+COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[str, Words], Any]]] = {
     "status": (COMMON, _look),
     "workers": (COMMON, _look),
     "halt": (RESTRICTION, _restrict),
     "reduce": (RESTRICTION, _restrict),
+    "heartbeat": (BEATING, _beat),
 }

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from golive_cli import app, main, quick
-from golive_cli.commands import change, status
+from golive_cli.commands import change, heartbeat, status
 from golive_cli.exits import UsageError
 
 SLOW = ("typer", "pydantic", "redis.asyncio", "redis.client", "golive_redis.checks.sources.http")
@@ -26,6 +26,7 @@ def taken(monkeypatch):
     monkeypatch.setattr(change, "restrict", note("restrict"))
     monkeypatch.setattr(status, "status", note("status"))
     monkeypatch.setattr(status, "workers", note("workers"))
+    monkeypatch.setattr(heartbeat, "heartbeat", note("heartbeat"))
     return calls
 
 
@@ -40,7 +41,8 @@ def test_what_is_read_here_is_what_typer_declares(command):
     has_labels = any(each.param_type_name == "argument" for each in declared)
     assert has_labels == (takes is quick.RESTRICTION)
     required = {word for each in declared if each.required for word in each.opts}
-    assert required == ({"--reason"} if has_labels else set())
+    needed = quick.NEEDED.get(takes)
+    assert required == ({needed} if needed else set())
 
 
 def test_each_quick_command_is_read():
@@ -58,6 +60,8 @@ def test_each_quick_command_is_read():
         "halt symbol=BTCUSDT --reason=because venue=paper",
         "halt --ticket T-1 --json --reason because --config c.yaml symbol=BTCUSDT",
         "reduce --reason because symbol=X",
+        "heartbeat --name hb-1",
+        "heartbeat --json --config a.yaml --name=hb-1",
     ],
 )
 def test_a_plain_command_means_the_same_on_both_ways(taken, line):
@@ -86,6 +90,8 @@ def test_a_plain_command_means_the_same_on_both_ways(taken, line):
         ["status", "--jso"],
         ["status", "--", "extra"],
         ["status", "--reason", "x"],
+        ["heartbeat"],
+        ["heartbeat", "hb-1"],
         ["halt"],
         ["halt", "symbol=X"],
         ["halt", "--reason", "x", "--dry-run"],
@@ -115,7 +121,13 @@ def python(code: str) -> str:
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["workers", "--json"], ["halt", "--reason", "x"], ["revoke", "--reason", "x"]],
+    [
+        ["status"],
+        ["workers", "--json"],
+        ["halt", "--reason", "x"],
+        ["revoke", "--reason", "x"],
+        ["heartbeat", "--name", "x"],
+    ],
 )
 def test_a_quick_command_loads_nothing_that_it_does_not_use(words):
     out = python(

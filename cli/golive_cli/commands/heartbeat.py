@@ -1,4 +1,4 @@
-"""`golive heartbeat`: the daemon in the foreground."""
+"""`golive heartbeat`: the daemon in the foreground. Knows no Typer: a restart is in a hurry, too."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-
-from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, clean
 from golive_cli.results import HeartbeatLine
 
@@ -26,18 +24,8 @@ TICK_S = 0.1
 MISSED_TURNS = 3
 
 
-def heartbeat(
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Its stable name in the keyset.")
-    ],
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Keep the fleet alive: beat for the term in force until SIGTERM.
-
-    Ending it does not revoke: without another heartbeat the fleet is off within beat_ms. With
-    --json each line is an object. Under systemd use Type=notify.
-    """
+def heartbeat(name: str, config: Path | None = None, *, as_json: bool = False) -> None:
+    """Keep the fleet alive: beat for the term in force until SIGTERM."""
     from golive_cli.sdnotify import Systemd
     from golive_cli.writer import Writer
     from golive_redis import config as configuration
