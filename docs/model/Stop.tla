@@ -9,7 +9,7 @@
 
    Time is an order here. A worker's `p` (Freshness.tla) is old or new: from before or
    after the operator's clock of S14 was started by the last heartbeat's receipt.
-   CompleteByTime is beat_ms later: every deadline that rests on an old `p` is
+   OverByTime is beat_ms later: every deadline that rests on an old `p` is
    over, which is Freshness.tla's BeatBound. Nothing else ever ends a deadline here:
    that leaves more to happen than the lease allows.
 
@@ -505,11 +505,17 @@ OldIsOver ==
 
 Forgotten == [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
 
-CompleteByTime ==
+Drained(w) == worker[w].drained >= op.rev /\ (~worker[w].left \/ ~Holds("S14 nothing left"))
+
+\* A5: off is not drained. It is COMPLETE when every worker that is listed has drained, else STOPPED.
+AllDrained == op.fleet # {} /\ \A w \in op.fleet : Drained(w)
+ByTime == IF AllDrained \/ ~Holds("A5 drain unknown is not complete") THEN "time" ELSE "stopped"
+
+OverByTime ==
   /\ HeartsKnown
   /\ IF Holds("S14 wait for beat_ms")
-     THEN op.clock /\ op' = [Finished("time") EXCEPT !.over = TRUE] /\ worker' = OldIsOver
-     ELSE op' = Finished("time") /\ UNCHANGED worker
+     THEN op.clock /\ op' = [Finished(ByTime) EXCEPT !.over = TRUE] /\ worker' = OldIsOver
+     ELSE op' = Finished(ByTime) /\ UNCHANGED worker
   /\ hb' = Forgotten
   /\ UNCHANGED <<copy, primary, beats, follows, faults, disk, late>>
 
@@ -518,7 +524,6 @@ TimeIsUpAfterDelete ==
   /\ op' = [op EXCEPT !.over = TRUE] /\ worker' = OldIsOver
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late>>
 
-Drained(w) == worker[w].drained >= op.rev /\ (~worker[w].left \/ ~Holds("S14 nothing left"))
 CompleteByReceipts ==
   /\ HeartsKnown
   /\ op.fleet # {} \/ ~Holds("S14 empty roster")
@@ -540,7 +545,7 @@ Next ==
        \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
   \/ PersistLate
   \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete
-  \/ CompleteByTime \/ CompleteByReceipts
+  \/ OverByTime \/ CompleteByReceipts
 
 Spec == Init /\ [][Next]_vars
 
@@ -549,11 +554,11 @@ Spec == Init /\ [][Next]_vars
 
 Ongoing(w, term) == worker[w].armed /\ worker[w].term <= term
 
-\* After COMPLETE nobody permits, ever again, for a term that was stopped.
+\* After COMPLETE, and after STOPPED, nobody permits, ever again, for a term that was stopped.
 CompleteMeansOff == \A w \in Workers : ~Ongoing(w, op.done)
-\* And where it says so by receipts, no order of such a term is in flight.
+\* And after COMPLETE no order of such a term is in flight, of a worker that a roster has named.
 CompleteMeansDrained ==
-  op.by = "receipts" => \A w \in Workers : worker[w].order \notin 1..op.done
+  op.by \in {"receipts", "time"} => \A w \in Workers : worker[w].order \notin 1..op.done
 \* Once stopped, a term has no heartbeat left that would beat for it, on whatever data it finds.
 CompleteMeansSilent == \A h \in Heartbeats : hb[h].term \notin 1..op.done
 \* Once every heartbeat has read that the key is gone, only an activation starts the fleet again.
@@ -564,7 +569,9 @@ LatchesHold == \A w \in Workers : ~Ongoing(w, Max({worker[w].told, worker[w].hei
 \* Witnesses: each must be refuted, or the model does nothing.
 NeverTrades == \A w \in Workers : worker[w].order = 0
 NeverByReceipts == op.by # "receipts"
-NeverByTime == op.by # "time"
+NeverByTime == op.by \notin {"time", "stopped"}
+NeverCompleteByTime == op.by # "time"
+NeverDrainUnknown == op.by # "stopped"
 NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
 NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
 NeverBegunAgain == ~(op.done = 1 /\ \E w \in Workers : worker[w].armed /\ worker[w].term = 2)
