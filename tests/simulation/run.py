@@ -25,7 +25,9 @@ from dataclasses import dataclass, field
 MINUTES = 5.0
 SEEDS_AT_ONCE = 6
 SAY_EVERY_S = 60.0
+OWNED = "stops against whoever owns Redis"
 WANTED = (
+    OWNED,
     "revokes",
     "activations",
     "resumes",
@@ -149,7 +151,24 @@ def simulate(seeds: list[int]) -> Tally:
                 checker.armed_after_ms or 0.0,
             )
         )
+    tally.add(owned(seeds[0]))
     return tally
+
+
+def owned(seed: int) -> Tally:
+    """Run one seed against whoever owns Redis; of each two in a row one leads a late heartbeat astray."""
+    from .owner import Owned  # noqa: PLC0415  (as above)
+
+    world = Owned(seed, late=bool(seed // SEEDS_AT_ONCE % 2))
+    witness = world.run()
+    over = witness.settled_at is not None and world.led
+    return Tally(
+        counts=Counter({OWNED: int(bool(over))}),
+        violations=[(seed, f"against the owner: {text}") for text in witness.violations],
+        tries=witness.tries,
+        permits=witness.permits,
+        accepts=witness.accepts,
+    )
 
 
 def batches(first: int, wanted: int | None) -> Iterator[list[int]]:
