@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import MaybeAppliedError, StoreError
 from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.memory import HeartbeatMemory
+from golive_redis.records.receipt import Durable
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Audit, Status, Step, Stop
@@ -124,3 +126,28 @@ def test_what_stays_as_it_is_is_said_once_although_it_is_tried_with_each_beat() 
     assert [text for text in said if not text.startswith("raised")] == [
         f"{begins}NOT re-asserted: Redis refused: NOPERM no"
     ]
+
+
+def test_a_stop_that_is_on_disk_only_now_is_answered_again() -> None:
+    """Row 35: the first receipt said that it was not kept, so it did not count (S9)."""
+    said: list[str] = []
+    sent: list[Durable] = []
+    memory: Any = SimpleNamespace(durable=Durable.FAILED, keep=lambda _: None)
+    receipts: Any = SimpleNamespace(send=lambda *_, durable, **__: sent.append(durable))
+    duties = Duties(
+        pulse=Pulse(SIGNERS.trust, TIMINGS["standard"], "hb-1", Latch(), None, started_ms=0),
+        trust=SIGNERS.trust,
+        signer=NONE,
+        memory=memory,
+        receipts=receipts,
+        spool=None,
+        say=said.append,
+    )
+    duties.act([Happening(Change.LATCHED, revocation=STOP)], NONE)
+    duties.persist()
+    assert sent == [Durable.FAILED]
+    memory.durable = Durable.YES
+    duties.persist()
+    duties.persist()
+    assert sent == [Durable.FAILED, Durable.YES]
+    assert said == ["the stop of epoch 7 is on disk by now"]
