@@ -157,7 +157,7 @@ class Duties:
         A stop whose latch is on disk only now is answered again: its first receipt did not count (S9).
         """
         self.memory.keep(self._pulse)
-        if self._owed is not None and self.memory.durable is not Durable.FAILED:
+        if self._owed is not None and self.memory.durable is not Durable.FAILED:  # S9
             revocation, self._owed = self._owed, None
             self._say(f"the stop of epoch {revocation.record.epoch} is on disk by now")
             self._answer(revocation)
