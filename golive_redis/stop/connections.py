@@ -16,6 +16,9 @@ from golive_redis.store.store import Store
 
 CONNECT_TIMEOUT_MS = 1_000.0
 TIMEOUT_MS = 250.0
+PATIENT_MS = 1_000.0
+"""Once the stop has been published: a server that a whole fleet asks at that moment answers late, and to
+connect anew would lose what has been asked for and the receipts that come meanwhile."""
 
 
 def listening(link: RedisLink, keys: Keyspace, problem: Callable[[str], None]) -> RedisLink | None:
@@ -50,6 +53,7 @@ class Connections:
         self.number = 0
         self._address = address
         self._link: RedisLink | None = None
+        self._timeout_ms = TIMEOUT_MS
         self._said: set[str] = set()
 
     def connect(self) -> None:
@@ -74,7 +78,7 @@ class Connections:
         # The user is not asserted: a stop is tried with any login, and costs no round trip more.
         # A user that may not stop is refused at the first command, and that is told.
         return self._address.link(
-            timeout_ms=TIMEOUT_MS,
+            timeout_ms=self._timeout_ms,
             connect_timeout_ms=CONNECT_TIMEOUT_MS,
             name="golive-revoke",
             any_user=True,
@@ -92,6 +96,12 @@ class Connections:
             self._open()
         assert self._link is not None  # noqa: S101  (just connected)
         return Store(self._link, self.keys)
+
+    def published(self) -> None:
+        """Note that the server has passed the stop on: what else it is asked for has more time."""
+        self._timeout_ms = PATIENT_MS
+        if self._link is not None:
+            self._link.answers_within(PATIENT_MS)
 
     def attempt(self, step: Callable[[], object]) -> None:
         """Take a step that may fail."""

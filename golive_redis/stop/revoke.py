@@ -36,6 +36,7 @@ from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport, Waiting
 from golive_redis.store.replies import Audit, Status, Stop
+from golive_redis.store.store import Store
 
 LOOK_BEHIND_MS = 250.0
 MAX_SIGNED = 5
@@ -221,7 +222,7 @@ class Revoke:
         progress, connections = self._progress, self._connections
         for _ in range(MAX_SIGNED):
             store, item = connections.store(), progress.newest
-            connections.attempt(lambda: store.publish(connections.keys.events, item.raw))  # noqa: B023
+            connections.attempt(lambda: self._publish(store, item))  # noqa: B023
             try:
                 # One taken over was executed before, and may have its entry.
                 entry = item.identity not in self._taken_over
@@ -244,6 +245,10 @@ class Revoke:
             progress.shown_on = 0
             connections.say(f"met epoch {later.record.epoch} on the way; revoking that too")
             self._sign(later.record.epoch + 1, blind=False)
+
+    def _publish(self, store: Store, item: Verified[Revocation]) -> None:
+        store.publish(self._connections.keys.events, item.raw)
+        self._connections.published()
 
     def _stop(self) -> None:
         """Send it, where no server has executed it so far, and then look behind it."""

@@ -56,6 +56,10 @@ class Conn:
         if self.closed:
             self.server, self.closed = self.node.world.route(self.node), False
 
+    def answers_within(self, timeout_ms: float) -> None:
+        """Wait so long for each answer from now on."""
+        self.timeout_ms = timeout_ms
+
     # -- the operator's channel of receipts ------------------------------------------------------
 
     def hear(self, raw: bytes) -> None:
