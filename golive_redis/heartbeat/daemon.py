@@ -26,7 +26,7 @@ from golive_redis.core.timing import Timing
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, StoreError
+from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
 from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
@@ -364,7 +364,9 @@ class Heartbeat:
         try:
             store().leave(self._presence.caller)
         except StoreError as error:
-            self._say(f"still on the roster: {error.message}")
+            unknown = isinstance(error, MaybeAppliedError)
+            how = "not known if still on the roster" if unknown else "still on the roster"
+            self._say(f"{how}: {error.message}")
 
 
 class _Hours:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
-from golive_redis.store.link import Link, usable
+from golive_redis.store.link import Link, StoreRefusedError, usable
 from golive_redis.store.presence import FIELDS, Presence, parse_presence
 from golive_redis.store.replies import Caller, all_bytes, pairs, text
 
@@ -30,7 +31,11 @@ class Rosters:
     def leave(self, caller: Caller) -> None:
         """Take a heartbeat off its roster, and drop its presence; its goodbye is in the ledger."""
         self.link.call("HDEL", self.keys.heartbeats, caller.member)
-        self.link.call("DEL", self.keys.heartbeat(caller.name, caller.instance))
+        self._drop(self.keys.heartbeat(caller.name, caller.instance))
+
+    def _drop(self, presence: str) -> None:
+        with suppress(StoreRefusedError):  # it runs out by itself, and the rest is done (A7)
+            self.link.call("DEL", presence)
 
     def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
         """Keep a worker's signed goodbye, and drop its presence.
@@ -39,7 +44,7 @@ class Rosters:
         """
         key = self.keys.goodbye(caller.name, caller.instance)
         self.link.call("SET", key, receipt, "PX", GOODBYE_MS)
-        self.link.call("DEL", self.keys.worker(caller.name, caller.instance))
+        self._drop(self.keys.worker(caller.name, caller.instance))
 
     @usable("goodbyes")
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:

@@ -384,3 +384,96 @@ def test_every_command_of_every_script_is_refused_once_in_these_scenes(
         bench.close()
     for script, names in tried.items():
         assert _commands(script) <= names, script
+
+
+# -- steps without a script --------------------------------------------------------------------------
+
+WORKER = Caller("worker", "pod-7", "0" * 32)
+RECEIPT, LEFT = "golive:receipt:d1", f"golive:left:{WORKER.member}"
+PRESENCES = {
+    "worker": f"golive:worker:{WORKER.member}",
+    "heartbeat": f"golive:heartbeat:hb-1:{'1' * 32}",
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "refused", "told", "holds"),
+    [
+        (
+            lambda store: store.deliver("d1", "a:latched", b"x"),
+            [("PUBLISH", "golive:receipts")],
+            (True, "stored, and not published: "),
+            lambda client: client.hget(RECEIPT, "a:latched") == b"x",
+        ),
+        (
+            lambda store: store.deliver("d1", "a:latched", b"x"),
+            [("HSET", RECEIPT)],
+            (False, "published, and not stored: "),
+            lambda client: not client.exists(RECEIPT),
+        ),
+        (
+            lambda store: store.deliver("d1", "a:latched", b"x"),
+            [("HSET", RECEIPT), ("PUBLISH", "golive:receipts")],
+            None,
+            lambda client: not client.exists(RECEIPT),
+        ),
+        (
+            lambda store: store.keep_goodbye(WORKER, b"x"),
+            [("DEL", PRESENCES["worker"])],
+            (),
+            lambda client: client.get(LEFT) == b"x",
+        ),
+        (
+            lambda store: store.keep_goodbye(WORKER, b"x"),
+            [("SET", LEFT)],
+            None,
+            lambda client: not client.exists(LEFT),
+        ),
+        (
+            lambda store: store.leave(HEARTBEAT),
+            [("DEL", PRESENCES["heartbeat"])],
+            (),
+            lambda client: not client.exists("golive:heartbeats"),
+        ),
+        (
+            lambda store: store.leave(HEARTBEAT),
+            [("HDEL", "golive:heartbeats")],
+            None,
+            lambda client: client.exists("golive:heartbeats"),
+        ),
+        (
+            lambda store: store.strike([WORKER.member]),
+            [("ZREM", "golive:fleet")],
+            None,
+            lambda client: client.zcard("golive:fleet") == 1,
+        ),
+    ],
+)
+def test_of_a_step_without_a_script_too_what_is_told_is_so(
+    shared_server: EmbeddedServer,
+    deck_on: Callable[..., Deck],
+    step: Callable[[Any], Any],
+    refused: list[tuple[str, str]],
+    told: tuple[Any, ...] | None,
+    holds: Callable[[redis.Redis], bool],
+) -> None:
+    """Row 78: raised where it was refused, done where it was done, and each half by its name."""
+    owner = deck_on(shared_server)
+    owner.attend(WORKER)
+    owner.attend(HEARTBEAT)
+    keys = (*KEYS, RECEIPT, LEFT)
+    rules = [rule for right in refused for rule in without(*right, keys)[6:]]
+    with shared_server.client() as client:
+        all_else = ["reset", "on", ">x", "~*", "&*", "+@all"]
+        client.execute_command("ACL", "SETUSER", "limited", *all_else, *rules)
+        try:
+            store = deck_on(shared_server, username="limited", password="x").store
+            if told is None:
+                with pytest.raises(StoreRefusedError):
+                    step(store)
+            else:
+                said = step(store)
+                assert not told or (said[0] is told[0] and said[1].startswith(told[1]))
+        finally:
+            client.execute_command("ACL", "DELUSER", "limited")
+        assert holds(client)
