@@ -31,6 +31,7 @@ KEEP_S = 10.0
 KEPT_MS = 4_000.0
 """So long a receipt that Redis has kept is not sent again; then it is, for Redis may have lost it."""
 
+RIGHTS_EVERY_MS = 60_000.0
 IDLE_ENDS_S = 0.1  # what a thread that waits for work takes to end
 
 logger = Log("golive_redis.courier")
@@ -43,7 +44,8 @@ class Outbox:
         connect: Opens a link; called again after every failure.
         keyspace: Names of the keys.
         retry_s: Pause before the next try at the same receipt; it grows to four times this.
-        wanted: Commands of the role; whether its login may give them is tried with each connection.
+        wanted: Commands of the role. Whether its login may give them is tried when nothing is owed: with
+            each connection, once a minute, and while one is missing with each sign of life.
 
     Attributes:
         lacks: Which of them it may not give, in words; "" when none.
@@ -61,6 +63,8 @@ class Outbox:
     ) -> None:
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._wanted = wanted
+        self._rights_at = 0.0
+        self._broke_it = False
         self.lacks = ""
         self._waiting: Queue[tuple[Receipt, bytes] | None] = Queue(MAX_WAITING)
         self._owed: tuple[Receipt, bytes] | None = None
@@ -74,19 +78,6 @@ class Outbox:
         self.loop = Loop(
             "outbox", self._turn, failed=self._lost, ended=self._connection.drop, backoff=pauses
         )
-
-    def _connected(self, store: Store) -> None:
-        """Try what the login may do: what it lacks would else be found out by a stop."""
-        if not self._wanted:
-            return
-        before = self.lacks
-        try:
-            self.lacks = ", ".join(rights.lacking(store.link, self._wanted))
-        except StoreRefusedError as error:
-            # As it may not try, it is not asked to again: that would cost a connection each time.
-            self._wanted, self.lacks = (), f"try its rights ({error.message})"
-        if self.lacks and self.lacks != before:
-            logger.warning("this login may not: %s", self.lacks)
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
         """Queue a signed receipt; the oldest gives way when 256 are waiting. Never blocks or raises."""
@@ -109,13 +100,44 @@ class Outbox:
         store = self._connection.store()
         self.connected.set()
         if self._owed is None:
+            due = self._wanted and clock.now_ms() >= self._rights_at
             try:
-                self._owed = self._waiting.get(timeout=KEEP_S * JITTER.uniform(0.5, 1.0))
+                self._owed = self._waiting.get(
+                    timeout=0.0 if due else KEEP_S * JITTER.uniform(0.5, 1.0)
+                )
             except Empty:
-                store.ping()
+                if due or (self.lacks and not self._broke_it):
+                    self._try_rights(store)
+                else:
+                    store.ping()
         if self._owed is not None:
             self._deliver(store, *self._owed)
         self._owed = self.problem = None
+
+    def _connected(self, _: Store) -> None:
+        if not self._broke_it:
+            self._rights_at = 0.0
+
+    def _try_rights(self, store: Store) -> None:
+        """Note what the login may not do: else the next stop would find it out (A7)."""
+        before = self.lacks
+        self._rights_at = clock.now_ms() + RIGHTS_EVERY_MS
+        try:
+            self.lacks = ", ".join(rights.lacking(store.link, self._wanted, lasting_only=True))
+            self._broke_it = False
+        except StoreRefusedError as error:  # nothing is queued, and the connection is good
+            if rights.is_lasting(error):
+                self.lacks = f"try its rights ({error.message})"
+        except StoreError as error:
+            self._broke_it = (
+                True  # it took a connection, and takes none again before a minute is over
+            )
+            if isinstance(error, rights.NoTransactionsError):
+                self.lacks = f"try its rights ({error.message})"
+            raise
+        finally:
+            if self.lacks != before:
+                logger.warning("this login may not: %s", self.lacks or "nothing that it needs")
 
     def _deliver(self, store: Store, receipt: Receipt, raw: bytes) -> None:
         if receipt.directive is None:

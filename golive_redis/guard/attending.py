@@ -328,8 +328,8 @@ class Attending:
     def close(self) -> None:
         """Deliver receipts that wait, say goodbye, and end the threads.
 
-        Called by a hook it has closed when it returns, and the rest follows when the hook has returned:
-        the stop counts that hook, and would wait for itself.
+        When a hook calls this, it returns at once, closed; receipts, goodbye and threads follow in a
+        thread of their own once the hook has returned: the stop counts that hook, and would wait for it.
         """
         self._seal(Reason.CLOSED)
         if self.stopping.hooks.calling():

@@ -208,10 +208,9 @@ def _put_restriction(
                 step = _tried(partial(operator.store.restrict, item), item, doubtful)
             if step.status is not Status.CONFLICT:
                 operator.sent(item)
-                for text in _kept(operator, doubtful):
-                    say(text)
-                tell_unpushed(operator, step, say)
-                return item, _restricted(operator, item, step)
+                earlier = _kept(operator, doubtful)
+                doubtful.clear()  # from here on nothing is in doubt
+                return item, _in_force(operator, item, step, earlier, say)
             operator.sent(None)
             say(f"{operator.who(step.why)} came first; signing on top of it")
         raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")
@@ -221,6 +220,24 @@ def _put_restriction(
             raise MaybeAppliedError.despite(error, *earlier) from error
         if earlier and isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt("; ".join([*earlier, "look at `golive status`"])) from None
+        raise
+
+
+def _in_force(
+    operator: Operator,
+    item: Verified[Restriction],
+    step: Step,
+    earlier: Sequence[str],
+    say: Say,
+) -> str:
+    """Tell what is to be told of one that is in force; return where its entry is."""
+    try:
+        for text in earlier:
+            say(text)
+        tell_unpushed(operator, step, say)
+        return _restricted(operator, item, step)
+    except KeyboardInterrupt:
+        operator.remember(item, say)
         raise
 
 

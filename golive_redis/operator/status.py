@@ -177,9 +177,9 @@ def _said(item: Presence, busy: str, term: int, within_ms: int) -> tuple[str, st
         within_ms: How long that state can last without another word.
     """
     if item.heard_ms is None or not item.alive:
-        planted = bool(item.fields or item.unreadable)
-        why = "its presence does not run out: no pod wrote that" if planted else ""
-        return "gone", why or f"not heard for {in_words(PRESENCE_MS)}"
+        written = bool(item.fields or item.unreadable)
+        why = "when it was heard is not known: its presence has no end that a pod gives it"
+        return "gone", why if written else f"not heard for {in_words(PRESENCE_MS)}"
     state, reason = item.fields.get("state", "unknown"), item.fields.get("reason", "")
     if state != busy:
         return state, reason

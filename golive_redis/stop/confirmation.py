@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -270,12 +271,9 @@ class Confirmation:
             self._recorded = named_in_ledger(store, self._trust, epoch)
         gone = self._named() - self.roster.heartbeats
         self._left = farewells(store, self._trust, gone, self._began_ms())
+        # Where that is refused, those count that are published; what follows is as good as it was.
         for item in self._progress.signed:
-            if not self._receipts.read(store, item.identity):
-                self._connections.problem(
-                    f"more than {MAX_RECEIPTS} receipts are stored for the stop, which somebody "
-                    "planted; those count that are published"
-                )
+            self._connections.attempt(partial(self._read_receipts, store, item.identity))
         listed = self.roster.workers | self._then().workers
         silent = listed - self.collected().drained.keys()
         # Where that is refused, whoever has left is waited for; what follows is as good as it was.
@@ -292,6 +290,13 @@ class Confirmation:
         origin = server.run_id if server.run_id == self._progress.origin else ""
         stopped = self._shown() and self._workers_on == number
         self._here, self._here_on = Here(origin, stopped, self._here.since), number
+
+    def _read_receipts(self, store: Store, directive: str) -> None:
+        if not self._receipts.read(store, directive):
+            self._connections.problem(
+                f"more than {MAX_RECEIPTS} receipts are stored for the stop, which no fleet writes; "
+                "those count that are published"
+            )
 
     def _look_for_a_term(self, store: Store) -> None:
         """Find out what is active where the stop could not be executed: is it what was revoked?"""

@@ -17,8 +17,8 @@ from golive_redis.store.store import Store
 CONNECT_TIMEOUT_MS = 1_000.0
 TIMEOUT_MS = 250.0
 PATIENT_MS = 1_000.0
-"""Once the stop has been published: a server that a whole fleet asks at that moment answers late, and to
-connect anew would lose what has been asked for and the receipts that come meanwhile."""
+"""Once a server has passed the stop on, over this connection and those that follow: one that a whole
+fleet asks at that moment answers late, and to connect anew would lose receipts that come meanwhile."""
 
 
 def listening(link: RedisLink, keys: Keyspace, problem: Callable[[str], None]) -> RedisLink | None:

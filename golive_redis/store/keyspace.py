@@ -6,8 +6,8 @@ import msgspec
 
 PRESENCE_MS = 10_000
 RECEIPTS_MS = 7 * 24 * 3_600_000
-MAX_RECEIPTS = 200_000
-"""For one directive: two of each worker of the largest roster that is read."""
+MAX_RECEIPTS = 250_000
+"""For one directive: two of each worker of the largest roster that is read, and room for restarts."""
 GOODBYE_MS = 30 * 86_400_000
 """Longer than any term: a stop that is called in that time knows who had left."""
 INVALIDATE = "__redis__:invalidate"

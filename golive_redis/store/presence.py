@@ -22,6 +22,7 @@ MAX_FIELD = 64 * 1024
 MAX_LABELS = 2 * 1024
 MAX_LACKS = 500
 MAX_NAMED = 5
+GONE = -2  # what PTTL says of a key that is not there
 
 _Number = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+:-]{0,128}\Z")]
@@ -53,7 +54,7 @@ class Presence(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """True while its presence has not run out, and will."""
+        """True when its presence has an end, and has not reached it."""
         return self.heard_ms is not None and bool(self.fields or self.unreadable)
 
     def number(self, name: str) -> int:
@@ -75,7 +76,7 @@ def parse_presence(name: str, instance: str, reply: Reply, pttl: Reply) -> Prese
         reply: Its values of `FIELDS`.
         pttl: The remaining life of it in ms.
     """
-    if isinstance(reply, StoreRefusedError):
+    if isinstance(reply, StoreRefusedError) or pttl == GONE:
         return Presence(name, instance, {})
     fields: dict[str, str] = {}
     unreadable: list[str] = []
@@ -92,9 +93,10 @@ def parse_presence(name: str, instance: str, reply: Reply, pttl: Reply) -> Prese
 
 def _heard_ms(pttl: Reply) -> int | None:
     """Return how long ago a presence was renewed: each renewal gives it its whole life again."""
-    if not isinstance(pttl, int) or not 0 <= pttl <= PRESENCE_MS:
+    # A little more than a whole life is another server's clock.
+    if not isinstance(pttl, int) or not 0 <= pttl <= 2 * PRESENCE_MS:
         return None
-    return PRESENCE_MS - pttl
+    return max(0, PRESENCE_MS - pttl)
 
 
 def _read(field: str, value: bytes) -> str | None:
@@ -103,6 +105,8 @@ def _read(field: str, value: bytes) -> str | None:
         return None
     try:
         text = value.decode()
+        if field == "lacks" and len(text) > MAX_LACKS:
+            return None
         if field in _NUMBERS:
             number = int(convert(text, _Number))
             return text if number <= MAX_INT else None
@@ -118,11 +122,11 @@ def _labels(text: str) -> dict[str, str]:
     return dict(convert(parse_json(text.encode(), MAX_LABELS), _Labels))
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], most: int = MAX_NAMED) -> str:
     """Name the first few pods: a sentence has to stay one."""
     found = sorted(names)
-    more = len(found) - MAX_NAMED
-    return ", ".join(found[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(found) - most
+    return ", ".join(found[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def lacking(pods: Iterable[tuple[str, str]]) -> list[str]:
@@ -135,4 +139,8 @@ def lacking(pods: Iterable[tuple[str, str]]) -> list[str]:
     for name, lacks in pods:
         if lacks:
             groups[lacks].append(name)
-    return [f"the login of {listed(who)} may not: {what}" for what, who in sorted(groups.items())]
+    told = [f"the login of {listed(who)} may not: {what}" for what, who in sorted(groups.items())]
+    more = len(told) - MAX_NAMED
+    return told[:MAX_NAMED] + (
+        [f"{more} more groups of pods lack other rights"] if more > 0 else []
+    )

@@ -12,6 +12,7 @@ Source: https://redis.io/docs/latest/develop/using-commands/transactions/ (error
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from golive_redis.errors import StoreError
@@ -19,6 +20,12 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link, StoreRefusedError
 
 Command = tuple[str | int, ...]
+# Named as an ACL does: whoever lacks it, lacks it for each pod and directive.
+_OF_A_POD = re.compile(r"^(.*:(?:worker|heartbeat|left|receipt)):.*")
+
+
+class NoTransactionsError(StoreError):
+    """No transaction can be begun and ended here, so no right can be tried; the link is closed."""
 
 
 def of_operator(keys: Keyspace) -> list[Command]:
@@ -36,6 +43,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         *(("HGET", key, "x") for key in (keys.active, keys.revoked, *pod)),
         *(("HMGET", key, "x") for key in (keys.active, keys.revoked, *pod)),
         ("HLEN", keys.receipt("preflight")),
+        ("MGET", keys.goodbye("preflight", "0")),
         ("HKEYS", keys.active),
         *(("PTTL", key) for key in (keys.active, *pod)),
         ("ZRANGE", keys.fleet, 0, 0),
@@ -71,7 +79,10 @@ def of_worker(keys: Keyspace, name: str, instance: str) -> list[Command]:
 
 
 def of_heartbeat(keys: Keyspace, name: str, instance: str) -> list[Command]:
-    """Return what a heartbeat needs: to attend, beat, answer, put back what was lost, and leave."""
+    """Return what a heartbeat needs: to attend, beat, answer, put back what was lost, and leave.
+
+    And what a stop reads, for its triggers may call one.
+    """
     pod, receipt = keys.heartbeat(name, instance), keys.receipt("preflight")
     return [
         *_attending(keys, pod, keys.heartbeats),
@@ -92,7 +103,19 @@ def of_heartbeat(keys: Keyspace, name: str, instance: str) -> list[Command]:
         ("PUBLISH", keys.events, "x"),
         *_answering(keys, receipt),
         ("DEL", pod),
+        ("ZRANGE", keys.fleet, 0, 0),
+        ("MGET", keys.goodbye("preflight", "0")),
+        *((word, receipt) for word in ("HLEN", "HGETALL")),
+        ("HGETALL", keys.heartbeats),
+        *((word, key, "x") for word in ("HGET", "HMGET") for key in _pods(keys, pod)),
+        *(("PTTL", key) for key in _pods(keys, pod)),
+        ("WAIT", 0, 1),
+        ("SUBSCRIBE", keys.receipts),
     ]
+
+
+def _pods(keys: Keyspace, own: str) -> tuple[str, str]:
+    return keys.worker("preflight", "0"), own
 
 
 def _attending(keys: Keyspace, pod: str, roster: str) -> list[Command]:
@@ -116,38 +139,51 @@ def _answering(keys: Keyspace, receipt: str) -> list[Command]:
     ]
 
 
-def lacking(link: Link, commands: Sequence[Command]) -> list[str]:
+def lacking(link: Link, commands: Sequence[Command], *, lasting_only: bool = False) -> list[str]:
     """Try commands without carrying one out; return which would be refused, in words.
 
     Args:
         link: Logged in as whoever is to use them.
         commands: With as many arguments as they take.
+        lasting_only: Leave out what passes by itself, such as a memory that is full.
 
     Raises:
-        StoreRefusedError: No transaction can be begun: then nothing is known, and nothing was queued.
-        StoreError: Redis does not answer, or a transaction cannot be ended: nor is anything then, and
-            the link is closed, and with it what is queued.
+        StoreRefusedError: No transaction can be begun: nothing is known, and nothing was queued.
+        NoTransactionsError: Nor could it be ended, or what follows it is not queued. Nothing is known,
+            and what was queued went with the link.
+        StoreError: Redis does not answer, or not in the state that it is in; likewise.
     """
     link.call("MULTI")
     try:
         # Seen before anything follows: what is not queued would be carried out.
         if link.call("PING") != b"QUEUED":
-            raise StoreError("Redis does not queue what follows MULTI, so no right can be tried")
+            raise NoTransactionsError("Redis does not queue what follows MULTI")
         *replies, discarded = link.pipeline([*commands, ("DISCARD",)])
         if isinstance(discarded, StoreRefusedError):
             raise discarded
+    except StoreRefusedError as error:
+        link.close()
+        if is_lasting(error):
+            raise NoTransactionsError(error.message) from error
+        raise StoreError(f"no right can be tried now: {error.message}") from error
     except StoreError:
         link.close()
         raise
     return [
         _refused(command, reply)
         for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, StoreRefusedError)
+        if isinstance(reply, StoreRefusedError) and (is_lasting(reply) or not lasting_only)
     ]
 
 
+def is_lasting(error: StoreRefusedError) -> bool:
+    """Tell whether Redis refuses for who we are or what it knows, and not for the state it is in."""
+    return error.code == "NOPERM" or "unknown command" in error.message
+
+
 def _refused(command: Command, error: StoreRefusedError) -> str:
-    names = [str(command[0]), *(str(word) for word in command[1:] if ":" in str(word))]
+    keys = (str(word) for word in command[1:] if ":" in str(word))
+    names = [str(command[0]), *(_OF_A_POD.sub(r"\1:*", key) for key in keys)]
     if command[0] == "CLIENT":
         names[1:] = [str(command[1])]
     named = " ".join(names)

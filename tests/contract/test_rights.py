@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from golive_redis.checks.builtin import check_database_redis
+from golive_redis.delivery import outbox
+from golive_redis.delivery.outbox import Outbox
+from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreError
+from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.report import Outcome
 from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink
 from golive_redis.store.replies import Caller
+from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 from kit.logins import KEYS, monitored, without
 
@@ -25,7 +30,7 @@ HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
 KEYSPACE = Keyspace("golive")
 LISTED = rights.of_operator(KEYSPACE)
 OTHERS = {word for command in LISTED for word in command[1:] if ":" in str(word)}
-POD = re.compile(r"golive:(worker|heartbeat|receipt):.*")
+POD = re.compile(r"golive:(worker|heartbeat|receipt|left):.*")
 
 
 def _targets(words: list[str]) -> list[str]:
@@ -45,6 +50,7 @@ def _operators_day(deck: Deck, owner: Deck) -> None:
     deck.revoke()
     store.snapshot(), store.told_directives(), store.workers(), store.heartbeats()
     store.receipts("d1"), store.head(), store.entries(3), store.server()
+    store.goodbyes([(WORKER.name, WORKER.instance)])
     store.replicated(0, 1)
     store.confirm(deck.last, b"note")
     store.append(b"n", head=deck.head, head_after="a" * 64)
@@ -76,9 +82,13 @@ def _heartbeats_day(deck: Deck, owner: Deck) -> None:
     deck.revoke()
     store.deliver("d1", "a:latched", b"x")
     store.recorded(b"x", 1)
+    store.told_directives(), store.workers(), store.heartbeats(), store.receipts("d1")
+    store.goodbyes([(WORKER.name, WORKER.instance)])
+    store.replicated(0, 1)
     store.append(b"n", head=deck.head, head_after="a" * 64)
     store.leave(HEARTBEAT)
-    store.link.call("SUBSCRIBE", "golive:events")
+    for channel in ("events", "receipts"):
+        store.link.call("SUBSCRIBE", f"golive:{channel}")
 
 
 ROLES = {
@@ -145,7 +155,7 @@ def test_a_right_that_is_missing_is_named_and_nothing_is_changed(
             client.execute_command("ACL", "DELUSER", "limited")
     assert missing
     assert all(text.startswith(f"{command[0]} ") or text == command[0] for text in missing)
-    assert all(target in text for text in missing)
+    assert all(POD.sub(r"golive:\1:*", target) in text for text in missing)
     assert owner.everything() == before
 
 
@@ -197,3 +207,102 @@ def test_the_preflight_fails_for_a_right_that_is_missing(
         found.explain == "our login may not: PUBLISH golive:events; its ACL user needs these rights"
     )
     assert found.facts["rights"] == f"{len(LISTED) - 1} of {len(LISTED)}"
+
+
+PODS = rights.of_worker(KEYSPACE, WORKER.name, WORKER.instance)
+
+
+def limit(server: EmbeddedServer, *rules: str) -> None:
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "limited", "reset", "on", ">x", "~*", "&*", "+@all", *rules
+        )
+
+
+@pytest.fixture
+def sending(
+    own_server: EmbeddedServer, connect: Callable[..., RedisLink], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Outbox]:
+    """An outbox that logs in as `limited`, and gives a sign of life all the time."""
+    monkeypatch.setattr(outbox, "KEEP_S", 0.02)
+    limit(own_server)
+    login = {"username": "limited", "password": "x"}
+    made = Outbox(lambda: connect(own_server, **login), KEYSPACE, 0.02, PODS)
+    yield made
+    made.close(60)
+
+
+def test_a_right_that_is_given_back_is_seen_without_a_new_connection(
+    own_server: EmbeddedServer, sending: Outbox, wait_for: Callable[..., None]
+) -> None:
+    """Row 80: what was repaired holds up no activation."""
+    limit(own_server, "-publish")
+    sending.loop.start()
+    wait_for(lambda: sending.lacks == "PUBLISH golive:receipts", what="it is missing")
+    limit(own_server, "-multi")
+    wait_for(lambda: sending.lacks.startswith("try its rights (Redis refused"), what="unknown")
+    limit(own_server)
+    wait_for(lambda: not sending.lacks, what="nothing is missing")
+
+
+def test_a_memory_that_is_full_is_no_right_that_is_missing(
+    own_server: EmbeddedServer,
+    sending: Outbox,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row 80: it passes by itself, and the preflight looks at it."""
+    monkeypatch.setattr(outbox, "RIGHTS_EVERY_MS", 50.0)
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+        sending.loop.start()
+
+        def tried() -> int:
+            return int(client.info("commandstats").get("cmdstat_multi", {"calls": 0})["calls"])
+
+        wait_for(lambda: tried() >= 3, what="three tries")
+        assert sending.lacks == ""
+        limit(own_server, "-publish")
+        client.config_set("maxmemory", 0)
+        wait_for(lambda: sending.lacks == "PUBLISH golive:receipts", what="what is missing")
+
+
+def test_a_receipt_that_is_owed_goes_before_any_right_is_tried(
+    own_server: EmbeddedServer, sending: Outbox, wait_for: Callable[..., None]
+) -> None:
+    """Row 80: a stop comes first, also over a connection that was only just made."""
+    signers = Signers()
+    receipts = Receipts(
+        signers.trust, signers.signers["pod-1"], sending, instance=WORKER.instance, worker="pod-1"
+    )
+    stop = signers.trust.revocation(signers.revocation(2))
+    with own_server.client() as client:
+
+        def answer() -> None:
+            receipts.send(stop, Stage.LATCHED, term=1, durable=Durable.NONE)
+            sending.loop.start()
+            wait_for(lambda: client.exists(KEYSPACE.receipt(stop.identity)), what="the receipt")
+            wait_for(lambda: client.info("commandstats").get("cmdstat_multi"), what="the try")
+
+        said = [words[0].upper() for _, words in monitored(client, answer)]
+    assert said.index("PUBLISH") < said.index("MULTI")
+
+
+def test_where_a_transaction_cannot_be_ended_one_connection_is_spent_on_it_and_receipts_leave(
+    own_server: EmbeddedServer, sending: Outbox, wait_for: Callable[..., None]
+) -> None:
+    """Row 80: what is only a look into the login may not keep a pod from answering."""
+    limit(own_server, "-discard")
+    sending.loop.start()
+    wait_for(lambda: sending.lacks.startswith("try its rights ("), what="it is told")
+    wait_for(lambda: sending.problem is None, what="it is connected again")
+    with own_server.client() as client:
+        made = client.info("stats")["total_connections_received"]
+        pings = client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
+        wait_for(
+            lambda: (
+                client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] > pings + 5
+            ),
+            what="signs of life",
+        )
+        assert client.info("stats")["total_connections_received"] == made

@@ -67,7 +67,7 @@ class JudgedFleet(Fleet):
         self._began_ns = clock.now_ns()
         self._struck_ns = 0
         self._bounds: dict[str, Bound] = {}
-        self._over_ns: list[int] = []
+        self._over: list[tuple[int, str]] = []
         # Frozen between its last look at the permit and the send, a worker sends one order when it
         # wakes. No guard can help that; a venue that reads `until_ms` can (row 30).
         self.frozen: set[str] = set()
@@ -143,7 +143,7 @@ class JudgedFleet(Fleet):
         """Take in a report."""
         said = report.outcome.result.value
         if report.outcome.settled:
-            self._over_ns.append(clock.now_ns())
+            self._over.append((clock.now_ns(), said))
         by = f" by {report.outcome.by.value}" if report.outcome.by else ""
         self.record.said.append(said + by)
         assert not says or said in says, f"revoke said {said}: {'; '.join(report.problems)}"
@@ -231,11 +231,12 @@ class JudgedFleet(Fleet):
 
     def _look_for_claims(self, accepts: list[tuple[str, int, bool]]) -> None:
         """After COMPLETE or STOPPED was said there is no grace: every order had its answer by then."""
-        for said_ns in self._over_ns[-1:]:
-            off = [at_ns for name, at_ns, _ in accepts if name not in {CONTROL, *self.frozen}]
-            after = sum(at_ns > said_ns for at_ns in off)
+        for said_ns, said in self._over[:1]:
+            # A frozen worker may send what it holds: that is what STOPPED says, and COMPLETE does not.
+            others = {CONTROL, *self.frozen} if said == "STOPPED" else {CONTROL}
+            after = sum(at_ns > said_ns for name, at_ns, _ in accepts if name not in others)
             if after:
-                self.record.faults.append(f"it was told as over, and {after} orders came after it")
+                self.record.faults.append(f"{said} was said, and {after} orders came after it")
 
     def _measure(self, accepts: list[tuple[str, int, bool]]) -> None:
         """Keep when the last guard closed, of the worker that was nearest to its bound."""

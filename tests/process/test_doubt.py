@@ -359,6 +359,22 @@ def test_ctrl_c_says_what_is_known_of_what_has_left(
     assert f"in force: {words[0]} " in capsys.readouterr().err
 
 
+def test_ctrl_c_after_a_second_try_says_that_this_one_is_in_force(
+    acting: Acting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 7: what was in doubt before has been told by then, and is kept once."""
+    monkeypatch.setattr(restrictions, "tell_unpushed", interrupted)
+    acting.store.plan = {"restrict": [LOST, Step(Status.CONFLICT, "another")]}
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"in force: halt 3 by alice \(r\)"),
+        acting.operator,
+    ):
+        acting.halt()
+    assert "a try without an answer (epoch 2) may be or have been in force" in acting.said[1]
+    assert len(acting.live.spooled()) == 1
+    assert acting.operator.memory.newest.directive is not None
+
+
 def test_ctrl_c_while_an_entry_is_written_leaves_it_for_later(
     acting: Acting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

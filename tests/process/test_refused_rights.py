@@ -126,12 +126,13 @@ TELLS = "(&golive:receipts +publish)"
 @pytest.mark.parametrize(
     ("role", "user", "without", "lacks"),
     [
-        ("worker pod-1", "golive-worker", ANSWERS, "HSET golive:receipt:preflight"),
+        ("worker pod-1", "golive-worker", ANSWERS, "HSET golive:receipt:*"),
         ("worker pod-1", "golive-worker", TELLS, "PUBLISH golive:receipts"),
         ("worker pod-1", "golive-worker", "+multi", "try its rights (Redis refused: "),
         ("worker pod-1", "golive-worker", "+discard", "try its rights (Redis refused: "),
         ("heartbeat hb-1", "golive-heartbeat", "(~golive:audit +xadd)", "XADD golive:audit"),
-        ("heartbeat hb-1", "golive-heartbeat", "+wait", ""),
+        ("heartbeat hb-1", "golive-heartbeat", "+wait", "WAIT"),
+        ("heartbeat hb-1", "golive-heartbeat", "+time", ""),
     ],
 )
 def test_what_the_login_of_a_pod_may_not_do_fails_the_preflight_and_not_the_next_stop(

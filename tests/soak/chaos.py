@@ -166,6 +166,7 @@ class Chaos:
         self._note(f"{port} is the primary")
         now_ns = time.monotonic_ns()
         self.unsettled.append((now_ns - DEPOSED_NS // 2, now_ns + DEPOSED_NS))
+        self.troubles.append((now_ns - RECOVER_NS, now_ns + 2 * RECOVER_NS))
 
     # -- workers and heartbeats --------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from .people import People, Stop
 
 MS = 1_000_000
 SHOWN = 5
+MOST_LOST = 0.2  # of all stops: most faults leave those well who have to answer
 AROUND_NS = 30 * 1_000_000_000
 
 
@@ -97,6 +98,9 @@ class Outcome(msgspec.Struct):
             f"the fuzzer failed:\n{self.fuzzed}": self.fuzz_failed,
         }
         found = [text for text, wrong in checks.items() if wrong]
+        lost = sum(not stop.settled for stop in self.people.stops)
+        if lost > MOST_LOST * len(self.people.stops):
+            found.append(f"{lost} of {len(self.people.stops)} stops were not confirmed")
         found += [
             f"stop {stop.epoch} was not confirmed, and everybody could answer: {stop.problems}"
             for stop in unanswered(self.people.stops, self._excuses())
@@ -104,7 +108,7 @@ class Outcome(msgspec.Struct):
         return found + self.people.defects + self.defects
 
     def _excuses(self) -> list[tuple[int, int]]:
-        return [*self.chaos.troubles, *self.chaos.unsettled]
+        return self.chaos.troubles
 
     def _judged(self) -> str:
         """Say how the stops ended, and of how many everybody could answer."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from golive_redis.store.keyspace import PRESENCE_MS
-from golive_redis.store.presence import FIELDS, parse_presence
+from golive_redis.store.presence import FIELDS, lacking, parse_presence
 
 NUMBERS = ["term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid"]
 WORDS = ["state", "durable", "version", "policy"]
@@ -106,9 +106,18 @@ def test_labels_that_are_none_are_left_out(value):
 
 
 def test_a_field_without_end_is_left_out():
-    found = parsed(state="armed", host="x" * 100_000)
+    found = parsed(state="armed", host="x" * 100_000, lacks="x" * 501)
     assert dict(found.fields) == {"state": "armed"}
-    assert found.unreadable == ("host",)
+    assert found.unreadable == ("host", "lacks")
+
+
+def test_whose_logins_lack_what_is_said_in_few_sentences():
+    many = [(f"pod-{number}", "SET x") for number in range(9)]
+    assert lacking([*many, ("pod-x", "")]) == [
+        "the login of pod-0, pod-1, pod-2, pod-3, pod-4 and 4 more may not: SET x"
+    ]
+    apart = lacking((f"pod-{number}", f"SET {number}") for number in range(7))
+    assert apart[-1] == "2 more groups of pods lack other rights" and len(apart) == 6
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,9 @@ def test_a_field_without_end_is_left_out():
         (0, PRESENCE_MS),
         (-1, None),
         (-2, None),
-        (PRESENCE_MS + 1, None),
+        (PRESENCE_MS + 1, 0),  # another server's clock
+        (2 * PRESENCE_MS, 0),
+        (2 * PRESENCE_MS + 1, None),
         (None, None),
         (b"1", None),
     ],

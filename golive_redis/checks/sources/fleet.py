@@ -11,6 +11,7 @@ from golive_redis.store.presence import Presence, listed
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
+MAX_NAMED = 10
 
 Counts = dict[str, tuple[int, int]]
 Seen = tuple[int | Decimal, dict[str, str]]
@@ -90,7 +91,7 @@ class _Looked:
         if self._before.first is None:
             self._before.first = names
         moved = {"came": names - self._before.first, "went": self._before.first - names}
-        facts = {how: listed(who) for how, who in moved.items() if who}
+        facts = {how: listed(who, MAX_NAMED) for how, who in moved.items() if who}
         return len(names ^ self._before.first), facts
 
     def _rejected(self, alive: Sequence[Presence]) -> Decimal:
@@ -111,7 +112,7 @@ def _version(item: Presence) -> str:
 
 
 def _names(items: Iterable[Presence]) -> str:
-    return listed({item.name for item in items})
+    return listed({item.name for item in items}, MAX_NAMED)
 
 
 def _beyond(item: Presence) -> int:
