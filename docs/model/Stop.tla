@@ -166,8 +166,9 @@ HbStart(h) ==
                        /\ hb' = [hb EXCEPT ![h].process = 1, ![h].link = c, ![h].from = c, ![h].born = beats]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
+\* Against the owner it is left out: whoever has no connection only does nothing, and HbConnect is enough.
 HbLose(h) ==
-  /\ hb[h].link # 0 /\ hb[h].out = 0 /\ hb' = [hb EXCEPT ![h].link = 0]
+  /\ ~Has("owner") /\ hb[h].link # 0 /\ hb[h].out = 0 /\ hb' = [hb EXCEPT ![h].link = 0]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late, op>>
 
 HbConnect(h) ==
