@@ -91,6 +91,10 @@ def missing(waiting: Waiting) -> str:
     silent = _silent(outcome)
     if silent:
         who.append(f"{len(silent)} of {len(outcome.workers)} workers ({_named(silent)})")
+    if not who and outcome.off_by is not None and outcome.off_by > waiting.now:
+        # Redis has failed over or was restarted: its roster may lack somebody.
+        left = in_words(outcome.off_by - waiting.now)
+        return f"all that are known have answered; nobody else can have a permit in {left}"
     if not who:
         return "all have answered; waiting until Redis shows the stop"
     return f"no answer yet from {', '.join(who)}"

@@ -42,8 +42,8 @@ from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
-from golive_redis.stop.roster import read_rosters, strike
-from golive_redis.store.presence import Presence
+from golive_redis.stop.roster import goodbyes, read_rosters, strike
+from golive_redis.store.presence import Presence, listed
 
 POLL_MS = 100.0
 
@@ -270,10 +270,19 @@ class Activation:
     def _strike_silent(self) -> None:
         """Take workers off the roster that were silent for longer than any lease: all is off (A4).
 
-        One that did not drain in the last stop was told of then, and one that lives registers again.
+        Each is named that has not said goodbye, for nobody may have been told of it: a term can end
+        without a stop. One that lives registers again.
         """
-        silent = [item for item in self._operator.store.workers() if not item.alive]
-        strike(self._operator.store, [Pod(item.name, item.instance) for item in silent])
+        store = self._operator.store
+        silent = [Pod(item.name, item.instance) for item in store.workers() if not item.alive]
+        left = goodbyes(store, self._operator.trust, silent)
+        lost = sorted({pod.worker for pod in silent if pod not in left})
+        if lost:
+            self._say(
+                f"taken off the roster, for they fell silent without a goodbye: {listed(lost)}; "
+                "one that is frozen can no longer get a permit, and may send what it held"
+            )
+        strike(store, silent)
 
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.

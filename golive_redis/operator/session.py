@@ -75,6 +75,7 @@ class Operator:
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")
         self.store = Store(self.link, self.keyspace)
         self._known = ""
+        self._place = f"{self.trust.environment} ({self.trust.namespace})"
 
     def __enter__(self) -> Operator:
         try:
@@ -98,7 +99,8 @@ class Operator:
     @contextmanager
     def sending(self, item: Directive) -> Iterator[None]:
         """Put a directive in force within; whoever interrupts is told that it may be."""
-        self._known = f"no answer came: {described(item)} may be in force; look at `golive status`"
+        what = f"{described(item)} may be in force in {self._place}"
+        self._known = f"interrupted, and no answer came: {what}; look at `golive status`"
         try:
             yield
         except GoliveError:
@@ -107,7 +109,8 @@ class Operator:
 
     def sent(self, item: Directive | None) -> None:
         """Note the answer: this directive is in force, or the one that was sent is not."""
-        self._known = "" if item is None else f"in force: {described(item)}"
+        done = "" if item is None else f"interrupted; in force: {described(item)}, in {self._place}"
+        self._known = done
 
     def read(self) -> Reading:
         """Read and verify everything about the switch."""

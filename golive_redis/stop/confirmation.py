@@ -148,9 +148,10 @@ class Confirmation:
         if outcome.off_by is not None and now < outcome.off_by and not self._said_wait:
             self._said_wait = True
             left_s = (outcome.off_by - now) / 1000
+            silent = any(not row.settled for row in outcome.workers)
+            until = ", and until then the others may still answer" if silent else ""
             self._connections.say(
-                "every heartbeat has answered; no worker can have a permit in "
-                f"{left_s:.1f} s, and until then the others may still answer"
+                f"every heartbeat has answered; no worker can have a permit in {left_s:.1f} s{until}"
             )
 
     def _tell_unused(self, outcome: Outcome) -> None:

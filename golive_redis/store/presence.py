@@ -124,7 +124,7 @@ def _labels(text: str) -> dict[str, str]:
 
 def listed(names: Iterable[str], most: int = MAX_NAMED) -> str:
     """Name the first few pods: a sentence has to stay one."""
-    found = sorted(names)
+    found = sorted(set(names))
     more = len(found) - most
     return ", ".join(found[:most]) + (f" and {more} more" if more > 0 else "")
 

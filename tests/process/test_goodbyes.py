@@ -67,7 +67,9 @@ def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activ
     rows = {row.id: row for row in live.status().workers}
     assert [rows[name].alive for name in ("ghost-0", "ghost-1", "pod-1")] == [False, False, True]
     assert rows["ghost-1"].reason.startswith("when it was heard is not known")
-    done = live.activate()
+    said: list[str] = []
+    done = live.activate(say=said.append)
+    assert any("without a goodbye: ghost-0, ghost-1; one that is frozen" in text for text in said)
     assert ([item.name for item in done.armed], done.not_armed) == (["pod-1"], ())
     own = f"pod-1:{live.workers['pod-1'].instance}"
     assert live.raw.zrange("golive:fleet", 0, -1) == [own.encode()]

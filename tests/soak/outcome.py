@@ -13,6 +13,7 @@ from .people import People, Stop
 
 MS = 1_000_000
 SHOWN = 5
+LATELY = 12
 MOST_LOST = 0.2  # of all stops: most faults leave those well who have to answer
 AROUND_NS = 30 * 1_000_000_000
 
@@ -137,6 +138,8 @@ class Outcome(msgspec.Struct):
         yield from (f"LATE: {ban} {accept}" for ban, accept in self.verdict.late[:SHOWN])
         yield from self._explained()
         yield from (f"PROBLEM: {text}" for text in self.problems())
+        if self.problems():
+            yield from (f"  refused lately: {text}" for text in self.people.refusals[-LATELY:])
         verdict = self.verdict
         yield (
             f"soak: {self.minutes:g} min, {self.workers} workers, "

@@ -54,6 +54,7 @@ class People:
         bans: What follows from the halts.
         counts: What was done, and what was refused and why.
         defects: Tracebacks of what is no error of ours.
+        refusals: What was refused, and why, in sentences.
     """
 
     def __init__(self, config: Config, seed: int) -> None:
@@ -66,6 +67,7 @@ class People:
         self.bans: list[Ban] = []
         self.counts: Counter[str] = Counter()
         self.defects: list[str] = []
+        self.refusals: list[str] = []
 
     def start(self) -> None:
         """Begin to work."""
@@ -95,6 +97,7 @@ class People:
             act()  # type: ignore[operator]
         except GoliveError as error:
             self.counts[f"{name} refused: {error.reason}"] += 1
+            self.refusals.append(f"{name}: {error.message}")
             self._leaving.wait(0.5)
             return False
         except Exception:  # noqa: BLE001  (that is what is looked for)
