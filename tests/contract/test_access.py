@@ -362,7 +362,7 @@ def test_an_operator_can_take_all_its_steps(
     connect: Callable[..., RedisLink],
 ) -> None:
     """Row 46."""
-    owner.store.attend(Ask("n", "", ""), WORKER, {"directive": b"COLD directive"})
+    owner.store.attend(Ask("n", "", ""), WORKER, {"state": b"cold", "directive": b"COLD directive"})
     owner.attend(HEARTBEAT)
     receipts = connect(guarded_server, username="golive-operator", password="golive-operator")
     receipts.call("SUBSCRIBE", "golive:receipts")

@@ -322,11 +322,24 @@ def test_every_pod_on_a_roster_is_asked_for_the_directive_it_has_verified(deck: 
     """Row 6: after a loss of the server's data the next epoch is counted from what pods tell."""
     ask = Ask("nonce", "", "")
     assert deck.store.told_directives() == []
-    deck.store.attend(ask, WORKER, {"directive": b"one"})
-    deck.store.attend(ask, HEARTBEAT, {"directive": b"two"})
+    deck.store.attend(ask, WORKER, {"state": b"cold", "directive": b"one"})
+    deck.store.attend(ask, HEARTBEAT, {"state": b"silent", "directive": b"two"})
     deck.store.attend(ask, Caller("worker", "pod-8", "8" * 32), {"state": "COLD"})
     deck.store.link.call("ZADD", "golive:fleet", 1, "gone:" + "9" * 32)
     assert sorted(deck.store.told_directives()) == [b"one", b"two"]
+
+
+def test_changes_alone_make_no_presence_where_none_is(deck: Deck) -> None:
+    """Row 109: after a FLUSHALL a closed guard has only counts to tell, and would be without version."""
+    ask = Ask("n", "", "")
+    for caller in (WORKER, HEARTBEAT):
+        status, *_ = deck.store.attend(ask, caller, {"skipped": b"7"})
+        assert status is Status.REGISTER
+        assert deck.everything() == {}
+        deck.store.attend(ask, caller, {"state": b"cold", "version": b"1", "skipped": b"7"})
+        status, *_ = deck.store.attend(ask, caller, {"skipped": b"8"})
+        assert status is Status.OK
+        deck.store.link.call("FLUSHALL")
 
 
 # -- receipts and reads ----------------------------------------------------------------------------

@@ -75,3 +75,24 @@ def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activ
     assert live.raw.zrange("golive:fleet", 0, -1) == [own.encode()]
     report = live.revoke(config=live.patient)
     assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+
+
+def test_a_closed_fleet_that_redis_has_forgotten_can_be_activated(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 109: it goes on asking for orders, so that there is always a count to tell."""
+    live = fleet(own_server)
+    live.start_worker("pod-1", rate_hz=40)
+    live.start_heartbeat("hb-1")
+    for _ in range(3):
+        skipped = live.raw.hget(_presence(live), "skipped")
+        wait_for(lambda skipped=skipped: live.raw.hget(_presence(live), "skipped") != skipped)
+        live.raw.flushall()
+        wait_for(lambda: live.raw.exists(_presence(live)), what="it is there again")
+        assert live.raw.hget(_presence(live), "version"), "and tells all of it"
+    live.activate()
+    live.workers["pod-1"].wait_permit()
+
+
+def _presence(live: Any) -> str:
+    return f"golive:worker:pod-1:{live.workers['pod-1'].instance}"

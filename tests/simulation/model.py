@@ -157,6 +157,8 @@ class Server:
         key = f"{caller.role}:{caller.name}:{caller.instance}"
         alive = self._fields(key, now)
         until = now + self.wall_off_ms + PRESENCE_MS
+        if fields and alive is None and next(iter(fields)) != "state":
+            return Status.REGISTER, _nothing(ask.nonce), ""
         if fields:
             data.presence[key] = ({**(alive or {}), **fields}, until)
             if caller.role == "heartbeat":

@@ -5,7 +5,8 @@
 -- KEYS  1 presence (hash, 10 s)   2 roster: sorted set of workers, or hash of heartbeats
 -- ARGV  1 namespace   2 nonce   3 name of the set of directives that the caller holds, or ''
 --       4 identity of the tombstone it holds, or ''   5 its roster member   6 presence life in ms
---       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged
+--       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged,
+--       and 'state' first when these are all of them
 -- Reply nonce, status, detail, set, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
 --       head (heartbeats only).   status: OK | REGISTER (presence or roster entry is gone: ask again
 --       with all fields) | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when set is the caller's;
@@ -18,8 +19,11 @@ local function corrupt(key, reply)
   return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false}
 end
 
+local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1 -- A7: refused here, it leaves nothing endless
+local register = {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
 if #ARGV > 8 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[6]) -- A7: refused here, it leaves no presence that never ends
+  -- Changes alone would make a presence without state, version and labels, and nothing would mend it.
+  if not alive and ARGV[9] ~= 'state' then return register end
   redis.call('HSET', KEYS[1], unpack(ARGV, 9))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] == 'worker' then
@@ -30,12 +34,9 @@ if #ARGV > 8 then
     if bad(roster) then return corrupt(KEYS[2], roster) end
   end
 else
-  local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1
   local listed = redis.pcall(ARGV[7] == 'worker' and 'ZSCORE' or 'HGET', KEYS[2], ARGV[5])
   if bad(listed) then return corrupt(KEYS[2], listed) end
-  if not alive or not listed then -- S14
-    return {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
-  end
+  if not alive or not listed then return register end -- S14
 end
 
 local stone = redis.pcall('HMGET', ns .. ':revoked', 'record', 'id')
