@@ -55,7 +55,7 @@ def test_an_entry_that_is_gone_without_a_goodbye_is_asked_for_all_the_same(
 
 
 def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activation(
-    fleet: Callable[..., Any], own_server: EmbeddedServer
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
     """A4, row 108: started without a goodbye; planted, with no presence or one that never ends."""
     live = fleet(own_server)
@@ -64,6 +64,7 @@ def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activ
     ghosts = [f"ghost-{number}:{number:032x}" for number in range(2)]
     live.raw.zadd("golive:fleet", dict.fromkeys(ghosts, 1))
     live.raw.hset(f"golive:worker:{ghosts[1]}", mapping={"state": "armed", "term": "1"})
+    wait_for(lambda: [row.id for row in live.status().workers if row.alive] == ["pod-1"])
     rows = {row.id: row for row in live.status().workers}
     assert [rows[name].alive for name in ("ghost-0", "ghost-1", "pod-1")] == [False, False, True]
     assert rows["ghost-1"].reason.startswith("when it was heard is not known")
