@@ -129,15 +129,16 @@ class Outbox:
             if rights.is_lasting(error):
                 self.lacks = f"try its rights ({error.message})"
         except StoreError as error:
-            self._broke_it = (
-                True  # it took a connection, and takes none again before a minute is over
-            )
+            # It took a connection, and takes none again before a minute is over.
+            self._broke_it = True
             if isinstance(error, rights.NoTransactionsError):
                 self.lacks = f"try its rights ({error.message})"
             raise
         finally:
-            if self.lacks != before:
-                logger.warning("this login may not: %s", self.lacks or "nothing that it needs")
+            if self.lacks and self.lacks != before:
+                logger.warning("this login may not: %s", self.lacks)
+            elif before and not self.lacks:
+                logger.info("this login may do all that it needs")
 
     def _deliver(self, store: Store, receipt: Receipt, raw: bytes) -> None:
         if receipt.directive is None:

@@ -333,9 +333,8 @@ class Attending:
         """
         self._seal(Reason.CLOSED)
         if self.stopping.hooks.calling():
-            with suppress(
-                RuntimeError
-            ):  # no more threads: then it waits for as long as a drain lasts
+            # Where there are no more threads it waits, for as long as a drain lasts.
+            with suppress(RuntimeError):
                 # No daemon: a process that ends here is still waited for.
                 threading.Thread(target=self._leave, name="golive-close").start()
                 return

@@ -116,10 +116,8 @@ def test_heartbeat_led_to_a_fork(
         beats = _recorded(live, 3)
         with fork.client() as copy:
             copy.restore("golive:active", 600_000, live.raw.dump("golive:active"))
-            led = live.strike(
-                lambda: live.start_heartbeat("hb-2", config={"url": fork.url, "state_dir": "empty"})
-            )
-            del led
+            led = {"url": fork.url, "state_dir": "empty"}
+            live.strike(lambda: live.start_heartbeat("hb-2", config=led))
             for beat in beats * 2:
                 copy.hset("golive:beat", "hb-1", beat)
                 time.sleep(2 * live.timers.beat_every_ms / 1000)

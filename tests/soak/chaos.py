@@ -24,9 +24,8 @@ EVERY_S = (1.0, 3.0)
 PATIENCE_MS = 60_000  # fifty workers may leave a proxy little of a small machine
 DEPOSED_NS = 20 * 1_000_000_000
 REJOIN_S = 5.0  # after the kill of a primary; Sentinel promotes within three
-RECOVER_NS = (
-    5 * 1_000_000_000
-)  # until a heartbeat that was killed runs again, and a roster is whole
+# Until a heartbeat that was killed runs again, and a roster is whole.
+RECOVER_NS = 5 * 1_000_000_000
 NEVER_NS = 2**62
 
 
