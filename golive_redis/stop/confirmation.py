@@ -33,6 +33,7 @@ from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopProgress, Waiting
 from golive_redis.stop.roster import farewells, named_in_ledger, read_heartbeats, read_rosters
 from golive_redis.store.keyspace import MAX_RECEIPTS
+from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
 
@@ -274,11 +275,11 @@ class Confirmation:
         self._left = farewells(store, self._trust, gone, self._began_ms())
         # Where that is refused, those count that are published; what follows is as good as it was.
         for item in self._progress.signed:
-            self._connections.attempt(partial(self._read_receipts, store, item.identity))
+            self._if_allowed(partial(self._read_receipts, store, item.identity))
         listed = self.roster.workers | self._then().workers
         silent = listed - self.collected().drained.keys()
-        # Where that is refused, whoever has left is waited for; what follows is as good as it was.
-        self._connections.attempt(lambda: self._receipts.read_goodbyes(store, silent))
+        # Where that is refused, whoever has left is waited for.
+        self._if_allowed(lambda: self._receipts.read_goodbyes(store, silent))
         server = store.server()
         if server.replicas and self._shown():
             # Evidence for the operator, never success: a failover may still lose what they have.
@@ -291,6 +292,13 @@ class Confirmation:
         origin = server.run_id if server.run_id == self._progress.origin else ""
         stopped = self._shown() and self._workers_on == number
         self._here, self._here_on = Here(origin, stopped, self._here.since), number
+
+    def _if_allowed(self, step: Callable[[], object]) -> None:
+        """Take a step of a look that may go on without it; a lost connection ends the look."""
+        try:
+            step()
+        except StoreRefusedError as error:
+            self._connections.problem(error.message)
 
     def _read_receipts(self, store: Store, directive: str) -> None:
         if not self._receipts.read(store, directive):

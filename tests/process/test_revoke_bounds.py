@@ -12,6 +12,7 @@ from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import peek
 from golive_redis.store import store
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.store import POD_PAGE, Store
 from golive_redis.testing import identity
 from golive_redis.testing.server import EmbeddedServer
@@ -109,3 +110,19 @@ def test_receipts_without_number_are_not_read_and_those_that_are_published_count
     report = live.revoke(config=live.patient)
     assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
     assert any("receipts are stored for the stop" in text for text in report.problems)
+
+
+def test_where_stored_receipts_may_not_be_read_those_that_are_published_count(
+    fleet: Callable[..., Any], one_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 108: an older ACL line has no right to their number; the look goes on without them."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+
+    def refused(*_: Any) -> Any:
+        raise StoreRefusedError("NOPERM", "no permission for hlen")
+
+    monkeypatch.setattr(Store, "receipts", refused)
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert any("no permission for hlen" in text for text in report.problems)
