@@ -20,7 +20,7 @@ from golive_redis import config as configuration
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.clock import Throttle
-from golive_redis.core.events import Change, Happening
+from golive_redis.core.events import Happening
 from golive_redis.core.state import State
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.outbox import Outbox
@@ -283,7 +283,7 @@ class Heartbeat:
 
     def _connected(self, store: Store) -> None:
         self._duties.connected(store)
-        self._presence.stale = True
+        self._presence.forget()
 
     def _read(self) -> None:
         """Take in what was pushed and what the store says, and act on it."""
@@ -293,19 +293,18 @@ class Heartbeat:
         store = self._connection.store()  # first, for a new connection has to be told everything
         presence.hears(self._listener.arrives, self._duties.receipts.outbox.lacks)
         ask = pulse.known.ask(secrets.token_hex(8))
-        fields = self._fields() if presence.stale else {}
+        durable = self._duties.memory.durable
+        fields = presence.changed(pulse, durable)
         status, answer, head = store.attend(ask, presence.caller, fields)
         if status is Status.REGISTER:
-            status, answer, head = store.attend(ask, presence.caller, self._fields())
+            fields = presence.all(pulse, durable)
+            status, answer, head = store.attend(ask, presence.caller, fields)
         if answer.nonce != ask.nonce:
             raise StoreError("nonce mismatch: the answer is to another question")  # S8
-        presence.stale = False
+        presence.told(fields)
         self._duties.head = head or None
         self._act(pulse.answer(answer, now=clock.now_ms(), wall_ms=clock.wall_ms()))
         self.ready.set()
-
-    def _fields(self) -> dict[str, str | bytes]:
-        return self._presence.fields(self._pulse, self._duties.memory.durable)
 
     def _beat(self) -> None:
         pulse, now = self._pulse, clock.wall_ms()
@@ -327,8 +326,6 @@ class Heartbeat:
             self._wake.set()
 
     def _act(self, happenings: Sequence[Happening]) -> None:
-        if any(item.change is not Change.REPEATED for item in happenings):
-            self._presence.stale = True
         self._duties.act(happenings, self._connection.store)
 
     def _take(self, raw: bytes) -> None:

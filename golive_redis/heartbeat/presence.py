@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 
 from golive_redis.core.pulse import Pulse
 from golive_redis.records.receipt import Durable
@@ -14,7 +15,7 @@ from golive_redis.version import VERSION
 
 
 class Presence:
-    """The fields of one heartbeat's presence, written whole whenever something has changed.
+    """The fields of one heartbeat's presence, written whole whenever one of them is not what it was.
 
     Args:
         caller: Its name and instance.
@@ -22,22 +23,33 @@ class Presence:
 
     Attributes:
         caller: Its name and instance.
-        stale: True when it has to be written again.
     """
 
     def __init__(self, caller: Caller, policy: str) -> None:
         self.caller = caller
-        self.stale = True
+        self._told: dict[str, str | bytes] = {}
         self._policy = policy
         self._push = Pushes.NONE
         self._lacks = ""
 
     def hears(self, push: Pushes, lacks: str) -> None:
         """Note what is pushed to it, and what its login may not do."""
-        self.stale = self.stale or push is not self._push or lacks != self._lacks
         self._push, self._lacks = push, lacks
 
-    def fields(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
+    def forget(self) -> None:
+        """Tell everything anew: another connection may lead to another server."""
+        self._told = {}
+
+    def told(self, fields: Mapping[str, str | bytes]) -> None:
+        """Note that those fields were written."""
+        self._told = {**self._told, **fields}
+
+    def changed(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
+        """Return every field when one of them is not what it was, none otherwise."""
+        fields = self.all(pulse, durable)
+        return {} if fields == self._told else fields
+
+    def all(self, pulse: Pulse, durable: Durable) -> dict[str, str | bytes]:
         """Return every field."""
         return {
             "state": "beating" if pulse.term is not None else "silent",

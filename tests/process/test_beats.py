@@ -12,7 +12,7 @@ import pytest
 
 from golive_redis import clock, config
 from golive_redis.errors import RefusedError
-from golive_redis.operator import grants
+from golive_redis.operator import grants, status
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind
 from golive_redis.testing.server import EmbeddedServer
@@ -244,6 +244,11 @@ def test_a_heartbeat_that_reconnects_raises_no_alarm(
     assert not [line for line in live.heartbeats["hb-1"].said() if "refused" in line]
 
 
+def _reason(live: Any, name: str) -> str:
+    with Operator(live.config) as operator:
+        return next(item.reason for item in status.read(operator).heartbeats if item.name == name)
+
+
 def test_a_heartbeat_that_comes_later_beats_once_a_grant_names_it(
     fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
@@ -254,6 +259,10 @@ def test_a_heartbeat_that_comes_later_beats_once_a_grant_names_it(
     wait_for(
         lambda: "does not name this heartbeat" in later.ask("status")["waiting_for"],
         what="it knows that it is not meant",
+    )
+    wait_for(
+        lambda: "does not name this heartbeat" in _reason(live, "hb-2"),
+        what="its presence says so, too",
     )
     time.sleep(5 * live.timers.beat_every_ms / 1000)  # time for whatever it might do all the same
     assert set(beats(live)) == {"hb-1"}
