@@ -86,6 +86,7 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 validate(value, kind, path, lines, at=f"$.{field.name}.{name}")
         conditions = validate(sections, cls, path, lines)
         _check_zones(conditions, config)
+        _check_own_keys(conditions, config)
         return conditions
 
     def questions(self, name: str, policy: Policy) -> list[Question]:
@@ -99,8 +100,11 @@ class Conditions(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def _asks_pods(self, trigger: Trigger) -> bool:
         """Tell whether what it samples comes from the pods' presence, all of it or in part."""
-        asked = [trigger.question] if trigger.question else self._configured(str(trigger.check))
-        return trigger.check == WORKERS or any(question.fleet for question in asked)
+        return trigger.check == WORKERS or any(question.fleet for question in self.asked(trigger))
+
+    def asked(self, trigger: Trigger) -> list[Question]:
+        """Return the questions that a trigger samples, as they are configured."""
+        return [trigger.question] if trigger.question else self._configured(str(trigger.check))
 
     def __post_init__(self) -> None:
         for name in self.checks:
@@ -135,6 +139,24 @@ def _check_zones(conditions: Conditions, config: Config) -> None:
             line = line_of(f"$.windows.{name}.time_zone", config.lines)
             message = f"{config.path}:{line}: windows.{name}: {error.message}"
             raise ConfigError(message, hint=error.hint) from error
+
+
+def _check_own_keys(conditions: Conditions, config: Config) -> None:
+    """Refuse to revoke on a key of the switch itself: pods write those, unsigned (B5)."""
+    own = f"{config.policy.namespace}:"
+    for name, settings in conditions.triggers.items():
+        trigger = settings.trigger()
+        if trigger.then is not Action.REVOKE or settings.unsigned:
+            continue
+        for question in conditions.asked(trigger):
+            source = question.redis
+            if source is not None and source.own_server and source.key.startswith(own):
+                line = line_of(f"$.triggers.{name}", config.lines)
+                raise ConfigError(
+                    f"{config.path}:{line}: triggers.{name}: would revoke on {source.key}, a key of "
+                    "the switch that pods write and nothing signs",
+                    hint="take `halted`, or say `unsigned: true`",
+                )
 
 
 def _stated(where: str, questions: list[Question], *, optional: bool = False) -> None:

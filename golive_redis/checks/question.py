@@ -110,6 +110,11 @@ class RedisSource(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_on
         if self.url is not None and self.url_env is not None:
             raise ValueError("redis takes url or url_env")
 
+    @property
+    def own_server(self) -> bool:
+        """True when it asks the Redis of the switch."""
+        return self.url is None and self.url_env is None
+
 
 class Several(StrEnum):
     """Which of several series must pass."""

@@ -201,6 +201,22 @@ def test_no_trigger_revokes_on_what_nothing_signs_unless_that_is_said(
         assert found.triggers["ess"].trigger().then == more.rpartition(" ")[2]
 
 
+OWN = "    question: {redis: {key: 'golive:worker:pod-1:a', field: sent}, equals: 0}\n"
+
+
+def test_no_trigger_revokes_on_a_key_of_the_switch_unless_that_is_said(tmp_path: Path) -> None:
+    """Row 107: pods write those keys, and nothing signs most of them."""
+    text = GOOD.replace("    check: check_risk_system\n", OWN)
+    said = refusal(tmp_path, text)
+    assert said.startswith(
+        f":{line_of('  ess:')}: triggers.ess: would revoke on golive:worker:pod-1:a"
+    )
+    elsewhere = OWN.replace("field: sent", "field: sent, url_env: OTHER")
+    for good in (OWN + "    unsigned: true\n", OWN.replace("golive:", "risk:"), elsewhere):
+        Conditions.of(loaded(tmp_path, text.replace(OWN, good)))
+    Conditions.of(loaded(tmp_path, text.replace("then: revoke", "then: halted")))
+
+
 def test_a_question_in_a_list_is_found(tmp_path: Path) -> None:
     second = "    - http: {url: https://risk.example/health}\n      equals: 200\n"
     said = refusal(tmp_path, GOOD.replace(second, second.replace("equals", "eqals")))

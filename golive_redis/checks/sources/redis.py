@@ -40,8 +40,9 @@ def fetch(source: RedisSource, where: Surroundings, deadline_ms: float) -> Fetch
 
 
 def _address(source: RedisSource, where: Surroundings) -> Address:
-    url = where.variable(source.url_env) if source.url_env is not None else source.url
-    return where.address if url is None else Address(url)
+    if source.url_env is not None:
+        return Address(where.variable(source.url_env), said_in=f"${source.url_env}")
+    return where.address if source.url is None else Address(source.url, said_in="redis.url")
 
 
 def _value(link: RedisLink, source: RedisSource, kind: str) -> object:
