@@ -28,6 +28,7 @@ from golive_redis.store.connect import Address
 from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
 
 DEFAULT_PATH = Path("config/go_live.yaml")
+URL_VARIABLE = "GOLIVE_REDIS_URL"
 NAME_FIELD = "{name}"
 
 # A principal's name as the keyset allows it; above all it cannot leave the folder of the keys.
@@ -66,7 +67,7 @@ class Config(Masked, frozen=True):
     @property
     def url(self) -> str:
         """Redis URL, after the override."""
-        return self.environ.get("GOLIVE_REDIS_URL") or self.policy.store.url
+        return self.environ.get(URL_VARIABLE) or self.policy.store.url
 
     @property
     def password(self) -> str | None:
@@ -130,6 +131,7 @@ class Config(Masked, frozen=True):
             sentinel_password=self.sentinel_password,
             sentinel_tls=store.sentinel.tls,
             addresses=self.state_dir,
+            said_in="store.url" if self.url == store.url else f"${URL_VARIABLE}",
         )
         found = address.place()
         if found.scheme == CLUSTER and not address.keyspace.one_slot:

@@ -33,6 +33,7 @@ class Address(Masked, frozen=True):
         sentinel_password: Likewise.
         sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
         addresses: Folder in which the addresses of names are remembered, or None.
+        said_in: Where the URL comes from, for messages about it.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
@@ -49,6 +50,7 @@ class Address(Masked, frozen=True):
     sentinel_password: str | None = None
     sentinel_tls: bool = False
     addresses: Path | None = None
+    said_in: str = "store.url"
 
     def connect(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
@@ -126,7 +128,7 @@ class Address(Masked, frozen=True):
             # An unreadable port may be a piece of a password with / in it, and so may the cause.
             unclear = is_unclear(self.url)
             why = "it cannot be read; in a password / is %2F and @ is %40" if unclear else error
-            raise ConfigError(f"store.url {self.shown!r}: {why}", hint=SCHEMES) from (
+            raise ConfigError(f"{self.said_in} {self.shown!r}: {why}", hint=SCHEMES) from (
                 None if unclear else error
             )
         return found

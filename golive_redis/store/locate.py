@@ -113,8 +113,9 @@ class Finder:
 
 
 _HINTS = {
-    SENTINEL: "is a Sentinel running at store.url, and does it know that service?",
-    CLUSTER: "store.url lists nodes of the cluster; one of them has to be up",
+    SENTINEL: "is a Sentinel running there, and does it know that service? store.url, or "
+    "$GOLIVE_REDIS_URL, says where",
+    CLUSTER: "store.url, or $GOLIVE_REDIS_URL, lists nodes of the cluster; one has to be up",
 }
 _LOGIN_HINTS = {
     SENTINEL: "check store.sentinel.username and the variable that "

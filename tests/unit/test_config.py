@@ -91,6 +91,15 @@ def test_variables_override_url_and_key(path: Path) -> None:
     assert found.signer("operator", found.keyset()).principal == "rita"
 
 
+def test_a_url_that_cannot_be_used_is_named_by_where_it_is_written(path: Path) -> None:
+    override = load(path, environ={"GOLIVE_REDIS_URL": "http://elsewhere:1/0"})
+    with pytest.raises(ConfigError, match=r"^\$GOLIVE_REDIS_URL 'http://elsewhere:1/0': "):
+        override.address()
+    path.write_text(path.read_text().replace("redis://", "http://"))
+    with pytest.raises(ConfigError, match=r"^store\.url 'http://"):
+        load(path, environ={}).address()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
