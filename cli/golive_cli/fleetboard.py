@@ -128,7 +128,7 @@ def ordered(pods: Sequence[_Pod], name: Callable[[_Pod], str]) -> list[_Pod]:
 def heartbeat_rows(found: Sequence[HeartbeatStatus]) -> list[Line]:
     """Return a row for each heartbeat."""
     return [
-        [item.name, painted(item.state), str(item.term), item.durable, item.reason]
+        [item.name, painted(item.state), number(item.term), item.durable, item.reason]
         for item in ordered(found, lambda item: item.name)
     ]
 
@@ -140,14 +140,19 @@ def worker_rows(found: Sequence[WorkerStatus]) -> list[Line]:
             item.id,
             item.instance[:6],
             painted(item.state),
-            str(item.term),
-            str(item.in_flight),
-            str(item.permits),
-            str(item.skipped),
+            number(item.term),
+            number(item.in_flight),
+            number(item.permits),
+            number(item.skipped),
             item.reason,
         ]
         for item in ordered(found, lambda item: item.id)
     ]
+
+
+def number(value: int | None) -> str:
+    """Return a number for a table; a dash where it is not known."""
+    return "-" if value is None else str(value)
 
 
 def painted(state: str) -> Piece:

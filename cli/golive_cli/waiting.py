@@ -12,7 +12,7 @@ import sys
 
 from golive_cli.output import Output, clean, write
 from golive_redis.core.barrier import Outcome
-from golive_redis.core.timing import in_words
+from golive_redis.core.timing import bound_in_words
 from golive_redis.stop.progress import Waiting
 
 BEGINS_MS = 1_000.0
@@ -56,7 +56,7 @@ class WaitingLine:
         if waiting.now - waiting.called_at < BEGINS_MS:
             return
         whom = missing(waiting)
-        text = f"{whom}{_over(waiting)}; waiting for {in_words(waiting.left_ms)} more"
+        text = f"{whom}{_over(waiting)}; waiting for {bound_in_words(waiting.left_ms)} more"
         if self._live:
             self._draw(text)
         elif self._due(whom, waiting.now):
@@ -93,7 +93,7 @@ def missing(waiting: Waiting) -> str:
         who.append(f"{len(silent)} of {len(outcome.workers)} workers ({_named(silent)})")
     if not who and outcome.off_by is not None and outcome.off_by > waiting.now:
         # Redis has failed over or was restarted: its roster may lack somebody.
-        left = in_words(outcome.off_by - waiting.now)
+        left = bound_in_words(outcome.off_by - waiting.now)
         return f"all that are known have answered; nobody else can have a permit in {left}"
     if not who:
         return "all have answered; waiting until Redis shows the stop"
@@ -106,7 +106,7 @@ def _over(waiting: Waiting) -> str:
     off_by = next((row.off_by for row in rows if row.off_by is not None), None)
     if off_by is None or off_by <= waiting.now:
         return ""
-    return f"; every permission is over in {in_words(off_by - waiting.now)}"
+    return f"; every permission is over in {bound_in_words(off_by - waiting.now)}"
 
 
 def _silent(outcome: Outcome) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -15,23 +16,42 @@ _Millis = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
 _TENTHS_BELOW_MS = 10_000
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
+# Each with the part of it that is told beside it.
+_UNITS = (
+    (86_400_000, "d", 3_600_000, "h"),
+    (3_600_000, "h", 60_000, "min"),
+    (60_000, "min", 60_000, ""),
+)
 
 
 def in_words(duration_ms: float) -> str:
-    """Return a duration for people: `0.4 s`, `7 s`, `3 min`, `12 h`, `2 d`; never longer than it is.
+    """Return a duration for people: `0.4 s`, `7 s`, `3 min`, `12 h 5 min`; never longer than it is.
 
-    Below ten seconds a tenth counts, where it is not nought; above, whole units of the largest that
-    is there twice, for 100 s say more than 1 min.
+    Below ten seconds a tenth counts, where it is not nought; above, units of the largest that is
+    there twice, for 100 s say more than 1 min.
     """
-    ms = max(0, int(duration_ms))
-    for unit_ms, unit in _UNITS:
+    return _in_words(math.floor(duration_ms), up=False)
+
+
+def bound_in_words(duration_ms: float) -> str:
+    """Return a bound for people, as `in_words` writes durations; never shorter than it is."""
+    return _in_words(math.ceil(duration_ms), up=True)
+
+
+def _in_words(duration_ms: int, *, up: bool) -> str:
+    ms = max(0, duration_ms)
+
+    def whole(unit_ms: int) -> int:
+        return -(-ms // unit_ms) if up else ms // unit_ms
+
+    for unit_ms, unit, part_ms, part in _UNITS:
         if ms >= 2 * unit_ms:
-            return f"{ms // unit_ms} {unit}"
-    tenths = ms // 100
+            units, parts = divmod(whole(part_ms), unit_ms // part_ms)
+            return f"{units} {unit}" + (f" {parts} {part}" if parts else "")
+    tenths = whole(100)
     if ms < _TENTHS_BELOW_MS and tenths % 10:
         return f"{tenths // 10}.{tenths % 10} s"
-    return f"{tenths // 10} s"
+    return f"{whole(1000)} s"
 
 
 class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -63,6 +63,7 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
     """One heartbeat on the roster.
 
     Attributes:
+        term: The newest that it knew; None when it is not known, as of one that is gone.
         push: What is pushed to it: `tracking`, `pubsub` or `none`.
         lacks: Commands that its Redis login may not give, in words; "" when none.
         heard_ms: How long ago it was heard; None when it is gone.
@@ -75,7 +76,7 @@ class HeartbeatStatus(msgspec.Struct, frozen=True):
     alive: bool
     state: str
     reason: str
-    term: int
+    term: int | None
     durable: str
     version: str
     host: str
@@ -89,6 +90,11 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker on the roster.
 
     Attributes:
+        term: The newest that it knew. This and its counts are None when they are not known,
+            as of one that is gone.
+        in_flight: Orders begun and not ended.
+        permits: Orders that it permitted since it started.
+        skipped: Orders that it refused since it started.
         push: What is pushed to it: `tracking`, `pubsub` or `none`.
         lacks: Commands that its Redis login may not give, in words; "" when none.
         heard_ms: How long ago it was heard; None when it is gone.
@@ -102,15 +108,15 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     alive: bool
     state: str
     reason: str
-    term: int
-    in_flight: int
-    permits: int
-    skipped: int
+    term: int | None
+    in_flight: int | None
+    permits: int | None
+    skipped: int | None
     durable: str
     labels: dict[str, str]
     version: str
     host: str
-    pid: int
+    pid: int | None
     heard_ms: int | None
     unreadable: list[str]
     answers_with: str

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from golive_redis.core.timing import Timing, in_words
+from golive_redis.core.timing import Timing, bound_in_words, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, Revoked, WorkerStatus
 from golive_redis.store.presence import lacking, listed
 
@@ -90,7 +90,7 @@ def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) 
         why = "nothing is active" if seen.active is None else "its window is over"
         if not armed:
             return f"OFF: {why}"
-        within = in_words(timing.lease_ms)
+        within = bound_in_words(timing.lease_ms)
         return f"OFF: {why}, but {still} are still armed, for at most {within}"
     word = _WORDS[seen.state] + _less(seen.active, seen.state)
     if not armed:
@@ -105,7 +105,7 @@ def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) 
         return headline
     since = _since(silence_ms)
     left_ms = timing.beat_ms - (silence_ms or 0.0)
-    return f"{headline}, for at most {in_words(left_ms)} more: {since}"
+    return f"{headline}, for at most {bound_in_words(left_ms)} more: {since}"
 
 
 def _less(active: Active, state: str) -> str:

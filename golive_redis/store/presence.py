@@ -59,7 +59,12 @@ class Presence(msgspec.Struct, frozen=True):
 
     def number(self, name: str) -> int:
         """Return a field that is a number; 0 when it is not there."""
-        return int(self.fields.get(name, "0"))
+        return self.known(name) or 0
+
+    def known(self, name: str) -> int | None:
+        """Return a field that is a number; None when it is not there."""
+        text = self.fields.get(name)
+        return None if text is None else int(text)
 
     def labels(self) -> dict[str, str]:
         """Return the labels of a worker; none when they are not there."""

@@ -59,7 +59,7 @@ def test_what_a_silent_heartbeat_means_is_said_with_durations_first_and_dates_la
         "Run it again. If it is certainly dead and stays dead: --heartbeat-dead hb-1.",
     ]
     assert said[-2].startswith("Any other is off at the latest by 20")  # dated: it is not today
-    assert said[-2].endswith(" (in 2 d), when the window ends.")
+    assert said[-2].endswith(" (in 2 d 12 h), when the window ends.")
 
 
 def test_a_stop_that_redis_has_not_taken_says_so_first_and_blames_no_heartbeat(report, capsys):
@@ -88,7 +88,9 @@ def test_once_every_heartbeat_has_stopped_what_is_left_is_a_known_time(report, c
     worker = WorkerRow(Pod("pod-1", "a" * 32), None, None, None, None, None, off_by)
     outcome = Outcome(Result.NOT_CONFIRMED, None, (beat,), (worker,))
     said = lines(msgspec.structs.replace(report, outcome=outcome), capsys)
-    assert said[-1].startswith("Every heartbeat has stopped: all workers are off within 2 d, by 20")
+    assert said[-1].startswith(
+        "Every heartbeat has stopped: all workers are off within 2 d 1 h, by 20"
+    )
     assert any(line.startswith("pod-1") and "no answer; off by " in line for line in said)
 
 

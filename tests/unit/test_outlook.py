@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from golive_redis.core.timing import TIMINGS, in_words
+from golive_redis.core.timing import TIMINGS, bound_in_words, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, InForce, Revoked, WorkerStatus
 from golive_redis.operator.outlook import Seen, judge
 from golive_redis.records.directive import GrantKind, Mode, Profile
@@ -213,9 +213,31 @@ def test_problems_come_worst_first_and_large_groups_are_counted():
         (119_999, "119 s"),
         (120_000, "2 min"),
         (7_199_000, "119 min"),
+        (43_199_999, "11 h 59 min"),
         (43_200_000, "12 h"),
+        (3 * 86_400_000 - 1, "2 d 23 h"),
         (3 * 86_400_000, "3 d"),
     ],
 )
 def test_a_duration_in_words_is_never_longer_than_it_is(ms, words):
     assert in_words(ms) == words
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (0.2, "0.1 s"),
+        (2_250, "2.3 s"),
+        (9_901, "10 s"),
+        (10_001, "11 s"),
+        (119_999, "120 s"),
+        (120_001, "3 min"),
+        (43_140_001, "12 h"),
+        (43_140_000, "11 h 59 min"),
+        (2 * 86_400_000 + 1, "2 d 1 h"),
+    ],
+)
+def test_a_bound_in_words_is_never_shorter_than_it_is(ms, words):
+    assert bound_in_words(ms) == words

@@ -36,6 +36,7 @@ def test_what_a_guard_says_is_read_as_it_is():
     assert dict(found.fields) == GOOD
     assert found.unreadable == ()
     assert (found.number("term"), found.number("epoch"), found.number("sent")) == (7, 2**53 - 1, 0)
+    assert (found.known("permits"), found.known("sent")) == (0, None)
     assert found.labels() == {"venue": "paper", "worker": "pod-1"}
 
 

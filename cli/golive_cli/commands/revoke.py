@@ -7,6 +7,7 @@ It never asks. It answers 0 (complete), 2 (usage), 3 (not confirmed), 6 (configu
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,7 @@ from golive_cli.waiting import WaitingLine
 from golive_redis.clock import wall_ms
 from golive_redis.config.config import DEFAULT_PATH, load
 from golive_redis.core.barrier import HeartbeatRow, Outcome, Result, WorkerRow
-from golive_redis.core.timing import in_words
+from golive_redis.core.timing import bound_in_words
 from golive_redis.errors import ConfigError
 from golive_redis.stop.progress import LedgerState, StopReport
 from golive_redis.stop.revoke import Revoke
@@ -252,26 +253,31 @@ def _at_the_latest(report: StopReport, whom: str) -> str:
     if left_ms <= 0:
         return f"{whom} is off: the window ended at {when(report.bound_ms)}."
     return (
-        f"{whom} is off at the latest by {when(report.bound_ms)} (in {in_words(left_ms)}), when the "
-        "window ends."
+        f"{whom} is off at the latest by {_instant(report.bound_ms)} "
+        f"(in {bound_in_words(left_ms)}), when the window ends."
     )
+
+
+def _instant(bound_ms: float) -> str:
+    """Return the end of a bound for people: the next whole second, for before it is not over."""
+    return when(math.ceil(bound_ms / 1000) * 1000)
 
 
 def _off(row: WorkerRow, report: StopReport) -> str:
     """Say by when a worker that has not answered is off."""
-    return "" if row.off_by is None else f"; off by {when(report.at(row.off_by))}"
+    return "" if row.off_by is None else f"; off by {_instant(report.at(row.off_by))}"
 
 
 def _cut_off(report: StopReport) -> str:
     """Say when a worker is off that cannot reach Redis: a duration first."""
-    within = in_words(report.timing.lease_ms)
+    within = bound_in_words(report.timing.lease_ms)
     since = "" if report.cut_off_ms is None else " of the stop"
     return f"A worker that cannot reach Redis is off within {within}{since}, by itself."
 
 
 def _unreached(report: StopReport) -> list[str]:
     """Say what is so when Redis has not taken the stop, and what to do about that."""
-    beat = in_words(report.timing.beat_ms)
+    beat = bound_in_words(report.timing.beat_ms)
     way_out = (
         "One that reaches Redis may trade on. Run this where Redis can be reached, or stop every "
         f"heartbeat on its host: then all are off within {beat} of the last beat."
@@ -309,9 +315,9 @@ def _unconfirmed(report: StopReport) -> list[str]:
         ]
     if off_by is not None:
         at_ms = report.at(off_by)
-        left = in_words(max(0.0, at_ms - wall_ms()))
+        left = bound_in_words(max(0.0, at_ms - wall_ms()))
         stopped = (
-            f"Every heartbeat has stopped: all workers are off within {left}, by {when(at_ms)}."
+            f"Every heartbeat has stopped: all workers are off within {left}, by {_instant(at_ms)}."
         )
         return [f"{stopped} Run it again to see that confirmed."]
     return [_cut_off(report), "Not everybody has answered yet. Run it again."]

@@ -51,9 +51,9 @@ class _Lost:
 
     def lines(self, error: StoreError) -> list[fleetboard.Line]:
         """Say what is known now, and how old it is."""
-        from golive_redis.core.timing import in_words
+        from golive_redis.core.timing import bound_in_words, in_words
 
-        age, lease = in_words(clock.now_ms() - self._answered_ms), in_words(self._lease_ms)
+        age, lease = in_words(clock.now_ms() - self._answered_ms), bound_in_words(self._lease_ms)
         out: list[fleetboard.Line] = [
             [Painted(f"UNKNOWN: no answer from Redis for {age}", "red")],
             [f"{self._place} at {when(clock.wall_ms())}; {error.message}"],
