@@ -54,7 +54,7 @@ def head(found: FleetStatus) -> list[Line]:
 
 
 def _colour(found: FleetStatus) -> str:
-    if found.state == "refused":
+    if found.state in {"refused", "unknown"}:
         return "red"
     if found.active is None or found.state == "off":
         return "red" if found.armed else "bold"
@@ -81,7 +81,7 @@ def details(found: FleetStatus) -> list[Line]:
     out = [] if found.active is None else _active(found.active)
     stop = found.revoked
     if stop is not None:
-        word = "confirmed" if stop.confirmed else "NOT CONFIRMED"
+        word = f"confirmed {stop.result}" if stop.confirmed else stop.result
         by = f"epoch {stop.epoch} by {stop.by} at {when(stop.issued_at_ms)}"
         out.append([f"last stop: {by}, {word}: {stop.reason}"])
     return out

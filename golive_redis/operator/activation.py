@@ -9,7 +9,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
-from golive_redis.core.barrier import Pod
+from golive_redis.core.barrier import Pod, Result
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
 from golive_redis.operator.grants import (
@@ -49,7 +49,11 @@ POLL_MS = 100.0
 
 
 class Activated(msgspec.Struct, frozen=True):
-    """An activation in force, and who is armed."""
+    """An activation in force, and who is armed.
+
+    Attributes:
+        not_armed: Whoever should be and is not, also those that have fallen silent.
+    """
 
     grant: Verified[Grant]
     findings: tuple[Finding, ...]
@@ -105,6 +109,7 @@ class Activation:
         self.findings: list[Finding] = []
         self.left_out = Waiting((), (), ())
         self.signers: list[Signer] = []
+        self._expected: frozenset[Pod] = frozenset()
 
     def prepare(self) -> Reading:
         """Check everything that can refuse an activation, cheapest first.
@@ -145,7 +150,7 @@ class Activation:
             )
         if reading.state is not None:
             raise RefusedError(
-                f"already active: {described(reading.state.grant)}",
+                f"already active: term {reading.state.term}, {described(reading.state.grant)}",
                 hint="`golive status` shows it; `golive revoke` ends it",
             )
 
@@ -160,11 +165,13 @@ class Activation:
         item = reading.revocation
         if item is None and unconfirmed is not None:
             item = operator.trust.revocation(unconfirmed.encode())
-        if item is None or self._over_unconfirmed or confirmed(operator, reading, item.identity):
+        if item is None or self._over_unconfirmed:
+            return
+        if confirmed(operator, reading, item.identity) is not Result.NOT_CONFIRMED:
             return
         raise RefusedError(
             f"the last stop is not confirmed: {described(item)}",
-            hint="run `golive revoke` again until it says COMPLETE, or add --over-unconfirmed",
+            hint="`golive revoke` finishes it, and says what is missing; or add --over-unconfirmed",
         )
 
     def _refuse_without_heartbeat(self) -> None:
@@ -254,6 +261,7 @@ class Activation:
             self._strike_silent()
         rosters = read_rosters(operator.store)
         put_grant(operator, grant, origin=operator.store.server().run_id, say=self._say)
+        self._expected = rosters.workers
         operator.remember(
             grant,
             self._say,
@@ -287,22 +295,32 @@ class Activation:
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.
 
+        Whoever was on the roster when it began, and fell silent since without a goodbye, is not armed.
         Never raises: it is in force, whoever can be asked (A7).
         """
         until, problem = clock.now_ms() + wait_s * 1000, ""
-        alive: list[Presence] = []
+        found: list[Presence] = []
         while True:
             try:
-                alive = [item for item in self._operator.store.workers() if item.alive]
+                found = self._expected_of(self._operator.store.workers())
             except StoreError as error:
                 if error.message != problem:
                     problem = error.message
                     self._say(f"in force, and who is armed is not known: {problem}")
+            alive = [item for item in found if item.alive]
             armed = [item for item in alive if _armed_for(item, grant.record.term)]
             if (alive and len(armed) == len(alive)) or clock.now_ms() >= until:
-                rest = tuple(item for item in alive if item not in armed)
+                rest = tuple(item for item in found if item not in armed)
                 return Activated(grant, tuple(self.findings), tuple(armed), rest)
             clock.pause_ms(POLL_MS)
+
+    def _expected_of(self, found: Sequence[Presence]) -> list[Presence]:
+        """Return those that should arm: the living, and whoever fell silent and has not left."""
+        silent = [Pod(item.name, item.instance) for item in found if not item.alive]
+        silent = [pod for pod in silent if pod in self._expected]
+        left = goodbyes(self._operator.store, self._operator.trust, silent)
+        missing = {pod for pod in silent if pod not in left}
+        return [item for item in found if item.alive or Pod(item.name, item.instance) in missing]
 
 
 def _refuse_covered(item: Verified[Revocation] | None) -> None:

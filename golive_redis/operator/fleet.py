@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from golive_redis.core.barrier import Result
 from golive_redis.records.directive import GrantKind, Mode, Profile
 from golive_redis.records.limits import Limits
 
@@ -48,7 +49,12 @@ class Active(msgspec.Struct, frozen=True):
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """The newest revocation."""
+    """The newest revocation.
+
+    Attributes:
+        confirmed: Somebody has signed that everything was off: it came to COMPLETE or STOPPED.
+        result: What it came to, as `golive revoke` said it.
+    """
 
     epoch: int
     by: str
@@ -57,6 +63,7 @@ class Revoked(msgspec.Struct, frozen=True):
     issued_at_ms: int
     blind: bool
     confirmed: bool
+    result: Result
 
 
 class HeartbeatStatus(msgspec.Struct, frozen=True):
@@ -128,8 +135,9 @@ class FleetStatus(msgspec.Struct, frozen=True):
     """Everything at once.
 
     Attributes:
-        state: `live`, `reduce_only`, `halted` (by a directive for all orders), `off`, or `refused`
-            when something in the store does not verify (which is off, and an alarm).
+        state: `live`, `reduce_only`, `halted` (by a directive for all orders), `off`, `refused`
+            when something in the store does not verify (which is off, and an alarm), or `unknown` when
+            nothing is active in a store that knows less than this host does.
         headline: What that means for orders now, in a sentence.
         problems: What is not as it should be, in sentences, the worst first.
         armed: How many workers are armed, by their own word, which must be recent.

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from golive_redis.core.barrier import Result
 from golive_redis.core.timing import Timing, bound_in_words, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, Revoked, WorkerStatus
+from golive_redis.store.place import WHICH_STORE
 from golive_redis.store.presence import lacking, listed
 
 SOON_MS = 15 * 60_000
+_NOTHING = "nothing is active"
 _WORDS = {"live": "LIVE", "reduce_only": "REDUCE ONLY", "halted": "HALTED"}
 
 
@@ -27,12 +30,26 @@ class Outlook(msgspec.Struct, frozen=True):
     armed: int
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """A term that no stop has ended.
+
+    Attributes:
+        term: Its number.
+        not_after_ms: End of its window, Unix ms; None when it is not known here.
+    """
+
+    term: int
+    not_after_ms: int | None
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What one look has shown.
 
     Attributes:
         state: As in `FleetStatus`.
         at_ms: When that was, Unix ms.
+        behind: That the store knows less than this host, in a sentence; "" when it does not.
+        ended: A term that was in force after the last stop and is not any more.
     """
 
     state: str
@@ -42,6 +59,8 @@ class Seen(msgspec.Struct, frozen=True):
     workers: Sequence[WorkerStatus]
     refused: Sequence[str]
     at_ms: int
+    behind: str = ""
+    ended: Ended | None = None
 
 
 def judge(seen: Seen, timing: Timing) -> Outlook:
@@ -55,7 +74,7 @@ def judge(seen: Seen, timing: Timing) -> Outlook:
     """
     armed = sum(item.state == "armed" for item in seen.workers)
     silence_ms = _silence_ms(seen, timing)
-    return Outlook(_headline(seen, armed, silence_ms, timing), _problems(seen), armed)
+    return Outlook(_headline(seen, armed, silence_ms, timing), _problems(seen, silence_ms), armed)
 
 
 def late_ms(timing: Timing) -> int:
@@ -86,8 +105,11 @@ def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) 
     if seen.state == "refused":
         then = f"; {still} say that they can trade" if armed else "; nobody can trade"
         return f"REFUSED: something in Redis does not verify here{then}"
+    if seen.state == "unknown":
+        then = f"; {still} there say that they can trade" if armed else ""
+        return f"UNKNOWN: {seen.behind}{then}"
     if seen.state == "off" or seen.active is None:
-        why = "nothing is active" if seen.active is None else "its window is over"
+        why = "its window is over" if seen.active is not None or _closed_by_time(seen) else _NOTHING
         if not armed:
             return f"OFF: {why}"
         within = bound_in_words(timing.lease_ms)
@@ -106,6 +128,11 @@ def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) 
     since = _since(silence_ms)
     left_ms = timing.beat_ms - (silence_ms or 0.0)
     return f"{headline}, for at most {bound_in_words(left_ms)} more: {since}"
+
+
+def _closed_by_time(seen: Seen) -> bool:
+    until_ms = None if seen.ended is None else seen.ended.not_after_ms
+    return until_ms is not None and seen.at_ms >= until_ms
 
 
 def _less(active: Active, state: str) -> str:
@@ -132,14 +159,18 @@ def _why_nobody(seen: Seen, silence_ms: float | None) -> str:
 def _since(silence_ms: float | None) -> str:
     if silence_ms is None:
         return "no heartbeat beats for this term"
-    return f"no heartbeat since {in_words(silence_ms)}"
+    return f"no heartbeat for {in_words(silence_ms)}"
 
 
-def _problems(seen: Seen) -> list[str]:
+def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     out = list(seen.refused)
-    if seen.revoked is not None and not seen.revoked.confirmed:
+    if seen.behind:
+        out.append(seen.behind if seen.state != "unknown" else WHICH_STORE)
+    if seen.revoked is not None:
+        out += _unfinished(seen.revoked, seen.active)
+    if seen.state == "off" and seen.ended is not None and not _closed_by_time(seen):
         out.append(
-            f"the last stop (epoch {seen.revoked.epoch}) is NOT CONFIRMED: `golive revoke` finishes it"
+            f"term {seen.ended.term} ended without a stop: no heartbeat beat, or its key was removed"
         )
     active = seen.active
     if active is not None:
@@ -150,6 +181,12 @@ def _problems(seen: Seen) -> list[str]:
             for item in seen.heartbeats
             if item.state != "beating"
         ]
+        if silence_ms != 0.0 and active.pttl_ms > 0:
+            within = in_words(active.pttl_ms)
+            out.append(
+                f"a heartbeat that crashed goes on with the term when it is started within {within}; "
+                "else `golive revoke`, then activate"
+            )
         out += _closed(seen.workers)
         left_ms = active.not_after_ms - seen.at_ms
         if 0 < left_ms < SOON_MS:
@@ -164,6 +201,17 @@ def _problems(seen: Seen) -> list[str]:
         ]
     )
     return out
+
+
+def _unfinished(stop: Revoked, active: Active | None) -> list[str]:
+    """Say what the last stop has left open."""
+    last = f"the last stop (epoch {stop.epoch})"
+    if stop.result is Result.NOT_CONFIRMED:
+        return [f"{last} is NOT CONFIRMED: `golive revoke` finishes it"]
+    if stop.result is Result.STOPPED and active is None:
+        held = "what was in flight may have been sent"
+        return [f"{last} ended STOPPED, not COMPLETE: {held}; look at the venue"]
+    return []
 
 
 def _closed(workers: Sequence[WorkerStatus]) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config
+from golive_redis.core.barrier import Result
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
@@ -19,7 +20,9 @@ from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
+from golive_redis.stop.before import knows_less
 from golive_redis.stop.memory import Memory
+from golive_redis.store.place import WHICH_STORE
 from golive_redis.store.replies import Snapshot, Step
 from golive_redis.store.store import Store
 
@@ -43,6 +46,7 @@ class Reading(msgspec.Struct, frozen=True):
         revocation: The tombstone, or None.
         newest: The directive with the highest epoch anywhere in sight.
         refused: What did not verify, in sentences.
+        behind: That this store knows less than this host, in a sentence; "" when it does not.
     """
 
     snapshot: Snapshot
@@ -50,6 +54,7 @@ class Reading(msgspec.Struct, frozen=True):
     revocation: Verified[Revocation] | None
     newest: Directive | None
     refused: tuple[str, ...]
+    behind: str
 
 
 class Operator:
@@ -130,10 +135,11 @@ class Operator:
         raws = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
         raws += [*snapshot.restrictions.values(), *self.store.told_directives()]
         found = newest([*raws, *self.memory.directives()], self.trust)
+        behind = knows_less(self.address.shown, found, snapshot.epoch_hint, raws)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
         if another := self.another_fleet(snapshot.fleet):
             refused.append(another)
-        return Reading(snapshot, state, revocation, found, tuple(refused))
+        return Reading(snapshot, state, revocation, found, tuple(refused), behind)
 
     def another_fleet(self, fleet: str) -> str:
         """Say that the store belongs to another fleet; "" when it is ours or nobody's."""
@@ -247,13 +253,16 @@ def active(reading: Reading) -> State:
     if reading.refused:
         raise RecordError("; ".join(reading.refused), hint="`golive revoke` stops everything")
     if reading.state is None:
+        if reading.behind:
+            raise RefusedError(f"nothing is active there, and {reading.behind}", hint=WHICH_STORE)
         raise RefusedError("nothing is active", hint="`golive status` shows what was last")
     return reading.state
 
 
-def confirmed(operator: Operator, reading: Reading, identity: str) -> bool:
-    """Tell whether a revoker has signed that this stop is complete."""
-    return confirmed_as(operator.trust, reading.snapshot.confirmed, identity) is not None
+def confirmed(operator: Operator, reading: Reading, identity: str) -> Result:
+    """Return what a revoker has signed that this stop came to."""
+    said = confirmed_as(operator.trust, reading.snapshot.confirmed, identity)
+    return Result.NOT_CONFIRMED if said is None else said
 
 
 def tell_unpushed(operator: Operator, step: Step, say: Say) -> None:

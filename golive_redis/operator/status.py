@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from golive_redis import clock
-from golive_redis.core.barrier import Pod
+from golive_redis.core.barrier import Pod, Result
 from golive_redis.core.timing import in_words
 from golive_redis.errors import RecordError
 from golive_redis.operator import outlook
@@ -19,7 +19,7 @@ from golive_redis.operator.fleet import (
     WorkerStatus,
 )
 from golive_redis.operator.session import Operator, Reading, confirmed
-from golive_redis.records.directive import Grant, GrantKind
+from golive_redis.records.directive import Grant, GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.keyset import Keyset
 from golive_redis.stop.roster import goodbyes
@@ -45,6 +45,8 @@ def read(operator: Operator) -> FleetStatus:
     at_ms = clock.wall_ms()
     over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
     state = "off" if over or reading.state is None else str(reading.state.mode)
+    if state == "off" and reading.behind:
+        state = "unknown"
     seen = outlook.Seen(
         "refused" if reading.refused else state,
         _active(operator, reading),
@@ -53,6 +55,8 @@ def read(operator: Operator) -> FleetStatus:
         workers,
         reading.refused,
         at_ms,
+        reading.behind,
+        _ended(operator, reading),
     )
     found = outlook.judge(seen, operator.timing)
     return FleetStatus(
@@ -156,6 +160,7 @@ def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
     if item is None:
         return None
     record = item.record
+    result = confirmed(operator, reading, item.identity)
     return Revoked(
         epoch=record.epoch,
         by=record.by,
@@ -163,8 +168,20 @@ def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
         ticket=record.ticket,
         issued_at_ms=record.issued_at_ms,
         blind=record.blind,
-        confirmed=confirmed(operator, reading, item.identity),
+        confirmed=result is not Result.NOT_CONFIRMED,
+        result=result,
     )
+
+
+def _ended(operator: Operator, reading: Reading) -> outlook.Ended | None:
+    """Return a term that began after the last stop and is not in force any more."""
+    if reading.state is not None or reading.newest is None:
+        return None
+    record, here = reading.newest.record, operator.memory.newest
+    if isinstance(record, Revocation):
+        return None
+    known = here.not_after_ms if here.term == record.term else None
+    return outlook.Ended(record.term, record.not_after_ms if isinstance(record, Grant) else known)
 
 
 def _said(item: Presence, busy: str, term: int, within_ms: int) -> tuple[str, str]:
@@ -179,7 +196,7 @@ def _said(item: Presence, busy: str, term: int, within_ms: int) -> tuple[str, st
     if item.heard_ms is None or not item.alive:
         written = bool(item.fields or item.unreadable)
         why = "when it was heard is not known: its presence has no end that a pod gives it"
-        return "gone", why if written else f"not heard for {in_words(PRESENCE_MS)}"
+        return "gone", why if written else f"not heard for more than {in_words(PRESENCE_MS)}"
     state, reason = item.fields.get("state", "unknown"), item.fields.get("reason", "")
     if state != busy:
         return state, reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from golive_redis.errors import StoreError
@@ -50,8 +52,9 @@ def read_before(
     except StoreError as error:
         connections.problem(error.message)
         return Before(newest(raws, trust))
-    raws += [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
-    raws += snapshot.restrictions.values()
+    stored = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
+    stored += snapshot.restrictions.values()
+    raws += stored
     progress.origin = snapshot.origin or snapshot.revoked_origin
     forged = snapshot.revoked is not None and newest([snapshot.revoked], trust) is None
     if forged:
@@ -68,8 +71,29 @@ def read_before(
     # S2: Redis knows of a later directive than anybody can show us, so a term may have begun unseen,
     # and a number alone would not cover it.
     later = snapshot.epoch_hint > (found.record.epoch if found is not None else 0)
+    progress.behind = knows_less(connections.place, found, snapshot.epoch_hint, stored)
     complete = not (snapshot.corrupt or forged or unknown or later or len(raws) > MOST)
     return Before(found, complete, snapshot.confirmed, forged)
+
+
+def knows_less(where: str, found: Directive | None, hint: int, stored: Collection[bytes]) -> str:
+    """Say that a store knows less than this host; "" when it does not.
+
+    What it says of the fleet is then said of another fleet, or of another time.
+
+    Args:
+        where: Its URL, without a password.
+        found: The newest directive that it or this host knows.
+        hint: The latest epoch that it says was used.
+        stored: Envelopes of the directives that it holds.
+    """
+    if found is None or found.record.epoch <= hint or found.raw in stored:
+        return ""
+    by = ", ".join(sorted(found.signers))
+    return (
+        f"{where} does not know epoch {found.record.epoch} by {by}, which this host has signed or seen: "
+        "it is another Redis, it has lost data, or that has not reached it"
+    )
 
 
 def note_grant(raw: bytes, connections: Connections, progress: StopProgress, trust: Trust) -> None:

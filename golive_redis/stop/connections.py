@@ -40,6 +40,7 @@ class Connections:
 
     Attributes:
         keys: Names of the keys and channels.
+        place: The URL, without a password.
         problems: What went wrong, each once.
         channel: The connection that hears receipts, or None.
         number: Counts the connections for commands: what one server has shown is not true of another.
@@ -47,6 +48,7 @@ class Connections:
 
     def __init__(self, address: Address, say: Callable[[str], None]) -> None:
         self.keys = address.keyspace
+        self.place = address.shown
         self.say = say
         self.problems: list[str] = []
         self.channel: RedisLink | None = None

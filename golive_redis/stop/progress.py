@@ -59,6 +59,8 @@ class StopReport(msgspec.Struct, frozen=True):
         called_at: The same on the steady clock.
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
             has had no effect in Redis.
+        behind: That the store knew less than this host before the stop, in a sentence; "" when it did
+            not.
     """
 
     outcome: Outcome
@@ -74,6 +76,7 @@ class StopReport(msgspec.Struct, frozen=True):
     wall_ms: int
     called_at: float
     cut_off_ms: float | None = None
+    behind: str = ""
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""
@@ -101,6 +104,7 @@ class StopProgress(msgspec.Struct):
         newer_keyset: A record was met that was signed under a newer keyset than ours.
         adopted: It was taken over from an earlier run.
         complete: And that run ended COMPLETE.
+        behind: That the store knew less than this host, in a sentence; "" when it did not.
     """
 
     called_at: float
@@ -120,6 +124,7 @@ class StopProgress(msgspec.Struct):
     newer_keyset: bool = False
     adopted: bool = False
     complete: bool = False
+    behind: str = ""
 
     @property
     def newest(self) -> Verified[Revocation]:

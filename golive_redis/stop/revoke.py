@@ -172,6 +172,8 @@ class Revoke:
         before = self._before = read_before(
             self._connections, self._progress, self._memory, self._trust
         )
+        if self._progress.behind:
+            self._connections.say(self._progress.behind)
         adopted = self._adopt(before.found) if before.complete else None
         if adopted is not None:
             self._progress.signed.append(adopted)
@@ -420,4 +422,5 @@ class Revoke:
             progress.called_at,
             # An answer after the effect shows the stop, and every other lease has begun before it.
             None if progress.in_redis_ms is None else progress.in_redis_ms + self._timing.lease_ms,
+            progress.behind,
         )

@@ -162,7 +162,7 @@ class RedisLink:
 
     def open(self) -> None:
         """Connect, log in and see who we are, now rather than at the first command."""
-        with _unavailable():
+        with _unavailable(self._connection):
             if self._finder is not None:
                 self._follow(self._finder)
             if self._connection.is_connected:
@@ -376,14 +376,17 @@ def usable(question: str, *, wrote: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(connection: Any) -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
         hint = "check store.username and the variable that store.password_env names"
         raise StoreUnavailableError(f"Redis refused the login: {error}", hint=hint) from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        hint = "is it running? store.url, or $GOLIVE_REDIS_URL, says where"
+        # Now: where Sentinel or the cluster has led us is not in the URL.
+        unix = getattr(connection, "path", None)
+        where = unix or f"{connection.host}:{connection.port}"
+        hint = f"is it running at {where}? store.url, or $GOLIVE_REDIS_URL, says where"
         raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
     except RedisError as error:
         raise StoreUnavailableError(f"Redis does not serve us: {error}") from error

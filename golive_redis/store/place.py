@@ -20,6 +20,9 @@ SCHEMES = (
     "redis://host:6379/0, rediss://host:6379/0, unix:///path, "
     "redis+sentinel://host:26379,host:26379/service or redis+cluster://host:6379,host:6379"
 )
+WHICH_STORE = (
+    "is store.url, or $GOLIVE_REDIS_URL, the fleet's? What is said here is said of that Redis"
+)
 # What may stand behind the `?`. Nothing here loosens a bound or switches a protection off.
 _KNOWN = {
     PLAIN: ("db",),

@@ -52,11 +52,12 @@ def lines(report, capsys):
 
 def test_what_a_silent_heartbeat_means_is_said_with_durations_first_and_dates_last(report, capsys):
     said = lines(report, capsys)
+    only = "Only for a heartbeat that is dead and stays dead"
     assert said[-4:] == [
         "No answer from heartbeat hb-1: it may keep workers alive that have not heard of the stop.",
         "A worker that cannot reach Redis is off within 2.5 s of the stop, by itself.",
         said[-2],
-        "Run it again. If it is certainly dead and stays dead: --heartbeat-dead hb-1.",
+        f"Start hb-1, and run this again. {only}: --heartbeat-dead hb-1.",
     ]
     assert said[-2].startswith("Any other is off at the latest by 20")  # dated: it is not today
     assert said[-2].endswith(" (in 2 d 12 h), when the window ends.")
@@ -64,9 +65,10 @@ def test_what_a_silent_heartbeat_means_is_said_with_durations_first_and_dates_la
 
 def test_a_stop_that_redis_has_not_taken_says_so_first_and_blames_no_heartbeat(report, capsys):
     """Row 76."""
+    kept = "It is kept on this host, and sent when a command or a heartbeat here reaches Redis."
     said = lines(msgspec.structs.replace(report, in_redis_ms=None, cut_off_ms=None), capsys)
     assert said[-4:-2] == [
-        "The stop is not in Redis: no pod is known to have been told.",
+        f"The stop is not in Redis: no pod is known to have been told. {kept}",
         "A worker that cannot reach Redis is off within 2.5 s, by itself.",
     ]
     assert said[-2] == (

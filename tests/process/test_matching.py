@@ -157,7 +157,7 @@ def test_a_halt_that_nobody_answers_is_in_force_and_no_success(live: Any, golive
     code, said = golive("halt", "worker=pod-1", "--reason", "news")
     assert code == Exit.NO_MATCH
     assert "NO ANSWER from the 1 worker(s) that it concerns" in said
-    assert "no answer" in said and "off within its lease" in said
+    assert "no answer" in said and "No answer from" in said and "is off within 0.5 s" in said
     live.workers["pod-1"].resume()
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from golive_redis.core.barrier import Result
 from golive_redis.core.timing import TIMINGS, bound_in_words, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, InForce, Revoked, WorkerStatus
-from golive_redis.operator.outlook import Seen, judge
+from golive_redis.operator.outlook import Ended, Seen, judge
 from golive_redis.records.directive import GrantKind, Mode, Profile
 from golive_redis.records.limits import Limits
 
+GOES_ON = (
+    "a heartbeat that crashed goes on with the term when it is started within 20 s; else "
+    "`golive revoke`, then activate"
+)
+HELD = "what was in flight may have been sent"
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
 TIMING = TIMINGS["standard"]
@@ -91,7 +97,7 @@ def test_a_fleet_that_trades_says_how_many_and_nothing_else():
 def test_a_dead_heartbeat_is_said_before_the_workers_lapse_with_what_is_left_to_them():
     found = said(heartbeats=[heartbeat(state="silent", heard_ms=3_500, beat_at_ms=NOW - 3_600)])
     assert found.headline == (
-        "LIVE: 2 of 2 workers can trade, for at most 2 s more: no heartbeat since 3.5 s"
+        "LIVE: 2 of 2 workers can trade, for at most 2 s more: no heartbeat for 3.5 s"
     )
 
 
@@ -102,10 +108,11 @@ def test_live_with_all_workers_lapsed_is_no_trading():
         state="silent", reason="not heard for 7 s", heard_ms=7_050, beat_at_ms=NOW - 7_060
     )
     found = said(heartbeats=[dead], workers=lapsed)
-    assert found.headline == "LIVE, but nobody can trade: no heartbeat since 7 s"
+    assert found.headline == "LIVE, but nobody can trade: no heartbeat for 7 s"
     assert found.armed == 0
     assert found.problems == [
         "heartbeat hb-1: silent, not heard for 7 s",
+        GOES_ON,
         "2 workers lapsed: pod-1, pod-2",
     ]
 
@@ -113,7 +120,7 @@ def test_live_with_all_workers_lapsed_is_no_trading():
 def test_a_heartbeat_that_is_gone_is_known_by_its_last_beat():
     gone = heartbeat(state="gone", heard_ms=None, beat_at_ms=NOW - 12_300)
     found = said(heartbeats=[gone], workers=[worker(state="lapsed", reason="lapsed")])
-    assert found.headline.endswith("no heartbeat since 12 s")
+    assert found.headline.endswith("no heartbeat for 12 s")
 
 
 def test_one_that_beats_is_enough():
@@ -181,11 +188,56 @@ def test_what_does_not_verify_here_may_still_trade_and_that_is_said():
     assert found.problems[0] == "the active record is refused: unknown key"
 
 
+STOPPED = Revoked(4, "alice", "r", "", NOW, blind=False, confirmed=True, result=Result.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("ended", "headline", "problems"),
+    [
+        (None, "OFF: nothing is active", []),
+        (Ended(7, NOW), "OFF: its window is over", []),
+        (Ended(7, NOW + 1), "OFF: nothing is active", ["term 7 ended without a stop"]),
+        (Ended(7, None), "OFF: nothing is active", ["term 7 ended without a stop"]),
+    ],
+)
+def test_how_a_term_ended_that_no_stop_has_ended(ended, headline, problems):
+    """Row 111."""
+    found = judge(Seen("off", None, None, [], [], [], NOW, "", ended), TIMING)
+    assert found.headline == headline
+    assert [text.partition(":")[0] for text in found.problems] == problems
+
+
+def test_a_stop_that_was_not_complete_is_told_until_the_next_term():
+    """Row 112."""
+    off = said(state="off", active=None, workers=[], heartbeats=[], revoked=STOPPED)
+    assert off.problems == [
+        f"the last stop (epoch 4) ended STOPPED, not COMPLETE: {HELD}; look at the venue"
+    ]
+    assert said(revoked=STOPPED).problems == []
+
+
+@pytest.mark.parametrize("state", ["unknown", "live", "refused"])
+def test_a_store_that_knows_less_than_this_host_is_told_of_in_every_state(state):
+    """Row 110."""
+    less = "redis://elsewhere/1 does not know epoch 9"
+    active = ACTIVE if state == "live" else None
+    found = judge(Seen(state, active, None, [heartbeat()], [], [], NOW, less), TIMING)
+    assert less in [found.headline.removeprefix("UNKNOWN: "), *found.problems]
+
+
+def test_what_to_do_without_a_heartbeat_is_said_with_the_time_that_is_left():
+    dead = heartbeat(state="silent", heard_ms=3_500, beat_at_ms=NOW - 3_600)
+    left = msgspec.structs.replace(ACTIVE, pttl_ms=20_500)
+    assert said(active=left, heartbeats=[dead]).problems[1] == GOES_ON
+
+
 def test_problems_come_worst_first_and_large_groups_are_counted():
     pods = [worker(f"pod-{n}", "lapsed", "lapsed") for n in range(8)]
     pods.append(worker("pod-x", unreadable=["term"]))
     active = msgspec.structs.replace(ACTIVE, pttl_ms=-1, not_after_ms=NOW + 60_000)
-    stop = Revoked(4, "alice", "r", "", NOW, blind=False, confirmed=False)
+    stop = Revoked(
+        4, "alice", "r", "", NOW, blind=False, confirmed=False, result=Result.NOT_CONFIRMED
+    )
     found = said(
         active=active, workers=pods, refused=["golive:epoch has a wrong type"], revoked=stop
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from golive_redis.operator.activation import Activated
     from golive_redis.operator.grants import Waiting
     from golive_redis.operator.session import Operator
+    from golive_redis.store.presence import Presence
 
 
 def preflight(
@@ -180,12 +181,15 @@ def _read(report: Path | None) -> bytes | None:
         raise ConfigError(f"{report}: {error.strerror}") from error
 
 
+def _why_not(worker: Presence) -> str:
+    return worker.fields.get("reason", "") if worker.alive else "silent"
+
+
 def _show(out: Output, activated: Activated, left_out: Waiting) -> None:
     grant = activated.grant.record
     workers = [Armed(item.name, item.instance, True, "") for item in activated.armed]
     workers += [
-        Armed(item.name, item.instance, False, item.fields.get("reason", ""))
-        for item in activated.not_armed
+        Armed(item.name, item.instance, False, _why_not(item)) for item in activated.not_armed
     ]
     out.result(
         ActivateResult(

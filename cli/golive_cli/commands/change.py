@@ -10,8 +10,10 @@ from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.output import AUDIT, Output, Painted, place
 from golive_cli.results import Applied, Lifted, LoosenResult, RestrictResult
 from golive_redis.core.labels import unusable
+from golive_redis.core.timing import bound_in_words
 from golive_redis.operator.lookalikes import near
 from golive_redis.operator.matching import Match, Meets
+from golive_redis.store.presence import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +93,8 @@ def put(
             profile=profile,
             say=out.note,
         )
-    return _show_restricted(out, done, labels)
+        lease_ms = operator.timing.lease_ms
+    return _show_restricted(out, done, labels, lease_ms)
 
 
 def _show_foreseen(
@@ -137,7 +140,7 @@ def _show_foreseen(
     return Exit.DONE if found.concerned else Exit.NO_MATCH
 
 
-def _show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> Exit:
+def _show_restricted(out: Output, done: Restricted, labels: dict[str, str], lease_ms: int) -> Exit:
     record, found = done.restriction.record, done.matching
     matches = {match.pod: match for match in found.workers} if found is not None else {}
     times: dict[Pod, float | None] = {**dict(sorted(done.applied.items()))}
@@ -183,7 +186,11 @@ def _show_restricted(out: Output, done: Restricted, labels: dict[str, str]) -> E
         out.line(meeting.count(found))
     meeting.advise(out, labels, found)
     if done.silent:
-        out.line("A worker that cannot reach Redis is off within its lease.")
+        names = listed({pod.worker for pod in done.silent})
+        within = bound_in_words(lease_ms)
+        out.line(
+            f"No answer from {names}: a worker that cannot reach Redis is off within {within}."
+        )
     return Exit.DONE if done.effective else Exit.NO_MATCH
 
 

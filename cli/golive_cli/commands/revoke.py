@@ -40,7 +40,7 @@ COLOURS = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint="golive revoke --help")
+        raise UsageError(f"NOTHING WAS STOPPED: {message}", hint="golive revoke --help")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +96,10 @@ def run(argv: list[str]) -> int:
         ConfigError: Configuration or keyset cannot be used.
     """
     options = parser().parse_args(argv)
-    require_reason(options.reason)
+    try:
+        require_reason(options.reason)
+    except UsageError as error:
+        raise UsageError(f"NOTHING WAS STOPPED: {error.message}", hint=error.hint) from error
     output = Output(as_json=options.json)
     with WaitingLine(output) as line:
         report = _prepared(options, line).run()
@@ -282,8 +285,13 @@ def _unreached(report: StopReport) -> list[str]:
         "One that reaches Redis may trade on. Run this where Redis can be reached, or stop every "
         f"heartbeat on its host: then all are off within {beat} of the last beat."
     )
+    kept = ""
+    if report.ledger is LedgerState.SPOOLED:
+        kept = (
+            " It is kept on this host, and sent when a command or a heartbeat here reaches Redis."
+        )
     return [
-        "The stop is not in Redis: no pod is known to have been told.",
+        f"The stop is not in Redis: no pod is known to have been told.{kept}",
         _cut_off(report),
         way_out,
         _at_the_latest(report, "The fleet"),
@@ -300,11 +308,12 @@ def _unconfirmed(report: StopReport) -> list[str]:
     if silent:
         dead = " ".join(f"--heartbeat-dead {name}" for name in silent[:MOST_NAMED])
         named = f"No answer from heartbeat {_listed(silent)}"
+        start = f"Start {_listed(silent)}, and run this again."
         return [
             f"{named}: it may keep workers alive that have not heard of the stop.",
             _cut_off(report),
             _at_the_latest(report, "Any other"),
-            f"Run it again. If it is certainly dead and stays dead: {dead}.",
+            f"{start} Only for a heartbeat that is dead and stays dead: {dead}.",
         ]
     if not outcome.heartbeats:
         return [
@@ -335,6 +344,10 @@ def _advice(report: StopReport) -> list[str]:
         lines += _unconfirmed(report)
     if outcome.result is Result.STOPPED:
         lines += _not_drained(outcome)
+    if report.behind and outcome.result is not Result.COMPLETE:
+        lines.append(
+            f"If this is not the fleet's Redis, the fleet was not stopped: {report.behind}."
+        )
     if report.ledger is LedgerState.FAILED:
         lines.append(
             "AUDIT FAILED: the entry is neither in Redis nor on this host; write down what you did."
