@@ -106,7 +106,14 @@ def test_a_stop_needs_no_thread_that_was_not_there_before(
     ran: list[str] = []
     refused: list[str] = []
 
+    start_as_ever = threading.Thread.start
+
     def start(thread: threading.Thread) -> None:
+        if (
+            "process_request_thread" in thread.name
+        ):  # of a server that another test has left running
+            start_as_ever(thread)
+            return
         refused.append(thread.name)
         raise RuntimeError("can't start new thread")
 

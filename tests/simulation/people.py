@@ -76,6 +76,7 @@ class SimAddress:
     """`Address` of the one simulated store."""
 
     keyspace = Keyspace(NAMESPACE)
+    shown = "redis://simulated"
 
     def link(self, *, timeout_ms: float, **_: Any) -> Conn:
         return Conn(fibers.node(), timeout_ms)
