@@ -237,6 +237,7 @@ COMMANDS: dict[str, str | Callable[..., Any]] = {
     "workers": _workers,
     "watch": _watch,
     "demo": "demo.demo",
+    "dev": "dev.dev",
     "revoke": _revoke,
 }
 

@@ -30,6 +30,14 @@ class InitResult(InPlace):
     keys: list[KeyFile]
 
 
+class DevResult(InPlace):
+    """`golive dev`, once everything is up; `url` is that of its server."""
+
+    config: str
+    url: str
+    heartbeat: str
+
+
 class KeysNewResult(msgspec.Struct):
     """`golive keys new`; `keyset` is the file that the principal was added to."""
 

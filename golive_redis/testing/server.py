@@ -144,6 +144,7 @@ class EmbeddedServer:
         options: Configuration lines by name, over the defaults. The value is written as is
             (`{"client-output-buffer-limit": "pubsub 1mb 1mb 1"}`), empty as `""`.
         extra: More arguments for the command line, for options that repeat.
+        data: Folder for its data, which is there already and stays; by default its own directory.
         start_timeout_ms: How long the server may take until it answers PING.
 
     Raises:
@@ -159,12 +160,14 @@ class EmbeddedServer:
         unixsocket: bool = False,
         options: Mapping[str, str] | None = None,
         extra: Sequence[str] = (),
+        data: Path | None = None,
         start_timeout_ms: int = 10_000,
     ) -> None:
         self.binary = find_binary(binary)
         self.options = _checked({**DEFAULTS, **(options or {})})
         self._asked_port = 0 if unixsocket else port
         self._extra = tuple(extra)
+        self._data = data.resolve() if data else None
         self._start_timeout_ms = start_timeout_ms
         self._port: int | None = None
         self._dir: Path | None = None
@@ -348,8 +351,8 @@ class EmbeddedServer:
         fixed = {
             "bind": LOOPBACK,
             "port": str(self.port),
-            "dir": f'"{self.dir}"',
-            "unixsocket": f'"{self.socket_path}"',
+            "dir": _quoted(self._data or self.dir),
+            "unixsocket": _quoted(self.socket_path),
             "unixsocketperm": "700",
             "daemonize": "no",
         }
@@ -360,10 +363,14 @@ class EmbeddedServer:
         deadline = time.monotonic() + self._start_timeout_ms / 1000
         while time.monotonic() < deadline:
             if child.poll() is not None:
+                log = self.log_tail()
+                taken = "Address already in use" in log
                 raise EmbeddedServerError(
                     f"{self.binary.name} ended at once with code {child.returncode}; "
-                    f"its log ends:\n{self.log_tail()}",
-                    hint="check `options`, and that the port is free",
+                    f"its log ends:\n{log}",
+                    hint=f"is port {self.port} in use by another program?"
+                    if taken
+                    else "check `options`",
                 )
             if self._answers():
                 return
@@ -405,11 +412,16 @@ class EmbeddedServer:
         child.wait(STOP_TIMEOUT_MS / 1000)
 
     def _wipe(self) -> None:
-        for path in self.dir.iterdir():
+        for path in (self._data or self.dir).iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _checked(options: Mapping[str, str]) -> dict[str, str]:

@@ -30,16 +30,16 @@ def demo(
     read, and nothing is left behind. Ends with 0 only if every act proved its point.
     """
     from golive_cli.demo import acts, interrupts
-    from golive_cli.demo.plan import DemoError, Plan
+    from golive_cli.demo.children import ChildError
+    from golive_cli.demo.plan import Plan
     from golive_cli.demo.story import Story
 
     interrupts.listen()
     out = Output(as_json=as_json)
     try:
         result = acts.run(Plan(server=server, sabotage=sabotage), Story(out).tell)
-    except DemoError as error:
-        for line in error.log.splitlines():
-            out.note(f"log: {line}")
+    except ChildError as error:
+        error.show_log(out)
         raise
     except KeyboardInterrupt:
         out.fail("interrupted", "interrupted; every process is stopped, every file removed")

@@ -19,16 +19,11 @@ from golive_redis.errors import ConfigError, RefusedError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from golive_redis.config import Config
     from golive_redis.config.policy import Policy
 
 NAME_OF_SCHEMA = "go_live.schema.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class _Made(NamedTuple):
-    private: Ed25519PrivateKey
-    path: Path
-    described: KeyFile
 
 
 def init(
@@ -56,21 +51,61 @@ def init(
     """
     import os
 
+    from golive_redis.config import keyfile
+
+    passphrase = os.environ.get(keyfile.PASSPHRASE_VARIABLE)
+    names = Names(environment, operator or login_name(), heartbeat, worker)
+    setup, made = create(folder, names, redis_url, passphrase)
+    _tell(Output(as_json=as_json), folder, setup.policy, heartbeat, made)
+
+
+class Names(NamedTuple):
+    """What the parts of a setup are called."""
+
+    environment: str
+    operator: str
+    heartbeat: str
+    worker: str
+
+
+class Made(NamedTuple):
+    """A private key that was made."""
+
+    private: Ed25519PrivateKey
+    path: Path
+    described: KeyFile
+
+
+def create(
+    folder: Path, names: Names, url: str, passphrase: str | None = None
+) -> tuple[Config, list[Made]]:
+    """Create configuration, keyset and keys, or nothing at all.
+
+    Args:
+        folder: Where to; made if it is not there.
+        names: What its parts are called.
+        url: Where Redis is.
+        passphrase: For the private keys.
+
+    Raises:
+        UsageError: A name or the URL cannot be used.
+        RefusedError: One of the files exists.
+        ConfigError: A file cannot be written, or what was written cannot be used.
+    """
     from golive_redis.config import keyfile, load
 
-    operator = operator or login_name()
-    roles = {operator: "approver", heartbeat: "heartbeat", worker: "worker"}
-    _check_names([*roles, environment])
+    roles = {names.operator: "approver", names.heartbeat: "heartbeat", names.worker: "worker"}
+    _check_names([*roles, names.environment])
     if len(roles) < 3:  # noqa: PLR2004  (the three lines above)
         raise UsageError("operator, heartbeat and worker need three different names")
-    _check_url(redis_url)
+    _check_url(url)
     config = folder / "config"
     made = [_make(name, role, config / "keys") for name, role in roles.items()]
     texts = {
         config / "keyset.yaml": keyset_text([item.described for item in made]),
         config / NAME_OF_SCHEMA: schema_text(),
         # Last: when the configuration is there, everything that it names is there.
-        config / "go_live.yaml": config_text(environment, redis_url, operator, worker),
+        config / "go_live.yaml": config_text(names.environment, url, names.operator, names.worker),
     }
     _refuse_to_overwrite([*reversed(texts), *(item.path for item in made)])
     ignore = config / "keys" / ".gitignore"
@@ -79,7 +114,7 @@ def init(
     with _all_or_nothing() as created:
         for item in made:
             _make_folder(item.path.parent, created)
-            keyfile.write(item.path, item.private, os.environ.get(keyfile.PASSPHRASE_VARIABLE))
+            keyfile.write(item.path, item.private, passphrase)
             created.append(item.path)
         for path, text in texts.items():
             with path.open("x", encoding="utf-8") as file:
@@ -88,7 +123,7 @@ def init(
         # What is there can be used, or nothing stays there. A link connects only when used.
         setup = load(config / "go_live.yaml", environ={})
         setup.address().link(timeout_ms=1)
-    _tell(Output(as_json=as_json), folder, setup.policy, heartbeat, made)
+    return setup, made
 
 
 def login_name() -> str:
@@ -170,14 +205,14 @@ def _check_url(url: str) -> None:
         )
 
 
-def _make(name: str, role: str, folder: Path) -> _Made:
+def _make(name: str, role: str, folder: Path) -> Made:
     from golive_redis.config import keyfile
     from golive_redis.records.keyset import encode_public, key_id, raw_of
 
     private = keyfile.generate()
     public, path = private.public_key(), folder / f"{name}.pem"
     keyid = key_id(raw_of(public))
-    return _Made(private, path, KeyFile(name, [role], str(path), keyid, encode_public(public)))
+    return Made(private, path, KeyFile(name, [role], str(path), keyid, encode_public(public)))
 
 
 def _refuse_to_overwrite(paths: list[Path]) -> None:
@@ -216,7 +251,7 @@ def _make_folder(folder: Path, created: list[Path]) -> None:
             created.append(path)
 
 
-def _tell(out: Output, folder: Path, policy: Policy, heartbeat: str, made: list[_Made]) -> None:
+def _tell(out: Output, folder: Path, policy: Policy, heartbeat: str, made: list[Made]) -> None:
     config = folder / "config"
     out.result(
         InitResult(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 
 from golive_cli.demo import events, setup
+from golive_cli.demo.children import ChildError
 from golive_cli.demo.events import Act, Tell
 from golive_cli.demo.plan import DemoError, Plan
 from golive_cli.demo.processes import CONTROL, Processes
@@ -54,14 +55,14 @@ def run(plan: Plan, tell: Tell) -> DemoResult:
         tell: Told what happens as it happens.
 
     Raises:
-        DemoError: It could not be run to the end.
+        ChildError: It could not be run to the end.
         EmbeddedServerError: There is no server program.
     """
     began = time.monotonic()
     with Processes(plan) as processes:
         try:
             result = _Demo(plan, processes, tell).run()
-        except DemoError:
+        except ChildError:
             raise
         except GoliveError as error:
             processes.check()  # who has died explains more than what followed from it

@@ -1,4 +1,4 @@
-"""Requests to stop the demo: raised where it is, and remembered where that would be lost.
+"""Requests to stop the command: raised where it is, and remembered where that would be lost.
 
 What a signal handler raises inside a finaliser, or a callback of the import system, is swallowed by
 the interpreter, which prints it and goes on. There the request is only remembered, and raised at the
@@ -30,7 +30,7 @@ def check() -> None:
     """Raise a request to stop that was only remembered.
 
     Raises:
-        KeyboardInterrupt: A signal has asked the demo to stop.
+        KeyboardInterrupt: A signal has asked to stop.
     """
     if _asked:
         raise KeyboardInterrupt

@@ -6,21 +6,13 @@ from typing import ClassVar
 
 import msgspec
 
-from golive_redis.errors import GoliveError
+from golive_cli.demo.children import PATIENCE_S, ChildError
 
 
-class DemoError(GoliveError):
-    """The demo could not be run; nothing of it is left running.
-
-    Attributes:
-        log: The end of the log of the process at fault.
-    """
+class DemoError(ChildError):
+    """The demo could not be run to its end; nothing of it is left running."""
 
     reason: ClassVar[str] = "demo"
-
-    def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.log = log
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sabotage: bool = False
     trade_ms: float = 1_200.0
     after_ms: float = 1_000.0
-    patience_s: float = 120.0
+    patience_s: float = PATIENCE_S
 
     @property
     def names(self) -> tuple[str, ...]:
