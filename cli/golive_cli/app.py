@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 import typer.main
@@ -218,28 +218,70 @@ def _golive(
         raise typer.Exit(Exit.USAGE)
 
 
-# In the order of the help; a command with a module of its own for its options is named by its place.
-COMMANDS: dict[str, str | Callable[..., Any]] = {
-    "init": "init.init",
-    "keys": "keys.app",
-    "heartbeat": _heartbeat,
-    "preflight": "activate.preflight",
-    "doctor": "activate.doctor",
-    "activate": "activate.activate",
-    "halt": _halt,
-    "resume": _resume,
-    "reduce": _reduce,
-    "restore": _restore,
-    "extend": _extend,
-    "demote": "profiles.demote",
-    "promote": "profiles.promote",
-    "status": _status,
-    "workers": _workers,
-    "watch": _watch,
-    "demo": "demo.demo",
-    "dev": "dev.dev",
-    "revoke": _revoke,
+def _help(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[COMMAND]...", help="Which; without one, the list.", show_default=False
+        ),
+    ] = None,
+) -> int:
+    """Show the help of a command, or the list of all commands."""
+    return run([*(command or ()), "--help"])
+
+
+def _version() -> None:
+    """Show the version."""
+    _print_version(wanted=True)
+
+
+class Listed(NamedTuple):
+    """A command.
+
+    Attributes:
+        place: The function, or where it is: a command with a module of its own for its options.
+        summary: Its line in the list, whole at 80 columns.
+    """
+
+    place: str | Callable[..., Any]
+    summary: str
+
+
+# In the order of the help: who reads it in a hurry wants to stop.
+GROUPS: dict[str, dict[str, Listed]] = {
+    "Stop": {
+        "revoke": Listed(_revoke, "Stop all trading now, everywhere. Never asks."),
+        "halt": Listed(_halt, "Cancels only: for all orders, or those that match labels."),
+        "reduce": Listed(_reduce, "No new risk: for all orders, or those that match labels."),
+        "demote": Listed("profiles.demote", "Go down to a smaller capital profile."),
+    },
+    "Start": {
+        "preflight": Listed("activate.preflight", "Run the checks that an activation requires."),
+        "activate": Listed("activate.activate", "Turn trading ON for the whole fleet."),
+        "resume": Listed(_resume, "Lift a halt, or all."),
+        "restore": Listed(_restore, "Lift a reduction, or all."),
+        "extend": Listed(_extend, "Move the end of the window."),
+        "promote": Listed("profiles.promote", "Go up one capital profile."),
+    },
+    "Look": {
+        "status": Listed(_status, "Show what is in force, and every heartbeat and worker."),
+        "workers": Listed(_workers, "Show every worker."),
+        "watch": Listed(_watch, "Show the fleet live."),
+        "doctor": Listed("activate.doctor", "Run every check there is."),
+    },
+    "Set up": {
+        "init": Listed("init.init", "Create configuration, keyset and keys."),
+        "keys": Listed("keys.app", "Make, list and show signing keys."),
+        "heartbeat": Listed(_heartbeat, "Keep the fleet alive: the daemon."),
+        "dev": Listed("dev.dev", "Run a server and a heartbeat for writing a worker."),
+        "demo": Listed("demo.demo", "Watch a fleet be stopped in three ways."),
+    },
+    "Help": {
+        "help": Listed(_help, "Show the help of a command."),
+        "version": Listed(_version, "Show the version."),
+    },
 }
+COMMANDS = {name: listed for group in GROUPS.values() for name, listed in group.items()}
 
 
 class _InterruptedError(Exception):
@@ -256,6 +298,19 @@ class _Group(TyperGroup):
         except KeyboardInterrupt as error:
             raise _InterruptedError(*error.args) from None
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, in their groups, ahead of the options."""
+        width = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(width), listed.summary) for name, listed in group.items()]
+                )
+        super().format_options(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing: `format_options` has."""
+
 
 def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     """Return the application with these commands."""
@@ -267,9 +322,10 @@ def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
         pretty_exceptions_enable=False,
         invoke_without_command=True,
         callback=_golive,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name in names:
-        found: Any = COMMANDS[name]
+        found: Any = COMMANDS[name].place
         if isinstance(found, str):
             module, _, attribute = found.partition(".")
             found = getattr(import_module(f"golive_cli.commands.{module}"), attribute)

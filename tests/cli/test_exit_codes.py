@@ -167,6 +167,11 @@ def test_a_message_cannot_move_the_cursor_of_the_terminal(capsys):
         ((), 2),
         (("--help",), 0),
         (("--version",), 0),
+        (("version",), 0),
+        (("help",), 0),
+        (("help", "keys", "new"), 0),
+        (("help", "bogus"), 2),
+        (("status", "-h"), 0),
         (("bogus",), 2),
         (("init", "--bogus"), 2),
         (("keys",), 2),
@@ -205,7 +210,8 @@ def test_help_lists_revoke_beside_the_others(golive):
 def test_version_is_the_packages_version(golive):
     from golive_redis.version import VERSION  # noqa: PLC0415
 
-    assert golive("--version").stdout == f"golive {VERSION}\n"
+    for words in ("--version", "version"):
+        assert golive(words).stdout == f"golive {VERSION}\n"
 
 
 @pytest.mark.parametrize(

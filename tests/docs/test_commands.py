@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from golive_cli.app import application
+from golive_cli.app import COMMANDS, GROUPS, application
 from golive_cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "commands.md"
 HEAD = """# Commands
 
-What `golive COMMAND --help` says. A test compares this page with the program.
+What `golive help COMMAND` says, or `golive COMMAND -h`. A test compares this page with the program.
 
 `activate` asks you to type the environment's name, unless `--yes` is given. No other command asks
 anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](exit-codes.md).
@@ -28,11 +28,11 @@ anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](
 
 
 def commands() -> list[str]:
-    """Every command of the program, in the order of its own help."""
-    found = []
+    """The program and every command of it, in the order of its own help."""
+    found = [""]
     for name, command in typer.main.get_command(application()).commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
-        found += [f"{name} {word}" for word in inner] if inner else [name]
+        found += [name, *(f"{name} {word}" for word in inner or ())]
     return found
 
 
@@ -53,7 +53,7 @@ def helped(monkeypatch, capsys) -> Callable[[str], str]:
 
 def quoted() -> dict[str, str]:
     """The help texts of the page, by command."""
-    block = r"^## `golive ([^`]+)`\n\n```text\n(.*?)```$"
+    block = r"^## `golive ?([^`]*)`\n\n```text\n(.*?)```$"
     return dict(re.findall(block, PAGE.read_text(), re.MULTILINE | re.DOTALL))
 
 
@@ -72,11 +72,44 @@ def words(text: str) -> list[str]:
 def test_the_page_quotes_the_help_of_every_command(helped):
     real = {command: helped(command) for command in commands()}
     if os.environ.get("GOLIVE_WRITE_DOCS") == "1":
-        blocks = [f"\n## `golive {name}`\n\n```text\n{text}```\n" for name, text in real.items()]
+        blocks = [
+            f"\n## `{f'golive {name}'.strip()}`\n\n```text\n{text}```\n"
+            for name, text in real.items()
+        ]
         PAGE.write_text(HEAD + "".join(blocks))
     page = quoted()
     assert list(page) == list(real)
     assert {k: words(v) for k, v in page.items()} == {k: words(v) for k, v in real.items()}
+
+
+def test_every_help_fits_80_columns_and_every_summary_is_whole(helped):
+    for command in commands():
+        text = helped(command)
+        assert max(map(len, text.splitlines())) <= 80, command
+        assert "..." not in re.sub(r"^(Usage|usage):.*|\[?[A-Z_]+(=[A-Z]+)?\]\.\.\.", "", text), (
+            command
+        )
+
+
+def test_the_list_has_every_command_in_its_group_and_revoke_first(helped):
+    text = helped("")
+    listed = re.findall(r"^  ([a-z]+)  +\S", text, re.MULTILINE)
+    assert listed == list(COMMANDS)
+    assert listed[0] == "revoke"
+    assert re.findall(r"^(\S.*):$", text, re.MULTILINE) == [*GROUPS, "Options"]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_all_ways_to_ask_for_help_say_the_same(helped, capsys, command):
+    text = helped(command)
+    for words in ([*command.split(), "-h"], ["help", *command.split()]):
+        assert main(words) == 0
+        assert capsys.readouterr() == (text, ""), words
+
+
+def test_help_of_what_is_no_command_is_a_usage_error(capsys):
+    assert main(["help", "revok"]) == 2
+    assert capsys.readouterr().err.startswith("error: No such command 'revok'.")
 
 
 def test_every_command_and_option_that_the_documents_use_exists(helped):
