@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from golive_cli.commands.init import config_text, login_name
+from golive_cli.commands.init import CHECKS, config_text, login_name
+from golive_cli.demo.setup import enable
 from golive_redis import config as configuration
+from golive_redis.checks.conditions import Conditions
 from golive_redis.guard.guard import Guard
 from golive_redis.records.keyset import Role
 from golive_redis.testing.server import EmbeddedServer
@@ -49,6 +52,46 @@ def test_what_it_makes_loads_with_activation_disabled_and_the_smallest_profile(g
     assert setup.signer("operator", keyset).principal == "alice"
     assert setup.signer("heartbeat", keyset, name="hb-1").principal == "hb-1"
     assert setup.signer("worker", keyset).principal == "workers"
+
+
+def required_and_examples(path: Path) -> tuple[list[str], Conditions]:
+    """The required checks of a setup, and its examples as if somebody had filled them in."""
+    required = configuration.load(path, environ={}).policy.required_preflight
+    head, mark, examples = path.read_text().partition("# checks:\n")
+    block, _, rest = examples.partition("\n\n")
+    filled = "".join(line.removeprefix("# ") for line in (mark + block).splitlines(keepends=True))
+    path.write_text(f"{head}{filled}\n\n{rest}")
+    return required, Conditions.of(configuration.load(path, environ={}))
+
+
+def test_the_examples_of_all_six_checks_can_be_filled_in(golive):
+    assert golive("init").returncode == 0
+    required, filled = required_and_examples(golive.folder / "config" / "go_live.yaml")
+    assert required == ["check_database_redis"]
+    assert list(filled.checks) == list(CHECKS)
+    names = "\n".join(f"  # - {name}" for name in CHECKS if name not in required)
+    text = (golive.folder / "config" / "go_live.yaml").read_text()
+    assert set(names.splitlines()) <= set(text.splitlines())  # each waits beside the one in use
+
+
+def test_in_production_each_of_the_six_that_is_not_filled_in_refuses_the_activation(
+    golive, server: EmbeddedServer
+):
+    environ = {"GOLIVE_REDIS_URL": server.url}
+    assert golive("init", "--environment", "production", "--operator", "alice").returncode == 0
+    path = golive.folder / "config" / "go_live.yaml"
+    enable(path)
+    heartbeat = golive.start("heartbeat", "--name", "hb-1", **environ)
+    assert heartbeat.stdout
+    assert any("nothing is active" in line for line in heartbeat.stdout)
+    done = golive("activate", "--reason", "r", "--yes", **environ)
+    heartbeat.kill()
+    heartbeat.communicate()
+    assert done.returncode == 1
+    for name in set(CHECKS) - {"check_database_redis"}:
+        assert re.search(rf"UNKNOWN {name} .*: no check of that name is configured", done.stdout)
+    required, filled = required_and_examples(path)
+    assert required == list(CHECKS) == list(filled.checks)
 
 
 def test_what_it_makes_opens_a_guard_which_is_closed(made, shared_server: EmbeddedServer):
@@ -207,9 +250,8 @@ def test_the_example_configuration_is_the_one_that_init_writes_and_the_evidence(
     text = (ROOT / "config" / "go_live.yaml").read_text()
     assert text.startswith("# An example, for reading.")
     written = config_text("production", "redis://127.0.0.1:6379/0", "alice", "workers")
-    own = written.partition("\n# Checks of your own")[0].splitlines()
+    own = written.partition("\n# -- Checks")[0].splitlines()
     differ = {line for line in own if line not in text.splitlines()}
     assert differ == {
-        "required_preflight: [check_database_redis]",
         "  # revoker: keys/revoker.pem               # a key that can only stop, for `golive revoke`",
     }

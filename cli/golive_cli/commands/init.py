@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from golive_redis.config.policy import Policy
 
 NAME_OF_SCHEMA = "go_live.schema.json"
+PRODUCTION = "production"
+DATABASE = "check_database_redis"
+# What an operator wants to know before real money moves.
+CHECKS = (
+    "check_health_endpoints",
+    "check_risk_system",
+    "check_exchange_connectivity",
+    DATABASE,
+    "check_observability",
+    "check_stress_scenarios",
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -141,9 +152,16 @@ def config_text(environment: str, url: str, operator: str, worker: str) -> str:
     """Return the text of go_live.yaml."""
     from golive_cli.yamltext import render, scalar
 
+    everything = environment == PRODUCTION
+    # Elsewhere a name is asked for once somebody has filled it in; that of what is built in is now.
+    marks = {name: "" if everything or name == DATABASE else "# " for name in CHECKS}
     return render(
         "go_live.yaml",
         environment=scalar(environment),
+        advice="One that is named here and is not under\n# `checks` below refuses it."
+        if everything
+        else "Take the # away from each that you\n# have filled in under `checks` below.",
+        required="\n".join(f"  {mark}- {name}" for name, mark in marks.items()),
         namespace=scalar("{golive}" if url.startswith("redis+cluster://") else "golive"),
         url=scalar(url),
         operator=scalar(f"keys/{operator}.pem"),
@@ -271,6 +289,8 @@ def _tell(out: Output, folder: Path, policy: Policy, heartbeat: str, made: list[
     if folder.resolve() != Path.cwd():
         out.line(f"  cd {folder}")
     out.line(f"  golive heartbeat --name {heartbeat}")
+    if policy.environment == PRODUCTION:
+        out.line("  edit config/go_live.yaml: fill in `checks`; all six are required")
     out.line("  edit config/go_live.yaml: activation_enabled: true")
     out.line('  golive activate --reason "first start"')
     out.line('  golive revoke --reason "enough"')
