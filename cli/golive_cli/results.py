@@ -27,6 +27,7 @@ class InitResult(InPlace):
 
     config: str
     keyset: str
+    url: str
     keys: list[KeyFile]
 
 

@@ -134,6 +134,36 @@ def test_names_environment_and_url_are_the_ones_given(golive):
     assert setup.signer("worker", keyset).principal == "null"
 
 
+@pytest.mark.parametrize(
+    ("variable", "option", "written", "warned"),
+    [
+        ("", None, "redis://127.0.0.1:6379/0", ""),
+        ("redis://r.example:6380/2", None, "redis://r.example:6380/2", ""),
+        ("redis://r.example/0", "redis://r.example/0", "redis://r.example/0", ""),
+        ("redis://r.example/0", "redis://s.example/0", "redis://s.example/0", "overrides"),
+        ("rediss://:secret@r.example/0", None, "rediss://r.example/0", "holds a password"),
+        (
+            "redis+sentinel://al:secret@a:1,b:2/fleet/0",
+            None,
+            "redis+sentinel://a:1,b:2/fleet/0",
+            "holds a password",
+        ),
+    ],
+)
+def test_the_url_of_the_shell_is_written_without_its_password_and_an_override_is_told(
+    golive, variable, option, written, warned
+):
+    words = ("--redis-url", option) if option else ()
+    done = golive("init", *words, GOLIVE_REDIS_URL=variable)
+    assert done.returncode == 0, done.stderr
+    setup = configuration.load(golive.folder / "config" / "go_live.yaml", environ={})
+    assert setup.url == written
+    assert f"on {setup.address().shown}, and keys:" in done.stdout
+    assert (warned in done.stderr) if warned else (done.stderr == "")
+    text = (golive.folder / "config" / "go_live.yaml").read_text()
+    assert "secret" not in done.stdout + done.stderr + text
+
+
 def test_in_a_cluster_the_keys_of_the_switch_stay_together(golive):
     assert golive("init", "--redis-url", "redis+cluster://a:6379,b:6379").returncode == 0
     setup = configuration.load(golive.folder / "config" / "go_live.yaml", environ={})

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from golive_redis.config import Config
-    from golive_redis.config.policy import Policy
 
 NAME_OF_SCHEMA = "go_live.schema.json"
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PRODUCTION = "production"
 DATABASE = "check_database_redis"
 # What an operator wants to know before real money moves.
@@ -52,8 +52,11 @@ def init(
         str, typer.Option(metavar="NAME", help="Which environment the switch is for.")
     ] = "testnet",
     redis_url: Annotated[
-        str, typer.Option(metavar="URL", help="Where Redis is.")
-    ] = "redis://127.0.0.1:6379/0",
+        str | None,
+        typer.Option(
+            metavar="URL", help=f"Where Redis is; else $GOLIVE_REDIS_URL, else {DEFAULT_URL}."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create configuration, keyset and keys. Overwrites nothing; activation stays disabled.
@@ -66,8 +69,37 @@ def init(
 
     passphrase = os.environ.get(keyfile.PASSPHRASE_VARIABLE)
     names = Names(environment, operator or login_name(), heartbeat, worker)
-    setup, made = create(folder, names, redis_url, passphrase)
-    _tell(Output(as_json=as_json), folder, setup.policy, heartbeat, made)
+    url, warning = _url(redis_url, os.environ.get("GOLIVE_REDIS_URL"))
+    setup, made = create(folder, names, url, passphrase)
+    out = Output(as_json=as_json)
+    _tell(out, folder, setup, heartbeat, made)
+    if warning:
+        out.note(warning)
+
+
+def _url(given: str | None, named: str | None) -> tuple[str, str]:
+    """Return the URL for the file, and what to say where another one is used in this shell.
+
+    Args:
+        given: By the option.
+        named: By $GOLIVE_REDIS_URL, which overrides the file wherever it is set.
+    """
+    url = given or without_password(named or DEFAULT_URL)
+    if not named or url == named:
+        return url, ""
+    why = "" if given else "It holds a password, which the file must not. "
+    return url, (
+        f"warning: $GOLIVE_REDIS_URL is set and overrides store.url in this shell. {why}"
+        f"The file says {url}"
+    )
+
+
+def without_password(url: str) -> str:
+    """Return a URL without its login, if that has a password."""
+    scheme, sign, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    login, _, nodes = authority.rpartition("@")
+    return f"{scheme}{sign}{nodes}{slash}{path}" if ":" in login else url
 
 
 class Names(NamedTuple):
@@ -269,19 +301,21 @@ def _make_folder(folder: Path, created: list[Path]) -> None:
             created.append(path)
 
 
-def _tell(out: Output, folder: Path, policy: Policy, heartbeat: str, made: list[Made]) -> None:
-    config = folder / "config"
+def _tell(out: Output, folder: Path, setup: Config, heartbeat: str, made: list[Made]) -> None:
+    config, policy = folder / "config", setup.policy
     out.result(
         InitResult(
             environment=policy.environment,
             namespace=policy.namespace,
             config=str(config / "go_live.yaml"),
             keyset=str(config / "keyset.yaml"),
+            url=setup.url,
             keys=[item.described for item in made],
         )
     )
     where = place(policy.environment, policy.namespace)
-    out.line(f"Wrote {config / 'go_live.yaml'} and {config / 'keyset.yaml'} for {where}, and keys:")
+    out.line(f"Wrote {config / 'go_live.yaml'} and {config / 'keyset.yaml'} for {where}")
+    out.line(f"on {setup.address().shown}, and keys:")
     for item in made:
         out.line(f"  {item.path}  {item.described.principal}, {item.described.roles[0]}")
     out.line()
