@@ -52,15 +52,17 @@ SECRET = re.compile(
 # What is called like a secret and is none. A field that is not here has to be masked.
 HARMLESS = {
     "Address.key": "the path of a file",
+    "DevResult.url": "of a server without a password",
     "HttpSource.bearer_env": "the name of a variable",
+    "InitResult.url": "as the file has it, which is refused with a password",
     "KeysListResult.private": "the paths of files and what is wrong with them",
     "KeysNewResult.key": "the path of a file and a public key",
+    "Made.private": "an object of cryptography, which shows nothing",
     "PrometheusSource.bearer_env": "the name of a variable",
     "RedisSource.key": "the name of a key in Redis",
     "SentinelSettings.password_env": "the name of a variable",
     "StoreSettings.password_env": "the name of a variable",
     "TlsSettings.key": "the path of a file",
-    "_Made.private": "an object of cryptography, which shows nothing",
 }
 
 
