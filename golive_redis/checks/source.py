@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -67,6 +68,10 @@ class Surroundings(Masked, frozen=True):
         """
         address = config.address()
         return cls(config.path.parent, config.environ, address, config.policy_digest, trust)
+
+    def resolve(self, name: str) -> Path:
+        """Return a path from the configuration in full, as an error shows it."""
+        return Path(os.path.realpath(self.folder / Path(name).expanduser()))
 
     def variable(self, name: str) -> str:
         """Return the value of a variable that the configuration names.

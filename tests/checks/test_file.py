@@ -154,6 +154,11 @@ def test_only_regular_files_are_read(asking: Asking) -> None:
         found = asking.finding({"file": {"path": name}, "equals": "OK", "deadline": "2s"})
         assert found.outcome is Outcome.UNKNOWN
         assert says in found.explain, name
+    # Where that is, seen from the folder of the configuration, is not what an operator has to know.
+    for missing in ("../none.json", "sub/../../none.json"):
+        found = asking.finding({"file": {"path": missing}, "equals": "OK"})
+        path = asking.folder.resolve().parent / "none.json"
+        assert found.explain == f"{path}: No such file or directory"
     assert asking.value(file={"path": "link"}, equals="OK") == "OK"
 
 

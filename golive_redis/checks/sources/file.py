@@ -24,17 +24,17 @@ def fetch(source: FileSource, where: Surroundings, deadline_ms: float) -> Fetche
 
     A file that changes while it is read is unknown; so is one whose end looks half written.
     """
-    path = where.folder / Path(source.path).expanduser()
+    path = where.resolve(source.path)
     until_ms = clock.now_ms() + deadline_ms
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise UnansweredError(f"{source.path}: {error.strerror}") from error
+        raise UnansweredError(f"{path}: {error.strerror}") from error
     try:
         return _read(source, opened, until_ms)
     except OSError as error:
-        raise UnansweredError(f"{source.path}: {error.strerror}") from error
+        raise UnansweredError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UnansweredError(f"{source.path} is not UTF-8") from error
     finally:

@@ -26,7 +26,7 @@ def fetch(source: SqlSource, where: Surroundings, deadline_ms: float) -> Fetched
         raise UnansweredError("SQLAlchemy is not installed", hint=hint) from error
     url = source.url or where.variable(source.url_env or "")
     try:
-        engine, begin = _engine(sqlalchemy.make_url(url), where.folder, deadline_ms)
+        engine, begin = _engine(sqlalchemy.make_url(url), where, deadline_ms)
         with engine.connect() as connection:
             for statement in begin:
                 connection.exec_driver_sql(statement)
@@ -69,7 +69,7 @@ def _value(connection: Connection, query: str) -> Any:
     return found[0][0]
 
 
-def _engine(url: Any, folder: Path, deadline_ms: float) -> tuple[Engine, list[str]]:
+def _engine(url: Any, where: Surroundings, deadline_ms: float) -> tuple[Engine, list[str]]:
     """Return an engine and what to say first."""
     from sqlalchemy import create_engine  # noqa: PLC0415  (an extra)
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
@@ -80,7 +80,7 @@ def _engine(url: Any, folder: Path, deadline_ms: float) -> tuple[Engine, list[st
             raise UnansweredError("the URL names no file: sqlite:///FILE")
 
         def open_file() -> sqlite3.Connection:
-            return _open_read_only(folder / (url.database or ""), deadline_ms)
+            return _open_read_only(where.resolve(url.database or ""), deadline_ms)
 
         return create_engine("sqlite://", creator=open_file, poolclass=NullPool), [
             "PRAGMA query_only = ON"
@@ -104,11 +104,14 @@ def _engine(url: Any, folder: Path, deadline_ms: float) -> tuple[Engine, list[st
 
 def _open_read_only(path: Path, deadline_ms: float) -> sqlite3.Connection:
     until_ms = clock.now_ms() + deadline_ms
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=ro",
-        uri=True,
-        timeout=deadline_ms / 1000,
-        check_same_thread=False,
-    )
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            timeout=deadline_ms / 1000,
+            check_same_thread=False,
+        )
+    except sqlite3.OperationalError as error:
+        raise UnansweredError(f"{path}: {error}") from error
     connection.set_progress_handler(lambda: clock.now_ms() > until_ms, _OPS_BETWEEN_LOOKS)
     return connection
