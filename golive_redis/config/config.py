@@ -30,6 +30,12 @@ from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
 DEFAULT_PATH = Path("config/go_live.yaml")
 URL_VARIABLE = "GOLIVE_REDIS_URL"
 NAME_FIELD = "{name}"
+# First what helps whoever has to act now; nobody makes a new fleet to stop another one.
+_NO_CONFIG = (
+    "`cd` to the folder that holds config/, or name the file: --config FILE, or $GOLIVE_CONFIG; "
+    "only for a new setup: golive init"
+)
+_NO_KEYSET = "copy it from another host of this fleet: a new one would be another fleet's"
 
 # A principal's name as the keyset allows it; above all it cannot leave the folder of the keys.
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -165,7 +171,7 @@ class Config(Masked, frozen=True):
             ConfigError: It cannot be read or is not a keyset. Fails closed: nothing is trusted.
         """
         path = self.resolve(self.policy.keys.keyset)
-        value, lines = read_yaml(path)
+        value, lines = read_yaml(path, missing=_NO_KEYSET)
         try:
             return parse_keyset(value)
         except ConfigError as error:
@@ -232,5 +238,5 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
     """
     environ = os.environ if environ is None else environ
     found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
-    value, lines = read_yaml(found)
+    value, lines = read_yaml(found, missing=_NO_CONFIG)
     return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ), lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,12 @@ _T = TypeVar("_T")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
+def read_yaml(path: Path, *, missing: str) -> tuple[Any, dict[str, int]]:
     """Read a YAML file strictly: one document, no duplicate keys.
+
+    Args:
+        path: Of the file.
+        missing: The hint for when it is not there, or is empty.
 
     Returns:
         The value, and the line of each node by its path (`$.store.url`).
@@ -32,8 +37,8 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        hint = "`golive init` makes one" if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
+        hint = missing if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{_in_full(path)}: {error.strerror}", hint=hint) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: over {MAX_FILE_BYTES} bytes")
     loader = None
@@ -41,7 +46,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
         loader = _Loader(raw)
         node = loader.get_single_node()
         if node is None:
-            raise ConfigError(f"{path}: empty", hint="`golive init` makes one")
+            raise ConfigError(f"{path}: empty", hint=missing)
         lines: dict[str, int] = {}
         _index(node, "$", lines, path)
         return loader.construct_document(node), lines
@@ -54,6 +59,14 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _in_full(path: Path) -> str:
+    """Return an absolute path: where a relative one leads depends on where somebody is."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # the folder in which we are was deleted
+        return str(path)
 
 
 def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:

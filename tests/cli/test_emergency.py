@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from golive_cli.exits import Exit
 
 
@@ -9,7 +13,8 @@ def test_without_a_configuration_a_stop_says_that_nothing_was_stopped_and_what_d
     """Row 77."""
     done = golive("revoke", "--reason", "r")
     assert done.returncode == Exit.CONFIG
-    assert done.stderr.startswith("error: NOTHING WAS STOPPED: config/go_live.yaml: ")
+    tried = golive.folder.resolve() / "config" / "go_live.yaml"
+    assert done.stderr.startswith(f"error: NOTHING WAS STOPPED: {tried}: No such file")
     assert "golive init" not in done.stderr
     for way in ("--config FILE", "redis-cli -u URL DEL NAMESPACE:active", "stop every heartbeat"):
         assert way in done.stderr
@@ -29,3 +34,26 @@ def test_a_keyset_that_is_gone_is_no_reason_to_make_a_new_one(made):
     assert done.returncode == Exit.CONFIG
     assert "NOTHING WAS STOPPED" in done.stdout
     assert "golive init" not in done.stdout
+    assert "copy it from another host of this fleet" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "tried"),
+    [
+        (("status",), {}, "config/go_live.yaml"),
+        (("halt", "--reason", "r"), {}, "config/go_live.yaml"),
+        (("status", "--config", "../b.yaml"), {}, "../b.yaml"),
+        (("doctor",), {"GOLIVE_CONFIG": "c.yaml"}, "c.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_missing_configuration_is_named_in_full_and_a_new_setup_is_the_last_advice(
+    golive, words, environ, tried
+):
+    done = golive(*words, **environ)
+    assert done.returncode == Exit.CONFIG
+    full = os.path.normpath(golive.folder.resolve() / tried)
+    assert done.stderr.startswith(f"error: {full}: No such file or directory\nhint: `cd` to")
+    hint = done.stderr.partition("hint: ")[2]
+    ways = ("`cd` to the folder", "--config FILE", "$GOLIVE_CONFIG", "golive init")
+    assert [hint.index(way) for way in ways] == sorted(hint.index(way) for way in ways)

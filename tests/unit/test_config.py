@@ -55,6 +55,17 @@ def refusal(path: Path, text: str | bytes) -> ConfigError:
     return caught.value
 
 
+def test_in_a_folder_that_was_deleted_a_missing_file_is_still_a_configuration_error(
+    tmp_path, monkeypatch
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"^config/go_live.yaml: No such file"):
+        load(environ={})
+
+
 def test_a_good_file_is_read_and_its_paths_are_relative_to_it(path: Path) -> None:
     found = load(path, environ={})
     assert found.policy.activation_enabled
