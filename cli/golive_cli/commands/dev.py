@@ -73,11 +73,15 @@ def dev(
                     children.end(HEARTBEAT)  # with a goodbye
         except ChildError as error:
             error.show_log(out)
+            out.note("Everything that was started is stopped.")
             raise
         except KeyboardInterrupt:  # a second one: the goodbye was not waited for
             pass
-    off = f" within {bound_in_words(setup.policy.timers.lease_ms)}" if setup else ""
-    out.line(f"Stopped. A worker that is still running is off{off}.")
+    # A worker that is still running has lost its server, and a guard sees that by itself.
+    within = setup and bound_in_words(setup.policy.timers.lease_ms)
+    out.line(
+        "Stopped." + (f" A worker that is still running is off within {within}." if within else "")
+    )
 
 
 def _own(path: Path) -> Config | None:
