@@ -7,6 +7,7 @@ import os
 import pytest
 
 from golive_cli.exits import Exit
+from golive_cli.main import main
 
 
 def test_without_a_configuration_a_stop_says_that_nothing_was_stopped_and_what_does_it(golive):
@@ -57,3 +58,16 @@ def test_a_missing_configuration_is_named_in_full_and_a_new_setup_is_the_last_ad
     hint = done.stderr.partition("hint: ")[2]
     ways = ("`cd` to the folder", "--config FILE", "$GOLIVE_CONFIG", "golive init")
     assert [hint.index(way) for way in ways] == sorted(hint.index(way) for way in ways)
+
+
+def test_in_a_folder_that_was_deleted_it_still_says_what_stops_the_fleet(
+    tmp_path, monkeypatch, capsys
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["revoke", "--reason", "r"]) == Exit.CONFIG
+    said = capsys.readouterr().err
+    assert "NOTHING WAS STOPPED" in said
+    assert "--config FILE" in said and "stop every heartbeat on its host" in said

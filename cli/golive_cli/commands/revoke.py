@@ -7,6 +7,7 @@ It never asks. It answers 0 (complete), 2 (usage), 3 (not confirmed), 6 (configu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import shlex
 from pathlib import Path
@@ -135,9 +136,10 @@ def _prepared(options: argparse.Namespace, line: WaitingLine) -> Revoke:
 
 def _emergency(error: ConfigError) -> str:
     """Say what to type when the configuration cannot be used."""
-    above = next(
-        (at / DEFAULT_PATH for at in Path.cwd().parents if (at / DEFAULT_PATH).is_file()), None
-    )
+    above = None
+    with contextlib.suppress(OSError):  # the folder we are in was deleted
+        around = (at / DEFAULT_PATH for at in Path.cwd().parents)
+        above = next((path for path in around if path.is_file()), None)
     name = shlex.quote(str(above)) if above is not None else "FILE"
     mend = f"{error.hint}; or " if error.hint and "golive init" not in error.hint else ""
     return (
