@@ -93,17 +93,17 @@ def missing(waiting: Waiting) -> str:
         who.append(f"{len(silent)} of {len(outcome.workers)} workers ({_named(silent)})")
     if not who and outcome.off_by is not None and outcome.off_by > waiting.now:
         # Redis has failed over or was restarted: its roster may lack somebody.
-        left = bound_in_words(outcome.off_by - waiting.now)
-        return f"all that are known have answered; nobody else can have a permit in {left}"
+        return "all that are known have answered"
     if not who:
         return "all have answered; waiting until Redis shows the stop"
     return f"no answer yet from {', '.join(who)}"
 
 
 def _over(waiting: Waiting) -> str:
-    """Say when the silent ones are off whatever they answer, where that is known."""
-    rows = waiting.outcome.workers
-    off_by = next((row.off_by for row in rows if row.off_by is not None), None)
+    """Say when everybody is off whatever they answer, where that is known."""
+    outcome = waiting.outcome
+    known = (row.off_by for row in outcome.workers if row.off_by is not None)
+    off_by = next(known, outcome.off_by)
     if off_by is None or off_by <= waiting.now:
         return ""
     return f"; every permission is over in {bound_in_words(off_by - waiting.now)}"

@@ -83,28 +83,32 @@ class Spool:
         with self._locked() as mine:
             for path in self.waiting() if mine else []:
                 try:
-                    self._send_one(path, store, trust, limit)
+                    what = self._send_one(path, store, trust, limit)
                 except RecordError as error:
                     path.replace(path.with_suffix(".refused"))
-                    say(f"spooled record {path.name} refused: {error.message}")
+                    say(f"{path.name}, kept on this host, is refused: {error.message}")
                     continue
                 except StoreError as error:
-                    say(f"spool not sent yet: {error.message}")
+                    say(f"what is kept on this host is not sent yet: {error.message}")
                     break
                 except OSError as error:
-                    say(f"spooled record {path.name} left where it is: {error.strerror}")
+                    say(f"{path.name}, kept on this host, stays there: {error.strerror}")
                     continue
                 sent += 1
-                say(f"spooled record sent: {path.name}")
+                say(f"sent now, kept on this host until then: {what}")
         return sent
 
-    def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> None:
-        record = path.read_bytes()
+    def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> str:
+        record, what = path.read_bytes(), f"the ledger entry {path.name}"
         if decode(record).payload_type == Revocation.payload_type():
             item = trust.revocation(record)
             put_back(store, trust, item, reach_ms=item.record.reach_ms(clock.wall_ms()))
+            what = (
+                f"the stop of epoch {item.record.epoch} by {item.record.by} ({item.record.reason})"
+            )
         append_once(store, record, limit=limit)
         path.unlink()
+        return what
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:

@@ -272,6 +272,7 @@ class Activation:
             heartbeats=heartbeats,
             unconfirmed=None,
             unsigned_at_ms=0,
+            behind="",
         )
         return grant
 

@@ -247,7 +247,7 @@ def loosen(
         ConflictError: Another directive came first.
     """
     signers = operator.approvers(keys)
-    send_spool(operator, quiet)
+    send_spool(operator, say)
     reading = operator.read()
     planned = _loosening(active(reading), kind, labels, every=every)
     changes: dict[str, object] = {"reason": wording(reason), "ticket": wording(ticket)}

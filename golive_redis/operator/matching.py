@@ -60,7 +60,7 @@ class Matching(msgspec.Struct, frozen=True):
     """A restriction and the fleet.
 
     Attributes:
-        workers: Those that are alive, by name.
+        workers: By name, also those that fell silent without a goodbye.
         near: By label, values of the fleet that do not match and may have been meant.
     """
 
@@ -109,9 +109,9 @@ def matching(labels: Mapping[Label, str], workers: Iterable[Presence]) -> Matchi
 
     Args:
         labels: Of the restriction; none means that every worker is concerned.
-        workers: Their presence; those that are gone are left out.
+        workers: Their presence; of those that are gone nothing is known.
     """
-    fleet = [_Told(item) for item in workers if item.alive]
+    fleet = [_Told(item) for item in workers]
     found = tuple(sorted((told.match(labels) for told in fleet), key=lambda match: match.pod))
     missed = not any(match.meets.concerned for match in found)
     alike = {}

@@ -167,7 +167,7 @@ def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     if seen.behind:
         out.append(seen.behind if seen.state != "unknown" else WHICH_STORE)
     if seen.revoked is not None:
-        out += _unfinished(seen.revoked, seen.active)
+        out += _unfinished(seen.revoked, seen.active, seen.behind)
     if seen.state == "off" and seen.ended is not None and not _closed_by_time(seen):
         out.append(
             f"term {seen.ended.term} ended without a stop: no heartbeat beat, or its key was removed"
@@ -203,11 +203,12 @@ def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     return out
 
 
-def _unfinished(stop: Revoked, active: Active | None) -> list[str]:
+def _unfinished(stop: Revoked, active: Active | None, behind: str) -> list[str]:
     """Say what the last stop has left open."""
     last = f"the last stop (epoch {stop.epoch})"
     if stop.result is Result.NOT_CONFIRMED:
-        return [f"{last} is NOT CONFIRMED: `golive revoke` finishes it"]
+        what = "is not known there to be confirmed" if behind else "is NOT CONFIRMED"
+        return [f"{last} {what}: `golive revoke` finishes it"]
     if stop.result is Result.STOPPED and active is None:
         held = "what was in flight may have been sent"
         return [f"{last} ended STOPPED, not COMPLETE: {held}; look at the venue"]

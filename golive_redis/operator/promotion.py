@@ -131,7 +131,7 @@ def promote(
         ConflictError: Another directive came first.
     """
     signers = operator.approvers(keys)
-    send_spool(operator, quiet)
+    send_spool(operator, say)
     found = plan(operator, told=told)
     if not found.passed:
         raise CriteriaFailedError(found)

@@ -40,6 +40,7 @@ from golive_redis.records.limits import Limits
 from golive_redis.records.record import wording
 from golive_redis.stop.connections import listening
 from golive_redis.stop.inbox import Receipts
+from golive_redis.stop.roster import goodbyes
 from golive_redis.store.presence import Presence
 from golive_redis.store.replies import Status, Step
 
@@ -130,7 +131,7 @@ def restrict(
         pods: set[Pod] = set()
         applied: dict[Pod, Arrived] = {}
         try:
-            workers = operator.store.workers()
+            workers = _present(operator)
             pods = {
                 Pod(p.name, p.instance)
                 for p in workers
@@ -153,6 +154,8 @@ def restrict(
     finally:
         link.close()
     operator.remember(item, say)
+    # Not waited for: they fell silent before it.
+    pods |= {Pod(item.name, item.instance) for item in workers or () if not item.alive}
     times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
     # Last: what a large fleet tells takes a while to look at, and answers would wait for it.
     found = None if workers is None else matching(known, workers)
@@ -185,7 +188,15 @@ def foresee(
     state = active(operator.read())
     if kind is RestrictionKind.DEMOTE and profile is not None:
         _smaller_limits(operator, state, profile, say)
-    return Foreseen(state.term, matching(known, operator.store.workers()))
+    return Foreseen(state.term, matching(known, _present(operator)))
+
+
+def _present(operator: Operator) -> list[Presence]:
+    """Return the roster without those that have left with a goodbye."""
+    found = operator.store.workers()
+    silent = [Pod(item.name, item.instance) for item in found if not item.alive]
+    left = goodbyes(operator.store, operator.trust, silent)
+    return [item for item in found if Pod(item.name, item.instance) not in left]
 
 
 def _put_restriction(

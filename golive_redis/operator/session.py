@@ -132,10 +132,12 @@ class Operator:
                 revocation = self.trust.revocation(snapshot.revoked)
             except RecordError as error:
                 refused.append(f"the tombstone is refused: {error.message}")
-        raws = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
-        raws += [*snapshot.restrictions.values(), *self.store.told_directives()]
-        found = newest([*raws, *self.memory.directives()], self.trust)
-        behind = knows_less(self.address.shown, found, snapshot.epoch_hint, raws)
+        stored = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
+        stored += snapshot.restrictions.values()
+        raws = [*stored, *self.store.told_directives(), *self.memory.directives()]
+        found = newest(raws, self.trust)
+        where, before = self.address.shown, self.memory.newest.behind
+        behind = knows_less(where, found, snapshot.epoch_hint, stored, before)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
         if another := self.another_fleet(snapshot.fleet):
             refused.append(another)

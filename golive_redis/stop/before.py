@@ -8,7 +8,7 @@ import msgspec
 
 from golive_redis.errors import StoreError
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Grant
+from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
@@ -71,12 +71,16 @@ def read_before(
     # S2: Redis knows of a later directive than anybody can show us, so a term may have begun unseen,
     # and a number alone would not cover it.
     later = snapshot.epoch_hint > (found.record.epoch if found is not None else 0)
-    progress.behind = knows_less(connections.place, found, snapshot.epoch_hint, stored)
+    progress.behind = knows_less(
+        connections.place, found, snapshot.epoch_hint, stored, memory.newest.behind
+    )
     complete = not (snapshot.corrupt or forged or unknown or later or len(raws) > MOST)
     return Before(found, complete, snapshot.confirmed, forged)
 
 
-def knows_less(where: str, found: Directive | None, hint: int, stored: Collection[bytes]) -> str:
+def knows_less(
+    where: str, found: Directive | None, hint: int, stored: Collection[bytes], before: str
+) -> str:
     """Say that a store knows less than this host; "" when it does not.
 
     What it says of the fleet is then said of another fleet, or of another time.
@@ -86,13 +90,17 @@ def knows_less(where: str, found: Directive | None, hint: int, stored: Collectio
         found: The newest directive that it or this host knows.
         hint: The latest epoch that it says was used.
         stored: Envelopes of the directives that it holds.
+        before: What this host remembers of that: the stop that it signed there has taught the store a
+            number, and no more.
     """
+    lacks = f"{where} does not know "
     if found is None or found.record.epoch <= hint or found.raw in stored:
-        return ""
-    by = ", ".join(sorted(found.signers))
+        return before if before.startswith(lacks) else ""
+    kinds = {Grant: "the grant", Revocation: "the stop"}
+    what = kinds.get(type(found.record), "the restriction")
     return (
-        f"{where} does not know epoch {found.record.epoch} by {by}, which this host has signed or seen: "
-        "it is another Redis, it has lost data, or that has not reached it"
+        f"{lacks}{what} of epoch {found.record.epoch} by {', '.join(sorted(found.signers))}, which this "
+        "host has signed or seen: it is another Redis, it has lost data, or that has not reached it"
     )
 
 

@@ -151,8 +151,10 @@ class Confirmation:
             left_s = (outcome.off_by - now) / 1000
             silent = any(not row.settled for row in outcome.workers)
             until = ", and until then the others may still answer" if silent else ""
+            dead = any(row.attested_dead and row.latched_ms is None for row in outcome.heartbeats)
+            who = "has answered or is attested dead" if dead else "has answered"
             self._connections.say(
-                f"every heartbeat has answered; no worker can have a permit in {left_s:.1f} s{until}"
+                f"every heartbeat {who}; no worker can have a permit from {left_s:.1f} s on{until}"
             )
 
     def _tell_unused(self, outcome: Outcome) -> None:

@@ -70,8 +70,9 @@ class Journal:
         What is not in the ledger goes to the spool now: the command may be interrupted later.
         """
         raw = self._progress.newest.raw.decode()
+        changes = {"behind": self._progress.behind} if self._progress.behind else {}
         try:
-            self._memory.save(clock.wall_ms(), directive=raw, unconfirmed=raw)
+            self._memory.save(clock.wall_ms(), directive=raw, unconfirmed=raw, **changes)
         except ConfigError as error:
             self._connections.problem(error.message)
         try:
@@ -160,6 +161,11 @@ class Journal:
         )
         return seal(note, signer)
 
+    def send_rest(self) -> None:
+        """Send what earlier commands have left in the spool."""
+        if self._spool is not None:
+            self._spool.send(self._connections.store(), self._trust, self._connections.say)
+
     def forget(self, outcome: Outcome) -> None:
         """Remember that the stop is confirmed, and when it is complete, that nobody is waited for.
 
@@ -167,7 +173,7 @@ class Journal:
         """
         changes: dict[str, object] = {"unconfirmed": None, "unsigned_at_ms": 0}
         if outcome.result is Result.COMPLETE:
-            changes |= {"term": 0, "workers": [], "heartbeats": []}
+            changes |= {"term": 0, "workers": [], "heartbeats": [], "behind": ""}
         try:
             self._memory.save(clock.wall_ms(), **changes)
         except ConfigError as error:

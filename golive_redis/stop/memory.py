@@ -31,6 +31,8 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         heartbeats: Names that were on theirs.
         unsigned_at_ms: When a stop from here could not be signed, Unix ms; 0 when none is open.
         unconfirmed: Envelope of a revocation from here that was not confirmed, or None.
+        behind: What a store lacked when it was last stopped from here, in a sentence, until a stop is
+            COMPLETE or a term begins: since then it knows the number of that stop, and no more.
     """
 
     saved_at_ms: int = 0
@@ -42,6 +44,7 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     heartbeats: list[str] = []
     unsigned_at_ms: int = 0
     unconfirmed: str | None = None
+    behind: str = ""
 
     def roster(self) -> Roster:
         """Return who was there at the activation."""

@@ -136,6 +136,8 @@ class Revoke:
             confirm = journal.confirm
             self._connections.attempt(lambda: confirm(signer, outcome))
             journal.forget(outcome)
+        if self._progress.executed:
+            self._connections.attempt(journal.send_rest)
         return self._report(outcome, ledger)
 
     # -- before the stop -------------------------------------------------------------------------

@@ -312,7 +312,9 @@ def test_impatience_loses_nothing(
                 run.run()
         assert len(live.spooled()) == 1
         live.raw.config_set("min-replicas-to-write", 0)
-        live.heartbeats["hb-1"].wait_said("spooled record sent")
+        live.heartbeats["hb-1"].wait_said(
+            "sent now, kept on this host until then: the stop of epoch"
+        )
         assert len(live.records("revocation")) == 1
         wait_for(lambda: not live.raw.exists("golive:active"), what="the stop")
         for _ in range(9):  # and its slot of the state folder is free again

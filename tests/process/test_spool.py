@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from golive_cli.main import main
 from golive_redis import clock, config
 from golive_redis.config import keyfile
 from golive_redis.delivery.append import append_once
@@ -81,11 +82,15 @@ def test_a_heartbeat_sends_a_stop_that_redis_missed_before_it_beats_again(
     report = live.revoke(wait_ms=200)
     assert report.outcome.result == "NOT CONFIRMED" and len(live.spooled()) == 1
     own_server.restart()
-    heartbeat.wait_said("spooled record sent")
+    heartbeat.wait_said("sent now, kept on this host until then: the stop of epoch")
     back_ns = clock.now_ns()
     heartbeat.wait_said("beat refused")
     said = heartbeat.said()
-    sent = next(n for n, text in enumerate(said) if "spooled record sent" in text)
+    sent = next(
+        n
+        for n, text in enumerate(said)
+        if "sent now, kept on this host until then: the stop of epoch" in text
+    )
     assert said[sent:].index("beat refused: absent") > 0, "its next beat found the stop in force"
     assert live.raw.exists("golive:active") == 0 and not live.spooled()
     wait_for(lambda: worker.check().get("reason") == "revoked", what="its latch")
@@ -125,6 +130,44 @@ def test_the_next_command_sends_it_and_refuses_to_activate_over_it(
     live.activate()
     worker.wait_allowed(after_ns=sent_ns)
     assert len(live.records("revocation")) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["workers"],
+        ["doctor"],
+        ["halt", "symbol=X", "--reason", "test"],
+        ["revoke", "--reason", "test", "--heartbeat-dead", "hb-2"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_each_command_sends_a_stop_that_redis_missed_and_says_so(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    """Row 16: whoever looks after an outage must not read LIVE while his stop lies on this host."""
+    live = fleet(own_server)
+    live.start_heartbeat("hb-1", config={"state_dir": "hb-state"})
+    worker = live.start_worker("pod-1")
+    live.activate()
+    live.wait_all_armed()
+    own_server.kill()
+    live.revoke(wait_ms=200)
+    own_server.restart()
+    wait_healed(live, wait_for)
+    # Of a stop that went through by itself in the meantime, an older one that waits is sent, too.
+    kept = Spool(live.state_dir).waiting()
+    assert len(kept) == 1
+    main([*words, "--config", str(live.path)])
+    assert "the stop of epoch 2 by alice (test)" in capsys.readouterr().err
+    assert Spool(live.state_dir).waiting() == []
+    wait_for(lambda: not worker.check()["permit"], what="the stop")
+    assert len(live.records("revocation")) == (2 if words[0] == "revoke" else 1)
 
 
 def test_a_blind_stop_covers_a_later_numbered_older_activation_and_no_newer_one(
@@ -191,7 +234,8 @@ def test_a_bad_file_in_the_spool_holds_up_neither_the_others_nor_the_heartbeat(
     Spool(live.state_dir).keep(seal(forged, signer))
     good = Spool(live.state_dir).keep(sign_revocation(live, 1))
     heartbeat = live.start_heartbeat()
-    heartbeat.wait_said(f"spooled record sent: {good.name}")
+    heartbeat.wait_said("the stop of epoch 1 by")
+    assert not good.exists()
     endings = [path.name.partition(".")[2] for path in folder.glob("*.dsse.*")]
     assert sorted(endings) == ["dsse.json", "dsse.refused", "dsse.refused"]
     assert live.raw.hget("golive:revoked", "epoch") == b"1"

@@ -79,7 +79,7 @@ def test_of_another_redis_nothing_is_said_that_would_be_untrue_of_the_fleet(
     live.go_live("pod-1")
     url = f"{live.config.url}/1"
     wrong = config.load(live.path, environ={"GOLIVE_REDIS_URL": url})
-    lacks = f"{url} does not know epoch 1 by alice, which this host has signed or seen"
+    lacks = f"{url} does not know the grant of epoch 1 by alice, which this host has signed or seen"
     with Operator(wrong) as operator:
         found = status.read(operator)
         assert found.state == "unknown"
@@ -93,6 +93,11 @@ def test_of_another_redis_nothing_is_said_that_would_be_untrue_of_the_fleet(
     )
     assert report.behind.startswith(lacks) and report.behind in said
     assert live.status().state == "live"
+    with Operator(wrong) as operator:
+        # By now it knows the number of that stop, which has reached nobody.
+        assert status.read(operator).headline.startswith(f"UNKNOWN: {lacks}")
+        with pytest.raises(RefusedError, match="nothing is active there, and redis://"):
+            restrictions.restrict(operator, RestrictionKind.HALT, reason="test", labels={})
     assert live.revoke().outcome.result == "COMPLETE"
     assert live.status().problems == []
 

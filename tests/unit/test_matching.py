@@ -101,9 +101,11 @@ def test_labels_of_a_guard_that_are_none_say_nothing() -> None:
         assert meets(held(presence, venue="paper")) == [Meets.UNSTATED]
 
 
-def test_workers_that_are_gone_are_left_out() -> None:
+def test_of_a_worker_that_fell_silent_nothing_is_known() -> None:
+    """Row 81: it is one of the fleet, and may trade that symbol."""
     found = held(Presence("pod-1", "0" * 32, {}, 0), symbol="BTC")
-    assert found.workers == () and found.near == {}
+    assert [match.meets for match in found.workers] == [Meets.UNKNOWN]
+    assert found.concerned == frozenset() and found.near == {}
 
 
 @pytest.mark.parametrize(

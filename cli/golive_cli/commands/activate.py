@@ -59,10 +59,11 @@ def _run_checks(
 ) -> int:
     from golive_redis import config as configuration
     from golive_redis.operator import preflight as checking
-    from golive_redis.operator.session import Operator
+    from golive_redis.operator.session import Operator, send_spool
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
+        send_spool(operator, out.note)
         chosen = checking.known(operator) if only is None else only
         with FindingTable(out, _title(operator)) as table:
             findings = checking.run(operator, only=chosen, told=table.told)

@@ -74,7 +74,7 @@ def put(
     """Put a restriction in force, or say what it would do."""
     from golive_redis import config as configuration
     from golive_redis.operator import restrictions
-    from golive_redis.operator.session import Operator
+    from golive_redis.operator.session import Operator, send_spool
     from golive_redis.records.directive import RestrictionKind
 
     out, what = Output(as_json=as_json), RestrictionKind(kind)
@@ -94,6 +94,7 @@ def put(
             say=out.note,
         )
         lease_ms = operator.timing.lease_ms
+        send_spool(operator, out.note)  # after it: it does not wait for the ledger
     return _show_restricted(out, done, labels, lease_ms)
 
 
@@ -191,6 +192,7 @@ def _show_restricted(out: Output, done: Restricted, labels: dict[str, str], leas
         out.line(
             f"No answer from {names}: a worker that cannot reach Redis is off within {within}."
         )
+        out.line("What a frozen one holds may still be sent: look at the venue.")
     return Exit.DONE if done.effective else Exit.NO_MATCH
 
 

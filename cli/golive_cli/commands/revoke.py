@@ -346,7 +346,9 @@ def _advice(report: StopReport) -> list[str]:
         lines += _unconfirmed(report)
     if outcome.result is Result.STOPPED:
         lines += _not_drained(outcome)
-    if report.behind and outcome.result is not Result.COMPLETE:
+    answers = [row.latched_ms for row in outcome.heartbeats]
+    answers += [row.latched_ms for row in outcome.workers]
+    if report.behind and not any(at is not None for at in answers):
         lines.append(
             f"If this is not the fleet's Redis, the fleet was not stopped: {report.behind}."
         )

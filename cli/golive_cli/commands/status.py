@@ -17,10 +17,11 @@ def status(config: Path | None = None, *, as_json: bool = False) -> int:
     """Show what is in force, verified; exits 5 when something in Redis does not verify."""
     from golive_redis import config as configuration
     from golive_redis.operator import status as reading
-    from golive_redis.operator.session import Operator
+    from golive_redis.operator.session import Operator, send_spool
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
+        send_spool(operator, out.note)
         found = reading.read(operator)
     out.result(found)
     show(out, found)
@@ -32,10 +33,11 @@ def workers(config: Path | None = None, *, as_json: bool = False) -> None:
     from golive_redis import config as configuration
     from golive_redis.operator import status as reading
     from golive_redis.operator.fleet import Workers
-    from golive_redis.operator.session import Operator
+    from golive_redis.operator.session import Operator, send_spool
 
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
+        send_spool(operator, out.note)
         trust, found = operator.trust, reading.workers(operator)
     out.result(Workers(trust.environment, trust.namespace, found))
     if found:

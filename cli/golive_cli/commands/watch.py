@@ -85,12 +85,13 @@ def _look(view: _View, setup: Config, every: float) -> None:
     """Show one look after another; a lost connection is shown, and tried again."""
     from golive_redis.errors import StoreError
     from golive_redis.operator import status as reading
-    from golive_redis.operator.session import Operator
+    from golive_redis.operator.session import Operator, quiet, send_spool
 
     lost = _Lost(setup)
     while not gone:
         try:
             with Operator(setup) as operator:
+                send_spool(operator, quiet)  # the screen shows what became of it
                 while not gone:
                     found = reading.read(operator)
                     lost.read(found)
