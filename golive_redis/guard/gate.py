@@ -15,14 +15,17 @@ from typing import Any
 
 from golive_redis.clock import CLOCK, now_ns
 from golive_redis.core.decision import Verdict, closed, decide
-from golive_redis.core.permit import Denial, Permit, Phase, Reason
+from golive_redis.core.permit import AnyIntent, Denial, Permit, Phase, Reason
 from golive_redis.core.restrictions import Clears
 from golive_redis.errors import NotPermittedError
 from golive_redis.guard.skiplog import SkipLog, Tally
 from golive_redis.guard.stated import Stated
+from golive_redis.logs import Log
 
 _CLOSED = closed(Phase.COLD, Reason.NOT_ACTIVATED)
 _SHUT = (0, _CLOSED.index.clear)
+
+logger = Log("golive_redis.guard")
 
 
 class Gate:
@@ -47,11 +50,12 @@ class Gate:
         self._clear: tuple[int, Clears] = _SHUT
         self._final: Reason | None = None
         self._armed = threading.Event()
+        self._float_told = False
         self.flying: set[object] = set()
 
     # -- the order path --------------------------------------------------------------------------
 
-    def allows(self, intent: str = "open", **labels: str) -> bool:
+    def allows(self, intent: AnyIntent = "open", **labels: str) -> bool:
         """Tell whether an order may be sent now.
 
         Args:
@@ -71,7 +75,9 @@ class Gate:
             return True
         return self.judge(intent, labels, "", now).__class__ is Permit
 
-    def check(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit | Denial:
+    def check(
+        self, intent: AnyIntent = "open", *, what: str = "", **labels: str
+    ) -> Permit | Denial:
         """Decide about an order, with a reason.
 
         Args:
@@ -81,7 +87,7 @@ class Gate:
         """
         return self.judge(intent, labels, what, clock_gettime_ns(CLOCK))
 
-    def require(self, intent: str = "open", *, what: str = "", **labels: str) -> Permit:
+    def require(self, intent: AnyIntent = "open", *, what: str = "", **labels: str) -> Permit:
         """Return a permit, or raise.
 
         Raises:
@@ -92,7 +98,7 @@ class Gate:
             raise NotPermittedError(answer)
         return answer
 
-    def order(self, intent: str = "open", *, what: str = "", **labels: str) -> Order:
+    def order(self, intent: AnyIntent = "open", *, what: str = "", **labels: str) -> Order:
         """Return a context manager that yields a permit or denial and counts the order in flight.
 
         The order is in flight from before the decision until the block ends; a stop waits for it.
@@ -124,6 +130,16 @@ class Gate:
             return True
         answer = decide(verdict, permit.intent, permit.labels, clock_gettime_ns(CLOCK), self)
         return isinstance(answer, Permit) and answer.term == permit.term
+
+    def saw_float(self, value: float) -> None:
+        """Say that `Permit.fits` was asked about a float; once, for it is the same code each time."""
+        if not self._float_told:
+            self._float_told = True
+            logger.error(
+                "Permit.fits was given the float %r: a float never fits, because it was rounded "
+                "already; pass a Decimal, an int or text (this is said once)",
+                value,
+            )
 
     def in_flight(self) -> int:
         """Return how many orders are in flight."""

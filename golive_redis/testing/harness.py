@@ -122,6 +122,9 @@ class Harness:
         again = self.decide(permit.intent, **permit.labels)
         return isinstance(again, Permit) and again.term == permit.term
 
+    def saw_float(self, value: float) -> None:
+        """Say nothing: the test sees that it does not fit."""
+
     @property
     def reason(self) -> str:
         """Why an `open` order is denied now, or "" when it is permitted."""

@@ -222,6 +222,9 @@ class Nobody:
     def still(self, _permit: Permit) -> bool:
         raise AssertionError
 
+    def saw_float(self, _value: float) -> None:
+        raise AssertionError
+
 
 NOBODY = Nobody()
 VERDICTS = st.builds(

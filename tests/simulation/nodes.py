@@ -394,6 +394,9 @@ class Worker(Node):
         answer = self.decide(permit.intent, permit.labels["symbol"])
         return isinstance(answer, Permit) and answer.term == permit.term
 
+    def saw_float(self, value: float) -> None:
+        """No order of the simulation has a size."""
+
     def send(self, permit: Permit) -> None:
         """The venue accepts what is sent with a permit that is still valid."""
         self.holds.remove(permit)

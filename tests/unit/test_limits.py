@@ -24,8 +24,14 @@ LARGE = msgspec.structs.replace(
 
 
 class Never:
+    def __init__(self) -> None:
+        self.floats: list[float] = []
+
     def still(self, _: Permit) -> bool:
         raise AssertionError
+
+    def saw_float(self, value: float) -> None:
+        self.floats.append(value)
 
 
 def permit(intent: str = "open", limits: Limits | None = LIMITS) -> Permit:
@@ -71,6 +77,15 @@ def test_nothing_else_fits_and_nothing_raises(notional: Any) -> None:
 
 def test_a_number_of_any_length_is_judged() -> None:
     assert not permit().fits(notional=10**6000)
+
+
+def test_whoever_gave_a_permit_is_told_of_floats_that_it_was_asked_about() -> None:
+    asked = permit()
+    assert not asked.fits(notional=10.0)  # type: ignore[arg-type]
+    assert not asked.fits(notional=10, position_notional=20.0)  # type: ignore[arg-type]
+    assert asked.fits(notional=10, position_notional=20)
+    assert isinstance(asked.source, Never)
+    assert asked.source.floats == [10.0, 20.0]
 
 
 def test_an_order_fits_only_into_the_position_that_is_allowed() -> None:
