@@ -16,6 +16,7 @@ import msgspec
 from golive_redis.core.permit import (
     CANCEL,
     INTENTS,
+    OPEN,
     Denial,
     Intent,
     Permit,
@@ -88,21 +89,22 @@ def decide(
     Fails closed:
         An intent that is not one of the three is denied.
     """
-    if intent == CANCEL:
-        # A cancel only takes risk off the book, so it needs no fresh word from anybody.
-        return Permit(
-            verdict.epoch,
-            MAX_INT,
-            _HALTED,
-            verdict.profile,
-            verdict.limits,
-            verdict.term,
-            intent,
-            labels,
-            source,
-        )
-    if intent not in INTENTS:
-        return Denial(Reason.UNKNOWN_INTENT, str(intent))
+    if intent != OPEN:  # one comparison for most orders
+        if intent == CANCEL:
+            # A cancel only takes risk off the book, so it needs no fresh word from anybody.
+            return Permit(
+                verdict.epoch,
+                MAX_INT,
+                _HALTED,
+                verdict.profile,
+                verdict.limits,
+                verdict.term,
+                intent,
+                labels,
+                source,
+            )
+        if intent not in INTENTS:
+            return Denial(Reason.UNKNOWN_INTENT, str(intent))
     if now_ns >= verdict.deadline_ns:  # S7: at the call, whatever any thread has noted or missed
         late = verdict.deadline_ns > 0
         return Denial(Reason.LAPSED if late else verdict.reason, intent)

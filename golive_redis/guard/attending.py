@@ -99,6 +99,7 @@ class Attending:
         self.troubles = Troubles(address.shown)
         self._answered_at: float | None = None
         self._stops = 0
+        self._counted = False
         self._due = time.monotonic()
         self._pauses = Backoff(timing.read_every_ms / 1000, PATIENCE * timing.read_every_ms / 1000)
         pauses = Backoff(timing.read_every_ms / 1000, timing.read_every_ms / 1000)
@@ -127,6 +128,7 @@ class Attending:
             RuntimeError: The system has no more threads.
         """
         ASIDE.start()
+        self._counted = True
         crowd.join()
         try:
             if not all(loop.start() for loop in (*self._others(), self._loop)):
@@ -326,7 +328,7 @@ class Attending:
             self._gate.publish(self._view.verdict)
 
     def close(self) -> None:
-        """Deliver receipts that wait, say goodbye, and end the threads.
+        """Deliver receipts that wait, say goodbye, and end the threads; again, what is left of it.
 
         When a hook calls this, it returns at once, closed; receipts, goodbye and threads follow in a
         thread of their own once the hook has returned: the stop counts that hook, and would wait for it.
@@ -354,12 +356,17 @@ class Attending:
                 ),  # before the goodbye, which may be the last word
                 lambda: self._end(patience_s),
                 lambda: self.stopping.close(patience_s),
-                crowd.leave,
+                self._uncount,
                 lambda: self._gate.skips.flush(last=True),
                 lambda: ASIDE.flush(FLUSH_S),
             ],
             self.troubles.met,
         )
+
+    def _uncount(self) -> None:
+        counted, self._counted = self._counted, False
+        if counted:
+            crowd.leave()
 
     def _end(self, within_s: float) -> None:
         self._loop.closing.set()

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from time import clock_gettime_ns
 from types import TracebackType
 from typing import Any
+from weakref import ref
 
 from golive_redis.clock import CLOCK, now_ns
 from golive_redis.core.decision import Verdict, closed, decide
 from golive_redis.core.permit import AnyIntent, Denial, Permit, Phase, Reason
 from golive_redis.core.restrictions import Clears
 from golive_redis.errors import NotPermittedError
-from golive_redis.guard.skiplog import SkipLog, Tally
+from golive_redis.guard.skiplog import Count, SkipLog, Tally
 from golive_redis.guard.stated import Stated
 from golive_redis.logs import Log
 
@@ -34,16 +35,17 @@ class Gate:
     Attributes:
         verdict: What is in force; replaced by `publish`.
         skips: Skipped orders, counted and logged.
-        permits: Orders that were permitted, counted.
+        permits: Permits that `check`, `require` and `order` have given, counted.
         outcomes: What became of orders, as their callers say: `sent`, `rejected`.
-        flying: Orders in flight.
+        flying: Orders in flight, each by a weak reference.
         stated: Label values that orders have stated lately.
     """
 
     def __init__(self) -> None:
         self.verdict: Verdict = _CLOSED
         self.skips = SkipLog()
-        self.permits = Tally()
+        self.permits = Count()
+        self._permitted = self.permits.counter
         self.outcomes = Tally()
         self.stated = Stated()
         self._open_until = 0
@@ -51,7 +53,7 @@ class Gate:
         self._final: Reason | None = None
         self._armed = threading.Event()
         self._float_told = False
-        self.flying: set[object] = set()
+        self.flying: set[ref[Order]] = set()
 
     # -- the order path --------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class Gate:
         until, clear = self._clear
         if now < until and intent == "open" and clear(labels):  # S7
             return True
-        return self.judge(intent, labels, "", now).__class__ is Permit
+        return self.judge(intent, labels, "", now, False).__class__ is Permit
 
     def check(
         self, intent: AnyIntent = "open", *, what: str = "", **labels: str
@@ -99,18 +101,25 @@ class Gate:
         return answer
 
     def order(self, intent: AnyIntent = "open", *, what: str = "", **labels: str) -> Order:
-        """Return a context manager that yields a permit or denial and counts the order in flight.
+        """Return a context manager, `with` or `async with`, that yields a permit or denial.
 
-        The order is in flight from before the decision until the block ends; a stop waits for it.
+        The order is in flight from before the decision until the block ends; a stop waits for it. That
+        holds however it ends, also by what a signal handler or a time-out raises at any point of it.
         """
         return Order(self, intent, what, labels)
 
     def judge(
-        self, intent: str, labels: Mapping[str, Any], what: str, now_ns: int
+        self,
+        intent: str,
+        labels: Mapping[str, Any],
+        what: str,
+        now_ns: int,
+        counted: bool = True,  # noqa: FBT002  (by name it would be slower)
     ) -> Permit | Denial:
-        """Decide, and note a skipped order; never raises.
+        """Decide, count a permit and note a skipped order; never raises.
 
-        The instant is the caller's, so that a call reads the clock once on every path.
+        The instant is the caller's, so that a call reads the clock once on every path. The permit of
+        `allows` is not counted: nobody gets it, and its shortest way has no time to count.
         """
         try:
             if self.stated.on:
@@ -118,6 +127,8 @@ class Gate:
             answer = decide(self.verdict, intent, labels, now_ns, self)
             if answer.__class__ is Denial:
                 self.skips.skipped(what or _described(labels), answer.reason, answer.explain())
+            elif counted:
+                next(self._permitted)
         except Exception:  # noqa: BLE001  (an intent or label that cannot even be compared)
             self.skips.counts.add(Reason.DEFECT)
             return Denial(Reason.DEFECT, "open")
@@ -143,7 +154,10 @@ class Gate:
 
     def in_flight(self) -> int:
         """Return how many orders are in flight."""
-        return len(self.flying)
+        flights = tuple(self.flying)
+        gone = [flight for flight in flights if flight() is None]  # see `Order`
+        self.flying.difference_update(gone)
+        return len(flights) - len(gone)
 
     def wait_armed(self, timeout: float) -> bool:
         """Wait until the guard is armed; False when `timeout` seconds were not enough."""
@@ -181,9 +195,14 @@ class Gate:
 
 
 class Order:
-    """One order in flight; use as `with guard.order(...) as answer:`."""
+    """One order in flight; use as `with guard.order(...) as answer:`.
 
-    __slots__ = ("_gate", "_intent", "_labels", "_what")
+    What is raised by a signal handler, or into this thread, may arrive in the middle of `__enter__`, or
+    before the first step of `__exit__`, and neither is called again. So an order flies by a weak
+    reference: the `with` statement keeps the order alive, and with the last trace of it the flight ends.
+    """
+
+    __slots__ = ("__weakref__", "_flight", "_gate", "_intent", "_labels", "_what")
 
     def __init__(self, gate: Gate, intent: str, what: str, labels: Mapping[str, str]) -> None:
         self._gate = gate
@@ -203,14 +222,17 @@ class Order:
         self._gate.outcomes.add("rejected")
 
     def __enter__(self) -> Permit | Denial:
-        gate = self._gate
-        # In flight before the decision: a stop that comes in between then waits for it.
-        gate.flying.add(self)
-        answer = gate.judge(self._intent, self._labels, self._what, clock_gettime_ns(CLOCK))
-        if isinstance(answer, Denial):
-            gate.flying.discard(self)
-        else:
-            gate.permits.add("permit")
+        gate, flying = self._gate, self._gate.flying
+        self._flight = flight = ref(self)
+        try:
+            # In flight before the decision: a stop that comes in between then waits for it.
+            flying.add(flight)
+            answer = gate.judge(self._intent, self._labels, self._what, clock_gettime_ns(CLOCK))
+            if answer.__class__ is Denial:
+                flying.discard(flight)
+        except BaseException:  # not an error of ours: `judge` has none
+            flying.discard(flight)
+            raise
         return answer
 
     def __exit__(
@@ -219,7 +241,18 @@ class Order:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._gate.flying.discard(self)
+        self._gate.flying.discard(self._flight)
+
+    async def __aenter__(self) -> Permit | Denial:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gate.flying.discard(self._flight)
 
 
 def _described(labels: Mapping[str, Any]) -> str:

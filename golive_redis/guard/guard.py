@@ -113,7 +113,6 @@ class Guard(Gate):
                 "keyset as `shared: true`: no stop would count its receipts",
             )
         super().__init__()
-        self._closed = False
         self._pid = os.getpid()
         self.worker = worker
         self.instance = secrets.token_hex(16)
@@ -221,7 +220,7 @@ class Guard(Gate):
             push=attending.listener.arrives,
             threads=attending.threads(),
             in_flight=self.in_flight(),
-            permits=self.permits.total().get("permit", 0),
+            permits=self.permits.total(),
             skipped=self.skips.counts.total(),
             security_events=attending.troubles.security_events,
             push_gaps=attending.listener.gaps,
@@ -230,10 +229,12 @@ class Guard(Gate):
         )
 
     def close(self) -> None:
-        """Close for good: deny, tell the fleet goodbye, end the threads. Safe to call again."""
-        if self._closed or self._pid != os.getpid():
+        """Close for good: deny, tell the fleet goodbye, end the threads.
+
+        Safe to call again: if a signal handler raised in the middle, another call does the rest.
+        """
+        if self._pid != os.getpid():
             return
-        self._closed = True
         self.shut(Reason.CLOSED)
         self._attending.close()
 

@@ -74,7 +74,7 @@ class Presence:
             "term": str(verdict.term),
             "epoch": str(verdict.epoch),
             "in_flight": str(gate.in_flight()),
-            "permits": str(gate.permits.total().get("permit", 0)),
+            "permits": str(gate.permits.total()),
             "sent": str(outcomes.get("sent", 0)),
             "rejected": str(outcomes.get("rejected", 0)),
             "skipped": str(sum(gate.skips.counts.total().values())),

@@ -1,9 +1,10 @@
-"""Skipped orders: counted exactly, logged at a bounded rate, and never on the caller's thread."""
+"""Orders counted exactly; skipped ones logged at a bounded rate, and never on the caller's thread."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from threading import get_ident
 
 from golive_redis import clock
@@ -33,9 +34,26 @@ class Tally:
     def total(self) -> dict[str, int]:
         """Return the counts by name."""
         out: dict[str, int] = {}
-        for (_, what), count in list(self._cells.items()):
-            out[what] = out.get(what, 0) + count
+        for (_, what), number in list(self._cells.items()):
+            out[what] = out.get(what, 0) + number
         return out
+
+
+class Count:
+    """One exact count without a lock.
+
+    Attributes:
+        counter: `next(counter)` counts one: a call of C, which no other thread and no signal handler
+            divides, and which costs a tenth of a `Tally`.
+    """
+
+    def __init__(self) -> None:
+        self.counter = count()
+
+    def total(self) -> int:
+        """Return the count."""
+        # `count(7)`: the one way to read a counter that does not count.
+        return int(repr(self.counter)[len("count(") : -1])
 
 
 class SkipLog:

@@ -217,6 +217,47 @@ def test_a_stop_in_a_forked_child_returns_whatever_was_locked_at_the_fork(live: 
         assert not ran
 
 
+class Late(Exception):  # noqa: N818  (it is what a time-out library raises)
+    """Raised by a signal handler, at any point of an order."""
+
+
+def test_time_outs_in_the_middle_of_orders_leave_none_in_flight_and_nobody_on_the_roster(
+    live: Any,
+) -> None:
+    """Row 86. Some 3,000 were in flight for ever, and no stop was ever drained again."""
+    cut = 0
+
+    def late(number: int, frame: FrameType | None) -> None:
+        while frame is not None:  # only where `trade` catches it
+            if frame.f_code is trade.__code__:
+                raise Late
+            frame = frame.f_back
+
+    def trade(guard: Guard) -> None:
+        while True:
+            with guard.order(what="BUY BTC", symbol="BTC"):
+                pass
+
+    with Guard.open(live.config, worker="pod-1") as guard:
+        armed(live, guard)
+        before = signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+        try:
+            while cut < 1_000:
+                try:
+                    trade(guard)
+                except Late:
+                    cut += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert guard.in_flight() == 0
+        assert guard.health().permits > 0
+        report = live.revoke(config=live.patient)
+        assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert live.status().workers == [], "it has said goodbye"
+
+
 def connections(live: Any) -> set[str]:
     return {item["id"] for item in live.raw.client_list() if item["name"] == "golive-worker-pod-1"}
 

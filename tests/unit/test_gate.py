@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 
 from golive_redis import clock, logs
-from golive_redis.core.permit import Permit, Reason
+from golive_redis.core.permit import Denial, Permit, Reason
+from golive_redis.errors import NotPermittedError
 from golive_redis.guard.gate import Gate
 from golive_redis.testing import Harness, Signers
 
@@ -51,3 +57,118 @@ def test_a_float_that_never_fits_is_said_once_in_the_log(
         assert logs.ASIDE.flush(60)
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("Permit.fits was given the float 10.0: a float never fits")
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises, as it is in the middle of anything."""
+
+
+def interrupted_at(step: int, run: Callable[[], object]) -> bool:
+    """Run something and raise at that step of its bytecode; False when it has fewer steps."""
+    left = step
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event in {"call", "opcode", "return"}:
+            left -= 1
+            if left == 0:
+                raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        try:
+            run()
+        finally:
+            sys.settrace(before)
+    except Interrupted:
+        return True
+    return False
+
+
+def ordered(gate: Gate) -> None:
+    with gate.order(symbol="BTC") as answer:
+        assert answer or answer.reason
+
+
+def ordered_by_name(gate: Gate) -> None:
+    order = gate.order(symbol="BTC")
+    with order as answer:
+        if answer:
+            order.sent()
+
+
+def ordered_in_a_generator(gate: Gate) -> None:
+    def orders() -> Iterator[Permit | Denial]:
+        with gate.order(symbol="BTC") as answer:
+            yield answer
+
+    abandoned = orders()
+    next(abandoned)
+    abandoned.close()
+
+
+def ordered_in_a_coroutine(gate: Gate) -> None:
+    async def trade() -> None:
+        async with gate.order(symbol="BTC"):
+            pass
+
+    with suppress(StopIteration):
+        trade().send(None)
+
+
+def asked(gate: Gate) -> None:
+    gate.allows(symbol="BTC")
+    gate.check(symbol="BTC")
+    with suppress(NotPermittedError):
+        gate.require(symbol="BTC")
+
+
+@pytest.mark.parametrize(
+    "run", [ordered, ordered_by_name, ordered_in_a_generator, ordered_in_a_coroutine, asked]
+)
+@pytest.mark.parametrize("denied", [False, True])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it was interrupted before
+def test_whatever_is_raised_at_any_step_of_an_order_leaves_nothing_in_flight(
+    run: Callable[[Gate], None], denied: bool
+) -> None:
+    """Of each instruction of the order path, ours and the caller's, as a signal handler would."""
+    gate = armed()
+    if denied:
+        gate.shut(Reason.KILLED)
+    steps = 1
+    while interrupted_at(steps, lambda: run(gate)):
+        assert gate.in_flight() == 0, f"after {steps} steps"
+        steps += 1
+    assert steps > 50, "it was interrupted, and in the end it was not"
+    assert gate.in_flight() == 0
+
+
+def test_an_order_is_in_flight_for_as_long_as_its_block_runs() -> None:
+    gate = armed()
+    with gate.order(symbol="BTC"), gate.order(symbol="ETH"):
+        assert gate.in_flight() == 2
+    assert gate.in_flight() == 0
+    with pytest.raises(RuntimeError), gate.order():
+        raise RuntimeError
+    order = gate.order()
+    for _ in range(2):  # kept, and used again
+        with order:
+            gc.collect()
+            assert gate.in_flight() == 1
+        assert gate.in_flight() == 0
+
+
+def test_every_permit_is_counted_and_no_denial() -> None:
+    gate = armed(SIGNERS.restriction(labels={"symbol": "HALTED"}))
+    for symbol in ("BTC", "HALTED"):
+        gate.check(symbol=symbol)
+        with suppress(NotPermittedError):
+            gate.require(symbol=symbol)
+        with gate.order(symbol=symbol):
+            pass
+        gate.allows(symbol=symbol)  # gives nobody a permit
+    gate.require(symbol="BTC").valid()  # asks about the one that was given
+    assert gate.permits.total() == 4

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -78,3 +81,45 @@ def test_a_guard_whose_redis_is_away_says_so_and_its_log_where_and_why(
     assert len(said) == 1
     assert "Redis at redis://golive:***@127.0.0.1:1/0: cannot reach Redis: " in said[0]
     assert "refused" in said[0]
+
+
+def test_a_close_that_a_signal_handler_cut_short_is_carried_on_by_the_next(tmp_path: Path) -> None:
+    """Cut at each line of it: else the process stays on the roster, and holds its state file."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def cut_short_at(line: int, guard: Guard) -> bool:
+        left = line
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal left
+            if not frame.f_code.co_filename.endswith(("guard/guard.py", "guard/attending.py")):
+                return None
+            left -= 1
+            if left == 0:
+                raise Interrupted
+            # Not between the block of a lock and its release, where Python asks for no signal.
+            return None if frame.f_code.co_name == "_seal" else trace
+
+        before = sys.gettrace()
+        try:
+            sys.settrace(trace)
+            try:
+                guard.close()
+            finally:
+                sys.settrace(before)
+        except Interrupted:
+            return True
+        return False
+
+    line, cut = 0, True
+    while cut:
+        line += 1
+        guard = make(tmp_path)
+        cut = cut_short_at(line, guard)
+        guard.close()
+        assert not any(guard.health().threads.values()), f"cut short at its line {line}"
+    assert line > 10
+    slots = [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    assert slots == ["worker-pod-1.0.json"], "each found the first slot free"
