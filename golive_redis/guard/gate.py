@@ -8,10 +8,11 @@ raises but `require`: a call that cannot be judged is denied.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from time import clock_gettime_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import ref
 
 from golive_redis.clock import CLOCK, now_ns
@@ -23,6 +24,10 @@ from golive_redis.guard.skiplog import Count, SkipLog, Tally
 from golive_redis.guard.stated import Stated
 from golive_redis.logs import Log
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LOOK_S = 0.02
 _CLOSED = closed(Phase.COLD, Reason.NOT_ACTIVATED)
 _SHUT = (0, _CLOSED.index.clear)
 
@@ -108,6 +113,61 @@ class Gate:
         """
         return Order(self, intent, what, labels)
 
+    def guarded(
+        self, intent: AnyIntent = "open", *, what: str = "", **labels: str
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator for a function, plain or `async`, that sends an order.
+
+        Each call is as in a block of `order`: it is in flight until the function has returned, or has
+        been awaited, and a denied one raises and does not reach the function. Labels that differ from
+        call to call need `order` itself.
+
+        Args:
+            intent: As in `allows`.
+            what: As in `check`; by default the name of the function.
+            **labels: As in `allows`, of every call.
+
+        Raises:
+            NotPermittedError: From the decorated function: the order must not be sent.
+            TypeError: It decorates a generator, which would send after the block has ended.
+        """
+        from inspect import (  # noqa: PLC0415  (slow to import, and no other call needs it)
+            isasyncgenfunction,
+            iscoroutinefunction,
+            isgeneratorfunction,
+        )
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            if isgeneratorfunction(function) or isasyncgenfunction(function):
+                raise TypeError(
+                    f"guarded: {function!r} is a generator; use `guard.order` inside it"
+                )
+            name = what or getattr(function, "__qualname__", repr(function))
+
+            def admitted(answer: Permit | Denial) -> None:
+                if isinstance(answer, Denial):
+                    raise NotPermittedError(answer)
+
+            if iscoroutinefunction(function):
+
+                @wraps(function)
+                async def waiting(*args: P.args, **kwargs: P.kwargs) -> Any:
+                    with self.order(intent, what=name, **labels) as answer:
+                        admitted(answer)
+                        return await function(*args, **kwargs)
+
+                return cast("Callable[P, R]", waiting)  # `R` is its coroutine
+
+            @wraps(function)
+            def calling(*args: P.args, **kwargs: P.kwargs) -> R:
+                with self.order(intent, what=name, **labels) as answer:
+                    admitted(answer)
+                    return function(*args, **kwargs)
+
+            return calling
+
+        return decorate
+
     def judge(
         self,
         intent: str,
@@ -162,6 +222,17 @@ class Gate:
     def wait_armed(self, timeout: float) -> bool:
         """Wait until the guard is armed; False when `timeout` seconds were not enough."""
         return self._armed.wait(timeout) and now_ns() < self.verdict.deadline_ns
+
+    async def wait_armed_async(self, timeout: float) -> bool:  # noqa: ASYNC109  (as `wait_armed`)
+        """As `wait_armed`, for a coroutine of asyncio; keeps no thread, and may be cancelled."""
+        import asyncio  # noqa: PLC0415  (slow to import, and whoever awaits this has it)
+
+        until_ns = now_ns() + int(timeout * 1e9)
+        while now_ns() >= self.verdict.deadline_ns:
+            if now_ns() >= until_ns:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
 
     # -- the memory ------------------------------------------------------------------------------
 

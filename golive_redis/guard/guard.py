@@ -15,8 +15,10 @@ closes the guard; none reaches the caller.
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import sys
 import threading
 import weakref
 from collections.abc import Mapping
@@ -44,6 +46,7 @@ from golive_redis.store.push import Pushes
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+_ends_by: set[int] = set()  # process ids: a forked child has finalizers of its own
 
 
 class Health(Strict, frozen=True, kw_only=True):
@@ -132,6 +135,7 @@ class Guard(Gate):
             problem=problem,
         )
         _guards.add(self)
+        _close_with_child()
         self._attending.start()
 
     @classmethod
@@ -250,10 +254,19 @@ class Guard(Gate):
         self.close()
 
     def forked(self) -> None:
-        """In the child: closed for life, and without the parent's sockets and locks."""
+        """In the child: closed for life, and without the parent's sockets and locks.
+
+        Says so when it is asked for the first time: most children never ask, and run another program.
+        """
         self._armed = threading.Event()  # the parent's may be locked for ever in here
         self.shut(Reason.FORKED)
         self._attending.abandon()
+        told = (
+            f"the guard of {self.worker} was opened in process {self._pid} and stays closed in the "
+            f"forked process {os.getpid()}: open a guard of its own there"
+        )
+        self._attending.troubles.last = told
+        self.skips.closed(told)
 
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -275,9 +288,24 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
     return {**{str(name): value for name, value in known.items()}, "worker": worker}
 
 
+def _close_all() -> None:
+    """At the end of the process: those that nobody has closed say goodbye, too."""
+    for guard in list(_guards):
+        guard.close()
+
+
+def _close_with_child() -> None:
+    """See to it that a child of `multiprocessing` closes its guards: it may end without `atexit`."""
+    util = sys.modules.get("multiprocessing.util")  # such a child has it; nobody else pays for it
+    if util is not None and os.getpid() not in _ends_by:
+        _ends_by.add(os.getpid())
+        util.Finalize(None, _close_all, exitpriority=0)
+
+
 def _in_child() -> None:
     for guard in list(_guards):
         guard.forked()
 
 
+atexit.register(_close_all)
 os.register_at_fork(after_in_child=_in_child)

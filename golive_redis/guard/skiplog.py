@@ -74,9 +74,17 @@ class SkipLog:
         self._since_ms = clock_ms()
         self._shown: dict[str, int] = {}
         self._written = 0
+        self._closed = ""
+
+    def closed(self, told: str) -> None:
+        """Say that with the next skipped order, once: nobody writes lines any more (a forked child)."""
+        self._closed = told
 
     def skipped(self, what: str, reason: str, explain: str) -> None:
         """Note one skipped order."""
+        if self._closed:
+            told, self._closed = self._closed, ""
+            logger.error("%s", told)
         self.counts.add(reason)
         self._lines.append((what, explain))
 

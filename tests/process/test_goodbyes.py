@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from golive_redis.testing.server import EmbeddedServer
 
@@ -93,6 +98,93 @@ def test_a_closed_fleet_that_redis_has_forgotten_can_be_activated(
         assert live.raw.hget(_presence(live), "version"), "and tells all of it"
     live.activate()
     live.workers["pod-1"].wait_permit()
+
+
+HEAD = """
+import asyncio, multiprocessing, os, signal, sys
+from contextlib import suppress
+from golive_redis import Guard
+
+def work(start=None):
+    guard = Guard.open(sys.argv[1], worker="pod-1")
+    assert guard.wait_armed(60)
+    print("armed", flush=True)
+    return guard
+
+if __name__ == "__main__":
+"""
+ENDINGS = {
+    "returns": """
+    guard = work()
+""",
+    "raises": """
+    guard = work()
+    raise ValueError("meant")
+""",
+    "in an order": """
+    guard = work()
+    with guard.order():
+        sys.exit(3)
+""",
+    "asyncio, SIGTERM": """
+    async def main():  # as in docs/how-to/guard-your-bot.md
+        stop = asyncio.current_task().cancel
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        guard = await asyncio.to_thread(Guard.open, sys.argv[1], worker="pod-1")
+        try:
+            assert await guard.wait_armed_async(60)
+            async with guard.order():
+                print("armed", flush=True)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.sleep(60)
+        finally:
+            await asyncio.to_thread(guard.close)
+
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main())
+""",
+    "child forked": """
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+""",
+    "child spawned": """
+    child = multiprocessing.get_context("spawn").Process(target=work)
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+""",
+    "pool": """
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        pool.apply_async(work)
+        pool.close()
+        pool.join()
+""",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_process_that_ends_without_close_says_goodbye_all_the_same(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, tmp_path: Path, ending: str
+) -> None:
+    live = fleet(any_server)
+    live.start_heartbeat("hb-1")
+    live.activate(wait_s=0)
+    program = tmp_path / "bot.py"
+    program.write_text(HEAD + ENDINGS[ending])
+    done = subprocess.run(
+        [sys.executable, "-P", str(program), str(live.path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "armed" in done.stdout, done.stderr
+    assert done.returncode == {"raises": 1, "in an order": 3}.get(ending, 0), done.stderr
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert [row.goodbye_ms is not None for row in report.outcome.workers] == [True]
 
 
 def _presence(live: Any) -> str:

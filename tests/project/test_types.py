@@ -28,6 +28,35 @@ else:
     reveal_type(answer)  # N: Denial
 """
 
+GUARDED = """
+from decimal import Decimal
+from golive_redis import Guard
+
+guard: Guard
+
+@guard.guarded(what="BUY", symbol="BTCUSDT")
+def buy(quantity: Decimal, *, tag: str = "") -> int:
+    return 1
+
+@guard.guarded("reduce", symbol="BTCUSDT")
+async def sell(quantity: Decimal) -> str:
+    return "sold"
+
+@guard.guarded("sel")  # E: arg-type
+def misspelt() -> None: ...
+
+async def main() -> None:
+    reveal_type(buy(Decimal(1), tag="x"))  # N: int
+    buy("1")  # E: arg-type
+    buy(Decimal(1), tags="x")  # E: call-arg
+    reveal_type(await sell(Decimal(1)))  # N: str
+    await sell()  # E: call-arg
+    reveal_type(await guard.wait_armed_async(1))  # N: bool
+    async with guard.order(symbol="BTCUSDT") as answer:
+        if answer:
+            reveal_type(answer)  # N: Permit
+"""
+
 
 def judged(folder: Path, program: str) -> tuple[dict[int, str], dict[int, str]]:
     """Return, by line, what mypy says of a program, and what its comments say that it should."""
@@ -44,7 +73,9 @@ def judged(folder: Path, program: str) -> tuple[dict[int, str], dict[int, str]]:
         if said := re.search(
             r"bot\.py:(\d+): (?:error: .*\[([a-z-]+)\]|note: Revealed .*\"(.*)\")", line
         ):
-            found[int(said[1])] = said[2] or said[3].replace("golive_redis.core.permit.", "")
+            found[int(said[1])] = said[2] or re.sub(
+                r"golive_redis\.core\.permit\.|builtins\.", "", said[3]
+            )
     wanted = {
         number: said[1]
         for number, line in enumerate(program.splitlines(), 1)
@@ -58,4 +89,9 @@ def test_a_type_checker_refuses_a_misspelt_intent_and_tells_a_permit_by_its_trut
     tmp_path: Path,
 ) -> None:
     found, wanted = judged(tmp_path, ANSWERS)
+    assert found == wanted
+
+
+def test_a_guarded_function_keeps_its_parameters_and_its_result(tmp_path: Path) -> None:
+    found, wanted = judged(tmp_path, GUARDED)
     assert found == wanted

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -123,3 +126,27 @@ def test_a_close_that_a_signal_handler_cut_short_is_carried_on_by_the_next(tmp_p
     assert line > 10
     slots = [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"]
     assert slots == ["worker-pod-1.0.json"], "each found the first slot free"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12
+def test_a_forked_child_says_once_why_its_orders_are_denied(tmp_path: Path) -> None:
+    """In its log, for the threads that write skipped orders are the parent's; and in its health."""
+    written = tmp_path / "child.log"
+    with make(tmp_path / "state") as guard:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)  # a child that hangs ends by this
+            handler = logging.FileHandler(written)
+            logging.getLogger("golive_redis").addHandler(handler)
+            quiet = written.read_text() == ""
+            answers = [guard.check(symbol="BTC"), guard.check(symbol="ETH")]
+            denied = not any(answers) and not guard.allows()
+            health = guard.health()
+            told = health.reason == "forked" and "forked process" in (health.last_error or "")
+            os._exit(0 if quiet and denied and told and logs.ASIDE.flush(30) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert guard.health().reason != "forked"
+    assert written.read_text() == (
+        f"the guard of pod-1 was opened in process {os.getpid()} and stays closed in the forked "
+        f"process {pid}: open a guard of its own there\n"
+    )
