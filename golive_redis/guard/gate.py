@@ -186,7 +186,8 @@ class Gate:
                 self.stated.note(labels)
             answer = decide(self.verdict, intent, labels, now_ns, self)
             if answer.__class__ is Denial:
-                self.skips.skipped(what or _described(labels), answer.reason, answer.explain())
+                what = what or _described(labels)
+                self.skips.skipped(what, answer.reason, answer.explain(), self.verdict.epoch)
             elif counted:
                 next(self._permitted)
         except Exception:  # noqa: BLE001  (an intent or label that cannot even be compared)

@@ -60,8 +60,9 @@ class SkipLog:
     """Collects `[ORDER_SKIPPED]` lines; the attending thread hands them to the log.
 
     The order path appends to a bounded deque and returns: logging handlers take locks and do I/O. A
-    closed worker that asks a hundred times a second goes on for days, so of each reason a minute has at
-    most twenty lines, and one that says how many orders had none.
+    closed worker that asks a hundred times a second goes on for days, so of each reason and epoch a
+    minute has at most twenty lines, and one that says how many orders had none. Of each epoch: after a
+    directive the last line of a log must not be of an order that was sent.
 
     Args:
         clock_ms: Steady clock.
@@ -69,10 +70,10 @@ class SkipLog:
 
     def __init__(self, clock_ms: Callable[[], float] = clock.now_ms) -> None:
         self.counts = Tally()
-        self._lines: deque[tuple[str, str]] = deque(maxlen=MAX_LINES)
+        self._lines: deque[tuple[str, str, int]] = deque(maxlen=MAX_LINES)
         self._clock_ms = clock_ms
         self._since_ms = clock_ms()
-        self._shown: dict[str, int] = {}
+        self._shown: dict[tuple[str, int], int] = {}
         self._written = 0
         self._closed = ""
 
@@ -80,13 +81,20 @@ class SkipLog:
         """Say that with the next skipped order, once: nobody writes lines any more (a forked child)."""
         self._closed = told
 
-    def skipped(self, what: str, reason: str, explain: str) -> None:
-        """Note one skipped order."""
+    def skipped(self, what: str, reason: str, explain: str, epoch: int = 0) -> None:
+        """Note one skipped order.
+
+        Args:
+            what: The order, as its caller says.
+            reason: Stable word, for the count.
+            explain: The sentence of its line.
+            epoch: Of the newest directive that the guard knew.
+        """
         if self._closed:
             told, self._closed = self._closed, ""
             logger.error("%s", told)
         self.counts.add(reason)
-        self._lines.append((what, explain))
+        self._lines.append((what, explain, epoch))
 
     def flush(self, *, last: bool = False) -> None:
         """Write the newest lines, and once a minute how many more orders there were.
@@ -95,10 +103,10 @@ class SkipLog:
             last: Say so now: nothing is written after this.
         """
         while self._lines:
-            what, explain = self._lines.popleft()
-            shown = self._shown.get(explain, 0)
+            what, explain, epoch = self._lines.popleft()
+            shown = self._shown.get((explain, epoch), 0)
             if shown < MAX_LINES and len(self._shown) <= MAX_LINES:
-                self._shown[explain] = shown + 1
+                self._shown[explain, epoch] = shown + 1
                 self._written += 1
                 logger.warning("[ORDER_SKIPPED] %s - %s", what, explain)
         now_ms = self._clock_ms()

@@ -69,3 +69,17 @@ def test_a_closed_worker_that_asks_all_day_writes_a_few_megabytes(
     assert sum("GO-LIVE halted" in line for line in lines) == 1, "another reason is told at once"
     told = sum(int(line.split()[1]) for line in lines if "more orders" in line)
     assert told + sum("BUY" in line for line in lines) == 50 * 2 * 3600 + 1
+
+
+def test_of_each_directive_the_first_skipped_order_has_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Row 88: an earlier stop of this minute has used up its lines."""
+    skips = SkipLog(lambda: 0.0)
+    with caplog.at_level(logging.WARNING, logger="golive_redis.guard"):
+        for epoch in (2, 4):
+            for _ in range(2 * MAX_LINES):
+                skips.skipped(f"BUY after {epoch}", "revoked", "GO-LIVE revoked", epoch)
+                skips.flush()
+        lines = written(caplog)
+    assert [sum(f"after {epoch} " in line for line in lines) for epoch in (2, 4)] == [MAX_LINES] * 2
