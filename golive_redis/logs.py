@@ -13,10 +13,13 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
+
+from golive_redis.masking import printable
 
 MOST_WAITING = 1_000
 AT_EXIT_S = 1.0
@@ -150,7 +153,12 @@ def _write(
     if lost:
         logger.warning("%d log lines were dropped: the handlers did not take them in time", lost)
     told = (type(error), error, error.__traceback__) if error is not None else None
-    record = logger.makeRecord(name, level, "(golive-redis)", 0, text, args, told)
+    shown = tuple(arg if isinstance(arg, (int, float)) else printable(str(arg)) for arg in args)
+    record = logger.makeRecord(name, level, "(golive-redis)", 0, printable(text), shown, told)
+    if error is not None:
+        # Set in, for what an exception says may hold a line feed too; a formatter takes what is there.
+        lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+        record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
     born["msecs"] = (
         born["created"] % 1 * 1000
     )  # when and where it was said, not when it was written

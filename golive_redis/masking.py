@@ -1,4 +1,4 @@
-"""Masking: the parts of a value or a URL that are never printed.
+"""Masking: the parts of a value, a URL or a text that are never printed.
 
 A `repr` reaches logs, tracebacks with locals, error trackers and shared terminals. So a value that
 holds a secret says itself which of its fields are masked; it is not left to the code that prints it.
@@ -18,6 +18,19 @@ MASK = "***"
 _WEB = frozenset({"http", "https", ""})
 _PORT = re.compile(r"(?:\[.*?\]|[^:]*)(?::[0-9]*)?")
 _HOST = re.compile(r"(?:[^@:]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^:@]*)(?::[0-9]*)?")
+
+
+def printable(text: str) -> str:
+    """Return the text with everything but printable characters escaped.
+
+    What comes from Redis, from files or from other people could forge a line of a log, or give a
+    terminal orders.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 class Masked(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from golive_cli.output import Painted, Piece, clean, plain_rows, when
+from golive_cli.output import Painted, Piece, plain_rows, when
+from golive_redis.masking import printable
 
 if TYPE_CHECKING:
     from golive_redis.operator.fleet import Active, FleetStatus, HeartbeatStatus, WorkerStatus
@@ -211,7 +212,7 @@ def _tabled(headers: list[str], rows: list[Line]) -> list[Line]:
 
 
 def _shortened(piece: Piece) -> Piece:
-    text = clean(piece if isinstance(piece, str) else piece.text)
+    text = printable(piece if isinstance(piece, str) else piece.text)
     return text if len(text) <= NAME_WIDTH else text[: NAME_WIDTH - 3] + "..."
 
 
@@ -220,7 +221,7 @@ def _cut(line: Line, width: int) -> Line:
     out: list[Piece] = []
     left = width
     for piece in line:
-        text = clean(piece if isinstance(piece, str) else piece.text)
+        text = printable(piece if isinstance(piece, str) else piece.text)
         if len(text) > left:
             text = text[: max(0, left - 3)] + "..."[:left]
         left -= len(text)
@@ -232,7 +233,7 @@ def _wrapped(lines: Sequence[Line], width: int) -> list[Line]:
     """Return lines broken where the screen ends; a broken one has the colour of its first piece."""
     out: list[Line] = []
     for line in lines:
-        text = clean("".join(piece if isinstance(piece, str) else piece.text for piece in line))
+        text = printable("".join(piece if isinstance(piece, str) else piece.text for piece in line))
         if len(text) <= width:
             out.append(line)
             continue

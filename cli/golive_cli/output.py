@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import msgspec
 
+from golive_redis.masking import printable
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
@@ -89,7 +91,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Print a line on stderr that is no result: progress, advice, a warning."""
-        write(sys.stderr, clean(text) + "\n")
+        write(sys.stderr, printable(text) + "\n")
 
     def fail(
         self, reason: str, message: str, hint: str = "", findings: Sequence[object] = ()
@@ -105,10 +107,13 @@ class Output:
                 pass
             else:
                 return
-        write(sys.stderr, f"error: {clean(message)}\n" + (f"hint: {clean(hint)}\n" if hint else ""))
+        write(
+            sys.stderr,
+            f"error: {printable(message)}\n" + (f"hint: {printable(hint)}\n" if hint else ""),
+        )
 
     def _shown(self, piece: Piece) -> str:
-        text = clean(_text(piece))
+        text = printable(_text(piece))
         if isinstance(piece, Painted) and self.coloured:
             return f"\x1b[{_ANSI[piece.colour]}m{text}\x1b[0m"
         return text
@@ -123,15 +128,6 @@ def when(unix_ms: int) -> str:
     """Return an instant for people; with its date when that is not today."""
     at, now = time.localtime(unix_ms / 1000), time.localtime()
     return time.strftime("%H:%M:%S" if at[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", at)
-
-
-def clean(text: str) -> str:
-    """Return the text with everything but printable characters escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def write(stream: TextIO | None, text: str) -> None:
@@ -160,7 +156,7 @@ def plain(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
 def plain_rows(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
     """Return a table as aligned columns, whose cells keep their colours."""
     lines: list[Sequence[Piece]] = [list(headers), *rows]
-    cells = [[clean(_text(cell)) for cell in line] for line in lines]
+    cells = [[printable(_text(cell)) for cell in line] for line in lines]
     widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
     widths[-1] = 0  # nothing follows the last one
     return [
@@ -184,7 +180,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
         # Text, not str: rich would read [brackets] in a reason as its markup.
         table.add_row(
             *(
-                Text(clean(_text(cell)), style=cell.colour if isinstance(cell, Painted) else "")
+                Text(printable(_text(cell)), style=cell.colour if isinstance(cell, Painted) else "")
                 for cell in row
             )
         )
@@ -199,7 +195,7 @@ def styled(lines: Sequence[Sequence[Piece]]) -> Text:
     for number, line in enumerate(lines):
         out.append("\n" if number else "")
         for piece in line:
-            out.append(clean(_text(piece)), piece.colour if isinstance(piece, Painted) else "")
+            out.append(printable(_text(piece)), piece.colour if isinstance(piece, Painted) else "")
     return out
 
 

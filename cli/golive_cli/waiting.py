@@ -10,9 +10,10 @@ import contextlib
 import os
 import sys
 
-from golive_cli.output import Output, clean, write
+from golive_cli.output import Output, write
 from golive_redis.core.barrier import Outcome
 from golive_redis.core.timing import bound_in_words
+from golive_redis.masking import printable
 from golive_redis.stop.progress import Waiting
 
 BEGINS_MS = 1_000.0
@@ -73,7 +74,7 @@ class WaitingLine:
     def _draw(self, text: str) -> None:
         if not self._live or (not text and not self._drawn):
             return
-        self._drawn = clean(text)
+        self._drawn = printable(text)
         width = WIDTH
         with contextlib.suppress(OSError, ValueError):
             width = os.get_terminal_size(sys.stderr.fileno()).columns

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from golive_cli.output import Output, Painted, clean
+from golive_cli.output import Output, Painted
+from golive_redis.masking import printable
 
 ROWS = [["pod-1", Painted("ARMED", "green")], ["a-long-name", "[bold]\x1b[2J"]]
 DRAW = (
@@ -105,7 +106,7 @@ def test_without_json_the_object_is_not_printed(capsys):
     ],
 )
 def test_everything_but_printable_characters_is_escaped(text, shown):
-    assert clean(text) == shown
+    assert printable(text) == shown
 
 
 def test_a_process_without_stdout_still_ends_as_it_should(golive):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -184,6 +185,34 @@ def test_a_line_says_when_and_on_which_thread_it_was_left(
     assert before <= record.created <= after
     assert record.threadName == threading.current_thread().name
     assert record.exc_info is not None and str(record.exc_info[1]) == "told to fail"
+
+
+def test_no_value_begins_a_line_of_its_own_in_a_log() -> None:
+    """What comes from Redis, from a file or from a user is escaped; numbers stay numbers."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    logger = logging.getLogger("golive_redis.trial")
+    logger.addHandler(handler)
+    log, forged = Log("golive_redis.trial"), "x\nINFO all is well\x1b[2J\r\u2028\x9b"
+    try:
+        log.warning("%s after %.1f s, %d times", forged, 1.25, 3)
+        log.warning(forged)
+        log.error("%s", ValueError(forged))
+        log.error("failed", exc_info=ValueError(forged))
+        assert logs.ASIDE.flush(60)
+    finally:
+        logger.removeHandler(handler)
+    lines = stream.getvalue().split("\n")
+    shown = "x\\nINFO all is well\\x1b[2J\\r\\u2028\\x9b"
+    assert lines[:4] == [
+        f"WARNING {shown} after 1.2 s, 3 times",
+        f"WARNING {shown}",
+        f"ERROR {shown}",
+        "ERROR failed",
+    ]
+    assert all(not line or line.startswith("  ") for line in lines[4:])
+    assert "".join(lines).isprintable()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from golive_cli.output import Output, clean
+from golive_cli.output import Output
 from golive_cli.results import HeartbeatLine
+from golive_redis.masking import printable
 
 if TYPE_CHECKING:
     from golive_cli.sdnotify import Systemd
@@ -116,7 +117,7 @@ class _Foreground:
             systemd.tell("READY=1")
         if self._writer.last != self._status:
             self._status = self._writer.last
-            systemd.tell(f"STATUS={clean(self._status)}")
+            systemd.tell(f"STATUS={printable(self._status)}")
         now = clock.now_ms()
         every = systemd.ping_every_ms
         if every is None or now - self._pinged_ms < every:
