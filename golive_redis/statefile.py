@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -55,6 +57,11 @@ class StateFile:
                     return
         except OSError as error:
             raise _failed(folder, error) from error
+        if slots > 1:
+            raise StateFileError(
+                f"{folder / stem}: {slots} live processes share it, and more cannot",
+                hint="end one of them, or give this one a name of its own",
+            )
         raise StateFileError(
             f"{folder / stem}: another live process holds it",
             hint="stop the other one, or give this one a name of its own",
@@ -79,7 +86,8 @@ class StateFile:
         A restart may be given another slot than before, so a latch in any of them counts.
 
         Raises:
-            StateFileError: One cannot be read or parsed. An unreadable file is not an absent one.
+            StateFileError: One cannot be read or parsed, or others may write it. An unreadable file is
+                not an absent one.
         """
         try:
             # scandir instead of glob: glob hides the errors that must be seen (EACCES, ELOOP).
@@ -149,7 +157,7 @@ class _Prepared:
             return None
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            return cls(path, os.open(_temporary(path), flags, 0o666), folder)
+            return cls(path, _open_private(str(_temporary(path)), flags), folder)
         except OSError:
             os.close(folder)
             return None
@@ -193,6 +201,28 @@ def _is(path: Path, handle: int) -> bool:
     return os.path.samestat(path.stat(), os.fstat(handle))
 
 
+def _open_private(path: str, flags: int) -> int:
+    # Whatever the umask: who can write it could take a stop out, and so `_read` refuses it. A
+    # temporary file that a crash has left keeps its mode when it is opened again.
+    handle = os.open(path, flags, 0o600)
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            os.fchmod(handle, 0o600)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def others_may_write(info: os.stat_result, groups: Collection[int]) -> bool:
+    """Tell whether a file may be written by the world, or by a group that is not among `groups`.
+
+    Kubernetes gives the files of a volume to the pod's `fsGroup`, mode 0660, at each mount.
+    """
+    mode = stat.S_IMODE(info.st_mode)
+    return bool(mode & stat.S_IWOTH or (mode & stat.S_IWGRP and info.st_gid not in groups))
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Replace a file by this content, whole or not at all, and return once it is on disk.
 
@@ -200,7 +230,7 @@ def write_durably(path: Path, data: bytes) -> None:
         OSError: It is not on disk, and the old content may still be there.
     """
     temporary = _temporary(path)
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=_open_private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -215,10 +245,17 @@ def write_durably(path: Path, data: bytes) -> None:
 def _read(path: Path, kind: type[_T]) -> _T:
     try:
         with path.open("rb") as file:
+            info = os.fstat(file.fileno())
             raw = file.read(MAX_BYTES + 1)
-        return msgspec.json.decode(raw, type=kind, strict=True)
     except OSError as error:
         raise _failed(path, error) from error
+    if others_may_write(info, {os.getegid(), *os.getgroups()}):
+        raise StateFileError(
+            f"{path}: others may write it (mode {stat.S_IMODE(info.st_mode):04o})",
+            hint=f"look at what it says: a stop may have been taken out; then chmod 600 {path}",
+        )
+    try:
+        return msgspec.json.decode(raw, type=kind, strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateFileError(
             f"{path}: not a state file ({error})",

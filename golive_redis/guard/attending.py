@@ -115,7 +115,7 @@ class Attending:
             failed=self.troubles.met,
         )
         if problem is not None:
-            logger.critical("%s", problem.message)
+            logger.critical("%s; %s", problem.message, problem.hint)
             self.troubles.met(problem)
             self.stopping.failed()
             view.seal(Reason.STATE_FILE)

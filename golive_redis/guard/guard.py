@@ -38,6 +38,7 @@ from golive_redis.guard.gate import Gate
 from golive_redis.guard.hooks import Hook
 from golive_redis.records.directive import Label, Mode, Profile
 from golive_redis.records.envelope import Signer
+from golive_redis.records.keyset import Role
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import Name, Strict, convert
 from golive_redis.records.trust import Trust
@@ -109,6 +110,12 @@ class Guard(Gate):
         state_dir: Path | None = None,
         policy: str = "",
     ) -> None:
+        if signer.principal not in trust.keyset.principals(Role.WORKER):
+            raise ConfigError(
+                f"the key of {signer.principal!r} is no worker's: no stop would count its receipts",
+                hint="name a worker's key under keys.worker; "
+                f"`golive keys new {worker} --role worker --add` makes one",
+            )
         if signer.principal not in trust.keyset.answers_for(worker):  # A6
             raise ConfigError(
                 f"the key of {signer.principal!r} may not answer for the worker {worker!r}",
@@ -150,7 +157,9 @@ class Guard(Gate):
 
         Args:
             config: Path of the configuration, or a loaded one; None looks in the usual places.
-            worker: Id of this worker; two processes may share one, each is its own roster entry.
+            worker: Id of this worker; processes may share one, each is its own roster entry. With a
+                `state_dir` up to 64 on one host: each keeps its stop in a file of its own, and every
+                one that starts reads them all.
             labels: What holds for every order of this worker, by the names of the glossary.
 
         Raises:

@@ -34,7 +34,7 @@ def fill_the_disk(folder: Path, stem: str) -> None:
 
 
 def broken_folder(root: Path, how: str, name: str) -> Path:
-    """A state folder that cannot be used, in one of five ways."""
+    """A state folder that cannot be used, in one of six ways."""
     folder = root / f"state-{name}"
     match how:
         case "ENOTDIR":
@@ -49,6 +49,10 @@ def broken_folder(root: Path, how: str, name: str) -> Path:
         case "corrupt":
             folder.mkdir()
             (folder / f"worker-{name}.0.json").write_text('{"latch": {"epoch": 7')
+        case "writable":
+            folder.mkdir()
+            (folder / f"worker-{name}.0.json").write_text("{}")
+            (folder / f"worker-{name}.0.json").chmod(0o602)
     return folder
 
 
@@ -56,7 +60,7 @@ def test_a_worker_whose_state_file_cannot_be_used_does_not_arm_and_does_not_coun
     live: Any,
 ) -> None:
     """Rows 34 and 35. It answers the stop, says `failed`, and the stop completes by time only."""
-    ways = ["ENOTDIR", "ELOOP", "EISDIR", "ENOSPC", "corrupt"]
+    ways = ["ENOTDIR", "ELOOP", "EISDIR", "ENOSPC", "corrupt", "writable"]
     live.start_workers("pod-1")
     for way in ways:
         folder = broken_folder(live.folder, way, way)

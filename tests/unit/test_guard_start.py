@@ -13,14 +13,25 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import yaml
 
 from golive_redis import logs
+from golive_redis.config import keyfile
 from golive_redis.core.permit import Denial
 from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import ConfigError
 from golive_redis.guard.guard import Guard
+from golive_redis.statefile import MAX_SLOTS, StateFile
 from golive_redis.store.connect import Address
 from golive_redis.testing import Signers
+
+LIMITS = {
+    "currency": "USD",
+    "max_order_notional": "25",
+    "max_position_notional": "100",
+    "max_daily_loss": "10",
+    "max_orders_per_minute": 60,
+}
 
 
 def make(folder: Path, url: str = "redis://127.0.0.1:1/0", worker: str = "pod-1") -> Guard:
@@ -43,6 +54,50 @@ def test_a_guard_whose_receipts_would_not_count_is_not_opened(tmp_path: Path) ->
         make(tmp_path, worker="pod-2")
     assert "`shared: true`" in caught.value.hint
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("who", ["hb-1", "alice"])
+def test_a_key_that_is_no_workers_is_refused_when_the_guard_is_opened(
+    tmp_path: Path, who: str
+) -> None:
+    """Not at the first stop, whose receipts nobody would count."""
+    signers = Signers()
+    path = tmp_path / "go_live.yaml"
+    (tmp_path / "keyset.yaml").write_text(yaml.safe_dump(signers.keyset_file))
+    keyfile.write(tmp_path / f"{who}.pem", signers.signers[who]._private)
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "environment": "test",
+                "allowed_profiles": ["micro"],
+                "profiles": {"micro": LIMITS},
+                "keys": {"worker": f"{who}.pem"},
+                "state_dir": "state",
+            }
+        )
+    )
+    with pytest.raises(ConfigError, match=f"the key of '{who}' is no worker's") as caught:
+        Guard.open(path, worker="pod-1")
+    assert "keys.worker" in caught.value.hint
+    assert not (tmp_path / "state").exists()
+
+
+def test_one_process_more_than_can_share_a_worker_id_is_told_the_limit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = [StateFile(tmp_path, "worker-pod-1", slots=MAX_SLOTS) for _ in range(MAX_SLOTS)]
+    try:
+        with make(tmp_path) as guard:
+            assert logs.ASIDE.flush(60)
+            assert "64 live processes share it, and more cannot; end one of them" in caplog.text
+            answer = guard.check()
+            assert isinstance(answer, Denial)
+            assert answer.reason == "state-file"
+    finally:
+        for file in held:
+            file.release()
+    with make(tmp_path) as guard:
+        assert guard.health().durable == "yes"
 
 
 @pytest.mark.parametrize(
