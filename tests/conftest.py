@@ -87,6 +87,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure() -> None:
     """Take signals as a shell in front would: what is started in the background ignores some."""
+    os.umask(0o022)  # with one that lets groups write, the keysets of the tests would be refused
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from golive_redis.config import Config
+from golive_redis.config.yamlfile import beside
 from golive_redis.errors import GoliveError
 from golive_redis.masking import Masked
 from golive_redis.records.trust import Trust
@@ -71,7 +71,7 @@ class Surroundings(Masked, frozen=True):
 
     def resolve(self, name: str) -> Path:
         """Return a path from the configuration in full, as an error shows it."""
-        return Path(os.path.realpath(self.folder / Path(name).expanduser()))
+        return beside(self.folder, name)
 
     def variable(self, name: str) -> str:
         """Return the value of a variable that the configuration names.

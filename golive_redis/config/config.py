@@ -18,7 +18,7 @@ import msgspec
 
 from golive_redis.config import keyfile
 from golive_redis.config.policy import Policy
-from golive_redis.config.yamlfile import located, read_yaml, validate
+from golive_redis.config.yamlfile import beside, in_full, located, read_yaml, validate
 from golive_redis.errors import ConfigError
 from golive_redis.masking import Masked
 from golive_redis.records.envelope import Signer
@@ -109,10 +109,12 @@ class Config(Masked, frozen=True):
         return self.resolve(self.policy.state_dir) if self.policy.state_dir else None
 
     def resolve(self, name: str) -> Path:
-        """Return a path from the file, relative to the file's own folder."""
-        # Not Path.resolve(): before Python 3.13 it raises RuntimeError on a loop of links, and a
-        # state folder that cannot be used must close a guard, not crash its worker.
-        return Path(os.path.realpath(self.path.parent / Path(name).expanduser()))
+        """Return a path from the file, relative to the folder in which the file was named.
+
+        Raises:
+            ConfigError: It begins with `~`, and this user has no home.
+        """
+        return beside(self.path.parent, name)
 
     def address(self) -> Address:
         """Return where the store is, with the login from the environment.
@@ -168,10 +170,11 @@ class Config(Masked, frozen=True):
         """Load the pinned keyset.
 
         Raises:
-            ConfigError: It cannot be read or is not a keyset. Fails closed: nothing is trusted.
+            ConfigError: It cannot be read, others may write it, or it is not a keyset. Fails closed:
+                nothing is trusted.
         """
         path = self.resolve(self.policy.keys.keyset)
-        value, lines = read_yaml(path, missing=_NO_KEYSET)
+        value, lines = read_yaml(path, missing=_NO_KEYSET, pinned=True)
         try:
             return parse_keyset(value)
         except ConfigError as error:
@@ -239,4 +242,4 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
     environ = os.environ if environ is None else environ
     found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
     value, lines = read_yaml(found, missing=_NO_CONFIG)
-    return Config(validate(value, Policy, found, lines), found.resolve(), dict(environ), lines)
+    return Config(validate(value, Policy, found, lines), in_full(found), dict(environ), lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +17,8 @@ from golive_redis.records.keyset import Keyset, key_id, raw_of
 
 PASSPHRASE_VARIABLE = "GOLIVE_KEY_PASSPHRASE"  # noqa: S105  (the name of a variable)
 KEY_VARIABLE = "GOLIVE_KEY"
+MAX_PEM_BYTES = 64 * 1024
+ROOT = 0
 
 # An Ed25519 key without a passphrase is these 16 bytes and its own 32. Source: RFC 8410, section 7.
 _PLAIN_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
@@ -116,18 +118,37 @@ def read(path: Path, environ: Mapping[str, str]) -> Ed25519PrivateKey:
         ConfigError: Unreadable, readable by others, or not an Ed25519 key in PEM.
     """
     try:
-        info = path.stat()
-        pem = path.read_bytes()
+        # One descriptor: between two looks a mount may be swapped, and a pipe can be read only once.
+        with path.open("rb") as file:
+            info = os.fstat(file.fileno())
+            pem = file.read(MAX_PEM_BYTES)
     except OSError as error:
         raise ConfigError(
             f"key file {path}: {error.strerror}", hint="`golive keys new NAME` makes one"
         ) from error
-    if stat.S_IMODE(info.st_mode) & 0o077:
+    if is_open_to_others(info, {os.getegid(), *os.getgroups()}):
+        ours = info.st_uid == os.geteuid()
         raise ConfigError(
             f"key file {path} is open to others (mode {stat.S_IMODE(info.st_mode):04o})",
-            hint=f"chmod 600 {path}",
+            hint=f"chmod 600 {path}"
+            if ours
+            else "its owner gives it mode 0600; a Secret of Kubernetes gets defaultMode: 0400, and "
+            "its pod an fsGroup",
         )
     return parse_pem(pem, environ.get(PASSPHRASE_VARIABLE), f"key file {path}")
+
+
+def is_open_to_others(info: os.stat_result, groups: Collection[int]) -> bool:
+    """Tell whether others than this process and root may read or write a key file.
+
+    A Secret of Kubernetes belongs to root, and with `fsGroup` to a group that the pod has: mode 0440.
+    Its group is the one way in for a process that is not root, and nobody can change that. A file of
+    our own has no need of its group.
+    """
+    mode = stat.S_IMODE(info.st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) == stat.S_IRGRP:
+        return info.st_uid != ROOT or info.st_gid not in groups
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def signer(private: Ed25519PrivateKey, keyset: Keyset, where: str) -> Signer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,25 +21,32 @@ _T = TypeVar("_T")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(path: Path, *, missing: str) -> tuple[Any, dict[str, int]]:
+def read_yaml(path: Path, *, missing: str, pinned: bool = False) -> tuple[Any, dict[str, int]]:
     """Read a YAML file strictly: one document, no duplicate keys.
 
     Args:
         path: Of the file.
         missing: The hint for when it is not there, or is empty.
+        pinned: Refuse it when group or world may write it.
 
     Returns:
         The value, and the line of each node by its path (`$.store.url`).
 
     Raises:
-        ConfigError: Unreadable, empty, too large, not YAML, or a duplicate key.
+        ConfigError: Unreadable, writable by others, empty, too large, not YAML, or a duplicate key.
     """
     try:
         with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         hint = missing if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError(f"{_in_full(path)}: {error.strerror}", hint=hint) from error
+        raise ConfigError(f"{in_full(path)}: {error.strerror}", hint=hint) from error
+    if pinned and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"{in_full(path)}: others may write it (mode {mode:04o})",
+            hint=f"look at whose keys it lists; then chmod go-w {in_full(path)}",
+        )
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: over {MAX_FILE_BYTES} bytes")
     loader = None
@@ -61,12 +69,35 @@ def read_yaml(path: Path, *, missing: str) -> tuple[Any, dict[str, int]]:
             loader.dispose()
 
 
-def _in_full(path: Path) -> str:
-    """Return an absolute path: where a relative one leads depends on where somebody is."""
+def in_full(path: Path) -> Path:
+    """Return an absolute path without `..`: where a relative one leads depends on where somebody is.
+
+    Links are left to whoever opens the file. Kubernetes replaces the files of a mount by swapping a
+    link (`..data`) and deletes the folder it pointed to: followed now, the path would end nowhere then,
+    and what is mounted beside or below a linked file would be looked for in that folder.
+    """
     try:
-        return os.path.realpath(path)
+        parts = path.absolute().parts
     except OSError:  # the folder in which we are was deleted
-        return str(path)
+        return path
+    # Only `..` needs the real folder, for the system takes it as the parent of where a link leads.
+    end = len(parts) - parts[::-1].index("..") if ".." in parts else 0
+    return Path(os.path.realpath(Path(*parts[:end])), *parts[end:]) if end else Path(*parts)
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Return a path as a file in `folder` writes it, in full; `~` is this user's home.
+
+    Raises:
+        ConfigError: There is none: a container may run as a number without a home.
+    """
+    try:
+        return in_full(folder / Path(name).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{name}: nobody knows which folder ~ is: this user has no home",
+            hint="set $HOME, or write the path without ~",
+        ) from error
 
 
 def _index(node: yaml.Node, at: str, lines: dict[str, int], path: Path) -> None:

@@ -179,7 +179,7 @@ class Heartbeat:
         open_until(clock.wall_ms())  # a calendar that cannot be used is found out now
         # Before the state file is claimed: what is refused in here leaves nothing behind.
         signer = config.signer("heartbeat", trust.keyset, name=name)
-        triggers = Triggers(config, name, aside(say))
+        triggers = Triggers(config, signer, aside(say))
         return cls(
             name=name,
             trust=trust,

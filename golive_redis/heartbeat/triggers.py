@@ -53,7 +53,8 @@ class Triggers:
 
     Args:
         config: The configuration.
-        name: Name of the heartbeat, which signs the facts of what fired.
+        signer: The heartbeat's own, which signs the facts of what fired. Handed in, for a key that comes
+            through a pipe can be read only once.
         say: Told in a sentence what an operator should know.
 
     Raises:
@@ -61,13 +62,13 @@ class Triggers:
             closed: the heartbeat does not start without what is to watch over it.
     """
 
-    def __init__(self, config: Config, name: str, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, signer: Signer, say: Callable[[str], None]) -> None:
         conditions = Conditions.of(config)
         self._samplers: dict[str, _Sampler] = {}
         self._loops: list[Loop] = []
         if not conditions.triggers:
             return
-        actions = _TriggerActions(config, name, say)
+        actions = _TriggerActions(config, signer, say)
         for trigger, settings in conditions.triggers.items():
             wanted = settings.trigger()
             questions = [wanted.question] if wanted.question else []
@@ -222,10 +223,10 @@ class _TriggerActions:
     of those that want the same, one at a time, so that the others find it done.
     """
 
-    def __init__(self, config: Config, heartbeat: str, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, signer: Signer, say: Callable[[str], None]) -> None:
         self._config = _pinned(config)
-        self._heartbeat = heartbeat
-        self._signer = config.signer("heartbeat", self._config.keys, name=heartbeat)
+        self._heartbeat = signer.principal
+        self._signer = signer
         self.say = say
         self._locks: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
 

@@ -134,7 +134,7 @@ def test_show_prints_the_public_half_and_never_the_private_one(made):
     assert secret not in done.stdout + made("keys", "list", "--json").stdout
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
 def test_a_key_file_that_others_can_read_is_refused_with_the_cure(made, mode):
     path = made.folder / "config" / "keys" / "alice.pem"
     path.chmod(mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,92 @@ def test_a_keyset_that_cannot_be_used_is_refused_with_its_file(
         load(path, environ={}).trust()
     assert caught.value.message.startswith(str(file.resolve()))
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o622, 0o666])
+def test_a_keyset_that_others_may_write_is_refused_with_the_line_to_type(
+    path: Path, mode: int
+) -> None:
+    """Who can write it decides whose keys count."""
+    file = path.parent / "keyset.yaml"
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=f"others may write it .mode {mode:04o}.") as caught:
+        load(path, environ={}).trust()
+    assert caught.value.message.startswith(str(file))
+    assert caught.value.hint.endswith(f"chmod go-w {file}")
+    file.chmod(0o644)
+    load(path, environ={}).trust()
+
+
+def mounted(folder: Path, content: dict[str, str | bytes], version: str) -> None:
+    """Write files as Kubernetes mounts them, or replace them: links, and `..data` that is swapped."""
+    new = folder / f"..{version}"
+    for name, text in content.items():
+        file = new / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        file.chmod(0o600 if name.endswith(".pem") else 0o644)
+        top = folder / Path(name).parts[0]
+        if not top.is_symlink():
+            top.symlink_to(Path("..data") / top.name)
+    data, swap = folder / "..data", folder / "..data_tmp"
+    old = data.resolve() if data.is_symlink() else None
+    swap.symlink_to(new.name)
+    swap.replace(data)
+    if old is not None:
+        shutil.rmtree(old)
+
+
+def test_paths_work_in_a_mount_of_kubernetes_and_follow_its_updates(tmp_path: Path) -> None:
+    """The real folder of a linked file has neither what is mounted beside it, nor a future."""
+    config, secret = tmp_path / "config", tmp_path / "config" / "own"
+    keyset, pem = (
+        yaml.safe_dump(SIGNERS.keyset_file),
+        keyfile.to_pem(SIGNERS.signers["alice"]._private),
+    )
+    own = "keys:\n  operator: keys/alice.pem\n  worker: own/pod.pem\nstate_dir: ../state\n"
+    content: dict[str, str | bytes] = {
+        "go_live.yaml": GOOD.partition("keys:")[0]
+        + own
+        + "profiles:"
+        + GOOD.partition("profiles:")[2],
+        "keyset.yaml": keyset,
+        "keys/alice.pem": pem,
+    }
+    mounted(config, content, "2026_11_26")
+    mounted(secret, {"pod.pem": keyfile.to_pem(SIGNERS.signers["pod-1"]._private)}, "2026_11_26")
+    found = load(config / "go_live.yaml", environ={})
+    assert found.state_dir == tmp_path / "state"
+    for version in ("2026_11_27", "2026_11_28"):
+        trusted = found.keyset()
+        assert found.signer("operator", trusted).principal == "alice"
+        assert found.signer("worker", trusted).principal == "pod-1"
+        changed = {
+            **content,
+            "keyset.yaml": keyset.replace("version: 1", f"version: {version[-2:]}"),
+        }
+        mounted(config, changed, version)
+        assert found.keyset().version == int(version[-2:])
+
+
+def test_a_path_with_dots_leads_where_the_system_says(tmp_path: Path, path: Path) -> None:
+    """`..` behind a link is the parent of where the link leads."""
+    real = tmp_path / "far" / "below"
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real)
+    found = load(path, environ={})
+    assert found.resolve("link/../state") == tmp_path.resolve() / "far" / "state"
+    assert found.resolve("link/state") == path.parent / "link" / "state"
+
+
+def test_a_tilde_without_a_home_is_a_configuration_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may run as a number: no HOME, and nobody in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    found = load(path, environ={})
+    assert found.resolve("state") == path.parent / "state"
+    with pytest.raises(ConfigError, match="this user has no home") as caught:
+        found.resolve("~/state")
+    assert "without ~" in caught.value.hint

@@ -63,7 +63,7 @@ def test_a_key_that_cannot_be_written_is_an_error_with_its_path(file: Path) -> N
         keyfile.write(file / "below.pem", keyfile.generate())
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o610])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o660, 0o620, 0o610])
 def test_a_key_file_open_to_others_is_refused_with_the_line_to_type(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(ConfigError, match=f"mode {mode:04o}") as caught:
@@ -71,6 +71,39 @@ def test_a_key_file_open_to_others_is_refused_with_the_line_to_type(file: Path, 
     assert caught.value.hint == f"chmod 600 {file}"
     file.chmod(0o400)
     keyfile.read(file, {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "others"),
+    [
+        (0o400, 0, 2000, False),
+        (0o440, 0, 2000, False),  # a Secret of Kubernetes with the pod's fsGroup
+        (0o640, 0, 2000, False),
+        (0o440, 0, 3000, True),  # a group that we are not in
+        (0o440, 1000, 2000, True),  # our own file, which needs no group
+        (0o460, 0, 2000, True),
+        (0o420, 0, 2000, True),
+        (0o444, 0, 2000, True),
+        (0o404, 0, 2000, True),
+    ],
+)
+def test_only_root_and_this_process_may_read_a_key(
+    mode: int, owner: int, group: int, others: bool
+) -> None:
+    info = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, group, 1, 0, 0, 0))
+    assert keyfile.is_open_to_others(info, {1000, 2000}) is others
+
+
+def test_a_key_may_come_through_a_descriptor(private: ed25519.Ed25519PrivateKey) -> None:
+    """As `--key <(pass show golive)` and `3< <(...)` in a shell bring it: a pipe, read once."""
+    out, into = os.pipe()
+    os.write(into, keyfile.to_pem(private))
+    os.close(into)
+    try:
+        read = keyfile.read(Path(f"/dev/fd/{out}"), {})
+    finally:
+        os.close(out)
+    assert read.private_bytes_raw() == private.private_bytes_raw()
 
 
 def test_a_passphrase_is_asked_of_the_environment(tmp_path: Path) -> None:

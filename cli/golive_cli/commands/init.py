@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +64,6 @@ def init(
 
     The private keys get the passphrase in $GOLIVE_KEY_PASSPHRASE, if there is one.
     """
-    import os
-
     from golive_redis.config import keyfile
 
     passphrase = os.environ.get(keyfile.PASSPHRASE_VARIABLE)
@@ -160,7 +159,7 @@ def create(
             keyfile.write(item.path, item.private, passphrase)
             created.append(item.path)
         for path, text in texts.items():
-            with path.open("x", encoding="utf-8") as file:
+            with open(path, "x", encoding="utf-8", opener=_not_for_others) as file:
                 created.append(path)
                 file.write(text)
         # What is there can be used, or nothing stays there. A link connects only when used.
@@ -266,8 +265,6 @@ def _make(name: str, role: str, folder: Path) -> Made:
 
 
 def _refuse_to_overwrite(paths: list[Path]) -> None:
-    import os
-
     there = [path for path in paths if os.path.lexists(path)]
     if there:
         raise RefusedError(
@@ -291,6 +288,11 @@ def _all_or_nothing() -> Iterator[list[Path]]:
         if isinstance(error, OSError):
             raise ConfigError(f"{error.filename}: {error.strerror}; nothing was written") from error
         raise
+
+
+def _not_for_others(path: str, flags: int) -> int:
+    # Whatever the umask: a keyset that others may write is refused.
+    return os.open(path, flags, 0o644)
 
 
 def _make_folder(folder: Path, created: list[Path]) -> None:

@@ -66,7 +66,9 @@ def write(folder: Path, *, url: str, timing: str | dict[str, float]) -> Path:
         "thresholds": {"approver": 1},
         "principals": principals,
     }
-    (folder / "keyset.yaml").write_text(json.dumps(keyset, indent=2) + "\n", "utf-8")
+    trusted = folder / "keyset.yaml"
+    trusted.write_text(json.dumps(keyset, indent=2) + "\n", "utf-8")
+    trusted.chmod(0o644)  # whatever the umask: one that others may write is refused
     text = _CONFIG.format(
         gate=DISABLED,
         url=json.dumps(url),
