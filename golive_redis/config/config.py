@@ -129,6 +129,10 @@ class Config(Masked, frozen=True):
             for name in ("ca", "cert", "key")
             if (value := getattr(store.tls, name, None)) is not None
         }
+        try:
+            addresses = self.state_dir
+        except ConfigError:  # said by who keeps something there; a stop needs no folder
+            addresses = None
         address = Address(
             self.url,
             store.username,
@@ -138,7 +142,7 @@ class Config(Masked, frozen=True):
             sentinel_username=store.sentinel.username,
             sentinel_password=self.sentinel_password,
             sentinel_tls=store.sentinel.tls,
-            addresses=self.state_dir,
+            addresses=addresses,
             said_in="store.url" if self.url == store.url else f"${URL_VARIABLE}",
         )
         found = address.place()

@@ -95,7 +95,7 @@ def beside(folder: Path, name: str) -> Path:
         return in_full(folder / Path(name).expanduser())
     except RuntimeError as error:
         raise ConfigError(
-            f"{name}: nobody knows which folder ~ is: this user has no home",
+            f"{name}: ~ stands for a home folder, and there is none",
             hint="set $HOME, or write the path without ~",
         ) from error
 

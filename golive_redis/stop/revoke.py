@@ -84,6 +84,7 @@ class Revoke:
         self._timing = config.policy.timers
         self._wait_ms = wait_ms
         self._connections = Connections(config.address(), say)
+        self._folder: Path | None = None
         self._looked_behind = self._replaced = False
         self._taken_over: set[str] = set()
 
@@ -113,8 +114,9 @@ class Revoke:
         self._connections.attempt(self._send)
         from golive_redis.stop.journal import Journal  # noqa: PLC0415  (after the stop)
 
-        folder = self._config.state_dir
-        journal = Journal(self._trust, self._connections, self._progress, self._memory, folder)
+        journal = Journal(
+            self._trust, self._connections, self._progress, self._memory, self._folder
+        )
         journal.keep()
         kept = self._progress.newest
         self._connections.attempt(self._look_behind)
@@ -165,7 +167,8 @@ class Revoke:
 
     def _remember(self) -> Memory:
         try:
-            return Memory(self._config.state_dir)
+            self._folder = self._config.state_dir
+            return Memory(self._folder)
         except ConfigError as error:
             self._connections.problem(error.message)  # a stop does not wait for a disk
             return Memory(None)

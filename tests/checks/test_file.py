@@ -162,6 +162,17 @@ def test_only_regular_files_are_read(asking: Asking) -> None:
     assert asking.value(file={"path": "link"}, equals="OK") == "OK"
 
 
+def test_a_tilde_without_a_home_leaves_the_check_unknown(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may run as a number: no HOME, and nobody in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    found = asking.finding({"file": {"path": "~/risk.json"}, "equals": "OK"})
+    assert found.outcome is Outcome.UNKNOWN
+    assert "a home folder, and there is none" in found.explain
+
+
 def test_a_file_that_is_rewritten_in_place_while_it_is_read_is_never_judged_half(
     asking: Asking,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import yaml
 
 from golive_cli.exits import Exit
 from golive_cli.main import main
@@ -71,3 +72,15 @@ def test_in_a_folder_that_was_deleted_it_still_says_what_stops_the_fleet(
     said = capsys.readouterr().err
     assert "NOTHING WAS STOPPED" in said
     assert "--config FILE" in said and "stop every heartbeat on its host" in said
+
+
+def test_a_stop_goes_on_without_the_home_in_which_its_state_would_be(made, server):
+    """As in a container whose user is a number: it says so, and sends the stop all the same."""
+    path = made.folder / "config" / "go_live.yaml"
+    settings = yaml.safe_load(path.read_text()) | {"state_dir": "~no-such-user/state"}
+    path.write_text(yaml.safe_dump(settings))
+    done = made("revoke", "--reason", "r", GOLIVE_REDIS_URL=server.url)
+    assert "~ stands for a home folder, and there is none" in done.stderr
+    assert "NOTHING WAS STOPPED" not in done.stderr
+    with server.client() as client:
+        assert client.exists("golive:revoked")

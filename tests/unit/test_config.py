@@ -412,6 +412,6 @@ def test_a_tilde_without_a_home_is_a_configuration_error(
     monkeypatch.setattr("os.getuid", lambda: 54321)
     found = load(path, environ={})
     assert found.resolve("state") == path.parent / "state"
-    with pytest.raises(ConfigError, match="this user has no home") as caught:
+    with pytest.raises(ConfigError, match="a home folder, and there is none") as caught:
         found.resolve("~/state")
     assert "without ~" in caught.value.hint
