@@ -152,8 +152,9 @@ def _heartbeat(
 ) -> None:
     """Keep the fleet alive: beat for the term in force until SIGTERM.
 
-    Ending it does not revoke: without another heartbeat the fleet is off within beat_ms. With
-    --json each line is an object. Under systemd use Type=notify.
+    Ending it does not revoke: without another heartbeat the fleet is off within beat_ms. SIGHUP
+    has it read keyset and configuration again. With --json each line is an object. Under systemd
+    use Type=notify.
     """
     from golive_cli.commands.heartbeat import heartbeat
 

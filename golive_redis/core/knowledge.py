@@ -53,6 +53,19 @@ class Knowledge:
         if state is not None:
             self.saw(state.newest)
 
+    def rely_on(self, trust: Trust, state: State | None) -> None:
+        """Go on under another keyset.
+
+        What the store shows is verified anew. What has stopped a term stays stopped.
+
+        Args:
+            trust: The other keyset.
+            state: What is held, verified under it.
+        """
+        self.trust, self.state = trust, state
+        self._grant, self._restrictions, self._beats = None, {}, {}
+        self.untold()
+
     # -- what the store says ---------------------------------------------------------------------
 
     def ask(self, nonce: str) -> Ask:

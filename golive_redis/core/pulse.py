@@ -25,7 +25,7 @@ from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.hints import Hints
 from golive_redis.core.knowledge import Knowledge
-from golive_redis.core.state import State
+from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import Beat
@@ -102,6 +102,27 @@ class Pulse:
     def state(self) -> State | None:
         """The state it beats on, or None."""
         return self.known.state
+
+    # -- another keyset --------------------------------------------------------------------------
+
+    def held_under(self, trust: Trust) -> State | None:
+        """Return what it beats on, verified under another keyset.
+
+        Raises:
+            RecordError: Of that, or of the stop that it keeps, something is refused under it.
+        """
+        if self.revocation is not None:
+            trust.revocation(self.revocation.raw)
+        held = self.state
+        if held is None:
+            return None
+        restrictions = [trust.restriction(item.raw) for item in held.restrictions]
+        return assemble(trust.grant(held.grant.raw), restrictions)
+
+    def rely_on(self, trust: Trust, held: State | None) -> None:
+        """Go on under another keyset, with what `held_under` returned; beats once seen are no hint."""
+        self.known.rely_on(trust, held)
+        self._hints.reconnected()
 
     # -- what it reads ---------------------------------------------------------------------------
 

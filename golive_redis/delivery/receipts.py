@@ -51,6 +51,10 @@ class Receipts:
         self._sent: dict[str, dict[Stage, tuple[Receipt, bytes]]] = {}
         self._repeated_at: dict[str, float] = {}
 
+    def sign_as(self, trust: Trust, signer: Signer) -> None:
+        """Sign from now on under that keyset; called by the thread that sends."""
+        self._trust, self._signer = trust, signer
+
     def send(
         self,
         directive: Verified[Revocation] | Verified[Restriction],

@@ -12,13 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 
 from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.checks import windows
-from golive_redis.checks.conditions import Conditions
 from golive_redis.clock import Throttle
 from golive_redis.core.events import Happening
 from golive_redis.core.state import State
@@ -26,14 +25,14 @@ from golive_redis.core.timing import Timing
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, MaybeAppliedError, StoreError
+from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
 from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
+from golive_redis.heartbeat.setup import Setup, see_own
 from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.logs import ASIDE, Log, aside
 from golive_redis.records.envelope import Signer, seal
-from golive_redis.records.keyset import Role
 from golive_redis.records.receipt import Durable
 from golive_redis.records.record import MAX_INT
 from golive_redis.records.trust import Trust
@@ -50,6 +49,7 @@ MAX_PUSHED = 1_000
 PATIENCE = 4  # times `timeout_ms`: for answers on which no beat rests
 
 FLUSH_S = 1.0
+RELOAD_LOOK_S = 0.1  # how often a reload that waits looks whether the heartbeat is stopping
 
 logger = Log("golive_redis.heartbeat")
 
@@ -99,11 +99,7 @@ class Heartbeat:
         triggers: Triggers | None = None,
         say: Callable[[str], None] = logger.info,
     ) -> None:
-        if signer.principal != name:
-            raise ConfigError(
-                f"the heartbeat key is {signer.principal}'s, not {name}'s",
-                hint=f"--name {signer.principal}, or set keys.heartbeat to the key of {name}",
-            )
+        see_own(signer, name)
         say = aside(say)  # it may be the user's, and block
         keyspace, every_ms = address.keyspace, timing.read_every_ms
         connect = partial(_connect, address, timing.timeout_ms, name)
@@ -129,6 +125,8 @@ class Heartbeat:
             say=say,
         )
         self._connection = Reconnecting(connect, keyspace, self._connected)
+        self._setup: Setup | None = None
+        self._changes: deque[tuple[Setup, Future[None]]] = deque()
         self._pushed: deque[bytes] = deque(maxlen=MAX_PUSHED)
         self._wake = threading.Event()
         self._due = 0.0
@@ -166,32 +164,90 @@ class Heartbeat:
         """
         if not isinstance(config, configuration.Config):
             config = configuration.load(config)
-        trust = config.trust()
-        known = trust.keyset.principals(Role.HEARTBEAT)
-        if name not in known:
-            raise ConfigError(
-                f"{name!r} is not a heartbeat in the keyset",
-                hint=f"it has {', '.join(known)}"
-                if known
-                else "`golive keys new NAME --role heartbeat --add` adds one",
-            )
-        open_until = partial(windows.open_until, Conditions.of(config).windows)
-        open_until(clock.wall_ms())  # a calendar that cannot be used is found out now
         # Before the state file is claimed: what is refused in here leaves nothing behind.
-        signer = config.signer("heartbeat", trust.keyset, name=name)
-        triggers = Triggers(config, signer, aside(say))
-        return cls(
+        setup = Setup.of(config, name, aside(say))
+        heartbeat = cls(
             name=name,
-            trust=trust,
+            trust=setup.trust,
             timing=config.policy.timers,
-            signer=signer,
-            address=config.address(),
+            signer=setup.signer,
+            address=setup.address,
             state_dir=config.state_dir,
             policy=config.policy_digest,
-            open_until=open_until,
-            triggers=triggers,
+            open_until=setup.open_until,
+            triggers=setup.triggers,
             say=say,
         )
+        heartbeat._setup = setup
+        return heartbeat
+
+    # -- another keyset or configuration ---------------------------------------------------------
+
+    def reload(self, config: str | Path | None = None) -> str:
+        """Go over to the keyset and configuration as they are on disk now: to all of it, or to nothing.
+
+        Blocks until that is done, and is called from a thread other than the one of `run`. Files are
+        read on the caller's thread, so the beats wait for no disk.
+
+        Args:
+            config: Path of the configuration; None looks in the usual places.
+
+        Returns:
+            What is in use now, in a sentence.
+
+        Raises:
+            ConfigError: Something of it cannot be used, is no successor of what is in use, or cannot
+                change while it runs. What was in use stays in use.
+        """
+        if self._setup is None:
+            raise ConfigError("this heartbeat was made without a configuration")
+        new = Setup.of(configuration.load(config), self._signer.principal, self._say)
+        change: Future[None] = Future()
+        self._changes.append((new, change))
+        self._wake.set()
+        while not wait([change], RELOAD_LOOK_S).done:
+            if self._loop.closing.is_set() and change.cancel():
+                raise ConfigError("the heartbeat is stopping")
+        change.result()
+        digest, triggers = new.config.policy_digest, new.triggers.names
+        watching = f"; triggers: {', '.join(triggers)}" if triggers else ""
+        return f"keyset version {new.trust.keyset.version}, configuration {digest[:12]}{watching}"
+
+    def _take_over(self) -> None:
+        """Go over to what was read in the meantime; on the loop's own thread, between two steps."""
+        while self._changes:
+            new, change = self._changes.popleft()
+            if not change.set_running_or_notify_cancel():
+                continue
+            try:
+                self._go_over(new)
+            except Exception as error:  # noqa: BLE001  (raised again by `reload`)
+                change.set_exception(error)
+            else:
+                change.set_result(None)
+
+    def _go_over(self, new: Setup) -> None:
+        old, pulse = self._setup, self._pulse
+        if old is None:
+            return
+        new.follow(old)
+        try:
+            held = pulse.held_under(new.trust)
+        except RecordError as error:
+            # Taking it over would end the term, which is for an operator to decide and not for a file.
+            raise ConfigError(
+                f"what is in force is refused under keyset version {new.trust.keyset.version}: "
+                f"{error.message}",
+                hint="have it signed by those who stay (activate or extend, revoke, restore); "
+                "or restart the heartbeat, which ends the term",
+            ) from error
+        new.triggers.replace(old.triggers, lambda: self.state)
+        # Nothing below can fail, so nothing is taken over in part.
+        pulse.rely_on(new.trust, held)
+        self._duties.sign_as(new.trust, new.signer)
+        self._presence.follows(new.config.policy_digest)
+        self._hours = _Hours(new.open_until, self._say)
+        self._signer, self._triggers, self._setup = new.signer, new.triggers, new
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -216,6 +272,7 @@ class Heartbeat:
         """Beat if it may, then wait for the next turn, and look up at once when something is pushed."""
         closing = self._loop.closing
         self.turned_ms = clock.now_ms()
+        self._take_over()
         self._guarded(self._cycle)
         if self._pulse.waiting_for != self._waited_for:
             self._waited_for = self._pulse.waiting_for
@@ -228,6 +285,7 @@ class Heartbeat:
             if not woken:
                 break
             self._wake.clear()
+            self._take_over()
             self._woken()
 
     @property

@@ -99,6 +99,11 @@ class Duties:
         self._pulse.reconnected(server.history)
         self._spooled_at = -SPOOL_EVERY_MS  # Redis was away, and a stop may be waiting for it
 
+    def sign_as(self, trust: Trust, signer: Signer) -> None:
+        """Sign and verify from now on under that keyset."""
+        self._trust, self._signer = trust, signer
+        self.receipts.sign_as(trust, signer)
+
     # -- what follows ----------------------------------------------------------------------------
 
     def act(self, happenings: Sequence[Happening], store: Callable[[], Store]) -> None:

@@ -32,6 +32,10 @@ class Presence:
         self._push = Pushes.NONE
         self._lacks = ""
 
+    def follows(self, policy: str) -> None:
+        """Note by which policy it goes on."""
+        self._policy = policy
+
     def hears(self, push: Pushes, lacks: str) -> None:
         """Note what is pushed to it, and what its login may not do."""
         self._push, self._lacks = push, lacks

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from golive_redis import clock
 from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
@@ -53,6 +55,7 @@ class Triggers:
 
     Args:
         config: The configuration.
+        keyset: The keyset, as loaded with it.
         signer: The heartbeat's own, which signs the facts of what fired. Handed in, for a key that comes
             through a pipe can be read only once.
         say: Told in a sentence what an operator should know.
@@ -62,19 +65,26 @@ class Triggers:
             closed: the heartbeat does not start without what is to watch over it.
     """
 
-    def __init__(self, config: Config, signer: Signer, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: Config, keyset: Keyset, signer: Signer, say: Callable[[str], None]
+    ) -> None:
         conditions = Conditions.of(config)
         self._samplers: dict[str, _Sampler] = {}
-        self._loops: list[Loop] = []
+        self._loops: dict[str, Loop] = {}
         if not conditions.triggers:
             return
-        actions = _TriggerActions(config, signer, say)
+        actions = _TriggerActions(config, keyset, signer, say)
         for trigger, settings in conditions.triggers.items():
             wanted = settings.trigger()
             questions = [wanted.question] if wanted.question else []
             if wanted.check is not None:
                 questions = conditions.questions(wanted.check, config.policy)
             self._samplers[trigger] = _Sampler(trigger, wanted, questions, config, actions)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the triggers, in the order of the configuration."""
+        return list(self._samplers)
 
     def start(self, state: Callable[[], State | None]) -> None:
         """Begin to sample, each trigger in a thread of its own.
@@ -84,17 +94,56 @@ class Triggers:
                 while it beats is anything sampled.
         """
         for trigger, sampler in self._samplers.items():
+            if trigger in self._loops:
+                continue
             loop = sampler.loop(trigger, state)
-            self._loops.append(loop)
+            self._loops[trigger] = loop
             if not loop.start():
                 raise ConfigError(
                     f"no thread could be started for trigger {trigger}",
                     hint="this host has no more threads for this user: see ulimit -u",
                 )
 
+    def replace(self, old: Triggers, state: Callable[[], State | None]) -> None:
+        """Sample from now on instead of those that run.
+
+        A trigger that asks what it asked goes on as it is, with its count and at its rate: a reload
+        must put off nothing that is about to fire. One that was changed counts anew, and keeps what
+        it had seen of the term.
+
+        Args:
+            old: Those that run.
+            state: As for `start`.
+
+        Raises:
+            ConfigError: No thread could be started. Those that run go on, and these do not.
+        """
+        kept = {
+            name: running
+            for name, running in old._samplers.items()
+            if name in self._samplers and running.asks_what(self._samplers[name])
+        }
+        self._loops = {name: old._loops[name] for name in kept}
+        for name, sampler in self._samplers.items():
+            if name in old._samplers:
+                sampler.inherit(old._samplers[name])
+        try:
+            self.start(state)
+        except ConfigError:
+            for name, loop in self._loops.items():
+                if name not in kept:
+                    loop.closing.set()
+            raise
+        for name, running in kept.items():
+            running.act_as(self._samplers[name])
+        for name, loop in old._loops.items():
+            if name not in kept:
+                loop.closing.set()
+        self._samplers.update(kept)
+
     def stop(self) -> None:
         """Sample no more; what is under way ends by itself."""
-        for loop in self._loops:
+        for loop in self._loops.values():
             loop.closing.set()
 
 
@@ -117,8 +166,26 @@ class _Sampler:
         self._debounce = Debounce(wanted)
         self._grant, self._term = "", 0
         self._where = Surroundings.of(config)
+        self._changing = threading.Lock()  # a reload, and the first look at a term
         self._said = Outcome.PASS
         self._warned = False
+
+    def asks_what(self, other: _Sampler) -> bool:
+        """Tell whether the other one samples, counts and acts in the same way."""
+        return (self._wanted, self._questions) == (other._wanted, other._questions)
+
+    def inherit(self, old: _Sampler) -> None:
+        """Before the start: go on from what another one of that name has seen of the term."""
+        with old._changing:
+            self._grant, self._term = old._grant, old._term
+            self._where = msgspec.structs.replace(self._where, memory=old._where.memory)
+        self._actions.share(old._actions)
+
+    def act_as(self, new: _Sampler) -> None:
+        """Go on sampling, with the configuration and the keys of another one."""
+        with self._changing:
+            self._config, self._actions = new._config, new._actions
+            self._where = msgspec.structs.replace(new._where, memory=self._where.memory)
 
     def loop(self, name: str, state: Callable[[], State | None]) -> Loop:
         """Return the thread that samples at a fixed rate, not started."""
@@ -153,9 +220,10 @@ class _Sampler:
         if state.grant.identity != self._grant:
             # People have decided anew, so what was seen before counts no more; what is counted from
             # the first look at a term begins with the term, also when no sample saw the pause between.
-            if not self._grant or state.term != self._term:
-                self._where = Surroundings.of(self._config)
-            self._grant, self._term = state.grant.identity, state.term
+            with self._changing:
+                if not self._grant or state.term != self._term:
+                    self._where = Surroundings.of(self._config)
+                self._grant, self._term = state.grant.identity, state.term
             self._debounce.restart()
         found = self._sample()
         self._tell(found)
@@ -177,7 +245,7 @@ class _Sampler:
 
 
 class _Pinned(Config, frozen=True, kw_only=True):
-    """The configuration with keyset and revoker key as they were when the heartbeat started.
+    """The configuration with keyset and revoker key as they were when the heartbeat read them.
 
     It beats on these; a file that is gone or half written when a trigger fires may not keep it from
     acting.
@@ -191,7 +259,7 @@ class _Pinned(Config, frozen=True, kw_only=True):
     revoker: Signer
 
     def keyset(self) -> Keyset:
-        """Return the keyset of the start."""
+        """Return the keyset that it beats on."""
         return self.keys
 
     def signer_from(self, path: Path, keyset: Keyset) -> Signer:
@@ -200,14 +268,13 @@ class _Pinned(Config, frozen=True, kw_only=True):
         return self.revoker
 
 
-def _pinned(config: Config) -> _Pinned:
+def _pinned(config: Config, keyset: Keyset) -> _Pinned:
     file = config.policy.keys.revoker
     if file is None:
         raise ConfigError(
             f"{config.path}: triggers need keys.revoker to act with",
             hint="`golive keys new NAME --role revoker --add` makes one; name it there",
         )
-    keyset = config.keyset()
     revoker = config.signer_from(config.resolve(file), keyset)
     if revoker.principal not in keyset.principals(Role.REVOKER):
         raise ConfigError(f"{revoker.principal} is no revoker in the keyset")
@@ -223,12 +290,18 @@ class _TriggerActions:
     of those that want the same, one at a time, so that the others find it done.
     """
 
-    def __init__(self, config: Config, signer: Signer, say: Callable[[str], None]) -> None:
-        self._config = _pinned(config)
+    def __init__(
+        self, config: Config, keyset: Keyset, signer: Signer, say: Callable[[str], None]
+    ) -> None:
+        self._config = _pinned(config, keyset)
         self._heartbeat = signer.principal
         self._signer = signer
         self.say = say
         self._locks: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
+
+    def share(self, old: _TriggerActions) -> None:
+        """Wait for what the former ones have under way, as they do for each other."""
+        self._locks = old._locks
 
     def act(self, name: str, wanted: Trigger, found: Finding) -> None:
         """Do what the trigger says, unless it is done already; then note the facts."""

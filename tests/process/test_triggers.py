@@ -233,8 +233,9 @@ def test_a_revocation_waits_for_no_restriction(
     """A restriction collects answers for seconds when a worker is silent; here, for ever."""
     live = watched(then="revoke")
     live.go_live("w-1")
-    signer = live.config.signer("heartbeat", live.config.keyset(), name="hb-1")
-    actions = triggers._TriggerActions(live.config, signer, print)
+    keyset = live.config.keyset()
+    signer = live.config.signer("heartbeat", keyset, name="hb-1")
+    actions = triggers._TriggerActions(live.config, keyset, signer, print)
     found = Finding(check="ess", outcome=Outcome.FAIL, explain="true, wanted false", took_ms=1)
     wanted = Conditions.of(live.config).triggers["ess"].trigger()
     halts = msgspec.structs.replace(wanted, then=Action.HALTED, labels={"venue": "1"})

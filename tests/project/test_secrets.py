@@ -205,7 +205,7 @@ def holders(config: Config, guard: Guard) -> list[Any]:
         config,
         config.policy,
         config.policy.store,
-        _pinned(config),
+        _pinned(config, config.keyset()),
         address,
         address.link(timeout_ms=1),
         seeds,

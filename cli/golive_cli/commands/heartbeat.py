@@ -1,4 +1,7 @@
-"""`golive heartbeat`: the daemon in the foreground. Knows no Typer: a restart is in a hurry, too."""
+"""`golive heartbeat`: the daemon in the foreground. Knows no Typer: a restart is in a hurry, too.
+
+SIGTERM and SIGINT end it, and SIGHUP has it read its keyset and configuration again.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ MISSED_TURNS = 3
 
 def heartbeat(name: str, config: Path | None = None, *, as_json: bool = False) -> None:
     """Keep the fleet alive: beat for the term in force until SIGTERM."""
+    hangups = _Hangups()  # first: what it does without us is to end the process
     from golive_cli.sdnotify import Systemd
     from golive_cli.writer import Writer
     from golive_redis import config as configuration
@@ -43,7 +47,10 @@ def heartbeat(name: str, config: Path | None = None, *, as_json: bool = False) -
     systemd = Systemd(os.environ)
     try:
         beating = _prepare(setup, name, writer)
-        _Foreground(beating, writer, systemd, setup.policy.timers.beat_every_ms).run()
+        reload = _Reload(beating, config, writer)
+        _Foreground(
+            beating, writer, systemd, hangups, reload, setup.policy.timers.beat_every_ms
+        ).run()
     finally:
         writer.close()
         systemd.close()
@@ -60,6 +67,64 @@ def _prepare(setup: Config, name: str, writer: Writer) -> Heartbeat:
     return beating
 
 
+class _Hangups:
+    """Notes SIGHUP; one that was ignored at the start, as under nohup, stays ignored.
+
+    Attributes:
+        came: Whether one came that nobody has acted on.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        del number, frame
+        self.came = True
+
+
+class _Reload:
+    """Reads keyset and configuration again, on a thread of its own, and says what came of it.
+
+    A disk that hangs then keeps neither the watchdog from being told nor the heartbeat from stopping.
+    """
+
+    def __init__(self, beating: Heartbeat, config: Path | None, writer: Writer) -> None:
+        self._beating = beating
+        self._config = config
+        self._say = writer.say
+        self._thread: threading.Thread | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the last one has not ended yet."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin; what cannot begin is refused like what cannot be read."""
+        self._thread = threading.Thread(target=self._run, name="golive-reload", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._refused(str(error))
+
+    def _run(self) -> None:
+        from golive_redis.errors import GoliveError
+
+        try:
+            said = self._beating.reload(self._config)
+        except GoliveError as error:
+            self._refused(f"{error.message} ({error.hint})" if error.hint else error.message)
+        except Exception as error:  # noqa: BLE001  (the old ones stay in use, whatever it was)
+            self._refused(f"a defect in golive-redis: {error!r}")
+        else:
+            self._say(f"reloaded: {said}")
+
+    def _refused(self, why: str) -> None:
+        self._say(f"NOT reloaded, the old keyset and configuration stay in use: {why}")
+
+
 class _Foreground:
     """Runs the heartbeat in a thread, and waits here for signals and for the service manager.
 
@@ -68,14 +133,23 @@ class _Foreground:
     """
 
     def __init__(
-        self, beating: Heartbeat, writer: Writer, systemd: Systemd, beat_every_ms: float
+        self,
+        beating: Heartbeat,
+        writer: Writer,
+        systemd: Systemd,
+        hangups: _Hangups,
+        reload: _Reload,
+        beat_every_ms: float,
     ) -> None:
         self._beating = beating
         self._writer = writer
         self._systemd = systemd
+        self._hangups = hangups
+        self._reload = reload
         self._patience_ms = MISSED_TURNS * beat_every_ms
         self._stop_asked = False
         self._ready = False
+        self._reloading = False
         self._status = ""
         self._pinged_ms = 0.0
         self._error: BaseException | None = None
@@ -93,6 +167,9 @@ class _Foreground:
                 self._writer.say("asked to stop")
                 self._systemd.tell("STOPPING=1")
                 self._beating.stop()
+            if self._hangups.came and not told_to_stop and not self._reload.under_way:
+                self._hangups.came = False  # before it reads: one that comes meanwhile counts again
+                self._reload.start()
             self._tell_systemd()
             thread.join(TICK_S)
         if self._error is not None:
@@ -115,6 +192,12 @@ class _Foreground:
         if not self._ready and self._beating.ready.is_set():
             self._ready = True
             systemd.tell("READY=1")
+        if self._ready and self._reload.under_way is not self._reloading:
+            self._reloading = not self._reloading
+            now_us = time.monotonic_ns() // 1000  # by which a manager tells it from an earlier one
+            systemd.tell(
+                *(["RELOADING=1", f"MONOTONIC_USEC={now_us}"] if self._reloading else ["READY=1"])
+            )
         if self._writer.last != self._status:
             self._status = self._writer.last
             systemd.tell(f"STATUS={printable(self._status)}")
