@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import stat
 from collections.abc import Collection
 from contextlib import suppress
@@ -264,7 +265,36 @@ def _read(path: Path, kind: type[_T]) -> _T:
 
 
 def _failed(path: Path, error: OSError) -> StateFileError:
+    if isinstance(error, PermissionError) and isinstance(error.filename, str):
+        path = Path(error.filename)  # the very one: a lock, say, that `sudo` made once by mistake
+        if (owner := _other_owner(path)) is not None:
+            held, whose = owner
+            return StateFileError(
+                f"{path}: {error.strerror}: {held} belongs to {whose}, and this process runs as "
+                f"{_user(os.geteuid())}",
+                hint=f"run once as another user, with `sudo` say? "
+                f"`sudo chown {_user(os.geteuid())} {held}`, and start it as one user only",
+            )
     return StateFileError(
         f"{path}: {error.strerror or error}",
         hint="the state folder must be readable and writable; see state_dir in the configuration",
     )
+
+
+def _other_owner(path: Path) -> tuple[Path, str] | None:
+    """Return what is in the way, the file or else its folder, and whose it is; None when it is ours."""
+    for held in (path, path.parent):
+        try:
+            uid = held.stat().st_uid
+        except OSError:
+            continue
+        if uid != os.geteuid():
+            return held, _user(uid)
+    return None
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # in a container many have no name
+        return str(uid)
