@@ -163,6 +163,7 @@ def pod(server: EmbeddedServer) -> Iterator[Pod]:
 
 
 def test_a_fleet_runs_and_stops_on_what_kubernetes_mounts(pod: Pod, wait_for: Any) -> None:
+    """Row 116."""
     heartbeat = pod.start(GOLIVE, "heartbeat", "--name", "hb-1")
     worker = pod.start(WORKER)
     try:

@@ -224,7 +224,7 @@ class Late(Exception):  # noqa: N818  (it is what a time-out library raises)
 def test_time_outs_in_the_middle_of_orders_leave_none_in_flight_and_nobody_on_the_roster(
     live: Any,
 ) -> None:
-    """Row 86. Some 3,000 were in flight for ever, and no stop was ever drained again."""
+    """Row 117. Some 3,000 were in flight for ever, and no stop was ever drained again."""
     cut = 0
 
     def late(number: int, frame: FrameType | None) -> None:

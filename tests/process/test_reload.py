@@ -1,4 +1,7 @@
-"""SIGHUP: `golive heartbeat` takes over what is on disk, all of it or nothing, and beats meanwhile."""
+"""SIGHUP: `golive heartbeat` takes over what is on disk, all of it or nothing, and beats meanwhile.
+
+Row 113.
+"""
 
 from __future__ import annotations
 

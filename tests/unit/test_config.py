@@ -332,7 +332,7 @@ def test_a_keyset_that_cannot_be_used_is_refused_with_its_file(
 def test_a_keyset_that_others_may_write_is_refused_with_the_line_to_type(
     path: Path, mode: int
 ) -> None:
-    """Who can write it decides whose keys count."""
+    """Row 115: who can write it decides whose keys count."""
     file = path.parent / "keyset.yaml"
     file.chmod(mode)
     with pytest.raises(ConfigError, match=f"others may write it .mode {mode:04o}.") as caught:

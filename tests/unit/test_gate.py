@@ -141,7 +141,7 @@ def asked(gate: Gate) -> None:
 def test_whatever_is_raised_at_any_step_of_an_order_leaves_nothing_in_flight(
     run: Callable[[Gate], None], denied: bool
 ) -> None:
-    """Of each instruction of the order path, ours and the caller's, as a signal handler would."""
+    """Row 117: of each instruction of the order path and of its caller, as a signal handler would."""
     gate = armed()
     if denied:
         gate.shut(Reason.KILLED)

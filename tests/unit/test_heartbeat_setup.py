@@ -84,6 +84,7 @@ def test_a_keyset_that_follows(new: Keyset) -> None:
     ],
 )
 def test_a_keyset_that_may_be_an_older_copy(new: Keyset, why: str) -> None:
+    """Row 113."""
     with pytest.raises(ConfigError, match=why):
         setup._succeed(OLD, new)
 

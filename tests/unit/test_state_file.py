@@ -31,7 +31,7 @@ def test_a_state_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
 
 @pytest.mark.parametrize("mode", [0o602, 0o606, 0o666, 0o622])
 def test_a_state_file_that_others_may_write_is_refused_by_name(tmp_path: Path, mode: int) -> None:
-    """A stop could have been taken out of it."""
+    """Row 115: a stop could have been taken out of it."""
     file = StateFile(tmp_path, "worker-pod-1")
     file.write(WorkerState())
     file.path.chmod(mode)

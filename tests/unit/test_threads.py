@@ -188,7 +188,7 @@ def test_a_line_says_when_and_on_which_thread_it_was_left(
 
 
 def test_no_value_begins_a_line_of_its_own_in_a_log() -> None:
-    """What comes from Redis, from a file or from a user is escaped; numbers stay numbers."""
+    """Row 114: what comes from Redis, a file or a user is escaped; numbers stay numbers."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
