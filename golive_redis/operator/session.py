@@ -20,7 +20,7 @@ from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
-from golive_redis.stop.before import knows_less
+from golive_redis.stop.before import is_stranger, knows_less
 from golive_redis.stop.memory import Memory
 from golive_redis.store.place import WHICH_STORE
 from golive_redis.store.replies import Snapshot, Step
@@ -136,7 +136,8 @@ class Operator:
         stored += snapshot.restrictions.values()
         raws = [*stored, *self.store.told_directives(), *self.memory.directives()]
         found = newest(raws, self.trust)
-        where, before = self.address.shown, self.memory.newest.behind
+        where = self.address.shown
+        before = self.memory.newest.behind if state is None else ""
         behind = knows_less(where, found, snapshot.epoch_hint, stored, before)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
         if another := self.another_fleet(snapshot.fleet):
@@ -278,7 +279,16 @@ def tell_unpushed(operator: Operator, step: Step, say: Say) -> None:
 
 
 def send_spool(operator: Operator, say: Say) -> None:
-    """Send what an earlier command could not, before anything new is done."""
+    """Send what an earlier command could not, before anything new is done.
+
+    Fails closed: to a Redis that does not know the term of this host nothing is sent, for what is
+    sent leaves this host, and a stop that another Redis has taken would reach nobody.
+    """
     folder = operator.config.state_dir
-    if folder is not None:
-        Spool(folder).send(operator.store, operator.trust, say)
+    if folder is None or not Spool(folder).waiting():
+        return
+    here, where = operator.memory.newest, operator.address.shown
+    if is_stranger(here, where, operator.store.snapshot().epoch_hint):
+        say(f"what is kept on this host is not sent: {where} does not know term {here.term}")
+        return
+    Spool(folder).send(operator.store, operator.trust, say)

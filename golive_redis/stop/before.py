@@ -12,7 +12,7 @@ from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
-from golive_redis.stop.memory import Memory
+from golive_redis.stop.memory import Memory, OperatorState
 from golive_redis.stop.progress import StopProgress
 
 # Records that are looked at: some 0.1 s of work. Not a time: a stalled host leaves nothing out.
@@ -71,9 +71,9 @@ def read_before(
     # S2: Redis knows of a later directive than anybody can show us, so a term may have begun unseen,
     # and a number alone would not cover it.
     later = snapshot.epoch_hint > (found.record.epoch if found is not None else 0)
-    progress.behind = knows_less(
-        connections.place, found, snapshot.epoch_hint, stored, memory.newest.behind
-    )
+    here, where = memory.newest, connections.place
+    progress.behind = knows_less(where, found, snapshot.epoch_hint, stored, here.behind)
+    progress.stranger = is_stranger(here, where, snapshot.epoch_hint)
     complete = not (snapshot.corrupt or forged or unknown or later or len(raws) > MOST)
     return Before(found, complete, snapshot.confirmed, forged)
 
@@ -102,6 +102,17 @@ def knows_less(
         f"{lacks}{what} of epoch {found.record.epoch} by {', '.join(sorted(found.signers))}, which this "
         "host has signed or seen: it is another Redis, it has lost data, or that has not reached it"
     )
+
+
+def is_stranger(here: OperatorState, where: str, hint: int) -> bool:
+    """Tell whether a store does not know the term that this host began, whatever was sent there since.
+
+    Args:
+        here: What this host remembers.
+        where: The URL of the store, without a password.
+        hint: The latest epoch that it says was used.
+    """
+    return hint < here.term or here.behind.startswith(f"{where} ")
 
 
 def note_grant(raw: bytes, connections: Connections, progress: StopProgress, trust: Trust) -> None:

@@ -61,8 +61,7 @@ class Journal:
                 self._connections.problem(f"the ledger does not take it now: {error.message}")
                 return
             self._progress.in_ledger.add(item.identity)
-            if self._spool is not None:
-                self._spool.drop(item.raw)
+            self._drop(item.raw)
 
     def keep(self) -> None:
         """Remember the revocation on this host before any receipt is waited for.
@@ -70,7 +69,7 @@ class Journal:
         What is not in the ledger goes to the spool now: the command may be interrupted later.
         """
         raw = self._progress.newest.raw.decode()
-        changes = {"behind": self._progress.behind} if self._progress.behind else {}
+        changes = {"behind": self._progress.behind} if self._progress.stranger else {}
         try:
             self._memory.save(clock.wall_ms(), directive=raw, unconfirmed=raw, **changes)
         except ConfigError as error:
@@ -107,9 +106,12 @@ class Journal:
         except StoreError as error:
             self._connections.problem(f"the ledger does not take it now: {error.message}")
             return self._spooled(raw)
-        if self._spool is not None:
-            self._spool.drop(raw)
+        self._drop(raw)
         return LedgerState.WRITTEN
+
+    def _drop(self, raw: bytes) -> None:
+        if self._spool is not None and not self._progress.stranger:
+            self._spool.drop(raw)
 
     def _spooled(self, raw: bytes) -> LedgerState:
         try:
@@ -162,8 +164,8 @@ class Journal:
         return seal(note, signer)
 
     def send_rest(self) -> None:
-        """Send what earlier commands have left in the spool."""
-        if self._spool is not None:
+        """Send what earlier commands have left in the spool, but not to another Redis."""
+        if self._spool is not None and not self._progress.stranger:
             self._spool.send(self._connections.store(), self._trust, self._connections.say)
 
     def forget(self, outcome: Outcome) -> None:

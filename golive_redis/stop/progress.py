@@ -105,6 +105,7 @@ class StopProgress(msgspec.Struct):
         adopted: It was taken over from an earlier run.
         complete: And that run ended COMPLETE.
         behind: That the store knew less than this host, in a sentence; "" when it did not.
+        stranger: It did not even know the term that this host began: what waits here is not for it.
     """
 
     called_at: float
@@ -125,6 +126,7 @@ class StopProgress(msgspec.Struct):
     adopted: bool = False
     complete: bool = False
     behind: str = ""
+    stranger: bool = False
 
     @property
     def newest(self) -> Verified[Revocation]:

@@ -170,6 +170,35 @@ def test_each_command_sends_a_stop_that_redis_missed_and_says_so(
     assert len(live.records("revocation")) == (2 if words[0] == "revoke" else 1)
 
 
+@pytest.mark.parametrize("words", [["status"], ["revoke", "--reason", "test", "--wait", "1"]])
+def test_another_redis_takes_no_stop_from_this_host(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    """Row 110: the stop that waits here would leave this host, and reach nobody."""
+    live = fleet(own_server)
+    live.start_heartbeat("hb-1", config={"state_dir": "hb-state"})
+    live.start_worker("pod-1")
+    live.activate()
+    own_server.kill()
+    live.revoke(wait_ms=200)
+    own_server.restart()
+    waited = Spool(live.state_dir).waiting()
+    assert len(waited) == 1
+    monkeypatch.setenv("GOLIVE_REDIS_URL", f"{live.config.url}/1")
+    main([*words, "--config", str(live.path)])
+    main(["status", "--config", str(live.path)])
+    assert waited[0].exists()
+    assert "is not sent: redis://" in capsys.readouterr().err
+    monkeypatch.delenv("GOLIVE_REDIS_URL")
+    main(["status", "--config", str(live.path)])
+    assert not waited[0].exists()
+    assert live.status().state != "live"
+
+
 def test_a_blind_stop_covers_a_later_numbered_older_activation_and_no_newer_one(
     fleet: Callable[..., Any], one_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
