@@ -59,6 +59,9 @@ class SimSpool:
         if record in self._kept:
             self._kept.remove(record)
 
+    def waiting(self) -> list[bytes]:
+        return list(self._kept)
+
     def send(self, store: Store, trust: Trust, say: Any, *, limit: int = 0) -> int:
         for record in list(self._kept):
             try:
