@@ -33,7 +33,8 @@ CONSTANTS
   BEATS,       \* how many beats are sent in all
   FOLLOWS,     \* how often the other copy takes over what the primary has
   FAULTS,      \* how many faults happen in all
-  Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk"
+  Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk",
+               \* "attest"
   Features,    \* what else is modelled: "orders", "slow beats", "delete", "short", "owner"
   WorkerFiles, HeartbeatFiles, \* whether state files are configured
   Drop         \* the rules that this configuration drops: {} for the protocol as built
@@ -41,7 +42,7 @@ CONSTANTS
 VARIABLES
   copy,     \* per copy: term (0 absent), tomb, beats by heartbeat, fleet and hearts (the rosters;
             \* of a heartbeat, which of its processes registered last, 0 for none),
-            \* origin (this process took the activation)
+            \* origin (this process took the activation), dead (workers attested to be dead)
   primary,
   beats, follows, faults, \* how much of BEATS, FOLLOWS and FAULTS is used up
   hb, worker,
@@ -67,7 +68,7 @@ Init ==
   /\ copy = [c \in Copies |->
        [term |-> 1, tomb |-> 0, beats |-> AtFirst(c),
         fleet |-> Up, hearts |-> [h \in Heartbeats |-> IF Unknown(h, c) THEN 0 ELSE 1],
-        origin |-> c = 1]]
+        origin |-> c = 1, dead |-> {}]]
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
        LET up == h \notin Late
@@ -122,7 +123,7 @@ Crash ==
   LET c == primary
   IN /\ Fault("crash")
      /\ copy' = [copy EXCEPT ![c] = [term |-> 0, tomb |-> 0, beats |-> NoPair,
-                                     fleet |-> {}, hearts |-> Nobody, origin |-> FALSE]]
+                                     fleet |-> {}, hearts |-> Nobody, origin |-> FALSE, dead |-> {}]]
      /\ worker' = Cut(c)
      /\ hb' = HbCut(c)
      /\ UNCHANGED <<primary, beats, follows, disk, late, op>>
@@ -329,6 +330,16 @@ Kill(w) ==
        !.p = 0, !.order = 0, !.link = 0, !.shown = NoPair, !.term = 0, !.pair = 0]]
   /\ UNCHANGED <<copy, primary, beats, follows, hb, disk, late, op>>
 
+Closed(r) == [r EXCEPT !.armed = FALSE, !.p = 0, !.shown = NoPair]
+
+\* `golive workers forget` of a process that is silent, holds no order, and is not dead: the operator's
+\* word is wrong. Whatever it does next begins with a read.
+Attest(w) ==
+  /\ worker[w].life = "up" /\ worker[w].order = 0 /\ w \in copy[primary].fleet /\ Fault("attest")
+  /\ copy' = [copy EXCEPT ![primary].fleet = @ \ {w}, ![primary].dead = @ \cup {w}]
+  /\ worker' = [worker EXCEPT ![w] = Closed(@)]
+  /\ UNCHANGED <<primary, beats, follows, hb, disk, late, op>>
+
 BadDisk(w) ==
   /\ WorkerFiles /\ worker[w].life = "up" /\ ~worker[w].bad /\ Fault("disk")
   /\ worker' = [worker EXCEPT ![w].bad = TRUE]
@@ -338,8 +349,6 @@ Connect(w) ==
   /\ worker[w].life = "up" /\ worker[w].link # primary
   /\ worker' = [worker EXCEPT ![w].link = primary, ![w].shown = NoPair]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
-
-Closed(r) == [r EXCEPT !.armed = FALSE, !.p = 0, !.shown = NoPair]
 
 \* core.view.revoked: closed at once; the rest of the stop follows step by step.
 Stopped(r, rev) ==
@@ -453,12 +462,17 @@ Asked ==
      THEN (Named \ Joined) \cup (registered \cap Named)
      ELSE registered \cup (Remembered \ Joined)
 
+\* A5: each read registers, so whoever is on the roster lives, whatever was attested of it.
+Listed ==
+  IF Holds("A5 a read takes the word back") THEN copy[op.link].fleet
+  ELSE copy[op.link].fleet \ copy[op.link].dead
+
 ReadRosters ==
   /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
   /\ op.shown \/ ~Holds("S14 workers after the stop")
   /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
                       !.hearts = Asked,
-                      !.fleet = copy[op.link].fleet]
+                      !.fleet = Listed]
   /\ op' # op
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
@@ -542,7 +556,7 @@ Next ==
   \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbShort(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
   \/ LateBeat
-  \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
+  \/ \E w \in Workers : Start(w) \/ Kill(w) \/ Attest(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
        \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
   \/ PersistLate
   \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete
@@ -577,6 +591,7 @@ NeverRemoved == ~(Has("delete") /\ op.over /\ copy[primary].term # 0)
 NeverAfterFailover == ~(op.done # 0 /\ primary = 2)
 NeverBegunAgain == ~(op.done = 1 /\ \E w \in Workers : worker[w].armed /\ worker[w].term = 2)
 NeverLosesADisk == ~(op.done # 0 /\ \E h \in Heartbeats : hb[h].process > 1 /\ hb[h].latch = 0)
+NeverAttested == ~(op.by = "receipts" /\ copy[primary].dead # {})
 NeverShort == ~(op.short /\ op.done # 0)
 NeverOldDataBack == ~(op.done # 0 /\ copy[primary].term \in 1..op.done)
 =============================================================================
