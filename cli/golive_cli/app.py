@@ -168,13 +168,6 @@ def _status(config: ConfigFile = None, as_json: AsJson = False) -> int:
     return status.status(config, as_json=as_json)
 
 
-def _workers(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show every worker on the roster."""
-    from golive_cli.commands import status
-
-    status.workers(config, as_json=as_json)
-
-
 def _watch(
     every: Annotated[
         float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")
@@ -266,7 +259,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
     },
     "Look": {
         "status": Listed(_status, "Show what is in force, and every heartbeat and worker."),
-        "workers": Listed(_workers, "Show every worker."),
+        "workers": Listed("workers.app", "Show every worker; forget one that is dead."),
         "watch": Listed(_watch, "Show the fleet live."),
         "doctor": Listed("activate.doctor", "Run every check there is."),
     },

@@ -212,6 +212,21 @@ class RestrictResult(InPlace):
     dry_run: bool
 
 
+class ForgottenWorker(msgspec.Struct):
+    """A process that was attested dead; `back`: it has registered again, so the word does not count."""
+
+    id: str
+    instance: str
+    back: bool
+
+
+class ForgetResult(InPlace):
+    """`golive workers forget`; `by` is whose word it is."""
+
+    by: str
+    workers: list[ForgottenWorker]
+
+
 class Lifted(msgspec.Struct):
     """A restriction that a loosening lifts."""
 

@@ -33,9 +33,10 @@ CONSTANTS
   BEATS,       \* how many beats are sent in all
   FOLLOWS,     \* how often the other copy takes over what the primary has
   FAULTS,      \* how many faults happen in all
-  Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk",
-               \* "attest"
-  Features,    \* what else is modelled: "orders", "slow beats", "delete", "short", "owner"
+  Kinds,       \* and of which kinds: "failover", "crash", "kill", "restart", "empty", "disk"
+  Features,    \* what else is modelled: "orders", "slow beats", "delete", "short", "owner",
+               \* "attested": a worker that is not in Up was forgotten by an operator whose word is wrong: it
+               \* is silent, holds no order, and lives. Whatever it does next begins with a read
   WorkerFiles, HeartbeatFiles, \* whether state files are configured
   Drop         \* the rules that this configuration drops: {} for the protocol as built
 
@@ -61,6 +62,7 @@ None == -1
 Covers(latch, term) == IF Holds("S2 every earlier term") THEN term <= latch ELSE term = latch
 NoPair == [h \in Heartbeats |-> None]
 Nobody == [h \in Heartbeats |-> 0]
+Forgotten == IF "attested" \in Features THEN Workers \ Up ELSE {}
 Unknown(h, c) == h \in Late \/ (h \in Joined /\ c = 2)
 AtFirst(c) == [h \in Heartbeats |-> IF Unknown(h, c) THEN None ELSE 0]
 
@@ -68,7 +70,7 @@ Init ==
   /\ copy = [c \in Copies |->
        [term |-> 1, tomb |-> 0, beats |-> AtFirst(c),
         fleet |-> Up, hearts |-> [h \in Heartbeats |-> IF Unknown(h, c) THEN 0 ELSE 1],
-        origin |-> c = 1, dead |-> {}]]
+        origin |-> c = 1, dead |-> Forgotten]]
   /\ primary = 1 /\ beats = 0 /\ follows = 0 /\ faults = 0 /\ disk = 0 /\ late = {}
   /\ hb = [h \in Heartbeats |->
        LET up == h \notin Late
@@ -79,13 +81,13 @@ Init ==
            kept |-> [latch |-> 0, term |-> term, rev |-> 0]]]
   /\ worker = [w \in Workers |->
        LET up == w \in Up
-       IN [life |-> IF up THEN "up" ELSE "unborn", link |-> IF up THEN 1 ELSE 0, latch |-> 0,
+       IN [life |-> IF up \/ w \in Forgotten THEN "up" ELSE "unborn", link |-> IF up THEN 1 ELSE 0, latch |-> 0,
            term |-> IF up THEN 1 ELSE 0, phase |-> "run",
            shown |-> IF up THEN AtFirst(1) ELSE NoPair,
            pair |-> IF up THEN 1 ELSE 0, p |-> IF up THEN 1 ELSE 0, armed |-> up, order |-> 0,
            told |-> 0, drained |-> 0, left |-> FALSE, bad |-> FALSE, heir |-> 0]]
   /\ op = [link |-> 1, rev |-> 0, short |-> FALSE, shown |-> FALSE, read |-> FALSE, after |-> FALSE,
-           hearts |-> {}, fleet |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
+           hearts |-> {}, fleet |-> {}, words |-> {}, clock |-> FALSE, over |-> FALSE, done |-> 0,
            by |-> "nothing"]
 
 Fault(kind) == kind \in Kinds /\ faults < FAULTS /\ faults' = faults + 1
@@ -330,16 +332,6 @@ Kill(w) ==
        !.p = 0, !.order = 0, !.link = 0, !.shown = NoPair, !.term = 0, !.pair = 0]]
   /\ UNCHANGED <<copy, primary, beats, follows, hb, disk, late, op>>
 
-Closed(r) == [r EXCEPT !.armed = FALSE, !.p = 0, !.shown = NoPair]
-
-\* `golive workers forget` of a process that is silent, holds no order, and is not dead: the operator's
-\* word is wrong. Whatever it does next begins with a read.
-Attest(w) ==
-  /\ worker[w].life = "up" /\ worker[w].order = 0 /\ w \in copy[primary].fleet /\ Fault("attest")
-  /\ copy' = [copy EXCEPT ![primary].fleet = @ \ {w}, ![primary].dead = @ \cup {w}]
-  /\ worker' = [worker EXCEPT ![w] = Closed(@)]
-  /\ UNCHANGED <<primary, beats, follows, hb, disk, late, op>>
-
 BadDisk(w) ==
   /\ WorkerFiles /\ worker[w].life = "up" /\ ~worker[w].bad /\ Fault("disk")
   /\ worker' = [worker EXCEPT ![w].bad = TRUE]
@@ -349,6 +341,8 @@ Connect(w) ==
   /\ worker[w].life = "up" /\ worker[w].link # primary
   /\ worker' = [worker EXCEPT ![w].link = primary, ![w].shown = NoPair]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
+
+Closed(r) == [r EXCEPT !.armed = FALSE, !.p = 0, !.shown = NoPair]
 
 \* core.view.revoked: closed at once; the rest of the stop follows step by step.
 Stopped(r, rev) ==
@@ -412,7 +406,7 @@ Drain(w) ==
 
 Send(w) ==
   /\ Has("orders")
-  /\ worker[w].armed /\ worker[w].order = 0
+  /\ worker[w].armed /\ worker[w].order = 0 /\ (Forgotten = {} \/ w \in Forgotten)
   /\ worker' = [worker EXCEPT ![w].order = worker[w].term]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, disk, late, op>>
 
@@ -430,7 +424,7 @@ Revoke ==
   /\ op.rev < TERMS /\ \E c \in Copies : copy[c].term = op.rev + 1
   /\ \E short \in IF Has("short") THEN BOOLEAN ELSE {FALSE} :
      op' = [op EXCEPT !.rev = @ + 1, !.short = short, !.link = primary, !.shown = FALSE, !.read = FALSE,
-                      !.after = FALSE, !.hearts = {}, !.fleet = {},
+                      !.after = FALSE, !.hearts = {}, !.fleet = {}, !.words = {},
                       !.clock = FALSE, !.over = FALSE]
   /\ hb' = [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
@@ -463,16 +457,15 @@ Asked ==
      ELSE registered \cup (Remembered \ Joined)
 
 \* A5: each read registers, so whoever is on the roster lives, whatever was attested of it.
-Listed ==
-  IF Holds("A5 a read takes the word back") THEN copy[op.link].fleet
-  ELSE copy[op.link].fleet \ copy[op.link].dead
+Read(at) == IF Holds("A5 a read takes the word back") THEN at.fleet ELSE at.fleet \ at.dead
 
 ReadRosters ==
   /\ op.rev # 0 /\ op.done < op.rev /\ ~op.after
   /\ op.shown \/ ~Holds("S14 workers after the stop")
   /\ op' = [op EXCEPT !.read = TRUE, !.after = op.shown, !.clock = FALSE,
                       !.hearts = Asked,
-                      !.fleet = Listed]
+                      !.fleet = Read(copy[op.link]),
+                      !.words = copy[op.link].dead \ Read(copy[op.link])]
   /\ op' # op
   /\ UNCHANGED <<copy, primary, beats, follows, faults, hb, worker, disk, late>>
 
@@ -509,7 +502,7 @@ StartClock ==
 
 Finished(by) ==
   [op EXCEPT !.done = op.rev, !.by = by, !.link = 0, !.shown = TRUE, !.read = TRUE, !.after = TRUE,
-             !.hearts = {}, !.fleet = {}, !.clock = TRUE]
+             !.hearts = {}, !.fleet = {}, !.words = {}, !.clock = TRUE]
 
 \* beat_ms later no deadline is left that rests on an old `p`. (The model's clock may be started at
 \* any time after the last receipt: the earliest is the one that allows most.)
@@ -518,12 +511,17 @@ OldIsOver ==
                      IN [r EXCEPT !.p = IF @ = 1 THEN 0 ELSE @, !.pair = IF @ = 1 THEN 0 ELSE @,
                                   !.armed = @ /\ r.p # 1]]
 
-Forgotten == [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
+Unheard == [h \in Heartbeats |-> [hb[h] EXCEPT !.said = 0, !.elsewhere = FALSE]]
 
 Drained(w) == worker[w].drained >= op.rev /\ (~worker[w].left \/ ~Holds("S14 nothing left"))
 
 \* A5: off is not drained. It is COMPLETE when every worker that is listed has drained, else STOPPED.
-AllDrained == op.fleet # {} /\ \A w \in op.fleet : Drained(w)
+\* Asked are those on the roster, and those of the activation, where the operator's host knows them; but
+\* none that is attested dead (A5), where no failover can have lost that it has read since.
+Recalled == IF Has("attested") THEN Workers ELSE {}
+Counted == IF HereOnly \/ ~Holds("A5 words count on one server") THEN op.words ELSE {}
+Listed == op.fleet \cup (Recalled \ Counted)
+AllDrained == Listed # {} /\ \A w \in Listed : Drained(w)
 ByTime == IF AllDrained \/ ~Holds("A5 drain unknown is not complete") THEN "time" ELSE "stopped"
 
 OverByTime ==
@@ -531,7 +529,7 @@ OverByTime ==
   /\ IF Holds("S14 wait for beat_ms")
      THEN op.clock /\ op' = [Finished(ByTime) EXCEPT !.over = TRUE] /\ worker' = OldIsOver
      ELSE op' = Finished(ByTime) /\ UNCHANGED worker
-  /\ hb' = Forgotten
+  /\ hb' = Unheard
   /\ UNCHANGED <<copy, primary, beats, follows, faults, disk, late>>
 
 TimeIsUpAfterDelete ==
@@ -541,13 +539,13 @@ TimeIsUpAfterDelete ==
 
 CompleteByReceipts ==
   /\ HeartsKnown
-  /\ op.fleet # {} \/ ~Holds("S14 empty roster")
+  /\ Listed # {} \/ ~Holds("S14 empty roster")
   /\ Holds("S14 workers after the stop") => op.after
-  /\ IF Holds("S11 each instance") THEN \A w \in op.fleet : Drained(w)
-     ELSE \E w \in op.fleet : Drained(w)
+  /\ IF Holds("S11 each instance") THEN \A w \in Listed : Drained(w)
+     ELSE \E w \in Listed : Drained(w)
   /\ Holds("S14 same primary") => Here
   /\ Holds("S14 beats on one server") => \A h \in op.hearts : ~hb[h].elsewhere
-  /\ op' = Finished("receipts") /\ hb' = Forgotten
+  /\ op' = Finished("receipts") /\ hb' = Unheard
   /\ UNCHANGED <<copy, primary, beats, follows, faults, worker, disk, late>>
 
 Next ==
@@ -556,7 +554,7 @@ Next ==
   \/ \E h \in Heartbeats : HbLose(h) \/ HbConnect(h) \/ HbRead(h) \/ HbPush(h) \/ HbShort(h) \/ HbAgain(h) \/ HbBeat(h) \/ HbSend(h) \/ HbExecute(h)
        \/ HbGiveUp(h) \/ Reassert(h) \/ HbBadDisk(h) \/ \E empty \in BOOLEAN : HbRestart(h, empty)
   \/ LateBeat
-  \/ \E w \in Workers : Start(w) \/ Kill(w) \/ Attest(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
+  \/ \E w \in Workers : Start(w) \/ Kill(w) \/ BadDisk(w) \/ Connect(w) \/ Attend(w) \/ Push(w)
        \/ Persist(w) \/ Drain(w) \/ Send(w) \/ Arrive(w)
   \/ PersistLate
   \/ Revoke \/ Remove \/ OpConnect \/ ReadRosters \/ StartClock \/ TimeIsUpAfterDelete

@@ -221,6 +221,14 @@ class Config(Masked, frozen=True):
             file = file.replace(NAME_FIELD, name)
         return self.signer_from(self.resolve(file), keyset)
 
+    def stop_signer(self, keyset: Keyset) -> Signer:
+        """Load the key that signs stops: `keys.operator`, else `keys.revoker`.
+
+        Raises:
+            ConfigError: As `signer`.
+        """
+        return self.signer("operator" if self.policy.keys.operator else "revoker", keyset)
+
     def signer_from(self, path: Path, keyset: Keyset) -> Signer:
         """Load the private key from a file."""
         return keyfile.signer(keyfile.read(path, self.environ), keyset, f"key file {path}")

@@ -69,10 +69,14 @@ class Attested(msgspec.Struct, frozen=True):
         heartbeats: By name.
         workers: By worker id, which means each of its processes that has not drained; or one process,
             as `ID:` and the first characters of its instance.
+        earlier: Processes that somebody has attested to be dead before, and that are not on the roster:
+            one that is has read since, and lives. Counts only where the term has lived on one server,
+            for a failover may have lost that it has read (A5).
     """
 
     heartbeats: frozenset[str] = frozenset()
     workers: frozenset[str] = frozenset()
+    earlier: frozenset[Pod] = frozenset()
 
     def worker(self, pod: Pod) -> str | None:
         """Return the name under which that process is attested dead, or None."""
@@ -340,8 +344,14 @@ def judge(
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     # A receipt counts also of a process that no roster names: it may say that orders were left.
     pods = sorted(roster.workers | collected.latched.keys())
-    workers = tuple(_worker_row(pod, collected, called_at, off_by, attested) for pod in pods)  # S11
     drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
+    gone = attested.earlier if drained else frozenset()  # A5
+    workers = tuple(  # S11
+        _worker_row(
+            pod, collected, called_at, off_by, pod in gone or attested.worker(pod) is not None
+        )
+        for pod in pods
+    )
     result, by = _result(
         workers, known=known, off_by=off_by, now=now, drained=drained, whole=roster.whole
     )
@@ -387,13 +397,13 @@ def _heartbeat_row(
 
 
 def _worker_row(
-    pod: Pod, collected: Collected, called_at: float, off_by: float | None, attested: Attested
+    pod: Pod, collected: Collected, called_at: float, off_by: float | None, attested: bool
 ) -> WorkerRow:
     latched, drained = collected.latched.get(pod), collected.drained.get(pod)
     goodbye = collected.goodbyes.get(pod)
     newest = drained or latched or goodbye
     # What it has said itself stands above what is said of it.
-    dead = drained is None and goodbye is None and attested.worker(pod) is not None
+    dead = attested and drained is None and goodbye is None
     return WorkerRow(
         pod,
         latched.at - called_at if latched else None,

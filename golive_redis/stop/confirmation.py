@@ -184,6 +184,8 @@ class Confirmation:
         )
         # The word that somebody is dead of whom nobody has heard adds nobody who has answered.
         dead = self._attested.heartbeats & (heartbeats | self._keyset)
+        # A5: whoever is on the roster has read since it was said to be dead.
+        earlier = frozenset(self._receipts.dead - roster.workers)
         workers = roster.workers | then.workers
         roster = Roster(heartbeats | dead, workers, roster.processes, roster.whole)
         outcome = judge(
@@ -192,7 +194,7 @@ class Confirmation:
             called_at=self._progress.called_at,
             now=clock.now_ms(),
             timing=self._timing,
-            attested=Attested(dead, self._attested.workers),
+            attested=Attested(dead, self._attested.workers, earlier),
             keyset=self._keyset,
             newer=self._progress.newer_keyset or self._receipts.newer,
             here=self._evidence(),

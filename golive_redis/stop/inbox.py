@@ -10,6 +10,7 @@ from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.trust import Trust
+from golive_redis.stop.attestation import attested
 from golive_redis.store.link import Link
 from golive_redis.store.store import Store
 
@@ -27,6 +28,7 @@ class Receipts:
         by_directive: The verified ones, each with its arrival.
         refused: Why others were refused.
         newer: One of those says that it was signed under a newer keyset than ours.
+        dead: Workers of whom a stored word says that they are dead.
     """
 
     def __init__(self, trust: Trust, clock_ms: Callable[[], float]) -> None:
@@ -37,6 +39,7 @@ class Receipts:
         self.by_directive: dict[str, list[tuple[Receipt, float]]] = {}
         self.refused: list[str] = []
         self.newer = False
+        self.dead: set[Pod] = set()
 
     def take(self, raw: bytes) -> Receipt | None:
         """Take in one envelope; None when it is refused or known."""
@@ -75,9 +78,12 @@ class Receipts:
         return whole
 
     def read_goodbyes(self, store: Store, pods: Iterable[Pod]) -> None:
-        """Take the goodbyes that those workers have left (A4)."""
+        """Take the goodbyes that those workers have left (A4), and words that they are dead (A5)."""
         for raw in store.goodbyes([(pod.worker, pod.instance) for pod in sorted(pods)]):
-            self.take(raw)
+            if dead := attested(self._trust, raw):
+                self.dead |= dead
+            else:
+                self.take(raw)
 
     def collected(
         self, signed: Sequence[Verified[Revocation] | Verified[Restriction]], term: int

@@ -5,24 +5,22 @@ All of it comes after the stop, and is imported then.
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 
 from golive_redis import clock
-from golive_redis.core.barrier import By, Outcome, Result
+from golive_redis.core.barrier import Attested, By, Outcome, Result
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, StoreError
 from golive_redis.records.envelope import Signer, issued_at, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
+from golive_redis.stop.attestation import attest
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress
 from golive_redis.stop.roster import strike
-
-INSTANCES_NAMED = 15
-"""As many as fit in one fact of a note."""
+from golive_redis.store.link import StoreRefusedError
 
 
 class Journal:
@@ -127,8 +125,13 @@ class Journal:
             raise OSError("no state_dir is configured")
         return self._spool.keep(raw)
 
-    def confirm(self, signer: Signer, outcome: Outcome) -> None:
+    def confirm(self, signer: Signer, outcome: Outcome, attested: Attested) -> None:
         """Write into the store and the ledger what the stop came to, and on whose word.
+
+        Args:
+            signer: Who stops.
+            outcome: What it came to.
+            attested: Who is dead by the word of whoever stops.
 
         Raises:
             StoreError: It could not be written.
@@ -140,13 +143,13 @@ class Journal:
                 append(store, self._note(signer, "heartbeat-dead", text, {"heartbeat": row.name}))
                 store.link.call("HDEL", self._connections.keys.heartbeats, row.name)
         dead = [row.pod for row in outcome.workers if row.attested_dead]
-        for worker, pods in groupby(dead, key=lambda pod: pod.worker):
-            instances = [pod.instance for pod in pods]
-            for first in range(0, len(instances), INSTANCES_NAMED):
-                some = " ".join(instances[first : first + INSTANCES_NAMED])
-                text = f"{signer.principal} attests that worker {worker} is dead"
-                facts = {"worker": worker, "instances": some}
-                append(store, self._note(signer, "worker-dead", text, facts))
+        # Of the others somebody has said so before.
+        named = [pod for pod in dead if attested.worker(pod) is not None]
+        try:
+            for _ in attest(store, self._trust, signer, named):
+                pass
+        except StoreRefusedError as error:  # this stop has them all the same
+            self._connections.problem(f"not kept for later stops who is dead: {error.message}")
         facts = {"directive": item.identity, "by": outcome.by or By.TIME, "result": outcome.result}
         raw = self._note(signer, "stop-confirmed", f"revocation {item.record.epoch}", facts)
         store.confirm(item.identity, raw)

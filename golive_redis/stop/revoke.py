@@ -136,7 +136,7 @@ class Revoke:
         ledger = journal.close()
         if outcome.settled:
             confirm = journal.confirm
-            self._connections.attempt(lambda: confirm(signer, outcome))
+            self._connections.attempt(lambda: confirm(signer, outcome, self._attested))
             journal.forget(outcome)
         if self._progress.executed:
             self._connections.attempt(journal.send_rest)
@@ -150,8 +150,7 @@ class Revoke:
             if self._key is not None:
                 signer = self._config.signer_from(Path(self._key), keyset)
             else:
-                only_revoker = self._config.policy.keys.operator is None
-                signer = self._config.signer("revoker" if only_revoker else "operator", keyset)
+                signer = self._config.stop_signer(keyset)
         except ConfigError as error:
             hint = f" ({error.hint})" if error.hint else ""
             self._connections.problem(

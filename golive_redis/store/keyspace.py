@@ -104,7 +104,7 @@ class Keyspace(msgspec.Struct, frozen=True):
         return f"{self.namespace}:heartbeat:{name}:{instance}"
 
     def goodbye(self, worker: str, instance: str) -> str:
-        """Key of a worker's goodbye."""
+        """Key of a worker's goodbye, or of the word that it is dead."""
         return f"{self.namespace}:left:{worker}:{instance}"
 
     def receipt(self, directive: str) -> str:

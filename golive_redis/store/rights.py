@@ -59,6 +59,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("PEXPIRE", keys.active, 1),
         ("XADD", keys.audit, "*", "x", "x"),
         ("ZREM", keys.fleet, "x"),
+        ("SET", keys.goodbye("preflight", "0"), "x"),
         ("PUBLISH", keys.events, "x"),
         ("SUBSCRIBE", keys.receipts),
     ]

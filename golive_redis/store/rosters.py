@@ -46,9 +46,14 @@ class Rosters:
         self.link.call("SET", key, receipt, "PX", GOODBYE_MS)
         self._drop(self.keys.worker(caller.name, caller.instance))
 
+    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
+        """Keep the signed word that these workers are dead, each where its goodbye would be."""
+        for pod in pods:
+            self.link.call("SET", self.keys.goodbye(*pod), note, "PX", GOODBYE_MS)
+
     @usable("goodbyes")
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
-        """Return the goodbyes that those workers have left, unverified."""
+        """Return the goodbyes of those workers, or the words that they are dead, unverified."""
         found: list[bytes] = []
         for first in range(0, len(pods), PAGE):
             names = [self.keys.goodbye(*pod) for pod in pods[first : first + PAGE]]

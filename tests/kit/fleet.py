@@ -276,8 +276,19 @@ class Fleet:
         self.start_workers(*workers, **options)
         for process in self.processes:
             process.wait_ready()
+        self._wait_registered()
         self.activate()
         self.wait_all_armed()
+
+    def _wait_registered(self) -> None:
+        """Give everybody time to be on the rosters: only then does an activation know of them."""
+        names = Keyspace(self.config.policy.namespace)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            have = self.raw.zcard(names.fleet), self.raw.hlen(names.heartbeats)
+            if have[0] >= len(self.workers) and have[1] >= len(self.heartbeats):
+                break
+            time.sleep(0.02)
 
     @property
     def patient(self) -> Any:

@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from golive_redis.core.barrier import Pod
+from golive_redis.errors import RefusedError
+from golive_redis.operator.forgetting import forget
+from golive_redis.operator.session import Operator
+from golive_redis.stop.attestation import attest
 from golive_redis.testing.server import EmbeddedServer
 
 
@@ -57,6 +62,89 @@ def test_an_entry_that_is_gone_without_a_goodbye_is_asked_for_all_the_same(
     again = live.revoke()
     assert again.outcome.drain_unknown == ["pod-2"], "nor does saying it twice"
     hidden.resume()
+
+
+def test_a_worker_that_is_attested_dead_is_asked_by_no_host(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 120: by its signed word alone, and the word is in the ledger."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    pod = f"pod-2:{live.workers['pod-2'].instance}"
+    with Operator(live.config) as operator:
+        with pytest.raises(RefusedError, match=r"'pod-2' lives: heard pod-2:.* s ago; end the"):
+            forget(operator, ["pod-2"], reason="test")
+        with pytest.raises(RefusedError, match=r"no worker 'pod_2' is known here; did you mean"):
+            forget(operator, ["pod_2"], reason="test")
+    live.workers["pod-2"].kill()
+    wait_for(lambda: not live.raw.exists(f"golive:worker:{pod}"), what="it is gone")
+    with Operator(live.config) as operator:
+        found = forget(operator, ["pod-2"], reason="its node is gone", ticket="T-7")
+    assert ([each.short for each in found.dead], found.back) == ([pod[: len("pod-2:") + 6]], ())
+    assert [row.id for row in live.status().workers] == ["pod-1"]
+    (note,) = (note for note in live.notes() if note.topic == "worker-dead")
+    assert (note.by, note.facts) == (
+        found.by,
+        {
+            "worker": "pod-2",
+            "instances": pod.partition(":")[2],
+            "reason": "its node is gone",
+            "ticket": "T-7",
+        },
+    )
+    # This host remembers that it was there at the activation.
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    rows = {row.pod.worker: row.attested_dead for row in report.outcome.workers}
+    assert rows == {"pod-1": False, "pod-2": True}
+    topics = [note.topic for note in live.notes()]
+    assert topics.count("worker-dead") == 1, "whoever stops attests nothing that somebody else has"
+
+
+@pytest.mark.parametrize("word", ["unsigned", "signed by a heartbeat", "of another process"])
+def test_no_other_word_makes_a_worker_dead(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, word: str
+) -> None:
+    """Row 120."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    hidden = live.workers["pod-2"]
+    hidden.pause()
+    member = f"pod-2:{hidden.instance}"
+    live.raw.zrem("golive:fleet", member)
+    pod = Pod("pod-2", "0" * 32 if word == "of another process" else hidden.instance)
+    keyset = live.config.keyset()
+    signer = live.config.stop_signer(keyset)
+    if word == "signed by a heartbeat":
+        signer = live.config.signer("heartbeat", keyset, name="hb-1")
+    with Operator(live.config) as operator:
+        list(attest(operator.store, operator.trust, signer, [pod]))
+    raw = live.raw.get(f"golive:left:{pod.worker}:{pod.instance}")
+    live.raw.set(f"golive:left:{member}", b"dead" if word == "unsigned" else raw)
+    report = live.revoke()
+    assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
+    assert report.outcome.drain_unknown == ["pod-2"]
+    hidden.resume()
+
+
+def test_a_word_about_a_worker_that_lives_is_taken_back_by_its_next_read(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 120: it was frozen, and taken for dead."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    frozen = live.workers["pod-2"]
+    frozen.pause()
+    member = f"pod-2:{frozen.instance}"
+    wait_for(lambda: not live.raw.exists(f"golive:worker:{member}"), what="it is silent")
+    with Operator(live.config) as operator:
+        assert forget(operator, ["pod-2"], reason="taken for dead").back == ()
+    frozen.resume()
+    wait_for(lambda: live.raw.zscore("golive:fleet", member) is not None, what="it reads")
+    frozen.kill()
+    report = live.revoke()
+    assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
+    assert report.outcome.drain_unknown == ["pod-2"]
 
 
 def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activation(

@@ -219,6 +219,10 @@ class Server:
         self.data.goodbyes[caller.member] = receipt
         self.data.presence.pop(f"{caller.role}:{caller.name}:{caller.instance}", None)
 
+    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
+        """`Store.keep_attestation`."""
+        self.data.goodbyes |= {f"{name}:{instance}": note for name, instance in pods}
+
     def kept_goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         """`Store.goodbyes`."""
         held = self.data.goodbyes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -17,7 +18,7 @@ from golive_redis.core.barrier import Outcome
 from golive_redis.delivery import append as ledger
 from golive_redis.delivery.tombstone import reassert
 from golive_redis.errors import GoliveError, StoreError
-from golive_redis.operator import grants, restrictions
+from golive_redis.operator import forgetting, grants, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind, RestrictionKind, Revocation
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 LABELS = ({"symbol": "BTC"}, {"symbol": "ETH"}, {"worker": "w1"}, {})
 GIVES_UP = 0.05
+FORGETS = 0.05
 
 
 class SimSpool:
@@ -108,6 +110,9 @@ class SimConfig:
     def address(self) -> SimAddress:
         return SimAddress()
 
+    def stop_signer(self, keyset: Any) -> Signer:
+        return self.signer("operator", keyset)
+
     def signer(self, role: str, keyset: Any) -> Signer:
         return self._person.world.principals.signers[self._person.name]
 
@@ -162,6 +167,7 @@ class Person(Node):
         self.wall_off_ms = world.random.uniform(-50, 50)
         self.busy = busy
         self.memory = Memory(None)
+        self.tidying = Random(name)
         self.start()
 
     def start(self) -> None:
@@ -179,7 +185,7 @@ class Person(Node):
         while True:
             self.bell.wait(random.uniform(0.6, 1.4))
             self.bell.clear()
-            what = self.choose()
+            what = self.choose() or self.tidy()
             if not what:
                 continue
             self.doing = what
@@ -224,6 +230,25 @@ class Person(Node):
             draw -= share
         return ""
 
+    def tidy(self) -> str:
+        """With nothing else to do, look after workers that are gone; by dice of their own."""
+        return "forget" if self.tidying.random() < FORGETS and self.silent() else ""
+
+    def silent(self) -> list[str]:
+        """Return the processes on the roster that are dead, or are silent and hold no order.
+
+        Of the others an operator's word would be wrong about what they may still send.
+        """
+        world = self.world
+        lives = {f"{worker.name}:{worker.instance}": worker for worker in world.workers}
+        fields = world.primary.pods("worker", world.now)
+        return [
+            f"{item.name}:{item.instance}"
+            for item in fields
+            if not item.fields
+            and ((it := lives.get(f"{item.name}:{item.instance}")) is None or not it.holds)
+        ]
+
     def choose_calm(self, *, active: bool) -> str:
         """When the faults are over one of them starts anew."""
         world = self.world
@@ -258,6 +283,14 @@ class Person(Node):
         world.note(
             f"{self.name}: revoked {report.epoch}: {report.outcome.result} {report.outcome.by}"
         )
+
+    def forget(self) -> None:
+        """`golive workers forget`."""
+        found = forgetting.forget(Operator(SimConfig(self)), self.silent(), reason="drill")
+        lives = {worker.instance for worker in self.world.workers}
+        for pod in found.dead:
+            self.world.count("forgotten: " + ("lives" if pod.instance in lives else "dead"))
+        self.world.note(f"{self.name}: forgot {[pod.short for pod in found.dead]}")
 
     def revocations(self) -> list[bytes]:
         """Return what the revoke at work has signed."""

@@ -30,6 +30,8 @@ WANTED = (
     OWNED,
     "revokes",
     "activations",
+    "forgotten: dead",
+    "forgotten: lives",
     "resumes",
     "restrictions: halt",
     "restrictions: reduce",

@@ -179,6 +179,10 @@ class Pair:
         else:
             self.real.keep_goodbye(caller, b"goodbye")
             self.model.keep_goodbye(caller, b"goodbye")
+            if self.random.random() < 0.5:
+                pod = [(caller.name, caller.instance)]
+                self.real.keep_attestation(pod, b"dead")
+                self.model.keep_attestation(pod, b"dead")
         pods = [(pod.name, pod.instance) for pod in PODS if pod.role == "worker"]
         self.same("goodbyes", self.real.goodbyes(pods), self.model.kept_goodbyes(pods))
 

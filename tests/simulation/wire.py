@@ -151,6 +151,9 @@ class SimStore:
     def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
         self._do(lambda s: s.keep_goodbye(caller, receipt))
 
+    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
+        self._do(lambda s: s.keep_attestation(pods, note))
+
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         return self._do(lambda s: s.kept_goodbyes(pods))
 

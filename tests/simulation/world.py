@@ -23,8 +23,8 @@ from golive_redis.core.timing import TIMINGS
 from golive_redis.delivery import receipts, spool
 from golive_redis.guard import hooks, stopping
 from golive_redis.heartbeat import daemon, duties, memory
-from golive_redis.operator import activation, grants, preflight, restrictions, session
-from golive_redis.stop import confirmation, connections, journal, revoke
+from golive_redis.operator import activation, forgetting, grants, preflight, restrictions, session
+from golive_redis.stop import attestation, confirmation, connections, journal, revoke
 from golive_redis.store import reconnect
 
 from . import faults, fibers
@@ -57,6 +57,8 @@ BLOCKING = (
     grants,
     restrictions,
     confirmation,
+    attestation,
+    forgetting,
     daemon,
     duties,
     memory,

@@ -354,6 +354,26 @@ def test_the_operators_word_is_about_nobody_else(name: str) -> None:
     assert (outcome.result, outcome.drain_unknown) == (Result.STOPPED, [TWO.short])
 
 
+@pytest.mark.parametrize(
+    ("beat_on", "here", "result"),
+    [
+        ([SERVER], HERE, Result.COMPLETE),
+        ([SERVER, OTHER], HERE, Result.STOPPED),  # a failover may have lost that it has read since
+        ([SERVER], Here(OTHER, stopped=True, since=float("inf")), Result.STOPPED),
+        ([SERVER], Here(SERVER, since=float("inf")), Result.STOPPED),  # the roster is from before
+    ],
+)
+def test_an_earlier_word_counts_where_the_term_has_lived_on_one_server(
+    beat_on: list[str], here: Here, result: Result
+) -> None:
+    """Row 120: A5."""
+    collected = heard((10.0, "hb-1", {"beat_on": beat_on}), *LATCHED[:1], *DRAINED[:1])
+    word = Attested(earlier=frozenset({TWO}))
+    outcome = judged(collected, 100_000.0, attested=word, here=here)
+    assert outcome.result is result
+    assert [row.attested_dead for row in outcome.workers] == [False, result is Result.COMPLETE]
+
+
 def test_nobodys_word_makes_less_of_what_a_worker_says_is_left() -> None:
     left = [(20.0, ONE, {"stage": "drained", "left": 2}), DRAINED[1]]
     dead = Attested(workers=frozenset({"pod-1"}))
