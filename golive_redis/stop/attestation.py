@@ -24,7 +24,6 @@ from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
 from golive_redis.store.store import Store
 
-TOPIC = "worker-dead"
 INSTANCES_NAMED = 15
 """As many as fit in one fact of a note."""
 
@@ -65,7 +64,7 @@ def attest(
             facts |= {"ticket": ticket} if ticket else {}
             note = Note(
                 **trust.heading(signer.principal, clock.wall_ms()),
-                topic=TOPIC,
+                topic="worker-dead",
                 text=f"{signer.principal} attests that worker {worker} is dead",
                 facts=facts,
             )
@@ -84,7 +83,7 @@ def attested(trust: Trust, raw: bytes) -> frozenset[Pod]:
         note = trust.note(raw, Role.REVOKER).record
     except RecordError:
         return frozenset()
-    if note.topic != TOPIC:
+    if note.topic != "worker-dead":
         return frozenset()
     worker = note.facts.get("worker", "")
     return frozenset(Pod(worker, name) for name in note.facts.get("instances", "").split())

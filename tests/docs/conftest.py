@@ -93,7 +93,7 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     def run(command: str) -> None:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
-        words = re.split(r" -| \S+[=/]| hb-2| micro", command)[0]
+        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro", command)[0]
         said[words] = json.loads(lines[0])
 
     def look() -> None:
@@ -128,6 +128,11 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
         look()
     terminal.type("kill $WORKER; wait $WORKER")
     look()  # it has left a goodbye
+    terminal.type("python worker.py pod-2 > pod-2.log 2>&1 & WORKER=$!")
+    terminal.await_said("golive workers", "workers: 1 ")
+    terminal.type("kill -KILL $WORKER")
+    terminal.await_said("golive workers", "1 gone")
+    run("golive workers forget pod-2 --reason test")
     said["golive heartbeat"] = json.loads(terminal.type("head -n 1 hb-1.log")[0])
     said["error"] = json.loads(terminal.type("golive halt --reason test --json")[0])
     page = ROOT / "docs" / "reference" / "records.md"

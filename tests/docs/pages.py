@@ -21,6 +21,7 @@ VARIES = [
     (r"ed25519:[A-Za-z0-9+/=]{44}", "PUBLIC"),
     (r"\b(?=[a-f]*\d)[0-9a-f]{12,64}\b", "HEX"),
     (r"^(\S+) +[0-9a-f]{6}\b", r"\1 INSTANCE"),
+    (r"\b(pod-\d+):[0-9a-f]{6}\b", r"\1:INSTANCE"),
     # state, term, in flight; permits and skipped grow while one looks
     (r"\b(armed|cold|lapsed|latched) +(\d+) +(\d+) +\d+ +\d+", r"\1 \2 \3 COUNT COUNT"),
     (r" +", " "),

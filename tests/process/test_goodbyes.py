@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from golive_cli.exits import Exit
+from golive_cli.main import main
 from golive_redis.core.barrier import Pod
 from golive_redis.errors import RefusedError
+from golive_redis.operator import forgetting
 from golive_redis.operator.forgetting import forget
 from golive_redis.operator.session import Operator
 from golive_redis.stop.attestation import attest
@@ -145,6 +148,42 @@ def test_a_word_about_a_worker_that_lives_is_taken_back_by_its_next_read(
     report = live.revoke()
     assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
     assert report.outcome.drain_unknown == ["pod-2"]
+
+
+def test_the_command_says_that_a_worker_has_come_back(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Row 120: it wakes while the command looks whether somebody does."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    frozen = live.workers["pod-2"]
+    frozen.pause()
+    member = f"pod-2:{frozen.instance}"
+    live.raw.delete(f"golive:worker:{member}")
+
+    def wake(_: float) -> None:
+        assert live.raw.zscore("golive:fleet", member) is None, "it was taken off"
+        frozen.resume()
+        wait_for(lambda: live.raw.zscore("golive:fleet", member) is not None)
+
+    monkeypatch.setattr(forgetting.clock, "pause_ms", wake)
+    command = ["workers", "forget", "pod-2", "--reason", "taken for dead"]
+    assert main([*command, "--config", str(live.path)]) == Exit.REFUSED
+    out = capsys.readouterr().out
+    assert (
+        out.startswith(f"NOT DEAD {Pod('pod-2', frozen.instance).short} has registered again")
+        and "FORGOTTEN" not in out
+    )
+    # Options that would be left out are refused, and so is a reason that says nothing.
+    assert main(["workers", "--config", str(live.path), *command[1:]]) == Exit.USAGE
+    assert "stand after it" in capsys.readouterr().err
+    assert main([*command[:-1], " ", "--config", str(live.path)]) == Exit.USAGE
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
 
 
 def test_whoever_was_silent_for_longer_than_any_lease_leaves_with_the_next_activation(

@@ -35,7 +35,7 @@ def forget(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...",
+            metavar="NAME",
             help="ID means each process of it that is silent and has not left, ID:INSTANCE the one "
             "that begins so.",
         ),
