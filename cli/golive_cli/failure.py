@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from golive_cli.exits import code_of
+from golive_cli.exits import Exit, UsageError, code_of
 from golive_cli.output import Output
 from golive_redis.errors import GoliveError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from golive_cli.results import FindingResult
 
 NOT_CONFIRMED = "; the stop is not confirmed"
+# They read no configuration that somebody chose.
+WITHOUT_CONFIG = frozenset({"demo", "dev", "init"})
 
 
 def report(error: BaseException, argv: Sequence[str]) -> int:
@@ -29,7 +31,8 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     out = Output(as_json=wants_json(argv))
     tail = NOT_CONFIRMED if command == "revoke" else ""
     if isinstance(error, GoliveError):
-        out.fail(error.reason, error.message, error.hint, _findings(error))
+        message = error.message + _configuration(error, argv)
+        out.fail(error.reason, message, error.hint, _findings(error))
     elif isinstance(error, KeyboardInterrupt):
         # The person who pressed Ctrl-C knows it; there is something to tell of a stop, and of what is in
         # force already: its message.
@@ -58,7 +61,42 @@ def _findings(error: GoliveError) -> Sequence[FindingResult]:
     return finding_results(found)
 
 
+def _configuration(error: GoliveError, argv: Sequence[str]) -> str:
+    """Say which configuration an error about files is from, and what chose it.
+
+    A key that is missing in one folder may be there in the other, which a forgotten $GOLIVE_CONFIG
+    has kept this command from.
+    """
+    if isinstance(error, UsageError) or (argv[:1] and argv[0] in WITHOUT_CONFIG):
+        return ""
+    from golive_redis.config.config import chosen
+
+    named = named_config(argv)
+    path, why = chosen(named, os.environ)
+    why = why or "from --config"
+    if str(path) in error.message:
+        return "" if error.message.endswith(f"({why})") else f" ({why})"
+    if code_of(error) is not Exit.CONFIG or not os.path.lexists(path):
+        return ""
+    return f" (configuration: {path}, {why})"
+
+
+def named_config(argv: Sequence[str]) -> str | None:
+    """Return the file that `--config` names, or None; the words need not be such as can be parsed."""
+    words, found = _options(argv), None
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        if word == "--config":
+            found = after
+        elif word.startswith("--config="):
+            found = word.partition("=")[2]
+    return found
+
+
 def wants_json(argv: Sequence[str]) -> bool:
     """Tell whether `--json` is among the options."""
+    return "--json" in _options(argv)
+
+
+def _options(argv: Sequence[str]) -> list[str]:
     words = list(argv)
-    return "--json" in (words[: words.index("--")] if "--" in words else words)
+    return words[: words.index("--")] if "--" in words else words

@@ -28,6 +28,7 @@ from golive_redis.store.connect import Address
 from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
 
 DEFAULT_PATH = Path("config/go_live.yaml")
+CONFIG_VARIABLE = "GOLIVE_CONFIG"
 URL_VARIABLE = "GOLIVE_REDIS_URL"
 NAME_FIELD = "{name}"
 # First what helps whoever has to act now; nobody makes a new fleet to stop another one.
@@ -231,6 +232,7 @@ class Config(Masked, frozen=True):
 
     def signer_from(self, path: Path, keyset: Keyset) -> Signer:
         """Load the private key from a file."""
+        path = in_full(path)
         return keyfile.signer(keyfile.read(path, self.environ), keyset, f"key file {path}")
 
 
@@ -241,6 +243,20 @@ def _wants_tls(url: str) -> bool:
         return False
 
 
+def chosen(path: str | Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
+    """Return which configuration is meant, in full, and what chose it; "" when `path` did.
+
+    Args:
+        path: That the caller named, or None.
+        environ: The environment.
+    """
+    if path:
+        return in_full(Path(path)), ""
+    if named := environ.get(CONFIG_VARIABLE):
+        return in_full(Path(named)), f"from ${CONFIG_VARIABLE}"
+    return in_full(DEFAULT_PATH), "the default place"
+
+
 def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
     """Find, read and validate the configuration.
 
@@ -249,9 +265,16 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
         environ: The environment; the process's own by default.
 
     Raises:
-        ConfigError: With file, line and what to write instead. Fails closed: there is no fallback.
+        ConfigError: With file, line, what chose the file and what to write instead. Fails closed: there
+            is no fallback.
     """
     environ = os.environ if environ is None else environ
-    found = Path(path or environ.get("GOLIVE_CONFIG") or DEFAULT_PATH)
-    value, lines = read_yaml(found, missing=_NO_CONFIG)
-    return Config(validate(value, Policy, found, lines), in_full(found), dict(environ), lines)
+    found, why = chosen(path, environ)
+    try:
+        value, lines = read_yaml(found, missing=_NO_CONFIG)
+        policy = validate(value, Policy, found, lines)
+    except ConfigError as error:
+        if not why:  # the caller knows what it named
+            raise
+        raise ConfigError(f"{error.message} ({why})", hint=error.hint) from error
+    return Config(policy, found, dict(environ), lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, key_id, raw_of
@@ -48,6 +49,7 @@ def write(path: Path, private: Ed25519PrivateKey, passphrase: str | None = None)
     Raises:
         ConfigError: The file exists (a key is never overwritten) or cannot be written.
     """
+    path = in_full(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,6 +119,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Ed25519PrivateKey:
     Raises:
         ConfigError: Unreadable, readable by others, or not an Ed25519 key in PEM.
     """
+    path = in_full(path)
     try:
         # One descriptor: between two looks a mount may be swapped, and a pipe can be read only once.
         with path.open("rb") as file:

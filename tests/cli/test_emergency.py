@@ -55,7 +55,8 @@ def test_a_missing_configuration_is_named_in_full_and_a_new_setup_is_the_last_ad
     done = golive(*words, **environ)
     assert done.returncode == Exit.CONFIG
     full = os.path.normpath(golive.folder.resolve() / tried)
-    assert done.stderr.startswith(f"error: {full}: No such file or directory\nhint: `cd` to")
+    assert done.stderr.startswith(f"error: {full}: No such file or directory (")
+    assert done.stderr.splitlines()[1].startswith("hint: `cd` to")
     hint = done.stderr.partition("hint: ")[2]
     ways = ("`cd` to the folder", "--config FILE", "$GOLIVE_CONFIG", "golive init")
     assert [hint.index(way) for way in ways] == sorted(hint.index(way) for way in ways)

@@ -117,12 +117,14 @@ def test_a_denial_is_told_with_its_reason(capsys):
     assert denial.reason in capsys.readouterr().err
 
 
-def test_an_error_is_a_line_and_a_hint_on_stderr(capsys):
+def test_an_error_is_a_line_and_a_hint_on_stderr(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where no configuration is
     assert report(ConfigError("no file", hint="make one"), ["status"]) == 6
     assert capsys.readouterr() == ("", "error: no file\nhint: make one\n")
 
 
-def test_an_error_with_json_is_one_object_on_stdout(capsys):
+def test_an_error_with_json_is_one_object_on_stdout(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert report(ConfigError("no file", hint="make one"), ["status", "--json"]) == 6
     out, err = capsys.readouterr()
     assert out == '{"error":{"reason":"config","message":"no file","hint":"make one"}}\n'

@@ -14,6 +14,7 @@ from golive_cli.findings import FindingTable, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
 from golive_cli.output import Output, Painted, place
 from golive_cli.results import ActivateResult, Armed, PreflightResult
+from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _run_checks(
             try:
                 out_file.write_bytes(checking.signed(operator, signer, findings).raw)
             except OSError as error:
-                raise ConfigError(f"{out_file}: {error.strerror}") from error
+                raise ConfigError(f"{in_full(out_file)}: {error.strerror}") from error
     passed = table.verdict(findings)
     trust = operator.trust
     out.result(
@@ -179,7 +180,7 @@ def _read(report: Path | None) -> bytes | None:
     try:
         return report.read_bytes()[: 64 * 1024]  # far more than an envelope may have
     except OSError as error:
-        raise ConfigError(f"{report}: {error.strerror}") from error
+        raise ConfigError(f"{in_full(report)}: {error.strerror}") from error
 
 
 def _why_not(worker: Presence) -> str:

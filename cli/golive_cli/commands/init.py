@@ -15,6 +15,7 @@ from golive_cli.exits import UsageError
 from golive_cli.options import AsJson
 from golive_cli.output import Output, place
 from golive_cli.results import InitResult, KeyFile
+from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def _refuse_to_overwrite(paths: list[Path]) -> None:
     there = [path for path in paths if os.path.lexists(path)]
     if there:
         raise RefusedError(
-            f"{there[0]} exists; nothing was written",
+            f"{in_full(there[0])} exists; nothing was written",
             hint="choose another folder with --dir, or move the old setup away",
         )
 
@@ -286,7 +287,8 @@ def _all_or_nothing() -> Iterator[list[Path]]:
             else:
                 path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise ConfigError(f"{error.filename}: {error.strerror}; nothing was written") from error
+            where = in_full(Path(error.filename)) if error.filename else "the disk"
+            raise ConfigError(f"{where}: {error.strerror}; nothing was written") from error
         raise
 
 
