@@ -7,14 +7,17 @@ Typer makes of their options, is half of the time until something happens.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from golive_cli import completion
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import (
     AsJson,
@@ -25,11 +28,15 @@ from golive_cli.options import (
     EveryReduction,
     KeyFiles,
     LabelArguments,
+    LiftedLabels,
     Reason,
     Ticket,
 )
 from golive_cli.output import write
 from golive_redis.version import VERSION
+
+# By which a shell asks for what goes on as a line.
+COMPLETING = "_GOLIVE_COMPLETE"
 
 # -- those that `quick` takes past Typer, too: declared here, because their modules know no Typer ----
 
@@ -66,7 +73,7 @@ def _reduce(
 
 def _resume(
     reason: Reason,
-    labels: LabelArguments = None,
+    labels: LiftedLabels = None,
     every: EveryHalt = False,
     dry_run: DryLift = False,
     keys: KeyFiles = None,
@@ -92,7 +99,7 @@ def _resume(
 
 def _restore(
     reason: Reason,
-    labels: LabelArguments = None,
+    labels: LiftedLabels = None,
     every: EveryReduction = False,
     dry_run: DryLift = False,
     keys: KeyFiles = None,
@@ -145,7 +152,13 @@ def _extend(
 
 def _heartbeat(
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Its stable name in the keyset.")
+        str,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Its stable name in the keyset.",
+            autocompletion=completion.beating,
+        ),
     ],
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -212,11 +225,18 @@ def _golive(
         raise typer.Exit(Exit.USAGE)
 
 
+def _named(incomplete: str) -> list[str]:
+    return [name for name in COMMANDS if name.startswith(incomplete)]
+
+
 def _help(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND]...", help="Which; without one, the list.", show_default=False
+            metavar="[COMMAND]...",
+            help="Which; without one, the list.",
+            show_default=False,
+            autocompletion=_named,
         ),
     ] = None,
 ) -> int:
@@ -306,6 +326,34 @@ class _Group(TyperGroup):
         """Write nothing: `format_options` has."""
 
 
+class _Item(NamedTuple):
+    """What Typer asks of a completion."""
+
+    value: str
+    help: str | None = None
+
+
+class _Revoke(TyperCommand):
+    """`golive revoke`, whose options argparse knows: here they are completed."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return what goes on as the incomplete word."""
+        from golive_cli.commands.revoke import FLAG, OPTIONS
+        from golive_cli.words import named_config
+
+        before = next((word for word in reversed(ctx.args) if word != "="), "")
+        given = named_config(ctx.args)
+        config = Path(given) if given else None
+        found: list[str] = []
+        if before == "--heartbeat-dead":
+            found = completion.heartbeats(config, incomplete)
+        elif before == "--worker-dead":
+            found = completion.workers(config, incomplete)
+        elif OPTIONS.get(before, FLAG)["action"] == FLAG["action"]:
+            found = [name for name in (*OPTIONS, "--help") if name.startswith(incomplete)]
+        return [_Item(value) for value in found]
+
+
 def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     """Return the application with these commands."""
     # Plain help: the same text on every terminal and in the documents, and without rich.
@@ -327,10 +375,18 @@ def application(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
             app.add_typer(found, name=name)
         elif name == "revoke":
             passed_on = {"allow_extra_args": True, "ignore_unknown_options": True}
-            app.command(name, add_help_option=False, context_settings=passed_on)(found)
+            app.command(name, cls=_Revoke, add_help_option=False, context_settings=passed_on)(found)
         else:
             app.command(name)(found)
     return app
+
+
+def _being_completed() -> list[str]:
+    """Return the words after `golive` that a shell wants to have gone on with, if it does."""
+    if COMPLETING not in os.environ:
+        return []
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return typed.split()[1:]
 
 
 def run(argv: list[str]) -> int:
@@ -341,9 +397,10 @@ def run(argv: list[str]) -> int:
         GoliveError: From the command.
         KeyboardInterrupt: From the command, with what is known of what had left.
     """
-    known = bool(argv) and argv[0] in COMMANDS
+    named = (argv or _being_completed())[:1]
     # Of anything else the help and the error name every command.
-    command = typer.main.get_command(application(argv[:1] if known else tuple(COMMANDS)))
+    alone = bool(named) and named[0] in COMMANDS
+    command = typer.main.get_command(application(named if alone else tuple(COMMANDS)))
     try:
         code = command.main(args=argv, prog_name="golive", standalone_mode=False)
     except _InterruptedError as error:
@@ -356,4 +413,8 @@ def run(argv: list[str]) -> int:
         raise UsageError("aborted: no answer to a question", hint="--yes answers it") from error
     except SystemExit:  # Typer's answer to a reader that went away while it printed help
         return Exit.DONE
+    except Exception:
+        if argv or COMPLETING not in os.environ:
+            raise
+        return Exit.DONE  # nothing to offer: an error would be written over what somebody types
     return int(code or Exit.DONE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from golive_cli.exits import Exit, UsageError, code_of
 from golive_cli.output import Output
+from golive_cli.words import named_config, wants_json
 from golive_redis.errors import GoliveError
 
 if TYPE_CHECKING:
@@ -79,24 +80,3 @@ def _configuration(error: GoliveError, argv: Sequence[str]) -> str:
     if code_of(error) is not Exit.CONFIG or not os.path.lexists(path):
         return ""
     return f" (configuration: {path}, {why})"
-
-
-def named_config(argv: Sequence[str]) -> str | None:
-    """Return the file that `--config` names, or None; the words need not be such as can be parsed."""
-    words, found = _options(argv), None
-    for word, after in zip(words, [*words[1:], None], strict=True):
-        if word == "--config":
-            found = after
-        elif word.startswith("--config="):
-            found = word.partition("=")[2]
-    return found
-
-
-def wants_json(argv: Sequence[str]) -> bool:
-    """Tell whether `--json` is among the options."""
-    return "--json" in _options(argv)
-
-
-def _options(argv: Sequence[str]) -> list[str]:
-    words = list(argv)
-    return words[: words.index("--")] if "--" in words else words

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from golive_cli import completion
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -33,14 +35,30 @@ KeyFiles = Annotated[
 ]
 Profiled = Annotated[
     str | None,
-    typer.Option("--profile", help="Capital profile; else default_profile.", show_default=False),
+    typer.Option(
+        "--profile",
+        help="Capital profile; else default_profile.",
+        show_default=False,
+        autocompletion=completion.profiles,
+    ),
 ]
+_LABELS = "venue, account, desk, strategy, symbol, worker or client; all must match."
 LabelArguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[LABEL=VALUE]...",
-        help="venue, account, desk, strategy, symbol, worker or client; all must match.",
+        help=_LABELS,
         show_default=False,
+        autocompletion=completion.stated,
+    ),
+]
+LiftedLabels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[LABEL=VALUE]...",
+        help=_LABELS,
+        show_default=False,
+        autocompletion=completion.restricted,
     ),
 ]
 DryRun = Annotated[

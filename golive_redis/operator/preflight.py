@@ -19,6 +19,7 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.checks.question import DATABASE, ESS, KEYS, RISK, TESTNET, WINDOW, WORKERS
 from golive_redis.checks.source import Surroundings
 from golive_redis.checks.windows import require_open
+from golive_redis.config import Config
 from golive_redis.config.policy import Policy
 from golive_redis.delivery.append import append
 from golive_redis.errors import MaybeAppliedError, RecordError, RefusedError, StoreError
@@ -72,10 +73,10 @@ def required(policy: Policy, evidence: Conditions) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def known(operator: Operator) -> list[str]:
+def known(config: Config) -> list[str]:
     """Return the names of all checks: what is required, what is configured, what is built in."""
-    evidence = Conditions.of(operator.config)
-    return list(dict.fromkeys([*required(operator.policy, evidence), DATABASE, *evidence.checks]))
+    evidence = Conditions.of(config)
+    return list(dict.fromkeys([*required(config.policy, evidence), DATABASE, *evidence.checks]))
 
 
 def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) -> list[Finding]:
@@ -94,7 +95,7 @@ def run(operator: Operator, *, only: Sequence[str] = (), told: Told = nobody) ->
         RefusedError: `only` names a check that does not exist.
     """
     evidence = Conditions.of(operator.config)
-    names = known(operator)
+    names = known(operator.config)
     missing = [name for name in only if name not in names]
     if missing:
         raise RefusedError(

@@ -18,7 +18,8 @@ import golive_redis
 from golive_cli import main as program
 from golive_cli.commands import activate
 from golive_cli.exits import TABLE, Exit, UsageError, code_of
-from golive_cli.failure import report, wants_json
+from golive_cli.failure import report
+from golive_cli.words import wants_json
 from golive_redis.core.permit import Denial, Reason
 from golive_redis.errors import (
     ConfigError,

@@ -24,6 +24,14 @@ What `golive help COMMAND` says, or `golive COMMAND -h`. A test compares this pa
 
 `activate` asks you to type the environment's name, unless `--yes` is given. No other command asks
 anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](exit-codes.md).
+
+`golive --install-completion` makes Tab complete commands, options, and the values that are known
+here: profiles and checks of the configuration, heartbeats of the keyset, and from Redis the
+heartbeats and workers on the rosters (for `--heartbeat-dead` and `--worker-dead`), the labels that
+workers have and have stated lately (`halt`, `reduce`), and those of what can be lifted (`resume`,
+`restore`). Redis is asked for at most 300 ms: what is not known then is not offered, and nothing is
+said. Neither is a value that a shell would not take as it stands, such as one with a blank or a
+`$`.
 """
 
 

@@ -60,7 +60,7 @@ def test_only_runs_what_is_named_and_names_what_there_is(live: Any) -> None:
     with Operator(live.config) as operator:
         found = preflight.run(operator, only=["check_spare"])
         assert [(item.check, item.outcome) for item in found] == [("check_spare", "unknown")]
-        assert "check_spare" in preflight.known(operator)
+        assert "check_spare" in preflight.known(operator.config)
         with pytest.raises(RefusedError, match="no check is called 'check_sparse'") as refused:
             preflight.run(operator, only=["check_sparse"])
     assert "check_spare" in refused.value.hint

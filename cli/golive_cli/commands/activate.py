@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli import completion
 from golive_cli.exits import Exit, require_reason
 from golive_cli.findings import FindingTable, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
@@ -32,6 +33,7 @@ def preflight(
             metavar="NAME",
             help="This check alone; repeat it for more.",
             show_default=False,
+            autocompletion=completion.checks,
         ),
     ] = None,
     out_file: Annotated[
@@ -65,7 +67,7 @@ def _run_checks(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         send_spool(operator, out.note)
-        chosen = checking.known(operator) if only is None else only
+        chosen = checking.known(operator.config) if only is None else only
         with FindingTable(out, _title(operator)) as table:
             findings = checking.run(operator, only=chosen, told=table.told)
         if out_file is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli import completion
 from golive_cli.commands.change import put
 from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.findings import FindingTable, finding_results
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 def demote(
     profile: Annotated[
-        str, typer.Argument(metavar="PROFILE", help="micro, small or medium.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PROFILE",
+            help="micro, small or medium.",
+            show_default=False,
+            autocompletion=completion.profiles,
+        ),
     ],
     reason: Reason,
     dry_run: DryRun = False,

@@ -11,7 +11,7 @@ import contextlib
 import math
 import shlex
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.output import AUDIT, Output, Painted, place, when
@@ -39,6 +39,42 @@ COLOURS = {
 }
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MAX_WAIT_S:  # NaN too
+        raise ValueError(text)
+    return value
+
+
+_VALUE = {"action": "store"}
+FLAG = {"action": "store_true"}
+_REPEATED = {"action": "append", "default": [], "metavar": "NAME"}
+# As argparse takes them; the completion of a shell reads them, too.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--reason": {**_VALUE, "required": True, "help": "why; goes into the ledger"},
+    "--ticket": {**_VALUE, "default": "", "help": "reference for the ledger"},
+    "--heartbeat-dead": {
+        **_REPEATED,
+        "help": "attest, with your signature, that this heartbeat is dead and stays dead",
+    },
+    "--worker-dead": {
+        **_REPEATED,
+        "help": "likewise, that this worker is dead: its id means each of its processes that has not "
+        "drained, ID:INSTANCE the one that begins so",
+    },
+    "--wait": {
+        **_VALUE,
+        "type": _seconds,
+        "metavar": "SECONDS",
+        "help": "how long to collect receipts (default: beat_ms + 2 s, and once every heartbeat has "
+        "answered until no worker can have a permit)",
+    },
+    "--key": {**_VALUE, "metavar": "FILE", "help": "sign with this key instead of keys.operator"},
+    "--config": {**_VALUE, "metavar": "FILE", "help": "configuration file"},
+    "--json": {**FLAG, "help": "print one JSON object"},
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"NOTHING WAS STOPPED: {message}", hint="golive revoke --help")
@@ -52,41 +88,9 @@ def parser() -> argparse.ArgumentParser:
         "Never asks. Running it again finishes a stop that was not confirmed.",
         allow_abbrev=False,
     )
-    out.add_argument("--reason", required=True, help="why; goes into the ledger")
-    out.add_argument("--ticket", default="", help="reference for the ledger")
-    out.add_argument(
-        "--heartbeat-dead",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="attest, with your signature, that this heartbeat is dead and stays dead",
-    )
-    out.add_argument(
-        "--worker-dead",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="likewise, that this worker is dead: its id means each of its processes that has not "
-        "drained, ID:INSTANCE the one that begins so",
-    )
-    out.add_argument(
-        "--wait",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how long to collect receipts (default: beat_ms + 2 s, and once every heartbeat has "
-        "answered until no worker can have a permit)",
-    )
-    out.add_argument("--key", metavar="FILE", help="sign with this key instead of keys.operator")
-    out.add_argument("--config", metavar="FILE", help="configuration file")
-    out.add_argument("--json", action="store_true", help="print one JSON object")
+    for name, settings in OPTIONS.items():
+        out.add_argument(name, **settings)
     return out
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= MAX_WAIT_S:  # NaN too
-        raise ValueError(text)
-    return value
 
 
 def run(argv: list[str]) -> int:
