@@ -32,12 +32,22 @@ COLOURS = {
 }
 # Whoever is not as they should be comes first.
 _ORDER = ("gone", "silent", "unknown", "lapsed", "cold", "latched", "armed", "beating")
-WORKER_HEADERS = ["worker", "instance", "state", "term", "in flight", "permits", "skipped", "why"]
-HEARTBEAT_HEADERS = ["heartbeat", "state", "term", "durable", "why"]
+WORKER_HEADERS = [
+    "worker",
+    "instance",
+    "state",
+    "term",
+    "in flight",
+    "permits",
+    "skipped",
+    "reason",
+]
+HEARTBEAT_HEADERS = ["heartbeat", "state", "term", "durable", "reason"]
 MAX_PROBLEMS = 5
 MAX_DETAILS = 6
 MAX_HEARTBEATS = 3
 NAME_WIDTH = 24
+MOST_NAME = 64  # of a name; a longer one was written by no pod
 
 
 class Size(NamedTuple):
@@ -208,12 +218,21 @@ def _most(lines: list[Line], room: int, what: str) -> list[Line]:
 
 
 def _tabled(headers: list[str], rows: list[Line]) -> list[Line]:
-    return list(plain_rows(headers, [[_shortened(row[0]), *row[1:]] for row in rows]))
+    names = shortened([printable(str(row[0])) for row in rows])
+    return list(plain_rows(headers, [[n, *row[1:]] for n, row in zip(names, rows, strict=True)]))
 
 
-def _shortened(piece: Piece) -> Piece:
-    text = printable(piece if isinstance(piece, str) else piece.text)
-    return text if len(text) <= NAME_WIDTH else text[: NAME_WIDTH - 3] + "..."
+def shortened(names: Sequence[str]) -> list[str]:
+    """Return names for a line each, shortened in the middle: most differ at an end.
+
+    Those that would be the same then stay as they are; what follows them is cut instead.
+    """
+    short = [name if len(name) <= NAME_WIDTH else f"{name[:8]}...{name[-13:]}" for name in names]
+    same = {each for each, count in Counter(short).items() if count > 1}
+    return [
+        name if each in same and len(name) <= MOST_NAME else each
+        for name, each in zip(names, short, strict=True)
+    ]
 
 
 def _cut(line: Line, width: int) -> Line:

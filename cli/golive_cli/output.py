@@ -1,8 +1,9 @@
 """What a command prints: results on stdout, errors and notes on stderr, `--json` as one object.
 
-Text that comes from Redis, from files or from other people is escaped before it reaches a terminal:
-the author of a reason or a label must not be able to move its cursor. Every write survives a
-reader that went away, so that the exit code still tells what happened.
+A table has the same form on a terminal, in a pipe and in the documents. Text that comes from Redis,
+from files or from other people is escaped before it reaches a terminal: the author of a reason or a
+label must not be able to move its cursor. Every write survives a reader that went away, so that the
+exit code still tells what happened.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import msgspec
 
 from golive_redis.masking import printable
 
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.table import Table
-    from rich.text import Text
-
+WIDTH = 80
+GAP = INDENT = "  "
+MIN_TEXT = 16  # a sentence is not wrapped into less
 _ANSI = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
 
@@ -73,21 +72,21 @@ class Output:
             write(sys.stdout, "".join(map(self._shown, pieces)) + "\n")
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
-        """Print a table for people: drawn on a terminal, plain aligned columns elsewhere."""
-        if self.as_json:
-            return
-        write(sys.stdout, _drawn(headers, rows) if self.terminal else plain(headers, rows))
+        """Print a table for people, no wider than the terminal or than $COLUMNS says."""
+        for line in laid_out(headers, rows, self._width()):
+            self.line(*line)
 
-    def live(self) -> Live:
-        """Return a view on this terminal that `drawing` can be shown on, again and again."""
-        from rich.console import Console
-        from rich.live import Live
-
-        return Live(console=Console(highlight=False), auto_refresh=False)
-
-    def drawing(self, headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
-        """Return a table to be drawn on a terminal."""
-        return _table(headers, rows)
+    def _width(self) -> int | None:
+        """Return how wide a table may be; without end where nobody looks at it, but a program."""
+        said = os.environ.get("COLUMNS", "")
+        if said.isascii() and said.isdigit() and int(said):
+            return int(said)
+        if not self.terminal:
+            return None
+        try:
+            return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+        except (OSError, ValueError):
+            return WIDTH
 
     def note(self, text: str) -> None:
         """Print a line on stderr that is no result: progress, advice, a warning."""
@@ -147,63 +146,98 @@ def _text(piece: Piece) -> str:
     return piece.text if isinstance(piece, Painted) else piece
 
 
-def plain(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
-    """Return a table as aligned columns, without colours or lines."""
-    lines = ["".join(map(_text, row)).rstrip() for row in plain_rows(headers, rows)]
-    return "\n".join([*lines, ""])
-
-
 def plain_rows(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> list[list[Piece]]:
-    """Return a table as aligned columns, whose cells keep their colours."""
-    lines: list[Sequence[Piece]] = [list(headers), *rows]
-    cells = [[printable(_text(cell)) for cell in line] for line in lines]
-    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
-    widths[-1] = 0  # nothing follows the last one
+    """Return a table as aligned columns with a line for each row, however long, in its colours."""
+    cells = [[_Cell.of(piece) for piece in row] for row in (headers, *rows)]
+    widths = [max(len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
+    return [_line(row, widths) for row in cells]
+
+
+def laid_out(
+    headers: Sequence[str], rows: Sequence[Sequence[Piece]], width: int | None
+) -> list[list[Piece]]:
+    """Return a table as aligned columns whose lines are no longer than `width`, in their colours.
+
+    Nothing is cut, for rows may differ in anything. Where they are too long, the last column, which
+    has the sentences, is wrapped or stands below its row, and a long name above it: of these the way
+    that takes the fewest lines.
+
+    Args:
+        headers: Of the columns, the first of which has the names.
+        rows: A cell for each header.
+        width: In characters; None is without end.
+    """
+    table = plain_rows(headers, rows)
+    if width is None or _widest(table) <= width:
+        return table
+    cells = [[_Cell.of(piece) for piece in row] for row in (headers, *rows)]
+    ways = [
+        _folded(cells, width, above=above, below=below)
+        for above in (False, True)
+        for below in (False, True)
+    ]
+    fitting = [lines for lines in ways if _widest(lines) <= width]
+    # On a terminal that is too narrow for anything it breaks the lines by itself.
+    return min(fitting, key=len) if fitting else ways[-1]
+
+
+class _Cell(NamedTuple):
+    """A cell as it is shown, and its colour or ""."""
+
+    text: str
+    colour: str
+
+    @classmethod
+    def of(cls, piece: Piece) -> _Cell:
+        colour = piece.colour if isinstance(piece, Painted) else ""
+        return cls(printable(_text(piece)), colour)
+
+    def piece(self, width: int = 0) -> Piece:
+        text = self.text.ljust(width)
+        return Painted(text, self.colour) if self.colour else text
+
+
+def _line(cells: Sequence[_Cell], widths: Sequence[int]) -> list[Piece]:
+    """Return a line of cells, with nothing behind the last that is not empty."""
+    last = max((at for at, cell in enumerate(cells) if cell.text), default=0)
     return [
-        [
-            Painted(text.ljust(width), cell.colour)
-            if isinstance(cell, Painted)
-            else text.ljust(width)
-            for cell, text, width in zip(line, texts, widths, strict=True)
-        ]
-        for line, texts in zip(lines, cells, strict=True)
+        cell.piece(width + len(GAP) if at < last else 0)
+        for at, (cell, width) in enumerate(zip(cells[: last + 1], widths, strict=False))
     ]
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*headers, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        # Text, not str: rich would read [brackets] in a reason as its markup.
-        table.add_row(
-            *(
-                Text(printable(_text(cell)), style=cell.colour if isinstance(cell, Painted) else "")
-                for cell in row
-            )
-        )
-    return table
-
-
-def styled(lines: Sequence[Sequence[Piece]]) -> Text:
-    """Return lines as a text that rich shows, in their colours."""
-    from rich.text import Text
-
-    out = Text(no_wrap=True, overflow="crop")
-    for number, line in enumerate(lines):
-        out.append("\n" if number else "")
-        for piece in line:
-            out.append(printable(_text(piece)), piece.colour if isinstance(piece, Painted) else "")
+def _folded(table: list[list[_Cell]], width: int, *, above: bool, below: bool) -> list[list[Piece]]:
+    """Return a table with long names above their rows, and sentences wrapped or below them."""
+    widths = [max(len(cell.text) for cell in column) for column in zip(*table, strict=True)]
+    middle = sum(each + len(GAP) for each in widths[1:-1])
+    if above:
+        room = width - middle - (0 if below else len(GAP) + MIN_TEXT)
+        names = [len(row[0].text) for row in table]
+        widths[0] = max(names[0], *(each for each in names if each <= room), 0)
+    beside = widths[0] + middle + len(GAP)
+    indent = len(INDENT) if below else beside
+    out: list[list[Piece]] = []
+    for row in table:
+        name, *rest, last = row
+        if len(name.text) > widths[0]:
+            out.append([name.piece()])
+            name = _Cell("", "")
+        text = _wrapped(last.text, width - indent, whole=not below)
+        first = [] if below else text[:1]
+        out.append(_line([name, *rest, *(_Cell(part, last.colour) for part in first)], widths))
+        more = text[len(first) :]
+        out += [[" " * indent, _Cell(part, last.colour).piece()] for part in more]
     return out
 
 
-def _drawn(headers: Sequence[str], rows: Sequence[Sequence[Piece]]) -> str:
-    from rich.console import Console
+def _wrapped(text: str, width: int, *, whole: bool) -> list[str]:
+    """Return a text in lines; `whole` leaves a word that is longer as it is."""
+    import textwrap
 
-    console = Console(highlight=False)
-    # Captured, because rich ends the process by itself when its reader went away.
-    with console.capture() as captured:
-        console.print(_table(headers, rows))
-    return captured.get()
+    return textwrap.wrap(
+        text, max(width, MIN_TEXT), break_long_words=not whole, break_on_hyphens=False
+    )
+
+
+def _widest(lines: Sequence[Sequence[Piece]]) -> int:
+    return max(sum(len(_text(piece)) for piece in line) for line in lines)

@@ -107,9 +107,9 @@ def test_the_figures_are_told_on_one_line_each(capsys):
 
 def test_the_receipts_are_a_table_and_a_missing_one_is_a_dash(capsys):
     lines = told(capsys, events.Revoked(REPORT, 61.4)).out.splitlines()
-    assert "pod    latched ms  in flight  drained ms  left" in lines
-    assert "pod-1        40.3          1        41.5     0" in lines
-    assert "pod-2           -          -           -     -" in lines
+    assert "worker  latched ms  in flight  drained ms  left" in lines
+    assert "pod-1         40.3          1        41.5     0" in lines
+    assert "pod-2            -          -           -     -" in lines
 
 
 def test_the_picture_marks_the_kill_and_the_bound(capsys):

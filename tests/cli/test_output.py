@@ -42,11 +42,11 @@ def on_terminal(**environ: str) -> str:
     return text.decode().replace("\r", "")
 
 
-def test_a_terminal_gets_a_drawn_table_and_colours():
+def test_a_terminal_gets_the_same_table_with_colours():
     text = on_terminal()
-    assert "\x1b[32mCOMPLETE\x1b[0m by receipts" in text
-    assert "─" in text
-    assert text.endswith("True\n")
+    assert "\x1b[32mCOMPLETE\x1b[0m by receipts\n" in text
+    assert "pod     state\npod-1   \x1b[32mARMED\x1b[0m\n[bold]  x\n" in text
+    assert text.endswith("False\n")
 
 
 def test_no_color_means_no_escape_sequence_of_colour():

@@ -1,5 +1,7 @@
 """What `golive revoke` prints of a pod that has not answered."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -93,7 +95,19 @@ def test_once_every_heartbeat_has_stopped_what_is_left_is_a_known_time(report, c
     assert said[-1].startswith(
         "Every heartbeat has stopped: all workers are off within 2 d 1 h, by 20"
     )
-    assert any(line.startswith("pod-1") and "no answer; off by " in line for line in said)
+    heads = next(line for line in said if line.startswith("worker "))
+    assert heads.split("  ")[-1] == "off by"
+    assert any(re.match(r"pod-1 +aaaaaa +no answer +unknown +20\d\d-", line) for line in said)
+
+
+def test_only_of_who_has_not_answered_it_is_said_by_when_it_is_off(report, capsys):
+    dead = WorkerRow(
+        Pod("pod-1", "a" * 32), None, None, None, None, None, 60_000.0, attested_dead=True
+    )
+    outcome = Outcome(Result.COMPLETE, None, (), (dead,))
+    said = lines(msgspec.structs.replace(report, outcome=outcome), capsys)
+    heads = next(line for line in said if line.startswith("worker "))
+    assert heads.split("  ")[-1] == "durable"
 
 
 def test_an_audit_entry_that_is_only_on_this_host_says_so(report, capsys):

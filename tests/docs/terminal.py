@@ -75,6 +75,7 @@ class Terminal:
         (tools / "redis-server").symlink_to(find_binary())
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
         environ |= {"HOME": str(self.home), "PATH": f"{tools}:{environ['PATH']}", "LC_ALL": "C"}
+        environ["COLUMNS"] = "80"
         environ["PYTHONUNBUFFERED"] = "1"  # as on a terminal: what is printed first comes first
         environ["GOLIVE_REDIS_URL"] = f"redis://127.0.0.1:{self.port}/0"  # the default, moved
         bash = shutil.which("bash")

@@ -130,7 +130,7 @@ def test_nothing_but_the_mask_and_an_expectation_writes_its_own_repr(
         and not hasattr(kind, "__dataclass_fields__")
         and not issubclass(kind, tuple | Enum)
     }
-    assert own <= {"Masked", "Expectation", "FindingTable"}
+    assert own <= {"Masked", "Expectation", "FindingLines"}
 
 
 # -- values with a secret in them --------------------------------------------------------------------

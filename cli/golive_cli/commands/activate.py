@@ -11,7 +11,7 @@ import typer
 
 from golive_cli import completion
 from golive_cli.exits import Exit, require_reason
-from golive_cli.findings import FindingTable, finding_results
+from golive_cli.findings import FindingLines, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
 from golive_cli.output import Output, Painted, place
 from golive_cli.results import ActivateResult, Armed, PreflightResult
@@ -68,15 +68,15 @@ def _run_checks(
     with Operator(configuration.load(config)) as operator:
         send_spool(operator, out.note)
         chosen = checking.known(operator.config) if only is None else only
-        with FindingTable(out, _title(operator)) as table:
-            findings = checking.run(operator, only=chosen, told=table.told)
+        lines = FindingLines(out, _title(operator))
+        findings = checking.run(operator, only=chosen, told=lines.told)
         if out_file is not None:
             signer = operator.signers(())[0]
             try:
                 out_file.write_bytes(checking.signed(operator, signer, findings).raw)
             except OSError as error:
                 raise ConfigError(f"{in_full(out_file)}: {error.strerror}") from error
-    passed = table.verdict(findings)
+    passed = lines.verdict(findings)
     trust = operator.trust
     out.result(
         PreflightResult(trust.environment, trust.namespace, passed, finding_results(findings))
@@ -130,10 +130,8 @@ def activate(
 
     require_reason(reason)
     out = Output(as_json=as_json)
-    with (
-        Operator(configuration.load(config)) as operator,
-        FindingTable(out, _title(operator)) as table,
-    ):
+    with Operator(configuration.load(config)) as operator:
+        lines = FindingLines(out, _title(operator))
         activation = Activation(
             operator,
             reason=reason,
@@ -143,13 +141,13 @@ def activate(
             minutes=minutes,
             over_unconfirmed=over_unconfirmed,
             report=_read(report),
-            told=table.told,
+            told=lines.told,
             say=out.note,
         )
         try:
             reading = activation.prepare()
         finally:
-            table.verdict(activation.findings)
+            lines.verdict(activation.findings)
         if not yes:
             _ask(operator.policy.environment)
         grant = activation.commit(reading)
@@ -215,13 +213,13 @@ def _show(out: Output, activated: Activated, left_out: Waiting) -> None:
         [
             item.id,
             item.instance[:6],
-            Painted("armed", "green") if item.armed else "not armed",
+            Painted("yes", "green") if item.armed else "no",
             item.reason,
         ]
         for item in workers
     ]
     if rows:
-        out.table(["worker", "instance", "state", "why"], rows)
+        out.table(["worker", "instance", "armed", "reason"], rows)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(grant.not_after_ms / 1000))
     out.line(
         Painted("ACTIVE", "green"),

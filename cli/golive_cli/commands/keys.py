@@ -118,7 +118,7 @@ def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
     out.line()
     here = {item.keyid: item.setting for item in result.private if item.keyid}
     out.table(
-        ["principal", "roles", "key", "private key"],
+        ["principal", "roles", "keyid", "private"],
         [
             [who.name, ", ".join(who.roles), key.keyid[:SHORT], here.get(key.keyid, "")]
             for who in result.principals

@@ -9,7 +9,7 @@ import typer
 from golive_cli import completion
 from golive_cli.commands.change import put
 from golive_cli.exits import Exit, UsageError, require_reason
-from golive_cli.findings import FindingTable, finding_results
+from golive_cli.findings import FindingLines, finding_results
 from golive_cli.fleetboard import said
 from golive_cli.options import AsJson, ConfigFile, DryRun, KeyFiles, Reason, Ticket
 from golive_cli.output import Output, Painted, place
@@ -86,28 +86,25 @@ def promote(
         require_reason(reason)
     out = Output(as_json=as_json)
     grant = None
-    with (
-        Operator(configuration.load(config)) as operator,
-        FindingTable(
-            out, f"CRITERIA in {place(operator.trust.environment, operator.trust.namespace)}"
-        ) as table,
-    ):
+    with Operator(configuration.load(config)) as operator:
+        where = place(operator.trust.environment, operator.trust.namespace)
+        lines = FindingLines(out, f"CRITERIA in {where}")
         try:
             if plan:
-                found = promotion.plan(operator, told=table.told)
+                found = promotion.plan(operator, told=lines.told)
             else:
                 found, grant = promotion.promote(
                     operator,
                     reason=reason,
                     ticket=ticket,
                     keys=[str(path) for path in keys or ()],
-                    told=table.told,
+                    told=lines.told,
                     say=out.note,
                 )
         except promotion.CriteriaFailedError as error:
-            table.verdict(error.findings)
+            lines.verdict(error.findings)
             raise
-        table.verdict(found.findings)
+        lines.verdict(found.findings)
     _show(out, operator.trust, found, grant)
     return Exit.DONE if found.passed else Exit.REFUSED
 

@@ -196,11 +196,12 @@ def _rounded(value: float | None) -> float | None:
 def show(report: StopReport, output: Output) -> None:
     """Print the report for people: a row per pod, then the verdict."""
     outcome = report.outcome
-    headers = ["pod", "latched", "in flight", "drained", "left", "durable"]
-    rows = [_heartbeat(row) for row in outcome.heartbeats]
-    rows += [_worker(row, report) for row in outcome.workers]
-    if rows:
-        output.table(headers, rows)
+    if outcome.heartbeats:
+        output.table(
+            ["heartbeat", "latched", "durable"], [_heartbeat(r) for r in outcome.heartbeats]
+        )
+    if outcome.workers:
+        _workers(report, output)
     verdict = Painted(outcome.result, COLOURS[outcome.result])
     facts = [f"term {report.term}"] if report.term else []
     facts += [f"epoch {report.epoch}", AUDIT[report.ledger]]
@@ -216,6 +217,14 @@ def show(report: StopReport, output: Output) -> None:
     output.line(verdict, f"{said} in {where}: {', '.join(facts)}")
     for line in _advice(report):
         output.line(line)
+
+
+def _workers(report: StopReport, output: Output) -> None:
+    headers = ["worker", "instance", "latched", "in flight", "drained", "left", "durable", "off by"]
+    rows = [_worker(row, report) for row in report.outcome.workers]
+    if not any(row[-1] for row in rows):  # everybody has answered
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
+    output.table(headers, rows)
 
 
 def _drain_unknown(outcome: Outcome) -> bool:
@@ -234,24 +243,25 @@ def _listed(names: list[str]) -> str:
 def _heartbeat(row: HeartbeatRow) -> list[str]:
     if row.latched_ms is None:
         said = "attested dead" if row.attested_dead else "no answer"
-        return [f"heartbeat {row.name}", said, "", "", "", ""]
-    return [f"heartbeat {row.name}", f"{row.latched_ms:.0f} ms", "", "", "", str(row.durable)]
+        return [row.name, said, ""]
+    return [row.name, f"{row.latched_ms:.0f} ms", str(row.durable)]
 
 
 def _worker(row: WorkerRow, report: StopReport) -> list[str]:
-    name = f"{row.pod.worker} {row.pod.instance[:6]}"
+    name = [row.pod.worker, row.pod.instance[:6]]
     if row.latched_ms is None:
         if row.attested_dead or row.goodbye_ms is not None:
-            return [name, "attested dead" if row.attested_dead else "has left", "", "", "", ""]
-        said = f"no answer{_off(row, report)}"
-        return [name, said, "", "drain unknown", "", ""]
+            said = "attested dead" if row.attested_dead else "has left"
+            return [*name, said, "", "", "", "", ""]
+        return [*name, "no answer", "", "unknown", "", "", _off(row, report)]
     drained = "not yet" if row.drained_ms is None else f"{row.drained_ms:.0f} ms"
     if row.drain_unknown and report.outcome.settled:
-        drained = "drain unknown"
+        drained = "unknown"
     if row.left is None and row.settled:
         drained = "attested dead" if row.attested_dead else "has left"
     left = "" if row.left is None else str(row.left)
-    return [name, f"{row.latched_ms:.0f} ms", str(row.in_flight), drained, left, str(row.durable)]
+    latched = f"{row.latched_ms:.0f} ms"
+    return [*name, latched, str(row.in_flight), drained, left, str(row.durable), ""]
 
 
 def _at_the_latest(report: StopReport, whom: str) -> str:
@@ -274,7 +284,7 @@ def _instant(bound_ms: float) -> str:
 
 def _off(row: WorkerRow, report: StopReport) -> str:
     """Say by when a worker that has not answered is off."""
-    return "" if row.off_by is None else f"; off by {_instant(report.at(row.off_by))}"
+    return "" if row.off_by is None else _instant(report.at(row.off_by))
 
 
 def _cut_off(report: StopReport) -> str:

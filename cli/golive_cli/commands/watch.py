@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from golive_cli import fleetboard
 from golive_cli.commands.status import show
-from golive_cli.output import Output, Painted, gone, styled, when
+from golive_cli.output import Output, Painted, gone, when
 from golive_redis import clock
+from golive_redis.masking import printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from golive_redis.config import Config
     from golive_redis.errors import StoreError
     from golive_redis.operator.fleet import FleetStatus
@@ -150,8 +154,21 @@ class _Screen:
             self._draw(fleetboard.screen(lost.last, _size(), above))
 
     def _draw(self, lines: list[fleetboard.Line]) -> None:
-        self._live.update(styled(lines), refresh=True)
+        self._live.update(_styled(lines), refresh=True)
 
 
 def _size() -> fleetboard.Size:
     return fleetboard.Size(*shutil.get_terminal_size())
+
+
+def _styled(lines: Sequence[fleetboard.Line]) -> Text:
+    """Return lines as a text that rich shows, in their colours."""
+    from rich.text import Text
+
+    out = Text(no_wrap=True, overflow="crop")
+    for number, line in enumerate(lines):
+        out.append("\n" if number else "")
+        for piece in line:
+            text, colour = piece if isinstance(piece, Painted) else (piece, "")
+            out.append(printable(text), colour)
+    return out

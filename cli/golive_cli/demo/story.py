@@ -117,14 +117,11 @@ class Story:
         by = f" by {outcome.by} after {event.took_ms:.0f} ms" if outcome.by else ""
         colour = "green" if outcome.settled else "red"
         self._say("golive revoke", f"{outcome.result}{by}{gone}", colour=colour)
-        headers = ("pod", "latched ms", "in flight", "drained ms", "left")
+        headers = ("worker", "latched ms", "in flight", "drained ms", "left")
         rows = [(row.pod.worker, *_cells(row, headers[1:])) for row in outcome.workers]
-        needs_space = not self._out.terminal  # a drawn table brings its own
-        if needs_space:
-            self._out.line()
+        self._out.line()
         self._out.table(headers, rows)
-        if needs_space:
-            self._out.line()
+        self._out.line()
 
     def _killed(self, event: events.Killed) -> None:
         whom = "the server" if event.act is Act.SERVER_FROZEN else "the heartbeat"
