@@ -272,7 +272,7 @@ class Activation:
             heartbeats=heartbeats,
             unconfirmed=None,
             unsigned_at_ms=0,
-            behind="",
+            behind=None,
         )
         return grant
 

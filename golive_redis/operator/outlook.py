@@ -14,6 +14,7 @@ import msgspec
 from golive_redis.core.barrier import Result
 from golive_redis.core.timing import Timing, bound_in_words, in_words
 from golive_redis.operator.fleet import Active, HeartbeatStatus, Revoked, WorkerStatus
+from golive_redis.stop.memory import Lack
 from golive_redis.store.place import WHICH_STORE
 from golive_redis.store.presence import lacking, listed
 
@@ -48,7 +49,7 @@ class Seen(msgspec.Struct, frozen=True):
     Attributes:
         state: As in `FleetStatus`.
         at_ms: When that was, Unix ms.
-        behind: That the store knows less than this host, in a sentence; "" when it does not.
+        behind: What the store lacks that this host knows; None when that is nothing.
         ended: A term that was in force after the last stop and is not any more.
     """
 
@@ -59,7 +60,7 @@ class Seen(msgspec.Struct, frozen=True):
     workers: Sequence[WorkerStatus]
     refused: Sequence[str]
     at_ms: int
-    behind: str = ""
+    behind: Lack | None = None
     ended: Ended | None = None
 
 
@@ -107,7 +108,8 @@ def _headline(seen: Seen, armed: int, silence_ms: float | None, timing: Timing) 
         return f"REFUSED: something in Redis does not verify here{then}"
     if seen.state == "unknown":
         then = f"; {still} there say that they can trade" if armed else ""
-        return f"UNKNOWN: {seen.behind}{then}"
+        lacks = "this Redis lacks something" if seen.behind is None else seen.behind.in_words()
+        return f"UNKNOWN: {lacks}{then}"
     if seen.state == "off" or seen.active is None:
         why = "its window is over" if seen.active is not None or _closed_by_time(seen) else _NOTHING
         if not armed:
@@ -164,10 +166,10 @@ def _since(silence_ms: float | None) -> str:
 
 def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     out = list(seen.refused)
-    if seen.behind:
-        out.append(seen.behind if seen.state != "unknown" else WHICH_STORE)
+    if seen.behind is not None:
+        out.append(seen.behind.in_words() if seen.state != "unknown" else WHICH_STORE)
     if seen.revoked is not None:
-        out += _unfinished(seen.revoked, seen.active, seen.behind)
+        out += _unfinished(seen.revoked, seen.active, behind=seen.behind is not None)
     if seen.state == "off" and seen.ended is not None and not _closed_by_time(seen):
         out.append(
             f"term {seen.ended.term} ended without a stop: no heartbeat beat, or its key was removed"
@@ -203,7 +205,7 @@ def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     return out
 
 
-def _unfinished(stop: Revoked, active: Active | None, behind: str) -> list[str]:
+def _unfinished(stop: Revoked, active: Active | None, *, behind: bool) -> list[str]:
     """Say what the last stop has left open."""
     last = f"the last stop (epoch {stop.epoch})"
     if stop.result is Result.NOT_CONFIRMED:

@@ -21,7 +21,7 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
 from golive_redis.stop.before import is_stranger, knows_less
-from golive_redis.stop.memory import Memory
+from golive_redis.stop.memory import Lack, Memory
 from golive_redis.store.place import WHICH_STORE
 from golive_redis.store.replies import Snapshot, Step
 from golive_redis.store.store import Store
@@ -46,7 +46,7 @@ class Reading(msgspec.Struct, frozen=True):
         revocation: The tombstone, or None.
         newest: The directive with the highest epoch anywhere in sight.
         refused: What did not verify, in sentences.
-        behind: That this store knows less than this host, in a sentence; "" when it does not.
+        behind: What this store lacks that this host knows; None when that is nothing.
     """
 
     snapshot: Snapshot
@@ -54,7 +54,7 @@ class Reading(msgspec.Struct, frozen=True):
     revocation: Verified[Revocation] | None
     newest: Directive | None
     refused: tuple[str, ...]
-    behind: str
+    behind: Lack | None
 
 
 class Operator:
@@ -137,7 +137,7 @@ class Operator:
         raws = [*stored, *self.store.told_directives(), *self.memory.directives()]
         found = newest(raws, self.trust)
         where = self.address.shown
-        before = self.memory.newest.behind if state is None else ""
+        before = self.memory.newest.behind if state is None else None
         behind = knows_less(where, found, snapshot.epoch_hint, stored, before)
         refused += [f"{key} has a wrong type" for key in snapshot.corrupt]
         if another := self.another_fleet(snapshot.fleet):
@@ -256,8 +256,9 @@ def active(reading: Reading) -> State:
     if reading.refused:
         raise RecordError("; ".join(reading.refused), hint="`golive revoke` stops everything")
     if reading.state is None:
-        if reading.behind:
-            raise RefusedError(f"nothing is active there, and {reading.behind}", hint=WHICH_STORE)
+        if reading.behind is not None:
+            lacks = reading.behind.in_words()
+            raise RefusedError(f"nothing is active there, and {lacks}", hint=WHICH_STORE)
         raise RefusedError("nothing is active", hint="`golive status` shows what was last")
     return reading.state
 

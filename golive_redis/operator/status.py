@@ -45,7 +45,7 @@ def read(operator: Operator) -> FleetStatus:
     at_ms = clock.wall_ms()
     over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
     state = "off" if over or reading.state is None else str(reading.state.mode)
-    if state == "off" and reading.behind:
+    if state == "off" and reading.behind is not None:
         state = "unknown"
     seen = outlook.Seen(
         "refused" if reading.refused else state,

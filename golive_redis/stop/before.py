@@ -12,7 +12,7 @@ from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.epoch import Directive, newest
 from golive_redis.records.trust import Trust
 from golive_redis.stop.connections import Connections
-from golive_redis.stop.memory import Memory, OperatorState
+from golive_redis.stop.memory import Lack, Memory, OperatorState
 from golive_redis.stop.progress import StopProgress
 
 # Records that are looked at: some 0.1 s of work. Not a time: a stalled host leaves nothing out.
@@ -79,9 +79,13 @@ def read_before(
 
 
 def knows_less(
-    where: str, found: Directive | None, hint: int, stored: Collection[bytes], before: str
-) -> str:
-    """Say that a store knows less than this host; "" when it does not.
+    where: str,
+    found: Directive | None,
+    hint: int,
+    stored: Collection[bytes],
+    before: Lack | None,
+) -> Lack | None:
+    """Return what a store lacks that this host knows; None when that is nothing.
 
     What it says of the fleet is then said of another fleet, or of another time.
 
@@ -93,15 +97,10 @@ def knows_less(
         before: What this host remembers of that: the stop that it signed there has taught the store a
             number, and no more.
     """
-    lacks = f"{where} does not know "
     if found is None or found.record.epoch <= hint or found.raw in stored:
-        return before if before.startswith(lacks) else ""
-    kinds = {Grant: "the grant", Revocation: "the stop"}
-    what = kinds.get(type(found.record), "the restriction")
-    return (
-        f"{lacks}{what} of epoch {found.record.epoch} by {', '.join(sorted(found.signers))}, which this "
-        "host has signed or seen: it is another Redis, it has lost data, or that has not reached it"
-    )
+        return before if before is not None and before.store == where else None
+    kind = {Grant: "grant", Revocation: "stop"}.get(type(found.record), "restriction")
+    return Lack(store=where, kind=kind, epoch=found.record.epoch, signers=sorted(found.signers))
 
 
 def is_stranger(here: OperatorState, where: str, hint: int) -> bool:
@@ -112,7 +111,7 @@ def is_stranger(here: OperatorState, where: str, hint: int) -> bool:
         where: The URL of the store, without a password.
         hint: The latest epoch that it says was used.
     """
-    return hint < here.term or here.behind.startswith(f"{where} ")
+    return hint < here.term or (here.behind is not None and here.behind.store == where)
 
 
 def note_grant(raw: bytes, connections: Connections, progress: StopProgress, trust: Trust) -> None:

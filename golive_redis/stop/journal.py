@@ -178,7 +178,7 @@ class Journal:
         """
         changes: dict[str, object] = {"unconfirmed": None, "unsigned_at_ms": 0}
         if outcome.result is Result.COMPLETE:
-            changes |= {"term": 0, "workers": [], "heartbeats": [], "behind": ""}
+            changes |= {"term": 0, "workers": [], "heartbeats": [], "behind": None}
         try:
             self._memory.save(clock.wall_ms(), **changes)
         except ConfigError as error:

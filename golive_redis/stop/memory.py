@@ -18,6 +18,30 @@ from golive_redis.statefile import StateFile, StateFileError
 SLOTS = 8  # several commands at once: each takes a slot, and all slots are read
 
 
+class Lack(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """That a store knows less than this host: a directive that it has not.
+
+    Attributes:
+        store: URL of the store, without a password.
+        kind: What it lacks: `grant`, `stop` or `restriction`.
+        epoch: Of that.
+        signers: Who has signed it.
+    """
+
+    store: str
+    kind: str
+    epoch: int
+    signers: list[str]
+
+    def in_words(self) -> str:
+        """Say what is lacking, and what that may mean."""
+        return (
+            f"{self.store} does not know the {self.kind} of epoch {self.epoch} by "
+            f"{', '.join(self.signers)}, which this host has signed or seen: it is another Redis, it "
+            "has lost data, or that has not reached it"
+        )
+
+
 @decodable
 class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One slot.
@@ -31,8 +55,8 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         heartbeats: Names that were on theirs.
         unsigned_at_ms: When a stop from here could not be signed, Unix ms; 0 when none is open.
         unconfirmed: Envelope of a revocation from here that was not confirmed, or None.
-        behind: What a store lacked when it was last stopped from here, in a sentence, until a stop is
-            COMPLETE or a term begins: since then it knows the number of that stop, and no more.
+        behind: What a store lacked when it was last stopped from here, until a stop is COMPLETE or a
+            term begins: since then it knows the number of that stop, and no more.
     """
 
     saved_at_ms: int = 0
@@ -44,7 +68,7 @@ class OperatorState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     heartbeats: list[str] = []
     unsigned_at_ms: int = 0
     unconfirmed: str | None = None
-    behind: str = ""
+    behind: Lack | None = None
 
     def roster(self) -> Roster:
         """Return who was there at the activation."""

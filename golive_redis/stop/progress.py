@@ -13,6 +13,7 @@ from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Verified, peek
 from golive_redis.records.trust import Trust
+from golive_redis.stop.memory import Lack
 
 
 class LedgerState(StrEnum):
@@ -59,8 +60,7 @@ class StopReport(msgspec.Struct, frozen=True):
         called_at: The same on the steady clock.
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
             has had no effect in Redis.
-        behind: That the store knew less than this host before the stop, in a sentence; "" when it did
-            not.
+        behind: What the store lacked before the stop that this host knows; None when that was nothing.
     """
 
     outcome: Outcome
@@ -76,7 +76,7 @@ class StopReport(msgspec.Struct, frozen=True):
     wall_ms: int
     called_at: float
     cut_off_ms: float | None = None
-    behind: str = ""
+    behind: Lack | None = None
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""
@@ -104,7 +104,7 @@ class StopProgress(msgspec.Struct):
         newer_keyset: A record was met that was signed under a newer keyset than ours.
         adopted: It was taken over from an earlier run.
         complete: And that run ended COMPLETE.
-        behind: That the store knew less than this host, in a sentence; "" when it did not.
+        behind: What the store lacked that this host knows; None when that was nothing.
         stranger: It did not even know the term that this host began: what waits here is not for it.
     """
 
@@ -125,7 +125,7 @@ class StopProgress(msgspec.Struct):
     newer_keyset: bool = False
     adopted: bool = False
     complete: bool = False
-    behind: str = ""
+    behind: Lack | None = None
     stranger: bool = False
 
     @property

@@ -176,8 +176,8 @@ class Revoke:
         before = self._before = read_before(
             self._connections, self._progress, self._memory, self._trust
         )
-        if self._progress.behind:
-            self._connections.say(self._progress.behind)
+        if self._progress.behind is not None:
+            self._connections.say(self._progress.behind.in_words())
         adopted = self._adopt(before.found) if before.complete else None
         if adopted is not None:
             self._progress.signed.append(adopted)

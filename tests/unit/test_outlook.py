@@ -11,6 +11,7 @@ from golive_redis.operator.fleet import Active, HeartbeatStatus, InForce, Revoke
 from golive_redis.operator.outlook import Ended, Seen, judge
 from golive_redis.records.directive import GrantKind, Mode, Profile
 from golive_redis.records.limits import Limits
+from golive_redis.stop.memory import Lack
 
 GOES_ON = (
     "a heartbeat that crashed goes on with the term when it is started within 20 s; else "
@@ -202,7 +203,7 @@ STOPPED = Revoked(4, "alice", "r", "", NOW, blind=False, confirmed=True, result=
 )
 def test_how_a_term_ended_that_no_stop_has_ended(ended, headline, problems):
     """Row 111."""
-    found = judge(Seen("off", None, None, [], [], [], NOW, "", ended), TIMING)
+    found = judge(Seen("off", None, None, [], [], [], NOW, None, ended), TIMING)
     assert found.headline == headline
     assert [text.partition(":")[0] for text in found.problems] == problems
 
@@ -219,9 +220,11 @@ def test_a_stop_that_was_not_complete_is_told_until_the_next_term():
 @pytest.mark.parametrize("state", ["unknown", "live", "refused"])
 def test_a_store_that_knows_less_than_this_host_is_told_of_in_every_state(state):
     """Row 110."""
-    less = "redis://elsewhere/1 does not know epoch 9"
+    lack = Lack(store="redis://elsewhere/1", kind="grant", epoch=9, signers=["alice"])
+    less = lack.in_words()
+    assert less.startswith("redis://elsewhere/1 does not know the grant of epoch 9 by alice, which")
     active = ACTIVE if state == "live" else None
-    found = judge(Seen(state, active, None, [heartbeat()], [], [], NOW, less), TIMING)
+    found = judge(Seen(state, active, None, [heartbeat()], [], [], NOW, lack), TIMING)
     assert less in [found.headline.removeprefix("UNKNOWN: "), *found.problems]
 
 

@@ -362,10 +362,9 @@ def _advice(report: StopReport) -> list[str]:
         lines += _not_drained(outcome)
     answers = [row.latched_ms for row in outcome.heartbeats]
     answers += [row.latched_ms for row in outcome.workers]
-    if report.behind and not any(at is not None for at in answers):
-        lines.append(
-            f"If this is not the fleet's Redis, the fleet was not stopped: {report.behind}."
-        )
+    if report.behind is not None and not any(at is not None for at in answers):
+        lacks = report.behind.in_words()
+        lines.append(f"If this is not the fleet's Redis, the fleet was not stopped: {lacks}.")
     if report.ledger is LedgerState.FAILED:
         lines.append(
             "AUDIT FAILED: the entry is neither in Redis nor on this host; write down what you did."
