@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -146,3 +147,31 @@ def test_with_json_only_faults_are_told_and_not_on_stdout(capsys):
     streams = told(capsys, *EVENTS, as_json=True)
     assert streams.out == ""
     assert streams.err == "pod-4 was not denied 40 of 50 times afterwards\n"
+
+
+def shape(line: str) -> str:
+    """A line with its figures, reasons and pictures made equal; where a bound is marked varies."""
+    line = re.sub(r"(?<= )[#.|]{8,}", "PICTURE", line).replace(" ^ bound", "")
+    line = re.sub(r"\d+(\.\d+)?", "N", line)
+    return " ".join(re.sub(r"\((revoked|lapsed)\)", "(REASON)", line).split())
+
+
+def test_what_the_readme_shows_of_it_is_what_it_says(capsys):
+    """Here shortened, as it says there: each of its lines is one of these, in this order."""
+    killed, frozen = (
+        events.Judged(outage_act(name, 2500, FIGURES), FIGURES, PICTURE, ())
+        for name in ("heartbeat-killed", "server-frozen")
+    )
+    done = events.Finished(DemoResult([], ok=True), 25_000.0)
+    told_of = (
+        EVENTS[2], *EVENTS[5:10], events.Traded(596), EVENTS[10], killed,
+        EVENTS[12], events.Traded(531), EVENTS[13], frozen, done,
+    )  # fmt: skip
+    lines = [shape(line) for line in told(capsys, *told_of).out.splitlines()]
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"<!-- demo output -->\n```text\n(.*?)```", page, re.DOTALL)
+    at = 0
+    for line in filter(None, map(shape, block.splitlines())):
+        assert line in lines[at:], line
+        at = lines.index(line, at) + 1
+    assert max(map(len, block.splitlines())) <= 80
