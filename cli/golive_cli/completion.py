@@ -150,10 +150,8 @@ def _restricted(store: Store, setup: Config, kind: str) -> list[str]:
 
 def _offered(values: Iterable[str], incomplete: str) -> list[str]:
     """Return what begins so and a shell takes as it stands, each once."""
-    fit = {
-        value for value in values if value.startswith(incomplete) and shlex.quote(value) == value
-    }
-    return sorted(fit)
+    fit = {value for value in values if value.startswith(incomplete)}
+    return sorted(value for value in fit if shlex.quote(value) == value)
 
 
 def _pairs(ctx: typer.Context, known: list[str], incomplete: str) -> list[str]:
