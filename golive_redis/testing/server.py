@@ -95,7 +95,10 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> Path:
     if binary is not None:
         found = shutil.which(binary)
         if found is None:
-            raise EmbeddedServerError(f"no server program at {binary}", hint="give its full path")
+            # A bare name is looked for on the PATH, a path from the folder we are in.
+            named = os.fspath(binary)
+            where = f"at {Path(named).absolute()}" if os.sep in named else f"called {named}"
+            raise EmbeddedServerError(f"no server program {where}", hint="give its full path")
         # Not resolved: Debian links redis-server to redis-check-rdb, which goes by its name.
         return Path(found).absolute()
     try:

@@ -197,3 +197,11 @@ def test_a_file_that_is_not_the_error_is_not_named(made, server):
     done = made("halt", "--reason", "r", GOLIVE_REDIS_URL=server.url)
     assert done.returncode == Exit.REFUSED
     assert "go_live.yaml" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "dev"])
+def test_a_server_program_that_is_not_there_is_named_in_full(golive, command):
+    done = golive(command, "--server", "./nowhere")
+    path = golive.folder.resolve() / "nowhere"
+    assert done.stderr.startswith(f"error: no server program at {path}\n")
+    assert "called nowhere\n" in golive(command, "--server", "nowhere").stderr
