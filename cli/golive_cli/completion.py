@@ -156,6 +156,8 @@ def _offered(values: Iterable[str], incomplete: str) -> list[str]:
 
 def _pairs(ctx: typer.Context, known: list[str], incomplete: str) -> list[str]:
     """Return the labels that go on as what was typed; of those with no known value the names."""
+    if incomplete in BREAKS:  # bash puts what is offered behind it, and Typer in its place
+        return []
     typed = _rejoined(list(ctx.params.get("labels") or []), incomplete)
     found = _offered(known, typed)
     if "=" not in typed:

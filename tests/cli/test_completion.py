@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shlex
 import socket
 import subprocess
@@ -137,6 +139,7 @@ def test_labels_are_those_that_workers_have_and_have_stated(tab, fleet, command)
     assert sorted(tab(f"{command} ")) == sorted([*known, "worker=pod-1", *rest])
     assert tab(f"{command} symbol=") == ["BTC/USDT:USDT", "ETHUSDT"]
     assert tab(f"{command} symbol=B") == ["BTC/USDT:USDT"]
+    assert tab(f"{command} symbol=BTC/USDT:") == []
     assert tab(f"{command} symbol=BTC/USDT:US") == ["USDT"]
     assert tab(f"{command} venue=binance symbol=E") == ["ETHUSDT"]
     assert tab(f"{command} --reason r venue=binance sy") == [
@@ -237,30 +240,70 @@ def test_completion_writes_nothing(tab, fleet):
     assert sorted(tab.golive.folder.rglob("*")) == before
 
 
-def test_bash_itself_inserts_what_is_offered(tab, fleet, tmp_path):
-    """The script that `--show-completion` prints, in a real bash."""
-    program = tmp_path / "bin" / "golive"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m golive_cli.main "$@"\n')
-    program.chmod(0o755)
-    environ = {
-        **tab.golive.environ,
-        **tab.environ,
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-    }
-    environ |= {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    script = subprocess.run(
-        ["golive", "--show-completion", "bash"],
-        env=environ, capture_output=True, text=True, check=True, cwd=tab.golive.folder,
-    ).stdout  # fmt: skip
-    words = "COMP_WORDS=(golive revoke --worker-dead po); COMP_CWORD=3"
-    run = f'{script}\n{words}; _golive_completion golive; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(
-        ["bash", "-c", run],
-        check=True,
-        env=environ,
-        capture_output=True,
-        text=True,
-        cwd=tab.golive.folder,
-    )
-    assert (done.stdout, done.stderr) == ("pod-1\n", "")
+TYPED = {
+    "golive rev": "golive revoke ",
+    "golive demote mi": "golive demote micro ",
+    "golive halt sy": "golive halt symbol=BTC/USDT:USDT ",
+    "golive halt symbol=": "golive halt symbol=BTC/USDT:USDT ",
+    "golive halt symbol=BTC/USDT:U": "golive halt symbol=BTC/USDT:USDT ",
+    "golive halt venue=binance wor": "golive halt venue=binance worker=pod-1 ",
+    "golive revoke --worker-dead po": "golive revoke --worker-dead pod-1 ",
+    "golive revoke --worker-dead=po": "golive revoke --worker-dead=pod-1 ",
+}
+
+
+class Bash:
+    """An interactive bash on a terminal, with the script that `--show-completion` prints."""
+
+    def __init__(self, tab: Tab) -> None:
+        bin_folder = tab.golive.folder / "bin"
+        bin_folder.mkdir()
+        program = bin_folder / "golive"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m golive_cli.main "$@"\n')
+        program.chmod(0o755)
+        environ = {**tab.golive.environ, **tab.environ, "PS1": "> ", "TERM": "dumb"}
+        environ |= {"PATH": f"{bin_folder}:{os.environ['PATH']}", "LC_ALL": "C"}
+        shown = tab.golive(
+            "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+        )
+        (tab.golive.folder / "golive.bash").write_text(shown.stdout)
+        self._ours, theirs = pty.openpty()
+        self._bash = subprocess.Popen(
+            ["bash", "--norc", "--noprofile", "-i"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environ,
+            cwd=tab.golive.folder,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.type("source ./golive.bash; stty cols 200; echo rea''dy\n", "ready\r\n")
+
+    def type(self, text: str, awaited: str) -> str:
+        """Type, and return what is on the screen once the awaited text is there."""
+        os.write(self._ours, text.encode())
+        said, deadline = "", time.monotonic() + 60
+        while awaited not in said:
+            assert time.monotonic() < deadline, said
+            if select.select([self._ours], [], [], 0.1)[0]:
+                said += os.read(self._ours, 65536).decode()
+        return said
+
+    def close(self) -> None:
+        self._bash.kill()
+        self._bash.wait()
+        os.close(self._ours)
+
+
+def test_a_real_bash_has_on_its_line_what_was_meant(tab, fleet, server):
+    with server.client() as client:  # one symbol, so that there is one way to go on
+        key = f"golive:worker:pod-1:{fleet.instance}"
+        client.hset(key, "stated", '{"symbol":["BTC/USDT:USDT"]}')
+    bash = Bash(tab)
+    try:
+        for typed, meant in TYPED.items():
+            assert meant in bash.type(f"{typed}\t", meant)
+            bash.type("\x15echo do''ne\n", "done\r\n")
+    finally:
+        bash.close()
