@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive_cli import fleetboard, results
-from golive_cli.output import Painted, laid_out
+from golive_cli.output import Output, Painted, laid_out
 from golive_redis import Guard
 from golive_redis.operator.fleet import HeartbeatStatus, WorkerStatus
 from kit import zygote
@@ -92,6 +92,15 @@ def test_a_sentence_that_is_too_long_is_wrapped_or_below_its_row():
 def test_without_a_width_each_row_is_one_line_for_programs():
     rows = [row(name, "a reason " * 20) for name in WORKERS]
     assert len(laid_out(fleetboard.WORKER_HEADERS, rows, None)) == len(rows) + 1
+
+
+def test_a_pipe_has_a_line_for_each_row_and_columns_decides_where_it_is_set(monkeypatch, capsys):
+    rows = [row(WORKERS[0], "a reason " * 20)]
+    for columns, lines in (("", 2), ("0", 2), ("wide", 2), ("80", None)):
+        monkeypatch.setenv("COLUMNS", columns)
+        Output().table(fleetboard.WORKER_HEADERS, rows)
+        said = capsys.readouterr().out.splitlines()
+        assert len(said) == lines or (lines is None and max(map(len, said)) <= WIDTH)
 
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,62}", fullmatch=True)
