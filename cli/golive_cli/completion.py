@@ -70,6 +70,16 @@ def workers(config: Path | None, incomplete: str) -> list[str]:
     return []
 
 
+def silent(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids of the workers that have gone silent."""
+    with suppress(Exception):
+        found = _asked(
+            _setup(ctx), lambda store: [item.name for item in store.workers() if not item.alive]
+        )
+        return _offered(found, incomplete)
+    return []
+
+
 def stated(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the labels that workers have, and those that their orders have stated lately."""
     found: list[str] = []

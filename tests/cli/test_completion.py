@@ -169,6 +169,10 @@ def test_the_worker_and_the_heartbeat_of_an_attestation_are_those_on_the_rosters
     assert tab("revoke --worker-dead ") == ["pod-1"]
     assert tab("revoke --reason because --worker-dead po") == ["pod-1"]
     assert tab("revoke --worker-dead=po") == ["pod-1"]
+    assert tab("workers forget ") == []
+    with server.client() as client:
+        client.zadd("golive:fleet", {f"pod-2:{'2' * 32}": 1})
+    assert tab("workers forget ") == ["pod-2"], "who is silent"
     assert tab("revoke --heartbeat-dead ") == ["hb-1", "hb-old"]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli import completion
 from golive_cli.commands import status
 from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.options import AsJson, ConfigFile, Reason, Ticket
@@ -38,6 +39,7 @@ def forget(
             metavar="NAME",
             help="ID means each process of it that is silent and has not left, ID:INSTANCE the one "
             "that begins so.",
+            autocompletion=completion.silent,
         ),
     ],
     reason: Reason,
