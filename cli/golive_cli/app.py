@@ -161,6 +161,14 @@ def _heartbeat(
         ),
     ],
     config: ConfigFile = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Answer HTTP probes here: GET /live and GET /ready.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep the fleet alive: beat for the term in force until SIGTERM.
@@ -171,7 +179,7 @@ def _heartbeat(
     """
     from golive_cli.commands.heartbeat import heartbeat
 
-    heartbeat(name, config, as_json=as_json)
+    heartbeat(name, config, listen, as_json=as_json)
 
 
 def _status(config: ConfigFile = None, as_json: AsJson = False) -> int:

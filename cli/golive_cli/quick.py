@@ -17,7 +17,7 @@ COMMON = ("--config",)
 FLAG = "--json"
 # Without --dry-run, which is in no hurry.
 RESTRICTION = (*COMMON, "--reason", "--ticket")
-BEATING = (*COMMON, "--name")
+BEATING = (*COMMON, "--name", "--listen")
 NEEDED = {RESTRICTION: "--reason", BEATING: "--name"}
 
 
@@ -109,7 +109,8 @@ def _restrict(command: str, words: Words) -> int:
 def _beat(_: str, words: Words) -> None:
     from golive_cli.commands.heartbeat import heartbeat
 
-    heartbeat(words.values["--name"], words.config, as_json=words.as_json)
+    values = words.values
+    heartbeat(values["--name"], words.config, values.get("--listen"), as_json=words.as_json)
 
 
 COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[str, Words], Any]]] = {

@@ -35,6 +35,7 @@ from golive_redis.records.receipt import MAX_SERVERS
 from golive_redis.records.trust import Trust
 
 FRESH_ACTIVATION_MS = 60_000
+NOTHING_ACTIVE = "nothing is active"
 
 
 class _Seen(msgspec.Struct):
@@ -195,7 +196,7 @@ class Pulse:
     def _absent(self, now: float) -> list[Happening]:
         self._seen.absent = self._seen.read = True
         self.known.untold()
-        self.waiting_for = "nothing is active"
+        self.waiting_for = NOTHING_ACTIVE
         if self.term is None:
             return []
         term = self.term

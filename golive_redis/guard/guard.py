@@ -51,7 +51,7 @@ _ends_by: set[int] = set()  # process ids: a forked child has finalizers of its 
 
 
 class Health(Strict, frozen=True, kw_only=True):
-    """How a guard is, for readiness probes and people. Reading it never changes anything.
+    """How a guard is, for probes and people. Reading it never changes anything.
 
     Attributes:
         armed: True when an order could be permitted right now.

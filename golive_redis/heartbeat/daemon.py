@@ -27,6 +27,7 @@ from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
 from golive_redis.heartbeat.duties import Duties
+from golive_redis.heartbeat.health import Health
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
 from golive_redis.heartbeat.setup import Setup, see_own
@@ -78,7 +79,6 @@ class Heartbeat:
 
     Attributes:
         ready: Set once Redis has answered for the first time.
-        turned_ms: When the loop last began a turn, on the steady clock; for a watchdog.
 
     Raises:
         ConfigError: The key is another principal's, or the state file is held by a live process.
@@ -139,7 +139,7 @@ class Heartbeat:
             patient, keyspace, every_ms, take=self._take, read=self._wake.set, failed=_push_failed
         )
         self.ready = threading.Event()
-        self.turned_ms = clock.now_ms()
+        self._turned_ms = clock.now_ms()
 
     @classmethod
     def open(
@@ -271,7 +271,7 @@ class Heartbeat:
     def _turn(self) -> None:
         """Beat if it may, then wait for the next turn, and look up at once when something is pushed."""
         closing = self._loop.closing
-        self.turned_ms = clock.now_ms()
+        self._turned_ms = clock.now_ms()
         self._take_over()
         self._guarded(self._cycle)
         if self._pulse.waiting_for != self._waited_for:
@@ -293,6 +293,19 @@ class Heartbeat:
         """The term that it beats for, or None while it is silent; may be read by any thread."""
         pulse = self._pulse
         return pulse.state if pulse.term is not None else None
+
+    def health(self) -> Health:
+        """Return how it is; may be called by any thread, and changes nothing."""
+        pulse, duties = self._pulse, self._duties
+        return Health(
+            turn_age_ms=clock.now_ms() - self._turned_ms,
+            beat_every_ms=pulse.timing.beat_every_ms,
+            term=pulse.term,
+            waiting_for=pulse.waiting_for,
+            lacks=duties.receipts.outbox.lacks,
+            durable=duties.memory.durable,
+            stopping=self._loop.closing.is_set(),
+        )
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from a signal handler."""

@@ -117,7 +117,7 @@ def test_bounds_in_the_text_are_those_of_the_standard_timers(docs):
 
 
 def test_every_field_of_health_is_explained(docs):
-    rows = docs.table("docs/how-to/guard-your-bot.md", "Readiness")
+    rows = docs.table("docs/how-to/guard-your-bot.md", "Liveness and readiness")
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(named) == sorted(Health.__struct_fields__)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from golive_redis.testing.server import EmbeddedServer
 from kit.fleet import Fleet, fleets, forging
 from kit.processes import Proxy, proxies
+from kit.program import Program, Wait
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,20 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[EmbeddedServer], Proxy]]:
     """Puts a faulty network in front of a server."""
     with proxies(tmp_path) as make:
         yield make
+
+
+@pytest.fixture
+def program(wait_for: Wait) -> Iterator[Callable[..., Program]]:
+    """Starts the program on a fleet's configuration, and waits until it has read once."""
+    made: list[Program] = []
+
+    def start(live: Any, *words: str, **environ: str) -> Program:
+        item = Program(live, *words, **environ)
+        made.append(item)
+        wait_for(lambda: "silent: nothing is active" in item.lines(), what="its first reading")
+        return item
+
+    yield start
+    for item in made:
+        item.process.kill()
+        item.process.wait()

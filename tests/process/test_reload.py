@@ -10,24 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from golive_redis import config as configuration
 from golive_redis.operator import grants, restrictions
 from golive_redis.operator.session import Operator
-from golive_redis.records.beat import Beat
 from golive_redis.records.directive import GrantKind, RestrictionKind
-from golive_redis.records.envelope import peek
 from golive_redis.testing.server import EmbeddedServer
-from kit import zygote
-from kit.zygote import Forked
+from kit.program import Program, Wait
 
-PROGRAM = "golive_cli.main:main"
 REFUSED = "NOT reloaded, the old keyset and configuration stay in use: "
 KEYS = {
     "keyset": "keyset.yaml",
@@ -35,64 +30,6 @@ KEYS = {
     "heartbeat": "{name}.pem",
     "worker": "workers.pem",
 }
-
-Wait = Callable[..., None]
-
-
-class Program:
-    """`golive heartbeat --name hb-1`, the real one, with its lines in a file."""
-
-    def __init__(self, live: Any, **environ: str) -> None:
-        self.live = live
-        self.log = live.folder / "golive-heartbeat.log"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("GOLIVE_")}
-        words = ["heartbeat", "--name", "hb-1", "--config", str(live.path)]
-        with self.log.open("wb") as file:
-            self.process: Forked = zygote.start(
-                PROGRAM, *words, env={**kept, **environ}, stdout=file, stderr=file
-            )
-
-    def lines(self) -> list[str]:
-        """What it said, without the times."""
-        return [line.partition(" ")[2] for line in self.log.read_text().splitlines()]
-
-    def reload(self, wait_for: Wait) -> str:
-        """Send SIGHUP, and return what it said of it."""
-
-        def answers() -> list[str]:
-            return [line for line in self.lines() if line.startswith(("reloaded: ", "NOT rel"))]
-
-        before = len(answers())
-        self.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len(answers()) > before, what="an answer to SIGHUP")
-        return answers()[before]
-
-    def beat(self) -> Beat:
-        return peek(self.live.raw.hget("golive:beat", "hb-1"), Beat)
-
-    def await_beats(self, wait_for: Wait) -> Beat:
-        """Return when it has beaten twice more: the second one began after this."""
-        for _ in range(2):
-            n = self.beat().n
-            wait_for(lambda n=n: self.beat().n > n, what="the next beat")
-        return self.beat()
-
-
-@pytest.fixture
-def program(wait_for: Wait) -> Iterator[Callable[..., Program]]:
-    """Starts the program on a fleet's configuration, and waits until it has read once."""
-    made: list[Program] = []
-
-    def start(live: Any, **environ: str) -> Program:
-        item = Program(live, **environ)
-        made.append(item)
-        wait_for(lambda: "silent: nothing is active" in item.lines(), what="its first reading")
-        return item
-
-    yield start
-    for item in made:
-        item.process.kill()
-        item.process.wait()
 
 
 def write_keyset(live: Any, version: int, *, without: tuple[str, ...] = (), **changes: Any) -> None:

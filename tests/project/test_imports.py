@@ -192,3 +192,9 @@ def test_who_runs_checks_loads_only_what_their_sources_need(module):
     loaded = loaded_after(f"import golive_redis.{module}")
     assert loaded & {"httpx", "sqlalchemy"} == set()
     assert "golive_redis.checks.sources.http" not in loaded
+
+
+def test_a_heartbeat_loads_its_endpoint_only_when_it_is_asked_for():
+    loaded = loaded_after("import golive_cli.commands.heartbeat, golive_redis.heartbeat.daemon")
+    assert "golive_redis.heartbeat.health" in loaded
+    assert "golive_redis.heartbeat.probes" not in loaded

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from golive_cli.writer import Writer
     from golive_redis.config import Config
     from golive_redis.heartbeat.daemon import Heartbeat
+    from golive_redis.heartbeat.probes import Probes
 
 TICK_S = 0.1
-# Turns that the loop may miss before the watchdog is told nothing: two may go by while Redis is
-# slow to answer, which is no defect of the process.
-MISSED_TURNS = 3
 
 
-def heartbeat(name: str, config: Path | None = None, *, as_json: bool = False) -> None:
+def heartbeat(
+    name: str, config: Path | None = None, listen: str | None = None, *, as_json: bool = False
+) -> None:
     """Keep the fleet alive: beat for the term in force until SIGTERM."""
     hangups = _Hangups()  # first: what it does without us is to end the process
     from golive_cli.sdnotify import Systemd
@@ -45,15 +45,34 @@ def heartbeat(name: str, config: Path | None = None, *, as_json: bool = False) -
 
     writer = Writer(write)
     systemd = Systemd(os.environ)
+    probes: Probes | None = None
     try:
+        # Before the state file is claimed: a port that is taken leaves nothing behind.
+        probes = _listen(listen) if listen is not None else None
         beating = _prepare(setup, name, writer)
+        if probes is not None:
+            _answer(probes, beating, writer)
         reload = _Reload(beating, config, writer)
-        _Foreground(
-            beating, writer, systemd, hangups, reload, setup.policy.timers.beat_every_ms
-        ).run()
+        _Foreground(beating, writer, systemd, hangups, reload).run()
     finally:
+        if probes is not None:
+            probes.close()
         writer.close()
         systemd.close()
+
+
+def _listen(where: str) -> Probes:
+    from golive_redis.heartbeat.probes import Probes
+
+    return Probes(where)
+
+
+def _answer(probes: Probes, beating: Heartbeat, writer: Writer) -> None:
+    from golive_redis.heartbeat.probes import pages
+
+    found = pages(beating.health)
+    probes.start(found)
+    writer.say(f"probes: {' and '.join(f'{probes.url}{path}' for path in found)}")
 
 
 def _prepare(setup: Config, name: str, writer: Writer) -> Heartbeat:
@@ -139,14 +158,12 @@ class _Foreground:
         systemd: Systemd,
         hangups: _Hangups,
         reload: _Reload,
-        beat_every_ms: float,
     ) -> None:
         self._beating = beating
         self._writer = writer
         self._systemd = systemd
         self._hangups = hangups
         self._reload = reload
-        self._patience_ms = MISSED_TURNS * beat_every_ms
         self._stop_asked = False
         self._ready = False
         self._reloading = False
@@ -206,6 +223,6 @@ class _Foreground:
         if every is None or now - self._pinged_ms < every:
             return
         # Not merely because this thread lives: the loop that beats must have turned.
-        if now - self._beating.turned_ms <= max(every, self._patience_ms):
+        if self._beating.health().turns(every):
             self._pinged_ms = now
             systemd.tell("WATCHDOG=1")
