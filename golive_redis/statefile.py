@@ -11,6 +11,7 @@ import fcntl
 import os
 import pwd
 import stat
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ class StateFile:
         self.stem = stem
         self._lock = -1
         self._next: _Prepared | None = None
+        self._writing = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for slot in range(slots):
@@ -110,14 +112,35 @@ class StateFile:
             StateFileError: It is not, and the old content may still be there.
         """
         data = msgspec.json.encode(value)
-        prepared, self._next = self._next, None
+        with self._writing:
+            prepared, self._next = self._next, None
+            try:
+                if prepared is None or not prepared.write(data):
+                    write_durably(self.path, data)
+            except OSError as error:
+                raise _failed(self.path, error) from error
+            finally:
+                with suppress(OSError):
+                    self._next = _Prepared.for_file(self.path)
+
+    def prepare(self) -> StateFileError | None:
+        """Open what the next write takes, if it is not open; return why that does not work now.
+
+        Who trades or beats asks first (A15): what somebody else of this process has taken since the last
+        write, no later one would have. Never waits: a write that is under way is such a reason, too.
+        """
+        if not self._writing.acquire(blocking=False):
+            return StateFileError(f"{self.path}: a write is under way")
+        if self._next is not None or self._lock < 0:
+            self._writing.release()
+            return None
         try:
-            if prepared is None or not prepared.write(data):
-                write_durably(self.path, data)
-        except OSError as error:
-            raise _failed(self.path, error) from error
-        finally:
             self._next = _Prepared.for_file(self.path)
+        except OSError as error:
+            return _failed(self.path, error)
+        finally:
+            self._writing.release()
+        return None
 
     def release(self) -> None:
         """Close what is open, and take what was prepared away."""
@@ -150,18 +173,19 @@ class _Prepared:
         self._folder = folder
 
     @classmethod
-    def for_file(cls, path: Path) -> _Prepared | None:
-        """Open both; None where that does not work now: the next write then tries by itself."""
-        try:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return None
+    def for_file(cls, path: Path) -> _Prepared:
+        """Open both.
+
+        Raises:
+            OSError: One of them cannot be opened now. The next write then tries by itself.
+        """
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             return cls(path, _open_private(str(_temporary(path)), flags), folder)
         except OSError:
             os.close(folder)
-            return None
+            raise
 
     def write(self, data: bytes) -> bool:
         """Replace the file and return once it is on disk; False when that has to be done otherwise."""

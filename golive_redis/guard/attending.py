@@ -166,9 +166,18 @@ class Attending:
         if not ordered:
             # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
             self._due = max(self._due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
-        if all(loop.start() and loop.is_alive() for loop in self._others()):  # S7, A15
+        running = all(loop.start() and loop.is_alive() for loop in self._others())
+        if running and self._can_keep():  # S7, A15
             in_order([self._attend], self._failed)
         in_order([self._gate.skips.flush, crowd.look], self._failed)
+
+    def _can_keep(self) -> bool:
+        """Tell whether the next stop could be written down (A15)."""
+        # While a stop is written down, the guard is closed and the file not to be looked at.
+        problem = None if self.stopping.at_work else self.stopping.cannot_keep()
+        if problem is not None:
+            self.troubles.unkept(problem)
+        return problem is None
 
     def _failed(self, error: Exception) -> None:
         """Close, unless the guard lives on what it learned before; the connection is given up."""

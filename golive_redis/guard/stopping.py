@@ -120,6 +120,12 @@ class Stopping:
                 self.durable = Durable.FAILED
         return self.durable is not Durable.FAILED
 
+    def cannot_keep(self) -> StateFileError | None:
+        """Return why the next stop could not be written down, None when it can (A15)."""
+        if self._state_file is None or self.durable is Durable.FAILED:
+            return None  # nothing is to be kept, or the guard is closed for that reason already
+        return self._state_file.prepare()
+
     def _is_kept(self, latch: Latch) -> bool:
         # Stops come in any order: an older latch never replaces a newer one.
         kept = self._kept

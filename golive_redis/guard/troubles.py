@@ -60,6 +60,12 @@ class Troubles:
             away = in_words(clock.now_ms() - since_ms)
             logger.error("Redis at %s answers again, after %s", self._address, away)
 
+    def unkept(self, error: GoliveError) -> None:
+        """Note that a stop could not be written down now; said once a minute."""
+        self.last = f"a stop could not be kept: {error.message}"
+        if self._throttle.due(self.last):
+            logger.error("no order is permitted: %s", self.last)
+
     def clocks(self, anomaly: str) -> None:
         """Note that this host's clocks disagree (S7)."""
         self.last = anomaly

@@ -171,8 +171,10 @@ class Duties:
         """Tell whether a beat may leave: on disk is on which server it is sent, and what it says."""
         if beat is not None and self._pulse.beats_on(self._server):
             self.persist()
-        # S12: no beat while a latch could not be kept.
-        return beat is not None and self.memory.durable is not Durable.FAILED
+        if unkept := self.memory.cannot_keep():
+            self._pulse.waiting_for = unkept
+        # S12, A15: no beat while a latch could not be kept.
+        return beat is not None and not unkept
 
     def renewed(self, problem: str) -> None:
         """Say once when a beat is recorded and the keys' lives could not be renewed: off in `ttl_ms`."""

@@ -63,6 +63,7 @@ class HeartbeatMemory:
         self._say = say
         self._file = StateFile(folder, f"heartbeat-{name}") if folder else None
         self.durable = Durable.NONE if self._file is None else Durable.YES
+        self._problem = ""
         try:
             states = self._file.read_all(HeartbeatState) if self._file else []
         except StateFileError:
@@ -112,14 +113,21 @@ class HeartbeatMemory:
                 beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
             )
             self._file.write(value)
-            self.durable = Durable.YES
+            self.durable, self._problem = Durable.YES, ""
         except StateFileError as error:
             # S12: silent until a write succeeds, for a latch that a restart forgets is none.
-            self.durable = Durable.FAILED
+            self.durable, self._problem = Durable.FAILED, error.message
             self._say(error.message)
-        except Exception:
-            self.durable = Durable.FAILED
+        except Exception as error:
+            self.durable, self._problem = Durable.FAILED, repr(error)
             logger.exception("a defect in golive-redis; this heartbeat stays silent")
+
+    def cannot_keep(self) -> str:
+        """Return why the next stop could not be written down, "" when it can (S12, A15)."""
+        if self.durable is not Durable.FAILED and self._file is not None:
+            problem = self._file.prepare()
+            self._problem = problem.message if problem is not None else ""
+        return f"a stop could not be kept: {self._problem}" if self._problem else ""
 
     def release(self) -> None:
         """Let go of the file."""

@@ -10,15 +10,14 @@ from golive_redis.store.link import Link, Reply, StoreRefusedError
 
 _FOLDER = Path(__file__).parent / "lua"
 _LEDGER = "-- include ledger.lua\n"
+# Read when this is imported: by the time of a stop the process may have no file descriptor left (A15).
+_FILES = {path.stem: path.read_text(encoding="utf-8") for path in _FOLDER.glob("*.lua")}
 
 
 @cache
 def text(name: str) -> str:
     """Return the source of a script, with what it shares with others in the place of its name."""
-    source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
-    if _LEDGER in source:
-        source = source.replace(_LEDGER, (_FOLDER / "ledger.lua").read_text(encoding="utf-8"))
-    return source
+    return _FILES[name].replace(_LEDGER, _FILES["ledger"])
 
 
 @cache

@@ -137,6 +137,9 @@ class SimFile:
             raise StateFileError("cannot be written")
         self._node.disk = value
 
+    def prepare(self) -> None:
+        """Nothing of a simulated process runs out of descriptors."""
+
     def release(self) -> None:
         return
 

@@ -101,6 +101,29 @@ def test_a_latch_is_kept_although_the_process_has_no_file_handle_left(tmp_path: 
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".lock"]
 
 
+def test_it_is_known_before_a_stop_that_it_could_not_be_kept(tmp_path: Path) -> None:
+    """Row 85. Somebody else of the process has taken what the write before gave back (A15)."""
+    file = StateFile(tmp_path, "worker-pod-1")
+    file.write(WorkerState())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert file.prepare() is None
+        file.write(WorkerState(latch=Latch(epoch=4)))
+        problem = file.prepare()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert problem is not None
+    assert problem.message == f"{file.path}: Too many open files"
+    assert file.prepare() is None
+    with file._writing:
+        busy = file.prepare()
+    assert busy is not None and busy.message.endswith("a write is under way")
+    file.release()
+    assert file.prepare() is None
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".lock"]
+
+
 @pytest.mark.parametrize("how", ["temporary removed", "temporary replaced", "folder replaced"])
 def test_a_latch_ends_up_in_the_file_whatever_became_of_what_was_prepared(
     tmp_path: Path, how: str

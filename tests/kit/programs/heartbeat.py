@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -17,6 +18,8 @@ from typing import Any
 
 from golive_redis import clock, config
 from golive_redis.heartbeat.daemon import Heartbeat
+
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def tell(**line: Any) -> None:
@@ -38,6 +41,10 @@ def obey(heartbeat: Heartbeat) -> None:
         match ask["do"]:
             case "quit":
                 heartbeat.stop()
+            case "use_up":  # no file descriptor is left, nor one that somebody closes from now on
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, DESCRIPTORS[1]))
+            case "let_go":
+                resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
             case "hours":
                 look_ahead(heartbeat, ask["ms"])
         tell(

@@ -16,6 +16,7 @@ import ctypes
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -50,6 +51,7 @@ class Worker:
         self.name = name
         self.venue = VenueClient(options["venue"]) if "venue" in options else None
         self.ended = threading.Event()
+        self.descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def on_stop(self) -> int:
         self.stops.append(now_ns())
@@ -194,6 +196,19 @@ class Worker:
             owner._outbox._waiting.put(None)
         if thread == "stop":
             owner.stopping._asked.put(None)
+        return {}
+
+    def do_use_up(self) -> dict[str, Any]:
+        """Have no file descriptor left, as after a leak; nor one that somebody closes from now on."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, self.descriptors[1]))
+        with suppress(OSError):
+            os.close(os.open(os.devnull, os.O_RDONLY))
+            return {"error": "there are some left"}
+        return {}
+
+    def do_let_go(self) -> dict[str, Any]:
+        """Have descriptors again."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors)
         return {}
 
     def do_freeze(self) -> dict[str, Any]:
