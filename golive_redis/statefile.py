@@ -284,7 +284,7 @@ def _read(path: Path, kind: type[_T]) -> _T:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateFileError(
             f"{path}: not a state file ({error})",
-            hint="nothing trades until you have found out what it said; then move it away",
+            hint="find out what it said, and move it away; until then nothing trades",
         ) from error
 
 

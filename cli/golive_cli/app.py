@@ -131,7 +131,7 @@ def _extend(
             "--minutes",
             min=1,
             max=44_640,
-            help="New length of the window, from now; else it stays.",
+            help="New length of the window from now; without it, its end stays.",
             show_default=False,
         ),
     ] = None,
@@ -191,7 +191,7 @@ def _status(config: ConfigFile = None, as_json: AsJson = False) -> int:
 
 def _watch(
     every: Annotated[
-        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")
+        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two readings.")
     ] = 1.0,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -242,7 +242,7 @@ def _help(
         list[str] | None,
         typer.Argument(
             metavar="[COMMAND]...",
-            help="Which; without one, the list.",
+            help="The command; without one, the list of commands.",
             show_default=False,
             autocompletion=_named,
         ),

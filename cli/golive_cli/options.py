@@ -62,7 +62,7 @@ LiftedLabels = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say whom it would meet, and change nothing.")
+    bool, typer.Option("--dry-run", help="Say which workers match, and change nothing.")
 ]
 DryLift = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would lift, and change nothing.")

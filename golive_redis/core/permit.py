@@ -64,7 +64,7 @@ EXPLAIN: dict[Reason, str] = {
     Reason.NOT_ACTIVATED: "GO-LIVE not activated",
     Reason.STORE_UNREACHABLE: "GO-LIVE cannot reach Redis",
     Reason.NOT_ARMED: "GO-LIVE not armed yet: no heartbeat was seen to advance",
-    Reason.LAPSED: "GO-LIVE lapsed: no fresh word from Redis or from a heartbeat",
+    Reason.LAPSED: "GO-LIVE lapsed: no recent answer from Redis, or no recent beat",
     Reason.REVOKED: "GO-LIVE revoked",
     Reason.HALTED: "GO-LIVE halted: cancels only",
     Reason.REDUCE_ONLY: "GO-LIVE reduce-only: no new risk",

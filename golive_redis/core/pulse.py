@@ -202,8 +202,8 @@ class Pulse:
         term = self.term
         fresh = self._beat_at is not None and now - self._beat_at < self.timing.ttl_ms
         self._end(term)  # S12
-        text = "removed out of band" if fresh else "expired, or removed out of band"
-        return [Happening(Change.GONE, text=f"term {term} was {text}")]
+        was = "was" if fresh else "has expired, or was"
+        return [Happening(Change.GONE, text=f"term {term} {was} removed without a stop")]
 
     def _present(
         self, stored: State, answer: Answer, now: float, wall_ms: float
@@ -217,7 +217,7 @@ class Pulse:
         if self.term is not None and self.term != term:
             ended = self.term
             self._end(ended)  # S12
-            text = f"term {ended} gave way to term {term}"
+            text = f"term {ended} is over: term {term} is active"
             out.append(Happening(Change.GONE, text=text))
         if self.known.over(stored):  # S12
             if self.term == term:

@@ -195,7 +195,7 @@ class View:
             self._cold(Reason.OUTSIDE_WINDOW)
             return events
         if not 0 < answer.pttl_ms <= grant.max_ttl_ms:  # S6
-            text = f"PTTL of the active key is {answer.pttl_ms} ms"
+            text = f"the active key has no valid lifetime: its PTTL is {answer.pttl_ms} ms"
             return events + self._refuse(Reason.TTL_INVALID, Happened.SECURITY, text)
         behind, refused = self._observed.take(
             answer.beats,

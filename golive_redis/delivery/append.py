@@ -24,7 +24,7 @@ def append(store: Store, record: bytes) -> None:
         if step.status is not Status.HEAD:
             return
         head = step.why
-    raise StoreError(f"the ledger head moved {MAX_TRIES} times; try again")
+    raise StoreError(f"other entries came first {MAX_TRIES} times; try again")
 
 
 def append_once(store: Store, record: bytes, *, limit: int = MAX_INT) -> bool:
@@ -49,4 +49,4 @@ def append_once(store: Store, record: bytes, *, limit: int = MAX_INT) -> bool:
         if step.status is not Status.HEAD:
             return step.status is Status.OK
         head = step.why
-    raise StoreError(f"the ledger head moved {MAX_TRIES} times; try again")
+    raise StoreError(f"other entries came first {MAX_TRIES} times; try again")

@@ -397,7 +397,7 @@ class Attending:
                     store.publish(store.keys.receipts, raw)
                 store.keep_goodbye(self._presence.caller, raw)
         except StoreError as error:
-            logger.info("no goodbye: %s", error)
+            logger.info("the roster does not know that this worker has left: %s", error)
         finally:
             self._connection.drop()
 

@@ -179,7 +179,7 @@ class Duties:
     def renewed(self, problem: str) -> None:
         """Say once when a beat is recorded and the keys' lives could not be renewed: off in `ttl_ms`."""
         if problem and problem != self._unrenewed:
-            self._say(f"beating, but {problem}: all is off when the keys run out")
+            self._say(f"beating, but {problem}: every worker is off when the keys in Redis expire")
         self._unrenewed = problem
 
     def _answer(self, revocation: Verified[Revocation]) -> None:
@@ -205,7 +205,7 @@ class Duties:
 
         What stays as it is was said once: it is tried with each beat.
         """
-        lead = lost or f"revocation {item.record.epoch} was on its way"
+        lead = lost or f"revocation {item.record.epoch} was pushed and is not stored yet"
 
         def tell(what: str) -> None:
             text = f"{lead}; {what}"
@@ -286,7 +286,7 @@ class Duties:
         try:
             self._spool.keep(record)
         except OSError as error:
-            self._say(f"not spooled either: {error}")
+            self._say(f"the audit entry cannot be saved on this host either: {error}")
 
     def send_spool(self, store: Callable[[], Store]) -> None:
         """Send what waits in the spool, every five seconds and after each new connection.

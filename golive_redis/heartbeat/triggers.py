@@ -312,7 +312,9 @@ class _TriggerActions:
                 stops = wanted.then is Action.REVOKE
                 done = self._revoke(reason) if stops else self._restrict(wanted, reason)
             except GoliveError as error:
-                self.say(f"trigger {name} fired and failed, and will again: {error.message}")
+                self.say(
+                    f"trigger {name} fired, and its action failed; it is tried again: {error.message}"
+                )
                 return
             if done:
                 self._note(name, wanted, found)
@@ -347,9 +349,7 @@ class _TriggerActions:
         record = done.restriction.record
         self.say(f"{record.kind} {record.epoch}: {reason}")
         if not done.effective:
-            self.say(
-                f"no worker that {record.kind} {record.epoch} is known to concern has answered"
-            )
+            self.say(f"{record.kind} {record.epoch}: no worker that it concerns has answered")
         return True
 
     def _note(self, name: str, wanted: Trigger, found: Finding) -> None:

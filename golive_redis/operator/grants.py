@@ -123,7 +123,7 @@ def put_grant(
         if step.status is Status.HEAD:
             head = step.why
             raise _AgainError(
-                f"the ledger head moved {MAX_TRIES} times; nothing was changed, try again"
+                f"other entries came first {MAX_TRIES} times; nothing was changed, try again"
             )
         return step
 
@@ -343,7 +343,7 @@ def _extension(
     others = waiting(operator, before.heartbeats)
     if minutes is None and not others.ready:
         raise RefusedError(
-            "; ".join(["no heartbeat waits to be let in", *others.sentences()]),
+            "; ".join(["no heartbeat can be added to this term", *others.sentences()]),
             hint="--minutes N moves the end of the window",
         )
     if len(before.heartbeats) + len(others.ready) > MAX_HEARTBEATS:

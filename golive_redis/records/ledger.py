@@ -21,7 +21,7 @@ _DOMAIN = b"golive-ledger-v1\n"
 
 @decodable
 class Note(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A fact for the ledger that is not a directive, e.g. that the key was removed out of band."""
+    """A fact for the ledger that is not a directive, e.g. that the key was removed without a stop."""
 
     KIND: ClassVar[str] = "note"
 

@@ -307,8 +307,8 @@ class Confirmation:
     def _read_receipts(self, store: Store, directive: str) -> None:
         if not self._receipts.read(store, directive):
             self._connections.problem(
-                f"more than {MAX_RECEIPTS} receipts are stored for the stop, which no fleet writes; "
-                "those count that are published"
+                f"more than {MAX_RECEIPTS} receipts are stored for the stop, more than a fleet writes; "
+                "only those that are published count"
             )
 
     def _look_for_a_term(self, store: Store) -> None:

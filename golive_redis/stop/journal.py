@@ -56,7 +56,7 @@ class Journal:
             try:
                 append_once(self._connections.store(), item.raw)
             except StoreError as error:
-                self._connections.problem(f"the ledger does not take it now: {error.message}")
+                self._connections.problem(f"the audit entry is not in Redis yet: {error.message}")
                 return
             self._progress.in_ledger.add(item.identity)
             self._drop(item.raw)
@@ -102,7 +102,7 @@ class Journal:
         try:
             append_once(self._connections.store(), raw)
         except StoreError as error:
-            self._connections.problem(f"the ledger does not take it now: {error.message}")
+            self._connections.problem(f"the audit entry is not in Redis yet: {error.message}")
             return self._spooled(raw)
         self._drop(raw)
         return LedgerState.WRITTEN
@@ -115,9 +115,11 @@ class Journal:
         try:
             path = self._to_spool(raw)
         except OSError as error:
-            self._connections.problem(f"not spooled either: {error}")
+            self._connections.problem(
+                f"the audit entry cannot be saved on this host either: {error}"
+            )
             return LedgerState.FAILED
-        self._connections.problem(f"kept for later in {path}")
+        self._connections.problem(f"the audit entry is saved in {path}; it is sent later")
         return LedgerState.SPOOLED
 
     def _to_spool(self, raw: bytes) -> Path:

@@ -195,7 +195,8 @@ class Revoke:
         if found.record.reach_ms() > self._progress.wall_ms + BLIND_TOLERANCE_MS:  # A13
             # Whatever is activated would come under it, so one that goes by its number takes its place.
             self._connections.say(
-                "the recorded stop is blind, by a clock that is ahead; replacing it"
+                "the recorded stop was signed without a look at Redis and by a clock that is ahead; "
+                "replacing it"
             )
             return None
         self._progress.adopted = True
@@ -249,7 +250,7 @@ class Revoke:
             if later is None:
                 return
             progress.shown_on = 0
-            connections.say(f"met epoch {later.record.epoch} on the way; revoking that too")
+            connections.say(f"epoch {later.record.epoch} was signed meanwhile; revoking that, too")
             self._sign(later.record.epoch + 1, blind=False)
 
     def _publish(self, store: Store, item: Verified[Revocation]) -> None:
@@ -351,7 +352,7 @@ class Revoke:
         elif stop.audit is Audit.NONE:
             progress.unwritten.append(progress.newest)
         elif stop.audit is Audit.FAILED:
-            self._connections.problem(f"the ledger does not take it now: {stop.detail}")
+            self._connections.problem(f"the audit entry is not in Redis yet: {stop.detail}")
 
     def _recorded(self, stop: Stop) -> str:
         if self._progress.adopted:

@@ -82,7 +82,7 @@ _HINTS = {
     "WRONGTYPE": "a key was overwritten: `golive revoke` repairs its own; DEL a roster, RENAME a ledger",
     "MOVED": "this is one node of a Redis Cluster; write store.url as redis+cluster://host:6379,...",
     "CROSSSLOT": 'a Redis Cluster needs the namespace in braces: namespace: "{golive}"',
-    "CLUSTERDOWN": "the cluster has no primary for our slot now; see CLUSTER INFO on its nodes",
+    "CLUSTERDOWN": "the cluster has no primary for this namespace; see CLUSTER INFO on its nodes",
 }
 # A server that says so is not the primary: where that is has to be asked again.
 FOLLOW_S = 2.0  # a thousand guards ask three Sentinels some hundred times a second each
@@ -389,11 +389,11 @@ def _unavailable(connection: Any) -> Iterator[None]:
         hint = f"is it running at {where}? store.url, or $GOLIVE_REDIS_URL, says where"
         raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
     except RedisError as error:
-        raise StoreUnavailableError(f"Redis does not serve us: {error}") from error
+        raise StoreUnavailableError(f"Redis refuses the connection: {error}") from error
     except GoliveError:
         raise
     except Exception as error:  # what a garbled greeting, a certificate or a resolver may lead to
-        raise StoreUnavailableError(f"Redis cannot be understood: {error!r}") from error
+        raise StoreUnavailableError(f"Redis did not answer as Redis does: {error!r}") from error
 
 
 def _refused(error: RedisError) -> StoreRefusedError:

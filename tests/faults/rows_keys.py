@@ -56,7 +56,7 @@ def test_wrong_type_of_audit(start_fleet: StartFleet) -> None:
     with start_fleet() as live:
         live.strike(lambda: _spoil(live, "audit"))
         report = live.revoke("COMPLETE")
-        assert any("the ledger does not take it now" in problem for problem in report.problems)
+        assert any("the audit entry is not in Redis yet" in problem for problem in report.problems)
         assert report.ledger == "spooled" and len(live.spooled()) == 1
 
 

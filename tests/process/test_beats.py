@@ -196,7 +196,7 @@ def test_a_beat_that_executes_after_the_stop_brings_nothing_back(
         live.raw.restore("golive:active", live.timers.ttl_ms, active)
     else:
         live.raw.delete("golive:active", "golive:beat")
-        live.heartbeats["hb-1"].wait_said("removed out of band")
+        live.heartbeats["hb-1"].wait_said("removed without a stop")
     before = live.raw.hgetall("golive:beat")
     network.set("pass")
     time.sleep(3 * live.timers.beat_every_ms / 1000)
@@ -273,7 +273,7 @@ def test_a_heartbeat_that_comes_later_beats_once_a_grant_names_it(
         grant = grant.grant.record
         assert grant.heartbeats == ["hb-1", "hb-2"] and grant.not_after_ms == end
         assert said == ["may beat for this term from now on: hb-2"]
-        with pytest.raises(RefusedError, match="no heartbeat waits to be let in"):
+        with pytest.raises(RefusedError, match="no heartbeat can be added to this term"):
             grants.loosen(operator, GrantKind.EXTEND, reason="test")
     wait_for(lambda: set(beats(live)) == {"hb-1", "hb-2"}, what="it beats")
     live.heartbeats["hb-1"].kill()

@@ -64,7 +64,7 @@ def test_the_push_is_the_owners_and_a_bare_del_is_felt_at_once(
     worker = live.workers["pod-1"]
     denied = worker.wait_denied(after_ns=span.began_ns)
     assert denied["at_ns"] - span.done_ns < live.timers.read_every_ms * clock.NS_PER_MS
-    live.heartbeats["hb-1"].wait_said("was removed out of band")
+    live.heartbeats["hb-1"].wait_said("was removed without a stop")
 
 
 def test_a_cluster_failover_is_followed_and_the_term_heals(

@@ -166,7 +166,7 @@ def test_an_activation_that_a_failover_loses_arms_nobody_for_good(
     worker = live.start_worker("pod-1")
     lost(servers, live.activate)
     gone_ns = clock.now_ns()
-    live.heartbeats["hb-1"].wait_said("term 1 was removed out of band")
+    live.heartbeats["hb-1"].wait_said("term 1 was removed without a stop")
     wait_for(lambda: worker.check()["reason"] == "not-activated", what="closed")
     assert not live.raw.exists("golive:active")
     assert not permits_since(live, gone_ns)

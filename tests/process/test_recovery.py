@@ -118,14 +118,14 @@ def test_after_flushall_the_next_number_is_above_every_one_that_was_ever_verifie
         flushed_ns = clock.now_ns()
         live.raw.flushall()
         worker.wait_denied(after_ns=flushed_ns)
-        live.heartbeats["hb-1"].wait_said("was removed out of band")
+        live.heartbeats["hb-1"].wait_said("was removed without a stop")
         wait_for(lambda: live.raw.keys("golive:worker:pod-1:*"), what="presence")
         live.activate(config=settings)
         assert live.raw.hget("golive:active", "term") == str(epoch).encode()
         worker.wait_allowed(after_ns=flushed_ns)
     live.halt(symbol="BTC")
     live.raw.flushall()
-    live.heartbeats["hb-1"].wait_said("term 5 was removed out of band")
+    live.heartbeats["hb-1"].wait_said("term 5 was removed without a stop")
     wait_for(lambda: live.raw.keys("golive:worker:pod-1:*"), what="presence")
     report = live.revoke_until(
         lambda r: any(row.answered for row in r.outcome.heartbeats), config=stranger, wait_ms=2_000
@@ -153,7 +153,7 @@ def test_a_stop_that_cannot_be_put_back_now_keeps_nothing_else_from_being_noted(
     noted = len(live.records("note"))
     live.raw.execute_command("ACL", "SETUSER", "default", "-eval")
     live.raw.delete("golive:revoked", "golive:active")
-    live.heartbeats["hb-1"].wait_said("term 3 was removed out of band")
+    live.heartbeats["hb-1"].wait_said("term 3 was removed without a stop")
     live.raw.execute_command("ACL", "SETUSER", "default", "+eval")
     wait_for(lambda: live.raw.hexists("golive:revoked", "record"), what="the tombstone")
     assert len(live.records("note")) == noted + 1

@@ -130,7 +130,7 @@ def test_a_ledger_of_the_wrong_type_is_told_and_spooled_and_stops_nothing(
     live.raw.set("golive:audit", "what?")
     report = revoke.Revoke(live.patient, reason="test", wait_ms=60_000).run()
     assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
-    assert any("the ledger does not take it now" in problem for problem in report.problems)
+    assert any("the audit entry is not in Redis yet" in problem for problem in report.problems)
     assert not any("did not run" in problem for problem in report.problems)
     assert report.ledger == "spooled" and len(live.spooled()) == 1
     live.raw.delete("golive:audit")
@@ -213,7 +213,7 @@ def test_without_a_key_that_may_revoke_the_key_is_deleted_and_nothing_is_claimed
     assert any("golive:active is deleted" in problem for problem in report.problems)
     assert live.raw.exists("golive:active", "golive:revoked") == 0, "nothing that pods would refuse"
     assert_off_within_lease(live, stopped(called_ns, report))
-    live.heartbeats["hb-1"].wait_said("removed out of band")
+    live.heartbeats["hb-1"].wait_said("removed without a stop")
     assert live.raw.exists("golive:active") == 0
     again = live.revoke(key=str(live.folder / key), wait_ms=200)
     assert again.in_redis_ms is None and again.outcome.result == "NOT CONFIRMED"

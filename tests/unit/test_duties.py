@@ -110,7 +110,7 @@ def test_of_a_stop_that_was_on_its_way_only_trouble_is_said() -> None:
     pushed = Happening(Change.LOST_REVOCATION, revocation=STOP)
     assert said_of(pushed, stop(Status.SAME)) == []
     assert said_of(pushed, StoreRefusedError("NOPERM", "NOPERM no"))[0] == (
-        "revocation 7 was on its way; NOT re-asserted: Redis refused: NOPERM no"
+        "revocation 7 was pushed and is not stored yet; NOT re-asserted: Redis refused: NOPERM no"
     )
 
 

@@ -237,7 +237,8 @@ def _check_names(names: list[str]) -> None:
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} is not a name",
-                hint="letters, digits, dot, dash and underscore; at most 64, the first is no sign",
+                hint="letters, digits, dot, dash and underscore; at most 64, the first is a letter "
+                "or digit",
             )
 
 

@@ -87,7 +87,10 @@ def new(
     out.result(KeysNewResult(described, str(keyset) if keyset else None, lines))
     out.line(f"Wrote {path} (mode 0600), key {described.keyid[:SHORT]}")
     if keyset:
-        out.line(f"Added {name} to {keyset}; copy that file to every host, then restart the others")
+        out.line(
+            f"Added {name} to {keyset}; copy that file to every host, then reload the "
+            "heartbeats (SIGHUP) and restart the workers"
+        )
     else:
         out.line("Add this under `principals:` in the keyset of every host:")
         for line in lines:

@@ -59,8 +59,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--worker-dead": {
         **_REPEATED,
-        "help": "likewise, that this worker is dead: its id means each of its processes that has not "
-        "drained, ID:INSTANCE the one that begins so",
+        "help": "attest the same of a worker: its id means all of its processes that have not drained, "
+        "ID:INSTANCE means one of them",
     },
     "--wait": {
         **_VALUE,

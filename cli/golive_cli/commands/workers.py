@@ -37,8 +37,8 @@ def forget(
         list[str],
         typer.Argument(
             metavar="NAME",
-            help="ID means each process of it that is silent and has not left, ID:INSTANCE the one "
-            "that begins so.",
+            help="A worker's ID means all of its processes that are silent and have not left; "
+            "ID:INSTANCE means one of them.",
             autocompletion=completion.silent,
         ),
     ],
