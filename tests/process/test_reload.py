@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from golive_redis import config as configuration
@@ -32,6 +33,12 @@ KEYS = {
 }
 
 
+@pytest.fixture
+def live(fleet: Callable[..., Any], any_server: EmbeddedServer) -> Any:
+    """A fleet without processes."""
+    return fleet(any_server)
+
+
 def write_keyset(live: Any, version: int, *, without: tuple[str, ...] = (), **changes: Any) -> None:
     """Write the fleet's keyset in that version."""
     live.write_keyset(without=without)
@@ -48,12 +55,8 @@ def as_operator(live: Any, name: str) -> configuration.Config:
 
 
 def test_after_a_reload_it_follows_the_people_who_are_new(
-    fleet: Callable[..., Any],
-    any_server: EmbeddedServer,
-    program: Callable[..., Program],
-    wait_for: Wait,
+    live: Any, program: Callable[..., Program], wait_for: Wait
 ) -> None:
-    live = fleet(any_server)
     heartbeat = program(live)
     live.go_live("w-1", heartbeats=())
     live.add_principal("carol", "approver")
@@ -137,12 +140,8 @@ REFUSALS: list[tuple[Callable[[Any], Any], str]] = [
 
 
 def test_what_it_cannot_take_over_is_refused_by_name_and_the_beats_go_on(
-    fleet: Callable[..., Any],
-    any_server: EmbeddedServer,
-    program: Callable[..., Program],
-    wait_for: Wait,
+    live: Any, program: Callable[..., Program], wait_for: Wait
 ) -> None:
-    live = fleet(any_server)
     write_keyset(live, 5)
     good = {name: (live.folder / name).read_text() for name in ("keyset.yaml", "go_live.yaml")}
     heartbeat = program(live)
@@ -204,10 +203,7 @@ def test_triggers_are_replaced_and_act_with_the_key_of_the_reload(
     )
 
 
-def test_signals_while_it_starts_and_stops_do_no_harm(
-    fleet: Callable[..., Any], any_server: EmbeddedServer, wait_for: Wait
-) -> None:
-    live = fleet(any_server)
+def test_signals_while_it_starts_and_stops_do_no_harm(live: Any, wait_for: Wait) -> None:
     heartbeat = Program(live)
     wait_for(heartbeat.lines, what="its first line")
     for _ in range(20):
@@ -222,16 +218,12 @@ def test_signals_while_it_starts_and_stops_do_no_harm(
 
     wait_for(ended, what="its end")
     assert heartbeat.process.wait() == 0
-    assert not any_server.client().hkeys("golive:heartbeats")
+    assert not live.raw.hkeys("golive:heartbeats")
 
 
 def test_a_file_that_hangs_holds_up_neither_the_beats_nor_the_end(
-    fleet: Callable[..., Any],
-    any_server: EmbeddedServer,
-    program: Callable[..., Program],
-    wait_for: Wait,
+    live: Any, program: Callable[..., Program], wait_for: Wait
 ) -> None:
-    live = fleet(any_server)
     heartbeat = program(live)
     live.go_live("w-1", heartbeats=())
     path = live.folder / "keyset.yaml"
@@ -252,10 +244,7 @@ def test_a_file_that_hangs_holds_up_neither_the_beats_nor_the_end(
     os.close(writer)
 
 
-def test_under_nohup_it_stays_ignored(
-    fleet: Callable[..., Any], any_server: EmbeddedServer, wait_for: Wait
-) -> None:
-    live = fleet(any_server)
+def test_under_nohup_it_stays_ignored(live: Any, wait_for: Wait) -> None:
     log: Path = live.folder / "nohup.log"
     start = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
@@ -280,17 +269,13 @@ def test_under_nohup_it_stays_ignored(
 
 
 def test_systemd_hears_that_it_reloads_and_is_ready_again(
-    fleet: Callable[..., Any],
-    any_server: EmbeddedServer,
-    program: Callable[..., Program],
-    wait_for: Wait,
-    tmp_path: Path,
+    live: Any, program: Callable[..., Program], wait_for: Wait, tmp_path: Path
 ) -> None:
     path = tmp_path / "n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         manager.settimeout(60)
-        heartbeat = program(fleet(any_server), NOTIFY_SOCKET=str(path))
+        heartbeat = program(live, NOTIFY_SOCKET=str(path))
         heard: list[str] = []
 
         def hear(what: str) -> None:
