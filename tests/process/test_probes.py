@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -130,6 +131,26 @@ def test_a_login_that_may_not_do_all_is_live_and_not_ready(
     assert (status, why.startswith("not ready: its login may not: ")) == (503, True), why
     assert "PUBLISH" in why.upper()
     assert kubelet.get("/live")[0] == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process with prlimit")
+def test_without_descriptors_no_probe_is_answered_and_the_beats_go_on(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, program: Start, wait_for: Wait
+) -> None:
+    live = fleet(any_server)
+    heartbeat = program(live, *LISTEN)
+    kubelet = Kubelet.of(heartbeat)
+    live.go_live("w-1", heartbeats=())
+    pid, kind = heartbeat.process.pid, resource.RLIMIT_NOFILE
+    limits = resource.prlimit(pid, kind, (3, resource.getrlimit(kind)[1]))
+    with pytest.raises(TimeoutError):
+        kubelet.get("/live", timeout_s=2)
+    wait_for(lambda: "probes cannot be answered" in heartbeat.log.read_text(), what="its line")
+    heartbeat.await_beats(wait_for)
+    resource.prlimit(pid, kind, limits)
+    assert kubelet.get("/live")[0] == 200
+    assert kubelet.get("/ready") == (200, "ready: beating for term 1")
+    assert heartbeat.log.read_text().count("probes cannot be answered") == 1
 
 
 def test_a_port_that_is_taken_is_refused_and_leaves_nothing_behind(
