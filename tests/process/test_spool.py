@@ -319,4 +319,4 @@ def test_without_a_folder_to_keep_it_in_the_stop_stands_and_says_so(
     assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
     assert report.ledger == "failed"
     assert any("blocked" in problem for problem in report.problems)
-    assert any("not spooled" in problem for problem in report.problems)
+    assert any("cannot be saved on this host" in problem for problem in report.problems)
