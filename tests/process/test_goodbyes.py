@@ -70,7 +70,7 @@ def test_an_entry_that_is_gone_without_a_goodbye_is_asked_for_all_the_same(
 def test_a_worker_that_is_attested_dead_is_asked_by_no_host(
     fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
-    """Row 120: by its signed word alone, and the word is in the ledger."""
+    """Row 119: by its signed word alone, and the word is in the ledger."""
     live = fleet(own_server)
     live.go_live("pod-1", "pod-2")
     pod = f"pod-2:{live.workers['pod-2'].instance}"
@@ -108,7 +108,7 @@ def test_a_worker_that_is_attested_dead_is_asked_by_no_host(
 def test_no_other_word_makes_a_worker_dead(
     fleet: Callable[..., Any], own_server: EmbeddedServer, word: str
 ) -> None:
-    """Row 120."""
+    """Row 119."""
     live = fleet(own_server)
     live.go_live("pod-1", "pod-2")
     hidden = live.workers["pod-2"]
@@ -133,7 +133,7 @@ def test_no_other_word_makes_a_worker_dead(
 def test_a_word_about_a_worker_that_lives_is_taken_back_by_its_next_read(
     fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
 ) -> None:
-    """Row 120: it was frozen, and taken for dead."""
+    """Row 119: it was frozen, and taken for dead."""
     live = fleet(own_server)
     live.go_live("pod-1", "pod-2")
     frozen = live.workers["pod-2"]
@@ -157,7 +157,7 @@ def test_the_command_says_that_a_worker_has_come_back(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Row 120: it wakes while the command looks whether somebody does."""
+    """Row 119: it wakes while the command looks whether somebody does."""
     live = fleet(own_server)
     live.go_live("pod-1", "pod-2")
     frozen = live.workers["pod-2"]

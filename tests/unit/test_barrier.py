@@ -366,7 +366,7 @@ def test_the_operators_word_is_about_nobody_else(name: str) -> None:
 def test_an_earlier_word_counts_where_the_term_has_lived_on_one_server(
     beat_on: list[str], here: Here, result: Result
 ) -> None:
-    """Row 120: A5."""
+    """Row 119: A5."""
     collected = heard((10.0, "hb-1", {"beat_on": beat_on}), *LATCHED[:1], *DRAINED[:1])
     word = Attested(earlier=frozenset({TWO}))
     outcome = judged(collected, 100_000.0, attested=word, here=here)
