@@ -31,6 +31,7 @@ WORDS = {
     "status": [],
     "watch": [],
     "workers": [],
+    "workers forget": ["pod-2", "--reason", "r"],
 }
 # How a configuration is chosen from the folder it is in, and what the error has to say of that.
 CHOSEN = {
@@ -50,7 +51,7 @@ def reading() -> set[str]:
     """The commands that take a configuration."""
     found = set()
     for name, command in typer.main.get_command(application()).commands.items():
-        for inner, each in getattr(command, "commands", {"": command}).items():
+        for inner, each in {"": command, **getattr(command, "commands", {})}.items():
             if any("--config" in option.opts for option in each.params) or name == "revoke":
                 found.add(f"{name} {inner}".strip())
     return found
