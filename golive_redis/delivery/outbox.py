@@ -67,6 +67,8 @@ class Outbox:
         self._broke_it = False
         self.lacks = ""
         self._waiting: Queue[tuple[Receipt, bytes] | None] = Queue(MAX_WAITING)
+        # What is in it: the queue of another library (gevent) shows neither its lock nor its content.
+        self._queued: set[bytes] = set()
         self._owed: tuple[Receipt, bytes] | None = None
         self._finishing = threading.Event()
         self._kept: dict[bytes, float] = {}
@@ -81,16 +83,16 @@ class Outbox:
 
     def send(self, receipt: Receipt, raw: bytes) -> None:
         """Queue a signed receipt; the oldest gives way when 256 are waiting. Never blocks or raises."""
-        with self._waiting.mutex:
-            if (receipt, raw) in self._waiting.queue:
-                return  # somebody asks for it again before it has left
+        if raw in self._queued:
+            return  # somebody asks for it again before it has left
+        self._queued.add(raw)
         while not self.loop.closing.is_set():
             try:
                 self._waiting.put_nowait((receipt, raw))
                 break
             except Full:
                 with suppress(Empty):
-                    self._waiting.get_nowait()
+                    self._taken(self._waiting.get_nowait())
 
     def _turn(self) -> None:
         """Be connected, and deliver one receipt when one is owed."""
@@ -102,9 +104,8 @@ class Outbox:
         if self._owed is None:
             due = self._wanted and clock.now_ms() >= self._rights_at
             try:
-                self._owed = self._waiting.get(
-                    timeout=0.0 if due else KEEP_S * JITTER.uniform(0.5, 1.0)
-                )
+                timeout_s = 0.0 if due else KEEP_S * JITTER.uniform(0.5, 1.0)
+                self._owed = self._taken(self._waiting.get(timeout=timeout_s))
             except Empty:
                 if due or (self.lacks and not self._broke_it):
                     self._try_rights(store)
@@ -113,6 +114,11 @@ class Outbox:
         if self._owed is not None:
             self._deliver(store, *self._owed)
         self._owed = self.problem = None
+
+    def _taken(self, item: tuple[Receipt, bytes] | None) -> tuple[Receipt, bytes] | None:
+        if item is not None:
+            self._queued.discard(item[1])
+        return item
 
     def _connected(self, _: Store) -> None:
         if not self._broke_it:
