@@ -44,6 +44,7 @@ from golive_redis.records.record import Name, Strict, convert
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
 from golive_redis.store.push import Pushes
+from golive_redis.store.sockets import patched_since
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -110,6 +111,12 @@ class Guard(Gate):
         state_dir: Path | None = None,
         policy: str = "",
     ) -> None:
+        if patched_since():  # half of ours would wait in the kernel, and all of the process with it
+            raise ConfigError(
+                "the standard library was patched (by gevent or eventlet) after golive_redis was "
+                "imported",
+                hint="patch in the first lines of the program, before every other import",
+            )
         if signer.principal not in trust.keyset.principals(Role.WORKER):
             raise ConfigError(
                 f"the key of {signer.principal!r} is no worker's: no stop would count its receipts",
@@ -163,8 +170,9 @@ class Guard(Gate):
             labels: What holds for every order of this worker, by the names of the glossary.
 
         Raises:
-            ConfigError: The configuration, a key or a label cannot be used. Redis being away is no
-                error: the guard stays closed and goes on trying.
+            ConfigError: The configuration, a key or a label cannot be used, or gevent or eventlet has
+                patched after our import. Redis being away is no error: the guard stays closed and
+                goes on trying.
             RuntimeError: The process cannot start another thread. Nothing of the guard is left.
         """
         if not isinstance(config, configuration.Config):

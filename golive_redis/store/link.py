@@ -264,14 +264,14 @@ class RedisLink:
         return self._read()
 
     def _listens(self, timeout_ms: float) -> bool:
-        """Let the kernel time the wait; False where it cannot: under TLS, and for no wait at all.
+        """Let the kernel time the wait; False where it cannot: TLS, gevent, eventlet, no wait at all.
 
         Python's own timeout and redis-py's give the interpreter away three times for one message
         (poll, recv, settimeout). With a busy thread beside us each of them costs a switch interval,
         5 ms, until we have it back. A blocking recv gives it away once.
         """
         sock = timed_socket(self._connection)
-        if not isinstance(sock, TimedSocket) or timeout_ms <= 0:
+        if not isinstance(sock, TimedSocket) or not sock.BLOCKS or timeout_ms <= 0:
             self._waits_ms = None  # redis-py is about to set its own timeout
             return False
         if timeout_ms != self._waits_ms:

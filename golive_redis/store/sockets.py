@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 import time
+from types import MethodDescriptorType
 from typing import Any
 
 # A long reply that keeps coming has more time: what its bytes take at 2 Mbit/s, at most eight times.
@@ -80,7 +81,14 @@ class Timed:
 
 
 class TimedSocket(Timed, socket.socket):
-    """A socket without TLS."""
+    """A socket without TLS.
+
+    Attributes:
+        BLOCKS: Whether a receive waits in the kernel, and so by SO_RCVTIMEO. Those of gevent and
+            eventlet never block there: without a time-out of their own they wait for ever.
+    """
+
+    BLOCKS = isinstance(socket.socket.recv, MethodDescriptorType)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of it, within the step."""
@@ -96,3 +104,8 @@ class TimedTls(Timed, ssl.SSLSocket):
         sent: int = self._within(super().send, data, flags)
         self._moved += sent
         return sent
+
+
+def patched_since() -> bool:
+    """Tell whether the sockets of Python have been replaced since this was imported."""
+    return not issubclass(TimedSocket, socket.socket)
