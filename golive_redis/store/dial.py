@@ -110,6 +110,8 @@ class Tls(Tcp):
         except (OSError, ValueError):
             sock.close()
             raise
+        if not isinstance(tls, TimedTls):
+            tls.__class__ = TimedTls  # a context of eventlet makes its own, whatever it is told
         tls.settimeout(self.socket_timeout)
         tls.begin(self.open_s, since=since, most=1)
         return tls

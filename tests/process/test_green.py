@@ -19,6 +19,8 @@ import pytest
 from golive_redis import clock
 from golive_redis.testing.server import EmbeddedServer
 
+from ..contract.certificates import issue
+
 PATCHES = {
     "gevent": "import gevent; from gevent import monkey; monkey.patch_all()",
     "eventlet": "import eventlet; eventlet.monkey_patch()",
@@ -139,21 +141,32 @@ def test_a_program_that_patches_too_late_is_refused(
 # A listener's wait, of which the mutants would otherwise wait for a minute.
 LISTENER = """
 from golive_redis.store.connect import Address
+from golive_redis.store.link import timed_socket
 from golive_redis.store.sockets import TimedSocket
 
 assert not TimedSocket.BLOCKS, "it would wait for ever"
-link = Address({url!r}).link(timeout_ms=10_000)
+link = Address({url!r}, ca={ca!r}).link(timeout_ms=10_000)
 assert link.call("PING") == b"PONG"
+assert timed_socket(link._connection) is not None, "a step would have no deadline"
 assert link.receive(100) is None
 assert link.call("PING") == b"PONG"
 link.close()
 """
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("name", PATCHES)
-def test_a_listener_waits_no_longer_than_it_is_told(own_server: EmbeddedServer, name: str) -> None:
-    """Row 118. And the next question finds no late answer."""
-    done = run(f"{PATCHES[name]}\n{LISTENER.format(url=own_server.url)}")
+def test_a_listener_waits_no_longer_than_it_is_told(
+    own_server: EmbeddedServer, proxy: Callable[..., Any], tmp_path: Path, name: str, tls: bool
+) -> None:
+    """Row 118. And the next question finds no late answer; the same over TLS."""
+    url, ca = own_server.url, None
+    if tls:
+        authority = issue("ca", None)
+        ca, _ = authority.write(tmp_path, "ca")
+        pair = issue("redis", authority, hosts=("127.0.0.1",))
+        url = proxy(own_server, *pair.write(tmp_path, "redis")).url
+    done = run(f"{PATCHES[name]}\n{LISTENER.format(url=url, ca=ca)}")
     assert done.returncode == 0, done.stderr
 
 
