@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,8 @@ from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreUnavailableError
 from golive_redis.guard.hooks import Hooks
 from golive_redis.guard.stopping import Stopping
-from golive_redis.records.receipt import Durable, Stage
+from golive_redis.records.envelope import peek
+from golive_redis.records.receipt import Durable, Receipt, Stage
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.push import PushListener
@@ -338,3 +340,65 @@ def test_only_what_redis_was_not_seen_to_keep_is_sent_again_when_a_stop_repeats_
             wait_for(lambda: client.hlen(key), what="the receipt, sent again after a while")
     finally:
         outbox.close(5)
+
+
+class OtherQueue:
+    """What each queue has that stands for `queue.Queue`: gevent shows neither lock nor content."""
+
+    __slots__ = ("_inside",)
+
+    def __init__(self, most: int) -> None:
+        self._inside: queue.Queue[Any] = queue.Queue(most)
+
+    def put_nowait(self, item: object) -> None:
+        self._inside.put_nowait(item)
+
+    def get_nowait(self) -> Any:
+        return self._inside.get_nowait()
+
+    def get(self, *, timeout: float) -> Any:
+        return self._inside.get(timeout=timeout)
+
+    def empty(self) -> bool:
+        return self._inside.empty()
+
+
+def test_receipts_leave_by_a_queue_that_shows_neither_its_lock_nor_its_content(
+    shared_server: EmbeddedServer, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 118. Each stop of a worker under gevent was NOT CONFIRMED."""
+    monkeypatch.setattr("golive_redis.delivery.outbox.Queue", OtherQueue)
+    sent: list[bytes] = []
+    outbox = Outbox(Links(shared_server, 0, None), KEYS, 0.01)
+    deliver = outbox._deliver
+    monkeypatch.setattr(outbox, "_deliver", lambda *args: (sent.append(args[2]), deliver(*args)))
+    raw = SIGNERS.receipt(SIGNERS.revocation(2))
+    receipt = peek(raw, Receipt)
+    assert receipt.directive is not None
+    try:
+        for _ in range(3):
+            try:
+                outbox.send(receipt, raw)
+            except AttributeError as error:
+                raise AssertionError("`send` never raises") from error
+        outbox.loop.start()
+        with shared_server.client() as client:
+            wait_for(lambda: client.hlen(KEYS.receipt(receipt.directive)), what="the receipt")
+        wait_for(lambda: not outbox.owes(), what="nothing is owed")
+        assert sent == [raw], "asked for three times before it left, it leaves once"
+        outbox.send(receipt, raw)
+        wait_for(lambda: len(sent) == 2, what="it is sent again once it has left")
+    finally:
+        outbox.close(5)
+
+
+def test_of_too_many_receipts_the_oldest_gives_way_and_may_be_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("golive_redis.delivery.outbox.MAX_WAITING", 2)
+    outbox = Outbox(lambda: pytest.fail("nothing is connected"), KEYS, 0.01)
+    raws = [bytes([number]) for number in range(3)]
+    for raw in (*raws, raws[0]):
+        outbox.send(None, raw)  # type: ignore[arg-type]  (it is not looked at)
+    waiting = [outbox._waiting.get_nowait() for _ in range(2)]
+    assert [item and item[1] for item in waiting] == [raws[2], raws[0]]

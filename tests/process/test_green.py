@@ -171,8 +171,8 @@ def test_a_listener_waits_no_longer_than_it_is_told(
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
-    argv = [sys.executable, "-c", program]
+    """Run a program to its end, also one in which no other thread gets a turn."""
+    argv = [sys.executable, "-c", f"import signal; signal.alarm(30)\n{program}"]
     return subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
 
 
