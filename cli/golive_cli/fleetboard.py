@@ -155,10 +155,15 @@ def worker_rows(found: Sequence[WorkerStatus]) -> list[Line]:
             number(item.in_flight),
             number(item.permits),
             number(item.skipped),
-            item.reason,
+            _why(item),
         ]
         for item in ordered(found, lambda item: item.id)
     ]
+
+
+def _why(worker: WorkerStatus) -> str:
+    children = f"forked children denied: {worker.forked}" if worker.forked else ""
+    return "; ".join(filter(None, (worker.reason, children)))
 
 
 def number(value: int | None) -> str:

@@ -319,10 +319,15 @@ def _close_with_child() -> None:
         util.Finalize(None, _close_all, exitpriority=0)
 
 
+def _before_fork() -> None:
+    for guard in list(_guards):
+        guard.skips.children.share()
+
+
 def _in_child() -> None:
     for guard in list(_guards):
         guard.forked()
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -78,6 +78,7 @@ class Presence:
             "sent": str(outcomes.get("sent", 0)),
             "rejected": str(outcomes.get("rejected", 0)),
             "skipped": str(sum(gate.skips.counts.total().values())),
+            "forked": str(gate.skips.children.number()),
             "stated": gate.stated.told,
             "durable": durable,
             "push": self.push,

@@ -8,6 +8,7 @@ from itertools import count
 from threading import get_ident
 
 from golive_redis import clock
+from golive_redis.guard.children import Children
 from golive_redis.logs import Log
 
 MAX_LINES = 20  # of one reason, and of reasons, in a minute
@@ -66,6 +67,10 @@ class SkipLog:
 
     Args:
         clock_ms: Steady clock.
+
+    Attributes:
+        counts: Of skipped orders by reason.
+        children: Forked processes that asked this guard.
     """
 
     def __init__(self, clock_ms: Callable[[], float] = clock.now_ms) -> None:
@@ -76,6 +81,7 @@ class SkipLog:
         self._shown: dict[tuple[str, int], int] = {}
         self._written = 0
         self._closed = ""
+        self.children = Children()
 
     def closed(self, told: str) -> None:
         """Say that with the next skipped order, once: nobody writes lines any more (a forked child)."""
@@ -92,6 +98,7 @@ class SkipLog:
         """
         if self._closed:
             told, self._closed = self._closed, ""
+            self.children.asked()
             logger.error("%s", told)
         self.counts.add(reason)
         self._lines.append((what, explain, epoch))

@@ -108,6 +108,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
         unreadable: Fields of its presence that were not what they should be, and are left out.
         answers_with: Whose key answers for it by the keyset of this host: `own`, `shared` with other
             workers, or `none`: then its receipts do not count.
+        forked: How many forked children have asked its guard, and were denied: each needs its own.
     """
 
     id: str
@@ -129,6 +130,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     answers_with: str
     push: str = ""
     lacks: str = ""
+    forked: int = 0
 
 
 class FleetStatus(msgspec.Struct, frozen=True):

@@ -196,6 +196,7 @@ def _problems(seen: Seen, silence_ms: float | None) -> list[str]:
     for item in seen.workers:
         if item.unreadable:
             out.append(f"worker {item.id}: cannot be read: {', '.join(item.unreadable)}")
+    out += _forked(seen.workers)
     out += lacking(
         [
             *((f"heartbeat {item.name}", item.lacks) for item in seen.heartbeats),
@@ -215,6 +216,17 @@ def _unfinished(stop: Revoked, active: Active | None, *, behind: bool) -> list[s
         held = "what was in flight may have been sent"
         return [f"{last} ended STOPPED, not COMPLETE: {held}; look at the venue"]
     return []
+
+
+def _forked(workers: Sequence[WorkerStatus]) -> list[str]:
+    """Say whose forked children are denied: their parent may look well."""
+    asked = [item for item in workers if item.forked]
+    if not asked:
+        return []
+    children = sum(item.forked for item in asked)
+    were = "1 forked child was" if children == 1 else f"{children} forked children were"
+    who = listed(item.id for item in asked)
+    return [f"{were} denied, for the guard of {who} is their parent's: open one in each child"]
 
 
 def _closed(workers: Sequence[WorkerStatus]) -> list[str]:

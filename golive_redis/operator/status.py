@@ -258,6 +258,7 @@ def _worker(operator: Operator, item: Presence, term: int) -> WorkerStatus:
         heard_ms=item.heard_ms,
         unreadable=list(item.unreadable),
         answers_with=_answers_with(item.name, operator.trust.keyset),
+        forked=item.number("forked"),
     )
 
 

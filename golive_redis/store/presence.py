@@ -27,7 +27,7 @@ GONE = -2  # what PTTL says of a key that is not there
 _Number = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+:-]{0,128}\Z")]
 _Labels = dict[Name, Annotated[str, msgspec.Meta(max_length=128)]]
-_NUMBERS = ("term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "pid")
+_NUMBERS = ("term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "forked", "pid")
 _WORDS = ("state", "durable", "push", "version", "policy")
 FIELDS = (*_NUMBERS, *_WORDS, "reason", "lacks", "host", "labels", "stated")
 """What is read of a presence: whatever else somebody wrote into one is not even fetched."""

@@ -1,297 +1,257 @@
 """The ways in which people run Python workers: each arms, stops, and leaves with a goodbye at SIGTERM.
 
-A page has the same rows: docs/how-to/run-workers.md.
+Each is run as its page has it: docs/how-to/run-workers.md.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from golive_cli.fleetboard import worker_rows
 from golive_redis.testing.server import EmbeddedServer
 
-PLAIN = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-"""
-TRADE = """
-def trade(guard):
-    while True:
-        guard.allows(symbol="BTC")
-        time.sleep(0.01)
-"""
-WEB = """
-from golive_redis import Guard
+from ..docs.pages import BLOCK, ROOT, table
 
-guard = None
-
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"yes" if guard.allows() else b"no"]
-"""
-HOOKS = """
-def post_fork(server, worker):
-    import app
-    from golive_redis import Guard
-    app.guard = Guard.open(worker="pod-1")
-
-def worker_exit(server, worker):
-    import app
-    app.guard.close()
-"""
-ASGI = """
-import asyncio
-from contextlib import asynccontextmanager
-from golive_redis import Guard
-
-async def app(scope, receive, send):
-    if scope["type"] != "lifespan":
-        return
-    await receive()
-    guard = await asyncio.to_thread(Guard.open, worker="pod-1")
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await asyncio.to_thread(guard.close)
-    await send({"type": "lifespan.shutdown.complete"})
-"""
-CELERY = """
-from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
-from golive_redis import Guard
-
-app = Celery("tasks", broker="memory://")
-guard = None
-
-@worker_process_init.connect(weak=False)
-def begin(**_):
-    global guard
-    guard = Guard.open(worker="pod-1")
-
-@worker_process_shutdown.connect(weak=False)
-def end(**_):
-    guard.close()
-"""
-GREEN = """
-import {name}
-{patch}
-import signal, sys
-from golive_redis import Guard
-
-with Guard.open(worker="pod-1") as guard:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    while True:
-        guard.allows(symbol="BTC")
-        {name}.sleep(0.01)
-"""
-PYTHON = [sys.executable]
+PAGE = ROOT / "docs" / "how-to" / "run-workers.md"
+# Of these two processes have a guard, of the others one.
+POOLS = {"fork", "spawn", "ProcessPoolExecutor", "Celery"}
+# What the page leaves to whoever runs it.
+CHOSEN = {"BROKER": "memory://", "GUNICORN_CMD_ARGS": "-b 127.0.0.1:0", "UVICORN_PORT": "0"}
+# To be signalled, a process has to be named without a shell.
 BIN = Path(sys.executable).parent
-GUNICORN = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "-b", "127.0.0.1:0", "app:app"]
 
-# The files, the command, and how many processes are guarded.
-WAYS: dict[str, tuple[dict[str, str], list[str], int]] = {
-    "threads": (
-        {
-            "bot.py": PLAIN
-            + TRADE
-            + """
-import threading
-from golive_redis import Guard
-guard = Guard.open(worker="pod-1")
-for _ in range(4):
-    threading.Thread(target=trade, args=(guard,), daemon=True).start()
-time.sleep(600)
-"""
-        },
-        [*PYTHON, "bot.py"],
-        1,
-    ),
-    "asyncio": (
-        {
-            "bot.py": """
-import asyncio, signal
-from contextlib import suppress
-from golive_redis import Guard
 
-async def main():
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
-    guard = await asyncio.to_thread(Guard.open, worker="pod-1")
-    try:
-        while True:
-            guard.allows(symbol="BTC")
-            await asyncio.sleep(0.01)
-    finally:
-        await asyncio.to_thread(guard.close)
+class Way(NamedTuple):
+    """How the page says to run a worker: the files, and the command."""
 
-with suppress(asyncio.CancelledError):
-    asyncio.run(main())
-"""
-        },
-        [*PYTHON, "bot.py"],
-        1,
-    ),
-    **{
-        way: (
-            {
-                "bot.py": TRADE
-                + f"""
-import multiprocessing, signal, sys, time
-from golive_redis import Guard
+    files: dict[str, str]
+    command: str
 
-def work():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    trade(Guard.open(worker="pod-1"))
+    def count(self, name: str) -> int:
+        """Return how many processes have a guard."""
+        return 2 if name in POOLS or name.startswith("gunicorn") else 1
 
-if __name__ == "__main__":
-    children = [multiprocessing.get_context("{way}").Process(target=work) for _ in range(2)]
-    def end(*_):
-        for child in children:
-            child.terminate()
-    for child in children:
-        child.start()
-    signal.signal(signal.SIGTERM, end)
-    for child in children:
-        child.join()
-"""
-            },
-            [*PYTHON, "bot.py"],
-            2,
-        )
-        for way in ("fork", "spawn")
-    },
-    "ProcessPoolExecutor": (
-        {
-            "bot.py": """
-import signal, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from golive_redis import Guard
 
-def begin():
-    global guard
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool ends its processes
-    guard = Guard.open(worker="pod-1")
+def ways() -> dict[str, Way]:
+    """Read the page: below a heading, the files and a command for each way that it names."""
+    found: dict[str, Way] = {}
+    heads = list(re.finditer(r"^## (.+)$", BLOCK.sub(_blank, PAGE.read_text()), re.MULTILINE))
+    text = PAGE.read_text()
+    for head, after in zip(heads, [*(head.start() for head in heads[1:]), len(text)], strict=True):
+        files: dict[str, str] = {}
+        commands: list[str] = []
+        for block in BLOCK.finditer(text, head.end(), after):
+            if block[2] == "sh":
+                commands += block[3].splitlines()
+            else:
+                files[block[3].splitlines()[0].removeprefix("# ")] = block[3]
+        for name, command in zip(head[1].split(", "), commands, strict=True):
+            found[name] = Way(files, command)
+    return found
 
-def task(_):
-    time.sleep(0.2)
-    return guard.allows()
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with ProcessPoolExecutor(2, initializer=begin) as pool:
-        while True:
-            list(pool.map(task, range(2)))
-"""
-        },
-        [*PYTHON, "bot.py"],
-        2,
-    ),
-    "gunicorn": ({"app.py": WEB, "gunicorn.conf.py": HOOKS}, [*GUNICORN, "-w", "2"], 2),
-    "gunicorn --preload": (
-        {"app.py": WEB, "gunicorn.conf.py": HOOKS},
-        [*GUNICORN, "-w", "2", "--preload"],
-        2,
-    ),
-    "uvicorn": ({"app.py": ASGI}, [str(BIN / "uvicorn"), "--port", "0", "app:app"], 1),
-    "celery": (
-        {"tasks.py": CELERY},
-        [str(BIN / "celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2"],
-        2,
-    ),
-    "gevent": (
-        {
-            "bot.py": GREEN.format(
-                name="gevent", patch="from gevent import monkey; monkey.patch_all()"
-            )
-        },
-        [*PYTHON, "bot.py"],
-        1,
-    ),
-    "eventlet": (
-        {"bot.py": GREEN.format(name="eventlet", patch="eventlet.monkey_patch()")},
-        [*PYTHON, "bot.py"],
-        1,
-    ),
-    "REPL": (
-        {
-            "startup.py": PLAIN
-            + """
-from golive_redis import Guard
-guard = Guard.open(worker="pod-1")
-"""
-        },
-        [*PYTHON, "-i", "startup.py"],
-        1,
-    ),
-}
+def _blank(block: re.Match[str]) -> str:
+    return " " * len(block[0])  # a comment in Python looks like a heading
+
+
+WAYS = ways()
+
+
+class Run:
+    """A worker that was started, and what it has logged."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    def states(self, live: Any) -> list[str]:
+        """What the workers on the roster say of themselves."""
+        assert self.process.poll() is None, self.log()
+        return [row.state for row in live.status().workers if row.alive]
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a program in a folder of its own; its group is killed in the end."""
+def begin(tmp_path: Path) -> Iterator[Callable[[Way, Path], Run]]:
+    """Start a worker in a folder of its own; all of its processes are killed in the end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(way: str, config: Path) -> subprocess.Popen[bytes]:
-        files, command, _ = WAYS[way]
-        for name, text in files.items():
+    def start(way: Way, config: Path) -> Run:
+        for name, text in way.files.items():
             (tmp_path / name).write_text(text)
+        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
-                command,
+                shlex.split(way.command),
                 cwd=tmp_path,
-                env={**os.environ, "GOLIVE_CONFIG": str(config), "PYTHONPATH": str(tmp_path)},
+                env={**os.environ, **CHOSEN, "GOLIVE_CONFIG": str(config), "PATH": path},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 process_group=0,
             )
         started.append(process)
-        return process
+        return Run(process, tmp_path / "log")
 
     yield start
     for process in started:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait(60)
         assert process.stdin is not None
         process.stdin.close()
 
 
-@pytest.mark.parametrize("way", WAYS)
+def test_the_matrix_of_the_page_has_a_row_for_each_way_and_each_is_run() -> None:
+    rows = table(PAGE.read_text(), "Run workers")
+    assert [row[0] for row in rows] == list(WAYS)
+    assert len(WAYS) == 13
+    assert {tuple(row[1:4]) for row in rows} == {("yes", "yes", "yes")}
+    assert {row[0] for row in rows if row[4] == "denied and reported"} == set(MISTAKES)
+
+
+@pytest.mark.parametrize("name", WAYS)
 def test_a_worker_arms_stops_and_leaves(
     fleet: Callable[..., Any],
     own_server: EmbeddedServer,
     wait_for: Callable[..., None],
-    begin: Callable[..., subprocess.Popen[bytes]],
-    tmp_path: Path,
-    way: str,
+    begin: Callable[[Way, Path], Run],
+    name: str,
 ) -> None:
     """Each as the page has it."""
-    live = fleet(own_server)
-    live.start_heartbeat("hb-1")
-    process, count = begin(way, live.path), WAYS[way][2]
-
-    def states() -> list[str]:
-        if process.poll() is not None:
-            pytest.fail((tmp_path / "log").read_text("utf-8", "replace"))
-        return [row.state for row in live.status().workers if row.alive]
-
-    wait_for(lambda: len(states()) == count, what="they register")
+    way, live = WAYS[name], fleet(own_server)
+    count = way.count(name)
+    live.start_heartbeat("hb-1", wait=False)
+    run = begin(way, live.path)
+    wait_for(lambda: len(run.states(live)) == count, what="they register")
     live.activate()
-    wait_for(lambda: states() == ["armed"] * count, what="they are armed")
+    wait_for(lambda: run.states(live) == ["armed"] * count, what="they are armed")
     report = live.revoke(config=live.patient)
     assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert len(report.outcome.workers) == count
     live.activate()
-    wait_for(lambda: states() == ["armed"] * count, what="they are armed again")
-    process.terminate()
-    process.wait(60)
+    wait_for(lambda: run.states(live) == ["armed"] * count, what="they are armed again")
+    run.process.terminate()
+    run.process.wait(60)
     wait_for(lambda: not live.status().workers, what="all have said goodbye")
     report = live.revoke(config=live.patient)
-    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts"), "none is missed"
+
+
+# What people write by mistake: the guard is opened before the fork, and each child asks it twice.
+ASKS = "assert guard.check().reason == guard.check().reason == 'forked'"
+OPENED = "from golive_redis import Guard\nguard = Guard.open(worker='pod-1')\n"
+MISTAKES = {
+    "fork": Way(
+        {
+            "bot.py": f"""
+import os, time
+{OPENED}
+for _ in range(2):
+    if os.fork() == 0:
+        {ASKS}
+        time.sleep(600)
+time.sleep(600)
+"""
+        },
+        "python bot.py",
+    ),
+    "ProcessPoolExecutor": Way(
+        {
+            "bot.py": f"""
+import multiprocessing, time
+from concurrent.futures import ProcessPoolExecutor
+{OPENED}
+def begin():
+    {ASKS}
+pool = ProcessPoolExecutor(2, multiprocessing.get_context("fork"), begin)
+for _ in range(2):
+    pool.submit(time.sleep, 600)
+time.sleep(600)
+"""
+        },
+        "python bot.py",
+    ),
+    "gunicorn --preload": Way(
+        {
+            "app.py": f"{OPENED}\ndef app(environ, start_response): ...",
+            "gunicorn.conf.py": f"def post_worker_init(worker):\n    from app import guard\n    {ASKS}",
+        },
+        "gunicorn -w 2 --preload app:app",
+    ),
+    **{
+        name: Way(
+            {
+                "bot.py": f"""
+import {name}
+{patch}
+import os
+{OPENED}
+for _ in range(2):
+    if os.fork() == 0:
+        {ASKS}
+        {name}.sleep(600)
+{name}.sleep(600)
+"""
+            },
+            "python bot.py",
+        )
+        for name, patch in {
+            "gevent": "from gevent import monkey; monkey.patch_all()",
+            "eventlet": "eventlet.monkey_patch()",
+        }.items()
+    },
+    "Celery": Way(
+        {
+            "tasks.py": f"""
+from celery import Celery
+from celery.signals import worker_process_init
+{OPENED}
+app = Celery("tasks", broker="memory://")
+@worker_process_init.connect(weak=False)
+def begin(**_):
+    {ASKS}
+"""
+        },
+        "celery -A tasks worker -P prefork -c 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_child_that_asks_the_guard_of_its_parent_is_denied_and_reported(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    begin: Callable[[Way, Path], Run],
+    name: str,
+) -> None:
+    """Row 32. Its parent looks well, and nothing would be traded."""
+    live = fleet(own_server)
+    run = begin(MISTAKES[name], live.path)
+
+    def forked() -> list[int]:
+        run.states(live)  # it lives
+        return [row.forked for row in live.status().workers]
+
+    wait_for(lambda: forked() == [2], what="both children are reported")
+    said = "the guard of pod-1 was opened in process"
+    wait_for(lambda: run.log().count(said) == 2, what="each has said so")
+    told = "2 forked children were denied, for the guard of pod-1 is their parent's"
+    assert [line for line in live.status().problems if line.startswith(told)]
+    assert worker_rows(live.status().workers)[0][-1].endswith("forked children denied: 2")
+    wait_for(lambda: forked() == [2], what="they are counted once")
+    assert run.log().count(said) == 2, "once each, though each has asked twice"
