@@ -74,6 +74,7 @@ class Loop:
         self._ended = ended
         self._backoff = backoff
         self._thread: threading.Thread | None = None
+        self._abandoned = False
         self._starting = threading.Lock()  # or two who try at once would start two
 
     def start(self) -> bool:
@@ -101,9 +102,12 @@ class Loop:
                 self._turn()
                 self._backoff.reset()
             except Exception as error:  # noqa: BLE001  (whatever it is, the thread goes on)
+                if self._abandoned:
+                    break
                 in_order([partial(self._failed, error)])
                 self.closing.wait(self._backoff.next_s())
-        in_order([self._ended])
+        if not self._abandoned:
+            in_order([self._ended])
 
     def is_alive(self) -> bool:
         """Tell whether the thread runs."""
@@ -124,7 +128,12 @@ class Loop:
             self._thread.join(within_s)
 
     def abandon(self) -> None:
-        """In a forked child, where the thread does not run: no part of it is waited for."""
+        """In a forked child, where the thread does not run: no part of it is waited for.
+
+        A greenlet (gevent, eventlet) goes on there in the middle of its turn. It then ends without
+        another word, for `ended` would say goodbye for the parent.
+        """
+        self._abandoned = True
         self.closing = threading.Event()  # the parent's may be locked for ever in here
         self.closing.set()
 

@@ -13,6 +13,7 @@ guard asks nothing, and so arms for nothing (A15).
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -77,7 +78,11 @@ class Attending:
     ) -> None:
         timing, keyspace = view.timing, address.keyspace
 
+        pid = os.getpid()
+
         def connect(timeout_ms: float | None = None) -> Link:
+            if pid != os.getpid():  # a greenlet goes on in a forked child
+                raise StoreUnavailableError("this guard is that of the process before the fork")
             bound_ms = timeout_ms or self._bound_ms()
             return address.connect(timeout_ms=bound_ms, name=f"golive-worker-{worker}")
 

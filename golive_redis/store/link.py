@@ -7,6 +7,7 @@ without a pool and without retries, and its exceptions become ours in this file 
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -142,6 +143,7 @@ class RedisLink:
         self, connection: Any, finder: locate.Finder | None = None, user: str | None = None
     ) -> None:
         self._connection = connection
+        self._pid = os.getpid()
         self._user = user
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
         self._finder = finder
@@ -161,7 +163,12 @@ class RedisLink:
                 sock.settimeout(timeout_ms / 1000)
 
     def open(self) -> None:
-        """Connect, log in and see who we are, now rather than at the first command."""
+        """Connect, log in and see who we are, now rather than at the first command.
+
+        Not in a forked child: what a greenlet goes on with there would be said for the parent.
+        """
+        if self._pid != os.getpid():
+            raise StoreUnavailableError("the connection is that of the process before the fork")
         with _unavailable(self._connection):
             if self._finder is not None:
                 self._follow(self._finder)

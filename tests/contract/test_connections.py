@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -566,3 +567,19 @@ def test_a_tls_file_for_an_address_without_tls_is_refused() -> None:
         Address("redis+sentinel://localhost/fleet", ca="/ca.pem").link(timeout_ms=100)
     with pytest.raises(ConfigError):
         Address("redis+cluster://localhost", ca="/ca.pem").link(timeout_ms=100)
+
+
+def test_a_connection_says_nothing_in_a_process_that_was_forked_since(
+    own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 118. A greenlet goes on there, with the links that it holds."""
+    link = Address(own_server.url).link(timeout_ms=2_000)
+    assert link.call("PING") == b"PONG"
+    before = _calls(own_server, "ping")
+    child = os.getpid() + 1
+    monkeypatch.setattr("os.getpid", lambda: child)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="process before the fork"):
+            link.call("PING")
+        link.close()  # nor does it connect anew
+    assert _calls(own_server, "ping") == before

@@ -239,8 +239,10 @@ def test_a_child_that_asks_the_guard_of_its_parent_is_denied_and_reported(
     begin: Callable[[Way, Path], Run],
     name: str,
 ) -> None:
-    """Row 32. Its parent looks well, and nothing would be traded."""
+    """Rows 32 and 118. Its parent looks well, and nothing would be traded."""
     live = fleet(own_server)
+    receipts = live.raw.pubsub()
+    receipts.subscribe("golive:receipts")
     run = begin(MISTAKES[name], live.path)
 
     def forked() -> list[int]:
@@ -251,7 +253,11 @@ def test_a_child_that_asks_the_guard_of_its_parent_is_denied_and_reported(
     said = "the guard of pod-1 was opened in process"
     wait_for(lambda: run.log().count(said) == 2, what="each has said so")
     told = "2 forked children were denied, for the guard of pod-1 is their parent's"
-    assert [line for line in live.status().problems if line.startswith(told)]
-    assert worker_rows(live.status().workers)[0][-1].endswith("forked children denied: 2")
+    found = live.status()
+    assert [line for line in found.problems if line.startswith(told)], found
+    assert worker_rows(found.workers)[0][-1].endswith("forked children denied: 2")
     wait_for(lambda: forked() == [2], what="they are counted once")
     assert run.log().count(said) == 2, "once each, though each has asked twice"
+    heard = iter(receipts.get_message, None)
+    assert [item["type"] for item in heard] == ["subscribe"], "no goodbye in the parent's name"
+    receipts.close()

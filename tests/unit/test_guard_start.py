@@ -19,7 +19,7 @@ from golive_redis import logs
 from golive_redis.config import keyfile
 from golive_redis.core.permit import Denial
 from golive_redis.core.timing import TIMINGS
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, StoreUnavailableError
 from golive_redis.guard.guard import Guard
 from golive_redis.statefile import MAX_SLOTS, StateFile
 from golive_redis.store.connect import Address
@@ -205,3 +205,23 @@ def test_a_forked_child_says_once_why_its_orders_are_denied(tmp_path: Path) -> N
         f"the guard of pod-1 was opened in process {os.getpid()} and stays closed in the forked "
         f"process {pid}: open a guard of its own there\n"
     )
+
+
+def test_a_guard_makes_no_connection_in_a_process_that_was_forked_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 118. What a greenlet would say there, it would say in its parent's name."""
+    connected: list[str] = []
+    child = os.getpid() + 1
+    guard = make(tmp_path)
+    guard.close()
+    monkeypatch.setattr(Address, "connect", lambda *_, name, **__: connected.append(name))
+    owner = guard._attending
+    openers = [owner._connection._connect, owner._outbox._connection._connect]
+    for connect in (*openers, owner.listener.subscription._connect):
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: child)
+            with pytest.raises(StoreUnavailableError, match="process before the fork"):
+                connect()
+        connect()
+    assert connected == ["golive-worker-pod-1"] * 3

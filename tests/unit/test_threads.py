@@ -50,6 +50,23 @@ def test_a_turn_that_raises_is_told_and_the_next_one_follows(wait_for: Callable[
     assert ended == ["golive-trial"], "what it owns is closed by the thread itself"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_loop_that_goes_on_in_a_forked_child_ends_without_a_word(fails: bool) -> None:
+    """Row 118. A greenlet does: what it says at its end is its parent's goodbye."""
+    said: list[object] = []
+
+    def turn() -> None:
+        loop.abandon()  # the fork, in the middle of it
+        if fails:
+            raise OSError("the socket is closed")
+
+    loop = Loop(
+        "trial", turn, failed=said.append, ended=lambda: said.append("goodbye"), backoff=SOON
+    )
+    loop.run()
+    assert said == []
+
+
 def test_a_thread_that_could_not_be_started_is_started_by_the_next_try(
     monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
