@@ -104,6 +104,7 @@ class Attending:
         self.troubles = Troubles(address.shown)
         self._answered_at: float | None = None
         self._stops = 0
+        self._leaving = self._asking = False
         self._counted = False
         self._due = time.monotonic()
         self._pauses = Backoff(timing.read_every_ms / 1000, PATIENCE * timing.read_every_ms / 1000)
@@ -171,9 +172,13 @@ class Attending:
         if not ordered:
             # A tenth of jitter, inside the timers' slack, keeps a fleet from marching in step.
             self._due = max(self._due + period * JITTER.uniform(0.9, 1.0), time.monotonic())
+        self._asking = (
+            True  # before it looks whether it leaves, as `_leave` looks in the other order
+        )
         running = all(loop.start() and loop.is_alive() for loop in self._others())
-        if running and self._can_keep():  # S7, A15
+        if running and not self._leaving and self._can_keep():  # S7, A15
             in_order([self._attend], self._failed)
+        self._asking = False
         in_order([self._gate.skips.flush, crowd.look], self._failed)
 
     def _can_keep(self) -> bool:
@@ -358,13 +363,14 @@ class Attending:
 
     def _leave(self) -> None:
         timing = self._view.timing
-        until = clock.now_ms() + timing.drain_ms
-        while (self._stops or self.stopping.at_work) and clock.now_ms() < until:
-            time.sleep(0.005)
         patience_s = 4 * timing.read_every_ms / 1000
+        # No question and no push may begin a stop between the wait and the goodbye, which would fail by
+        # it: also the answer to the first question may show a stop, of an earlier term.
+        self._leaving = True
         in_order(
             [
                 lambda: self.listener.close(patience_s),
+                self._wait_stopped,
                 lambda: self._outbox.close(
                     patience_s
                 ),  # before the goodbye, which may be the last word
@@ -376,6 +382,12 @@ class Attending:
             ],
             self.troubles.met,
         )
+
+    def _wait_stopped(self) -> None:
+        """Wait for stops under way, at most for as long as a drain lasts."""
+        until = clock.now_ms() + self._view.timing.drain_ms
+        while (self._asking or self._stops or self.stopping.at_work) and clock.now_ms() < until:
+            time.sleep(0.005)
 
     def _uncount(self) -> None:
         counted, self._counted = self._counted, False

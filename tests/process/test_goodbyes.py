@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 
 from golive_cli.exits import Exit
 from golive_cli.main import main
+from golive_redis import Guard
 from golive_redis.core.barrier import Pod
 from golive_redis.errors import RefusedError
 from golive_redis.operator import forgetting
 from golive_redis.operator.forgetting import forget
 from golive_redis.operator.session import Operator
 from golive_redis.stop.attestation import attest
+from golive_redis.store.push import PushListener
+from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
 
 
@@ -225,6 +229,39 @@ def test_a_closed_fleet_that_redis_has_forgotten_can_be_activated(
         assert live.raw.hget(_presence(live), "version"), "and tells all of it"
     live.activate()
     live.workers["pod-1"].wait_permit()
+
+
+def test_a_guard_that_is_closed_before_its_first_answer_says_goodbye(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bot that crashes at once; its first answer shows the last stop."""
+    live = fleet(own_server)
+    live.go_live("pod-1")
+    live.revoke()
+    live.activate()
+    asked, closing = threading.Event(), threading.Event()
+    attend, close = Store.attend, PushListener.close
+
+    def late(*given: Any) -> Any:
+        reply = attend(*given)
+        asked.set()
+        closing.wait(30)
+        return reply
+
+    def closed(listener: PushListener, within_s: float) -> None:
+        closing.set()
+        close(listener, within_s)
+
+    monkeypatch.setattr(Store, "attend", late)
+    monkeypatch.setattr(PushListener, "close", closed)
+    with Guard.open(live.config, worker="crashy"):
+        assert asked.wait(30)
+    assert [row.id for row in live.status().workers] == ["pod-1"]
+    report = live.revoke(config=live.patient)
+    assert (report.outcome.result, report.outcome.by) == ("COMPLETE", "receipts")
 
 
 HEAD = """
