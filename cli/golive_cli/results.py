@@ -213,7 +213,7 @@ class RestrictResult(InPlace):
 
 
 class ForgottenWorker(msgspec.Struct):
-    """A process that was attested dead; `back`: it has registered again, so the word does not count."""
+    """A process that was meant; `back`: it was heard meanwhile, and is not attested dead."""
 
     id: str
     instance: str

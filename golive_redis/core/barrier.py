@@ -345,7 +345,8 @@ def judge(
     # A receipt counts also of a process that no roster names: it may say that orders were left.
     pods = sorted(roster.workers | collected.latched.keys())
     drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
-    gone = attested.earlier if drained else frozenset()  # A5
+    # A5: one that has sent anything lives, and says itself what it has in flight.
+    gone = attested.earlier - collected.latched.keys() if drained else frozenset()
     workers = tuple(  # S11
         _worker_row(
             pod, collected, called_at, off_by, pod in gone or attested.worker(pod) is not None

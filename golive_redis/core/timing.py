@@ -86,6 +86,11 @@ class Timing(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return self.ttl_ms + 1000
 
     @property
+    def lease_over_ms(self) -> float:
+        """How long after its last read a worker can have no permission, on anybody's clock."""
+        return (1 + self.rho) * self.lease_ms
+
+    @property
     def all_off_ms(self) -> float:
         """How long after the last heartbeat's receipt every deadline is over (S14, by time)."""
         # A beat under way when its sender latched is executed within a timeout, and read within one.

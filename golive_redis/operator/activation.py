@@ -43,6 +43,7 @@ from golive_redis.records.epoch import next_epoch
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.roster import goodbyes, read_rosters, strike
+from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence, listed
 
 POLL_MS = 100.0
@@ -277,14 +278,18 @@ class Activation:
         return grant
 
     def _strike_silent(self) -> None:
-        """Take workers off the roster that were silent for longer than any lease: all is off (A4).
+        """Take workers off the roster that were silent for longer than a lease: all is off (A4).
 
         Each is named that has not said goodbye, for nobody may have been told of it: a term can end
-        without a stop. One that lives registers again.
+        without a stop. One that lives registers again. With a lease that is longer than the silence
+        only those go that have said goodbye.
         """
         store = self._operator.store
         silent = [Pod(item.name, item.instance) for item in store.workers() if not item.alive]
         left = goodbyes(store, self._operator.trust, silent)
+        if self._operator.timing.lease_over_ms > PRESENCE_MS:
+            strike(store, left)
+            return
         lost = sorted({pod.worker for pod in silent if pod not in left})
         if lost:
             self._say(

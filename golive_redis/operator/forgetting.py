@@ -10,12 +10,16 @@ from golive_redis import clock
 from golive_redis.core.barrier import Attested, Pod
 from golive_redis.errors import MaybeAppliedError, RefusedError, StoreError
 from golive_redis.operator.lookalikes import near
-from golive_redis.operator.session import Operator
+from golive_redis.operator.session import Operator, Say, quiet
 from golive_redis.records.keyset import Role
+from golive_redis.records.record import wording
 from golive_redis.stop.attestation import attest
 from golive_redis.stop.roster import goodbyes
+from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.link import StoreRefusedError
-from golive_redis.store.presence import listed
+from golive_redis.store.presence import Presence, listed
+
+POLL_MS = 250.0
 
 
 class Forgotten(msgspec.Struct, frozen=True):
@@ -24,7 +28,7 @@ class Forgotten(msgspec.Struct, frozen=True):
     Attributes:
         by: Whose word it is.
         dead: Processes that are attested dead now, and off the roster.
-        back: Of those, who has registered again since: it lives, and the word does not count.
+        back: Of those that were meant, who has been heard meanwhile: it lives, and no word counts.
     """
 
     by: str
@@ -32,8 +36,18 @@ class Forgotten(msgspec.Struct, frozen=True):
     back: tuple[Pod, ...]
 
 
-def forget(operator: Operator, names: Sequence[str], *, reason: str, ticket: str = "") -> Forgotten:
+def forget(
+    operator: Operator,
+    names: Sequence[str],
+    *,
+    reason: str,
+    ticket: str = "",
+    say: Say = quiet,
+) -> Forgotten:
     """Attest, with the operator's signature, that processes are dead, and take them off the roster.
+
+    It watches them first for as long as a permission lasts, so that none that is only cut off can
+    still have one when nobody asks it any more.
 
     Args:
         operator: At work.
@@ -41,6 +55,7 @@ def forget(operator: Operator, names: Sequence[str], *, reason: str, ticket: str
             process, as `ID:` and the first characters of its instance.
         reason: Why; goes into the ledger.
         ticket: Reference for the ledger.
+        say: Told in a sentence what happens.
 
     Raises:
         RefusedError: A name stands for nobody, or for nobody who is silent, or the store belongs to
@@ -54,44 +69,60 @@ def forget(operator: Operator, names: Sequence[str], *, reason: str, ticket: str
     signer = operator.config.stop_signer(keyset)
     if signer.principal not in keyset.principals(Role.REVOKER):
         raise RefusedError(
-            f"{signer.principal} may not attest that a worker is dead: whoever may stop, may",
+            f"{signer.principal} may not attest that a worker is dead: that takes the role revoker "
+            "or approver",
             hint=f"keys of {', '.join(keyset.principals(Role.REVOKER)) or 'nobody'}",
         )
     reading = operator.read()
     if another := operator.another_fleet(reading.snapshot.fleet):
         raise RefusedError(another)
-    pods = _silent(operator, names)
+    meant = _silent(operator, names)
+    pods = _watched(operator, meant, say)
     done: list[Pod] = []
     try:
         for some in attest(
-            operator.store, operator.trust, signer, pods, reason=reason, ticket=ticket
+            operator.store,
+            operator.trust,
+            signer,
+            pods,
+            reason=wording(reason),
+            ticket=wording(ticket),
         ):
-            operator.store.strike([f"{pod.worker}:{pod.instance}" for pod in some])
             done += some
-        clock.pause_ms(2 * operator.timing.read_every_ms)  # one that lives has read by then
-        there = {Pod(*pod) for pod in operator.store.fleet()[0]}
     except StoreError as error:
         if isinstance(error, StoreRefusedError) and not done:
             raise RefusedError(f"Redis refuses it: {error.message}", hint=error.hint) from error
         rest = _named(pod for pod in pods if pod not in done)
         raise MaybeAppliedError(
-            f"{error.message}; attested dead: {_named(done) or 'nobody'}"
-            + (f"; not known of {rest}" if rest else "; who lives all the same is not known"),
+            f"{error.message}; attested dead: {_named(done) or 'nobody'}; not known of {rest}",
             hint="run it again: to attest twice is to attest once",
         ) from error
-    return Forgotten(signer.principal, tuple(done), tuple(pod for pod in done if pod in there))
+    return Forgotten(signer.principal, tuple(done), tuple(sorted(set(meant) - set(done))))
+
+
+def _watched(operator: Operator, pods: Sequence[Pod], say: Say) -> list[Pod]:
+    """Return those that are not heard for as long as a permission lasts, from now on (A5).
+
+    That they were silent when it began rests on the life of a key, which anybody may delete and a clock
+    that is set may end.
+    """
+    wait_ms = operator.timing.lease_over_ms
+    say(f"watching {_named(pods)} for {wait_ms / 1000:.1f} s: so long a permission lasts")
+    left, until = list(pods), clock.now_ms() + wait_ms
+    while left and clock.now_ms() < until:
+        clock.pause_ms(POLL_MS)
+        heard = {Pod(item.name, item.instance) for item in operator.store.workers() if item.alive}
+        left = [pod for pod in left if pod not in heard]
+    return left
 
 
 def _silent(operator: Operator, names: Sequence[str]) -> list[Pod]:
     """Return the silent processes that are meant: of the roster, and of whom this host remembers."""
-    alive: dict[Pod, int] = {}
     found = operator.store.workers()
     here = operator.memory.newest
+    alive = {Pod(item.name, item.instance): item for item in found if item.alive}
     silent = {Pod(*pod) for pod in here.workers} if here.term else set()
     silent |= {Pod(item.name, item.instance) for item in found if not item.alive}
-    for item in found:
-        if item.alive:
-            alive[Pod(item.name, item.instance)] = item.heard_ms or 0
     silent -= alive.keys()
     left = goodbyes(operator.store, operator.trust, silent)
     meant: set[Pod] = set()
@@ -99,24 +130,37 @@ def _silent(operator: Operator, names: Sequence[str]) -> list[Pod]:
         word = Attested(workers=frozenset({name}))
         of_name = {pod for pod in silent - left if word.worker(pod)}
         if not of_name:
-            raise RefusedError(*_nobody(name, word, silent | alive.keys(), alive, left))
+            raise _nobody(name, word, silent - left, alive, left)
         meant |= of_name
     return sorted(meant)
 
 
 def _nobody(
-    name: str, word: Attested, known: Iterable[Pod], alive: dict[Pod, int], left: frozenset[Pod]
-) -> tuple[str]:
+    name: str,
+    word: Attested,
+    silent: Iterable[Pod],
+    alive: dict[Pod, Presence],
+    left: frozenset[Pod],
+) -> RefusedError:
     """Say why a name stands for nobody who could be attested dead."""
     living = sorted(pod for pod in alive if word.worker(pod))
     if living:
-        heard = ", ".join(f"{pod.short} {alive[pod] / 1000:.1f} s ago" for pod in living)
-        return (f"{name!r} lives: heard {heard}; end the process first",)
+        heard = ", ".join(
+            f"{pod.short} {(alive[pod].heard_ms or 0) / 1000:.1f} s ago" for pod in living
+        )
+        return RefusedError(
+            f"heard too lately: {heard}",
+            hint=f"end the process, and run this again when it has been silent for "
+            f"{PRESENCE_MS // 1000} s",
+        )
     if any(word.worker(pod) for pod in left):
-        return (f"{name!r} has said goodbye: no stop waits for it",)
-    meant = near(name, {pod.worker for pod in known}, missed=True)
+        return RefusedError(f"{name!r} has said goodbye: no stop waits for it")
+    meant = near(name, {pod.worker for pod in silent}, missed=True)
     close = f"; did you mean {' or '.join(meant)}?" if meant else ""
-    return (f"no worker {name!r} is known here{close}",)
+    return RefusedError(
+        f"no silent worker {name!r} is on the roster{close}",
+        hint="one that has left, or was forgotten before, is on it no more: see `golive workers`",
+    )
 
 
 def _named(pods: Iterable[Pod]) -> str:

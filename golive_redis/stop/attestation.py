@@ -4,9 +4,10 @@ A process that was killed said no goodbye, so each host that knows of it waits f
 Whoever may stop may also attest that it is dead. The note goes into the ledger, stands beside the
 rosters for every host to read, and the process goes off the roster.
 
-Each read of a worker registers it, so one that lives is on the roster again before it can get a permit,
-and is asked: a word that was wrong is taken back. A failover may lose that, so the word does not count
-for a term that has met one, and its stop names the worker (A5).
+The word counts while the process is off the roster. It goes off only when it has not been heard, and
+each read of a worker registers it, so one that lives is on the roster again before its next permit, and
+is asked: a word that was wrong is taken back. A failover may lose that, so the word does not count for
+a term that has met one, and its stop names the worker (A5).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def attest(
         ticket: Reference for the ledger.
 
     Yields:
-        Those of one note, once it is in the ledger and beside the rosters.
+        Those of one note, once it is in the ledger: who is off the roster now. The others have been
+        heard lately, and the word does not count for them.
 
     Raises:
         StoreRefusedError: Redis refused a note, or its place; those yielded are attested.
@@ -70,8 +72,7 @@ def attest(
             )
             raw = seal(note, signer)
             append(store, raw)  # first: nothing counts that the ledger does not have
-            store.keep_attestation([(pod.worker, pod.instance) for pod in some], raw)
-            yield some
+            yield [pod for pod in some if store.forget(pod.worker, pod.instance, raw)]
 
 
 def attested(trust: Trust, raw: bytes) -> frozenset[Pod]:

@@ -168,6 +168,12 @@ class Confirmation:
             if not any(Attested(workers=frozenset({name})).worker(row.pod) for row in rows):
                 text = f"no worker {name!r} is on the roster without an answer"
                 self._connections.problem(f"{text}; the attestation is ignored")
+        earlier = {row.pod for row in outcome.workers if row.drain_unknown} & self._receipts.dead
+        for pod in sorted(earlier):
+            self._connections.problem(
+                f"{pod.short} was attested dead before; that does not count, for it has been heard "
+                "since, or Redis has restarted or failed over in this term"
+            )
 
     def _shown(self) -> bool:
         """Tell whether the server that we are connected to shows the tombstone."""

@@ -60,6 +60,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("XADD", keys.audit, "*", "x", "x"),
         ("ZREM", keys.fleet, "x"),
         ("SET", keys.goodbye("preflight", "0"), "x"),
+        ("EVALSHA", "0" * 40, 1, keys.goodbye("preflight", "0")),
         ("PUBLISH", keys.events, "x"),
         ("SUBSCRIBE", keys.receipts),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from golive_redis.store import scripts
 from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
 from golive_redis.store.link import Link, StoreRefusedError, usable
 from golive_redis.store.presence import FIELDS, Presence, parse_presence
@@ -46,10 +47,15 @@ class Rosters:
         self.link.call("SET", key, receipt, "PX", GOODBYE_MS)
         self._drop(self.keys.worker(caller.name, caller.instance))
 
-    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
-        """Keep the signed word that these workers are dead, each where its goodbye would be."""
-        for pod in pods:
-            self.link.call("SET", self.keys.goodbye(*pod), note, "PX", GOODBYE_MS)
+    def forget(self, worker: str, instance: str, note: bytes) -> bool:
+        """Take a silent worker off the roster, and keep the signed word that it is dead.
+
+        Returns:
+            False when it has been heard in the last 10 s: then nothing is changed.
+        """
+        member, place = f"{worker}:{instance}", self.keys.goodbye(worker, instance)
+        names = (self.keys.namespace, member, note, GOODBYE_MS)
+        return bool(scripts.run(self.link, "forget", (place,), *names) == 1)
 
     @usable("goodbyes")
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:

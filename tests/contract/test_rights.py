@@ -58,6 +58,7 @@ def _operators_day(deck: Deck, owner: Deck) -> None:
     store.delete_active()
     store.drop_tombstone()
     store.strike([WORKER.member])
+    store.forget(WORKER.name, WORKER.instance, b"dead")
     store.link.call("HDEL", "golive:heartbeats", "hb-1")
     store.link.call("SUBSCRIBE", "golive:receipts")
 

@@ -219,9 +219,13 @@ class Server:
         self.data.goodbyes[caller.member] = receipt
         self.data.presence.pop(f"{caller.role}:{caller.name}:{caller.instance}", None)
 
-    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
-        """`Store.keep_attestation`."""
-        self.data.goodbyes |= {f"{name}:{instance}": note for name, instance in pods}
+    def forget(self, worker: str, instance: str, note: bytes, now: float) -> bool:
+        """The `forget` script."""
+        if self._fields(f"worker:{worker}:{instance}", now) is not None:
+            return False
+        self.data.goodbyes[f"{worker}:{instance}"] = note
+        self.data.fleet.pop(f"{worker}:{instance}", None)
+        return True
 
     def kept_goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         """`Store.goodbyes`."""

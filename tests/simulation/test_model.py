@@ -179,10 +179,9 @@ class Pair:
         else:
             self.real.keep_goodbye(caller, b"goodbye")
             self.model.keep_goodbye(caller, b"goodbye")
-            if self.random.random() < 0.5:
-                pod = [(caller.name, caller.instance)]
-                self.real.keep_attestation(pod, b"dead")
-                self.model.keep_attestation(pod, b"dead")
+        other = self.random.choice([pod for pod in PODS if pod.role == "worker"])
+        word = (other.name, other.instance, b"dead")
+        self.same("forget", self.real.forget(*word), self.model.forget(*word, 0.0))
         pods = [(pod.name, pod.instance) for pod in PODS if pod.role == "worker"]
         self.same("goodbyes", self.real.goodbyes(pods), self.model.kept_goodbyes(pods))
 

@@ -151,8 +151,8 @@ class SimStore:
     def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
         self._do(lambda s: s.keep_goodbye(caller, receipt))
 
-    def keep_attestation(self, pods: Sequence[tuple[str, str]], note: bytes) -> None:
-        self._do(lambda s: s.keep_attestation(pods, note))
+    def forget(self, worker: str, instance: str, note: bytes) -> bool:
+        return self._do(lambda s: s.forget(worker, instance, note, self._world.now))
 
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         return self._do(lambda s: s.kept_goodbyes(pods))

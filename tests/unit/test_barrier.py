@@ -374,6 +374,16 @@ def test_an_earlier_word_counts_where_the_term_has_lived_on_one_server(
     assert [row.attested_dead for row in outcome.workers] == [False, result is Result.COMPLETE]
 
 
+def test_no_earlier_word_stands_for_one_that_has_answered() -> None:
+    """Row 119: it was frozen, woke after the roster was read, and has an order in flight."""
+    there = (20.0, TWO, {"in_flight": 1})
+    collected = heard((10.0, "hb-1", {"beat_on": [SERVER]}), *LATCHED[:1], *DRAINED[:1], there)
+    word = Attested(earlier=frozenset({TWO}))
+    outcome = judged(collected, 100_000.0, attested=word)
+    assert outcome.result is Result.STOPPED
+    assert outcome.drain_unknown == [TWO.short]
+
+
 def test_nobodys_word_makes_less_of_what_a_worker_says_is_left() -> None:
     left = [(20.0, ONE, {"stage": "drained", "left": 2}), DRAINED[1]]
     dead = Attested(workers=frozenset({"pod-1"}))

@@ -49,8 +49,8 @@ def forget(
 ) -> int:
     """Attest, with your signature, that a worker is dead and stays dead.
 
-    No stop waits for it then, on any host. Look at the venue first: nobody knows what it had in
-    flight. One that lives registers again with its next read, and is asked at a stop as before.
+    No stop waits for it then, on any host. Look at the venue first: what it had in flight is not
+    known. It is watched for as long as a permission lasts; one that is heard lives, and stays.
     """
     from golive_redis import config as configuration
     from golive_redis.operator import forgetting
@@ -60,24 +60,29 @@ def forget(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         send_spool(operator, out.note)
-        found = forgetting.forget(operator, names, reason=reason, ticket=ticket)
+        found = forgetting.forget(operator, names, reason=reason, ticket=ticket, say=out.note)
         trust = operator.trust
-    rows = [ForgottenWorker(p.worker, p.instance, p in found.back) for p in found.dead]
+    pods = sorted((*found.dead, *found.back))
+    rows = [ForgottenWorker(p.worker, p.instance, p in found.back) for p in pods]
     out.result(ForgetResult(trust.environment, trust.namespace, found.by, rows))
     _show(out, found, place(trust.environment, trust.namespace))
     return Exit.REFUSED if found.back else Exit.DONE
 
 
 def _show(out: Output, found: Forgotten, where: str) -> None:
-    gone = ", ".join(pod.short for pod in found.dead if pod not in found.back)
+    gone = ", ".join(pod.short for pod in found.dead)
     if gone:
         out.line(
             Painted("FORGOTTEN", "green"),
-            f" {gone} in {where}: dead by the word of {found.by}; no stop waits for it",
+            f" {gone} in {where}: dead by the word of {found.by}",
+        )
+        out.line(
+            "Stops no longer wait for it; but where Redis has restarted or failed over in this term, "
+            "the stop of this term does, and names it."
         )
     back = ", ".join(pod.short for pod in found.back)
     if back:
         out.line(
             Painted("NOT DEAD", "red"),
-            f" {back} has registered again, so it lives: the word does not count, and stops ask it",
+            f" {back} in {where}: it has been heard meanwhile, so it lives, and stops ask it",
         )
