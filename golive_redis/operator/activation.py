@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -281,8 +282,8 @@ class Activation:
         """Take workers off the roster that were silent for longer than a lease: all is off (A4).
 
         Each is named that has not said goodbye, for nobody may have been told of it: a term can end
-        without a stop. One that lives registers again. With a lease that is longer than the silence
-        only those go that have said goodbye.
+        without a stop. One that lives registers again. What no guard has written goes, too. With a lease
+        that is longer than the silence only those go that have said goodbye.
         """
         store = self._operator.store
         silent = [Pod(item.name, item.instance) for item in store.workers() if not item.alive]
@@ -297,6 +298,8 @@ class Activation:
                 "one that is frozen can no longer get a permit, and may send what it held"
             )
         strike(store, silent)
+        with suppress(StoreError):  # they stay, hide nobody, and are struck another time
+            store.strike(store.fleet().foreign)
 
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.

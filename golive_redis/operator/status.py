@@ -22,10 +22,11 @@ from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.keyset import Keyset
-from golive_redis.stop.roster import goodbyes
+from golive_redis.stop.roster import goodbyes, left_out
 from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence
 from golive_redis.store.push import Pushes
+from golive_redis.store.rosters import Fleet
 
 
 def read(operator: Operator) -> FleetStatus:
@@ -41,7 +42,8 @@ def read(operator: Operator) -> FleetStatus:
         _heartbeat(operator, item, term, beats.get(item.name))
         for item in operator.store.heartbeats()
     ]
-    workers = _workers(operator, term)
+    fleet = operator.store.fleet()
+    workers = _workers(operator, term, fleet)
     at_ms = clock.wall_ms()
     over = reading.state is None or at_ms >= reading.state.grant.record.not_after_ms
     state = "off" if over or reading.state is None else str(reading.state.mode)
@@ -64,7 +66,7 @@ def read(operator: Operator) -> FleetStatus:
         namespace=operator.trust.namespace,
         state=seen.state,
         headline=found.headline,
-        problems=found.problems,
+        problems=[*found.problems, *([left_out(len(fleet.foreign))] if fleet.foreign else [])],
         armed=found.armed,
         active=seen.active,
         revoked=seen.revoked,
@@ -80,12 +82,12 @@ def workers(operator: Operator) -> list[WorkerStatus]:
     """Read the roster of workers."""
     state = operator.read().state
     term = state.term if state is not None else 0
-    return _workers(operator, term)
+    return _workers(operator, term, operator.store.fleet())
 
 
-def _workers(operator: Operator, term: int) -> list[WorkerStatus]:
+def _workers(operator: Operator, term: int, fleet: Fleet) -> list[WorkerStatus]:
     """Return the roster without those that have left: they are struck when it is next written (A4)."""
-    found = operator.store.workers()
+    found = operator.store.workers(fleet)
     silent = [Pod(item.name, item.instance) for item in found if not item.alive]
     left = goodbyes(operator.store, operator.trust, silent)
     return [

@@ -274,7 +274,7 @@ class Confirmation:
             # S14: what registers after the stop executed cannot have seen "active" on that
             # primary, so the roster is read after it.
             after = self._shown()
-            self.roster = read_rosters(store)
+            self.roster = read_rosters(store, self._connections.problem)
             self._workers_on = number if after else 0
             self._here = msgspec.structs.replace(self._here, since=since)
         progress = self._progress

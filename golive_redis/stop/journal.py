@@ -11,7 +11,7 @@ from golive_redis import clock
 from golive_redis.core.barrier import Attested, By, Outcome, Result
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, StoreError
+from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.envelope import Signer, issued_at, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.trust import Trust
@@ -150,7 +150,7 @@ class Journal:
         try:
             for _ in attest(store, self._trust, signer, named):
                 pass
-        except StoreRefusedError as error:  # this stop has them all the same
+        except (StoreRefusedError, RecordError) as error:  # this stop has them all the same
             self._connections.problem(f"not kept for later stops who is dead: {error.message}")
         facts = {"directive": item.identity, "by": outcome.by or By.TIME, "result": outcome.result}
         raw = self._note(signer, "stop-confirmed", f"revocation {item.record.epoch}", facts)

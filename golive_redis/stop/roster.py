@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from golive_redis.core.barrier import Pod, Roster
 from golive_redis.errors import RecordError, StoreError
@@ -15,15 +15,28 @@ from golive_redis.store.store import Store
 LOOK_BACK = 2_000
 
 
-def read_rosters(store: Store) -> Roster:
+def read_rosters(store: Store, say: Callable[[str], None] = lambda _: None) -> Roster:
     """Read who is on the rosters.
+
+    Args:
+        store: A connected store.
+        say: Told in a sentence what was left out.
 
     Raises:
         StoreError: They cannot be read. Fails closed: without a roster nothing is complete.
     """
     processes = read_heartbeats(store)
-    pods, whole = store.fleet()
+    pods, whole, foreign = store.fleet()
+    if foreign:
+        say(left_out(len(foreign)))
     return Roster(frozenset(processes), frozenset(Pod(*pod) for pod in pods), processes, whole)
+
+
+def left_out(foreign: int) -> str:
+    """Say how many entries of the roster of workers no worker can have written."""
+    what = "1 entry" if foreign == 1 else f"{foreign} entries"
+    verb = "was" if foreign == 1 else "were"
+    return f"{what} on the roster of workers {verb} written by no worker; left out"
 
 
 def read_heartbeats(store: Store) -> dict[str, str]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
+from golive_redis.errors import RecordError
+from golive_redis.records.receipt import Instance
+from golive_redis.records.record import Name, Strict, convert, decodable
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
 from golive_redis.store.link import Link, StoreRefusedError, usable
@@ -15,6 +19,34 @@ MAX_FLEET = 100_000
 POD_PAGE = 10_000  # entries of the roster of workers in one answer
 TRIES = 3
 PAGE = 1_000  # goodbyes, or presences, in one answer
+
+
+@decodable
+class _Member(Strict, frozen=True, kw_only=True):
+    """What a guard writes into the roster of workers."""
+
+    worker: Name
+    instance: Instance
+
+
+@decodable
+class _Named(Strict, frozen=True, kw_only=True):
+    name: Name
+
+
+class Fleet(NamedTuple):
+    """The roster of workers.
+
+    Attributes:
+        pods: Worker id and instance of each process, oldest first.
+        whole: These are all of them (A4).
+        foreign: Entries that no guard can have written, for their form is another. They hide no process,
+            so no stop waits for them and nobody signs a word about them; an activation strikes them.
+    """
+
+    pods: list[tuple[str, str]]
+    whole: bool
+    foreign: tuple[bytes, ...] = ()
 
 
 class Rosters:
@@ -66,20 +98,28 @@ class Rosters:
             found += [raw for raw in self.link.call("MGET", *names) if isinstance(raw, bytes)]
         return found
 
-    def strike(self, workers: Sequence[str]) -> None:
-        """Take workers from the roster: after a goodbye, an attestation, or a stop that is over."""
+    def strike(self, workers: Sequence[str | bytes]) -> None:
+        """Take entries off the roster: after a goodbye, an attestation, or a stop that is over.
+
+        Args:
+            workers: Each as `ID:INSTANCE`; one that no guard has written as the bytes that it is.
+        """
         for first in range(0, len(workers), PAGE):
             self.link.call("ZREM", self.keys.fleet, *workers[first : first + PAGE])
 
     @usable("workers")
-    def workers(self) -> list[Presence]:
-        """Return the roster of workers, each with its presence."""
-        pods, _ = self.fleet()
+    def workers(self, fleet: Fleet | None = None) -> list[Presence]:
+        """Return the roster of workers, each with its presence.
+
+        Args:
+            fleet: The roster, where it was read already.
+        """
+        pods = (fleet or self.fleet()).pods
         return self._presences([(n, i, self.keys.worker(n, i)) for n, i in pods])
 
     @usable("fleet")
-    def fleet(self) -> tuple[list[tuple[str, str]], bool]:
-        """Return the roster of workers, oldest first, and whether that is all of it (A4).
+    def fleet(self) -> Fleet:
+        """Return the roster of workers.
 
         Each page begins with the last entry of the one before: when that is another by now, entries were
         struck meanwhile, some may have been skipped, and all of it is read again.
@@ -94,16 +134,20 @@ class Rosters:
                     break
                 members += page[1:] if members else page
                 if len(page) <= POD_PAGE:
-                    return [_pod(member) for member in members], True
+                    return _fleet(members, whole=True)
             else:
                 break
-        return [_pod(member) for member in members[:MAX_FLEET]], False
+        return _fleet(members[:MAX_FLEET], whole=False)
 
     @usable("heartbeats")
     def heartbeats(self) -> list[Presence]:
-        """Return the roster of heartbeats, each with its presence."""
+        """Return the roster of heartbeats, each with its presence.
+
+        Without entries under what is no name: nobody can hold such a key. An instance of another form
+        stays: it fails closed, for no receipt comes from it, and without it any process would do.
+        """
         roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
-        pods = [(name, text(raw)) for name, raw in sorted(roster.items())]
+        pods = [(name, text(raw)) for name, raw in sorted(roster.items()) if is_name(name)]
         return self._presences([(n, i, self.keys.heartbeat(n, i)) for n, i in pods])
 
     def _presences(self, pods: Sequence[tuple[str, str, str]]) -> list[Presence]:
@@ -123,6 +167,25 @@ class Rosters:
         return found
 
 
-def _pod(member: bytes) -> tuple[str, str]:
-    worker, _, instance = text(member).rpartition(":")
-    return worker, instance
+def is_name(text: str) -> bool:
+    """Tell whether a worker or a heartbeat can be called so."""
+    try:
+        convert({"name": text}, _Named)
+    except RecordError:
+        return False
+    return True
+
+
+def _fleet(members: Sequence[bytes], *, whole: bool) -> Fleet:
+    pods: list[tuple[str, str]] = []
+    foreign: list[bytes] = []
+    for member in members:
+        # A byte that is no UTF-8 becomes a character that no name has.
+        worker, _, instance = text(member).rpartition(":")
+        try:
+            convert({"worker": worker, "instance": instance}, _Member)
+        except RecordError:
+            foreign.append(member)
+        else:
+            pods.append((worker, instance))
+    return Fleet(pods, whole, tuple(foreign))

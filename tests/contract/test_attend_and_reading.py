@@ -214,12 +214,48 @@ def test_two_instances_of_one_worker_are_two_roster_entries(deck: Deck) -> None:
     assert found == {("pod-7", "a" * 32): True, ("pod-7", "b" * 32): True}
 
 
-def test_a_worker_whose_name_has_colons_is_found_whole(deck: Deck) -> None:
-    deck.attend(Caller("worker", "eu:pod:7", "a" * 32))
-    fields = {"state": "COLD"}
-    [found] = deck.store.workers()
-    assert (found.name, found.instance, found.fields) == ("eu:pod:7", "a" * 32, fields)
-    assert found.heard_ms is not None
+FOREIGN = [
+    b"",
+    b"pod-7",
+    b"pod-7:",
+    b":" + b"a" * 32,
+    b"pod-7:" + b"a" * 31,
+    b"pod-7:" + b"a" * 33,
+    b"pod-7:" + b"A" * 32,
+    b"pod-7:" + b"z" * 600,
+    b"pod-7:x " + b"a" * 32,
+    b"pod-7:x:" + b"a" * 32,
+    b"pod\xff-7:" + b"a" * 32,
+    b"pod-7:" + b"a" * 32 + b"\n",
+    b"--config=x:" + b"a" * 32,
+    b"p" * 65 + b":" + b"a" * 32,
+]
+
+
+def test_what_no_guard_has_written_is_nobody_and_is_struck_by_its_bytes(deck: Deck) -> None:
+    """Row 94: a worker's login may ZADD anything; a guard writes its name and 32 hex digits."""
+    longest = Caller("worker", "P" + "._-9" * 15 + "end", "0123456789abcdef" * 2)
+    for each in (longest, WORKER):
+        deck.attend(each)
+    for member in FOREIGN:
+        deck.store.link.call("ZADD", deck.store.keys.fleet, 5, member)
+    found, whole, foreign = deck.store.fleet()
+    mine = {(each.name, each.instance) for each in (longest, WORKER)}
+    assert (set(found), whole, set(foreign)) == (mine, True, set(FOREIGN))
+    assert {(pod.name, pod.instance) for pod in deck.store.workers()} == mine
+    deck.store.strike(foreign)
+    assert set(deck.store.fleet().pods) == mine and not deck.store.fleet().foreign
+    assert deck.store.link.call("ZCARD", deck.store.keys.fleet) == 2
+
+
+def test_a_heartbeat_under_what_is_no_name_is_nobody_and_a_spoilt_instance_stays(
+    deck: Deck,
+) -> None:
+    """Without its entry a receipt of any process of that name would do: it fails closed."""
+    for name in (b"", b"--config=x", b"hb 1", b"hb\xff", b"h" * 65):
+        deck.store.link.call("HSET", deck.store.keys.heartbeats, name, "1" * 32)
+    deck.store.link.call("HSET", deck.store.keys.heartbeats, "hb-1", "spoilt")
+    assert [(item.name, item.instance) for item in deck.store.heartbeats()] == [("hb-1", "spoilt")]
 
 
 def test_a_silent_pod_stays_on_the_roster_without_being_alive(deck: Deck) -> None:
@@ -276,9 +312,9 @@ def test_a_roster_of_any_length_is_read_to_its_end(
         for number in range(size):
             deck.store.link.call("ZADD", deck.store.keys.fleet, 5, f"pod-{number:03}:{'0' * 32}")
         expected = [(f"pod-{number:03}", "0" * 32) for number in range(size)]
-        assert deck.store.fleet() == (expected, True)
+        assert deck.store.fleet() == (expected, True, ())
     monkeypatch.setattr(rosters, "MAX_FLEET", 30)
-    assert deck.store.fleet() == (expected[:30], False)
+    assert deck.store.fleet() == (expected[:30], False, ())
 
 
 def test_an_entry_that_is_struck_while_the_roster_is_read_hides_no_other(
@@ -297,7 +333,7 @@ def test_an_entry_that_is_struck_while_the_roster_is_read_hides_no_other(
         return real(*command)
 
     monkeypatch.setattr(deck.store.link, "call", call)
-    found, whole = deck.store.fleet()
+    found, whole, _ = deck.store.fleet()
     assert whole
     assert [f"{name}:{instance}" for name, instance in found] == members[1:]
 

@@ -250,9 +250,9 @@ def test_a_worker_that_registers_after_the_roster_was_read_never_arms(
     live = fleet(own_server)
     real, after_the_stop = confirmation.read_rosters, []
 
-    def read_rosters(store: Any) -> Any:
+    def read_rosters(store: Any, *rest: Any) -> Any:
         stopped = not live.raw.exists("golive:active")
-        found = real(store)
+        found = real(store, *rest)
         after_the_stop.append(stopped)
         return found
 
@@ -277,9 +277,9 @@ def test_what_one_connection_has_shown_is_looked_at_again_on_the_next(
     live.heartbeats["hb-1"].pause()
     real, readings = confirmation.read_rosters, []
 
-    def read_rosters(store: Any) -> Any:
+    def read_rosters(store: Any, *rest: Any) -> Any:
         readings.append(live.raw.exists("golive:revoked"))
-        found = real(store)
+        found = real(store, *rest)
         if len(readings) == 1:
             live.raw.delete("golive:revoked")  # as on a server that has lost the stop
             for client in live.raw.client_list():
@@ -306,11 +306,11 @@ def test_a_roster_read_before_the_stop_is_read_again_after_it(
         patient = live.patient
         real, readings = confirmation.read_rosters, []
 
-        def read_rosters(store: Any) -> Any:
+        def read_rosters(store: Any, *rest: Any) -> Any:
             readings.append(clock.now_ns())
             if len(readings) == 2:
                 raise StoreError("no answer, this once")
-            found = real(store)
+            found = real(store, *rest)
             if len(readings) == 1:
                 live.raw.config_set("min-replicas-to-write", 0)
                 live.start_worker("pod-2")

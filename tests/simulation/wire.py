@@ -15,6 +15,7 @@ from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.presence import Presence
 from golive_redis.store.replies import Caller, Snapshot, Status, Step, Stop
 from golive_redis.store.replies import Server as About
+from golive_redis.store.rosters import Fleet
 
 from . import fibers
 from .model import Server
@@ -157,8 +158,8 @@ class SimStore:
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         return self._do(lambda s: s.kept_goodbyes(pods))
 
-    def fleet(self) -> tuple[list[tuple[str, str]], bool]:
-        return self._do(lambda s: s.fleet()), True
+    def fleet(self) -> Fleet:
+        return Fleet(self._do(lambda s: s.fleet()), whole=True)
 
     def strike(self, workers: Sequence[str]) -> None:
         def execute(server: Server) -> None:

@@ -1,0 +1,74 @@
+"""Entries on the roster of workers that no worker has written: its login may plant any (row 94)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from golive_redis.errors import RecordError, RefusedError
+from golive_redis.operator.forgetting import forget
+from golive_redis.operator.session import Operator
+from golive_redis.stop import journal
+from golive_redis.stop.attestation import attested
+from golive_redis.testing.server import EmbeddedServer
+
+LONG = "pod-2:" + "z" * 600
+LEFT_OUT = "3 entries on the roster of workers were written by no worker; left out"
+
+
+def _killed(live: Any, name: str, wait_for: Callable[..., None]) -> str:
+    member = f"{name}:{live.workers[name].instance}"
+    live.workers[name].kill()
+    wait_for(lambda: not live.raw.exists(f"golive:worker:{member}"), what="it is silent")
+    return member
+
+
+def test_no_planted_entry_keeps_a_stop_or_an_attestation_from_its_end(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """An attestation that names 600 characters cannot be written; a byte 0xff cannot be struck."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2", "pod-3")
+    _killed(live, "pod-2", wait_for)
+    member = _killed(live, "pod-3", wait_for)
+    ghost = f"pod-1:x {live.workers['pod-1'].instance}"
+    live.raw.zadd("golive:fleet", {LONG: 0, ghost: 0, b"pod\xff-9:" + b"a" * 32: 0})
+    assert LEFT_OUT in live.status().problems
+    with Operator(live.config) as operator:
+        with pytest.raises(RefusedError, match="no worker 'pod-1:x' is known here"):
+            forget(operator, ["pod-1:x"], reason="a ghost")
+        with pytest.raises(RefusedError, match="'pod-1' lives"):
+            forget(operator, ["pod-1"], reason="a ghost")
+        done = forget(operator, ["pod-3"], reason="\udcff" + "x" * 600, ticket="\udcff" + "y" * 600)
+    assert [f"{pod.worker}:{pod.instance}" for pod in done.dead] == [member]
+    assert attested(live.config.trust(), live.raw.get(f"golive:left:{member}")) == set(done.dead)
+
+    report = live.revoke(config=live.patient, dead_workers=frozenset({"pod-2"}))
+    assert report.outcome.result == "COMPLETE"
+    assert LEFT_OUT in report.problems and report.problems.count(LEFT_OUT) == 1
+    assert live.raw.hget("golive:revoked", "confirmed")
+    live.activate()
+    left = {bytes(entry).partition(b":")[0] for entry in live.raw.zrange("golive:fleet", 0, -1)}
+    assert left == {b"pod-1"}, "they were struck, and nobody else"
+    assert not any("written by no worker" in text for text in live.status().problems)
+
+
+def test_a_stop_is_confirmed_though_the_word_of_a_death_cannot_be_written(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unwritable(*_: Any, **__: Any) -> Any:
+        raise RecordError("note: Expected `str` of length <= 512")
+
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    _killed(live, "pod-2", wait_for)
+    monkeypatch.setattr(journal, "attest", unwritable)
+    report = live.revoke(config=live.patient, dead_workers=frozenset({"pod-2"}))
+    assert report.outcome.result == "COMPLETE"
+    assert any("not kept for later stops who is dead" in text for text in report.problems)
+    assert live.raw.hget("golive:revoked", "confirmed")
