@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from golive_redis.store.store import Store
 
 WITHIN_S = 0.3
+# A word that begins so is an option, a job, a home, or in zsh the path of a command.
+MEANS_MORE = ("-", "=", "%", "~")
 # At these bash breaks a word in two, and completes what is behind the last.
 BREAKS = ("=", ":")
 
@@ -161,7 +163,9 @@ def _restricted(store: Store, setup: Config, kind: str) -> list[str]:
 def _offered(values: Iterable[str], incomplete: str) -> list[str]:
     """Return what begins so and a shell takes as it stands, each once."""
     fit = {value for value in values if value.startswith(incomplete)}
-    return sorted(value for value in fit if shlex.quote(value) == value)
+    return sorted(
+        value for value in fit if shlex.quote(value) == value and not value.startswith(MEANS_MORE)
+    )
 
 
 def _pairs(ctx: typer.Context, known: list[str], incomplete: str) -> list[str]:

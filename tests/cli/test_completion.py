@@ -176,6 +176,18 @@ def test_the_worker_and_the_heartbeat_of_an_attestation_are_those_on_the_rosters
     assert tab("revoke --heartbeat-dead ") == ["hb-1", "hb-old"]
 
 
+def test_no_roster_puts_an_option_or_what_a_shell_expands_on_a_command_line(tab, fleet, server):
+    """Row 94: whoever may register may plant any entry, and Tab would put it behind `revoke`."""
+    planted = ("--config=/tmp/x.yaml", "-k/tmp/k.pem", "=ls", "%1", "~root", "a/b", "a@b")
+    with server.client() as client:
+        client.zadd("golive:fleet", {f"{word}:{'3' * 32}": 1 for word in planted})
+        client.hset("golive:heartbeats", mapping=dict.fromkeys(planted, "3" * 32))
+    assert tab("workers forget ") == []
+    assert tab("revoke --worker-dead ") == ["pod-1"]
+    assert tab("revoke --heartbeat-dead ") == ["hb-1"]
+    assert completion._offered([*planted, "$(x)", "a"], "") == ["a", "a/b", "a@b"]
+
+
 def test_what_resume_and_restore_complete_is_what_they_can_lift(tab, beating, fleet):
     path = tab.golive.folder / "config" / "go_live.yaml"
     path.write_text(
