@@ -32,11 +32,19 @@ class InitResult(InPlace):
 
 
 class DevResult(InPlace):
-    """`golive dev`, once everything is up; `url` is that of its server."""
+    """`golive dev`, once everything is up; `url` is that of its server.
+
+    Attributes:
+        new: The setup was made now; else it goes on with the one that was there.
+        state: As in `FleetStatus`, when it was up; so is `headline`.
+    """
 
     config: str
     url: str
     heartbeat: str
+    new: bool
+    state: str
+    headline: str
 
 
 class KeysNewResult(msgspec.Struct):

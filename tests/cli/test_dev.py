@@ -6,6 +6,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from golive_cli.exits import Exit
 from golive_redis import Guard
 from golive_redis import config as configuration
 from kit.zygote import Forked
@@ -129,7 +133,9 @@ def test_a_second_time_it_goes_on_with_what_is_there(golive, dev):
     keyset = (first.folder / "config" / "keyset.yaml").read_bytes()
     assert first.end()[0] == 0
     second = dev()
-    assert second.said == first.said
+    same = ("environment", "namespace", "config", "url", "heartbeat")
+    assert [second.said[name] for name in same] == [first.said[name] for name in same]
+    assert (first.said["new"], second.said["new"]) == (True, False)
     assert (first.folder / "config" / "keyset.yaml").read_bytes() == keyset
     with redis.Redis.from_url(second.said["url"]) as client:
         assert client.exists("golive:fleet-id")  # written by the activation, for good
@@ -149,7 +155,9 @@ def test_after_a_crash_nothing_is_left_running_and_it_starts_again(dev):
     started = first.children()
     first.process.kill()
     assert all(gone(pid) for pid in started.values())
-    assert dev().said == first.said
+    second = dev()
+    assert second.said == first.said | {"new": False}
+    assert (first.said["state"], first.said["headline"]) == ("off", "OFF: nothing is active")
 
 
 def test_a_folder_of_another_environment_is_refused_before_anything_happens(made):
@@ -179,20 +187,115 @@ def test_without_the_extra_it_says_what_to_install_and_makes_nothing(golive):
     assert not (golive.folder / "fleet").exists()
 
 
+class Told:
+    """A running `golive dev` for people, and what it has said up to its last command."""
+
+    def __init__(self, golive, *, folder: str = "fleet", **environ: str) -> None:
+        self.process = golive.start("dev", "--dir", folder, **environ)
+        self.folder = golive.folder.resolve() / folder
+        self.said: list[str] = []
+
+    def until(self, last: str) -> list[str]:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.said.append(line)
+            if line.startswith(f"  golive {last}"):
+                return self.said
+        raise AssertionError((self.said, self.process.communicate()))
+
+    def end(self, number: int = signal.SIGINT) -> str:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        assert self.process.wait(PATIENCE_S) == (0 if number == signal.SIGINT else -number), err
+        return out
+
+
+def activated(golive, folder: str = "fleet") -> int:
+    config = golive.folder / folder / "config" / "go_live.yaml"
+    return int(golive.json("activate", "--reason", "r", "--yes", "--config", config)["term"])
+
+
+def test_a_term_that_goes_on_after_a_crash_is_said_with_what_stops_it(golive):
+    first = Told(golive)
+    said = first.until("activate")
+    assert said[1] == f"  new setup in {first.folder}/config\n"
+    assert "OFF: nothing is active. Turn it on, in another terminal:\n" in said
+    term = activated(golive)
+    first.end(signal.SIGKILL)
+    second = Told(golive)
+    said = second.until("revoke")
+    assert said[1] == f"  goes on with the setup in {second.folder}/config\n"
+    assert said[-3:] == [
+        (
+            f"LIVE, but nobody can trade: no worker is there. Term {term} of before goes on. "
+            "Stop it, in another terminal:\n"
+        ),
+        f"  cd {second.folder}\n",
+        '  golive revoke --reason "enough"\n',
+    ]
+    second.end()
+
+
+def test_a_term_that_nobody_beats_for_has_to_be_stopped_before_another(golive):
+    first = Told(golive)
+    first.until("activate")
+    term = activated(golive)
+    first.end()  # its heartbeat leaves with a goodbye, and beats for that term no more
+    second = Told(golive)
+    said = second.until("activate")
+    assert f"No heartbeat beats for term {term}: stop it, then turn it on" in said[-4]
+    assert said[-2:] == [
+        '  golive revoke --reason "enough"\n',
+        '  golive activate --reason "try it"\n',
+    ]
+    config = second.folder / "config" / "go_live.yaml"
+    golive("revoke", "--reason", "enough", "--config", config)
+    assert activated(golive) > term
+    second.end()
+
+
+def test_a_file_where_the_folder_should_be_is_named_and_left(golive):
+    bot = golive.folder / "bot.py"
+    bot.write_text("pass\n")
+    done = golive("dev", "--dir", "bot.py")
+    assert done.returncode == Exit.USAGE
+    assert done.stderr == (
+        f"error: --dir {bot.resolve()} is no folder\nhint: golive dev --dir NEW_FOLDER\n"
+    )
+    assert bot.read_text() == "pass\n"
+
+
+def test_its_worker_sends_counts_and_leaves_with_a_goodbye(golive):
+    running = Told(golive)
+    said = "".join(running.until("activate"))
+    lines = said.partition("A worker:\n")[2].partition("\nOFF")[0]
+    (golive.folder / "bot.py").write_text(textwrap.dedent(lines))
+    activated(golive)
+    bot = subprocess.Popen(
+        [sys.executable, "bot.py"], cwd=golive.folder, env=golive.environ, stdout=subprocess.PIPE
+    )
+    try:
+        assert bot.stdout
+        assert bot.stdout.readline() == b"sent\n"
+        config = running.folder / "config" / "go_live.yaml"
+        until = time.monotonic() + PATIENCE_S
+        while not golive.json("workers", "--config", config)["workers"][0]["permits"]:
+            assert time.monotonic() < until
+        bot.terminate()
+        assert bot.wait(PATIENCE_S) == 0
+        stopped = golive.json("revoke", "--reason", "r", "--config", config)  # exits 0: COMPLETE
+        assert stopped["result"] == "COMPLETE"
+    finally:
+        bot.kill()
+        bot.communicate()
+    running.end()
+
+
 def test_settings_of_another_fleet_in_this_shell_are_not_used_and_named(golive):
     elsewhere = {"GOLIVE_REDIS_URL": "redis://127.0.0.1:1", "GOLIVE_KEY": "no key"}
-    process = golive.start("dev", **elsewhere)
-    assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "golive activate" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.wait(PATIENCE_S) == 0, err
+    running = Told(golive, folder=".", **elsewhere)
+    said = running.until("activate")
+    out = running.end()
     assert "  unset GOLIVE_REDIS_URL GOLIVE_KEY  # set in this shell, for something else\n" in said
     assert said[0] == f"dev (golive) runs in {golive.folder.resolve()}; Ctrl-C stops it\n"
     assert out == "Stopped. A worker that is still running is off within 2.5 s.\n"
-    worker = "".join(line.strip(" ") for line in said[4:7])
-    compile(worker.replace("\\n", "\n"), "worker.py", "exec")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli.exits import UsageError
 from golive_cli.options import AsJson
 from golive_cli.output import Output, place
 from golive_cli.results import DevResult
@@ -21,11 +22,26 @@ from golive_redis.errors import ConfigError, RefusedError
 if TYPE_CHECKING:
     from golive_cli.demo.children import Children
     from golive_redis.config import Config
+    from golive_redis.operator.fleet import FleetStatus
 
 ENVIRONMENT = "dev"
 HEARTBEAT = "hb-1"
 DATA = "redis"
 LOOK_S = 0.2
+ACTIVATE = 'golive activate --reason "try it"'
+REVOKE = 'golive revoke --reason "enough"'
+WORKER = """\
+import signal, sys, time
+from golive_redis import Guard
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # leaves with a goodbye
+with Guard.open({path!r}, worker="pod-1") as guard:
+    while True:
+        with guard.order(symbol="BTCUSDT") as permit:
+            if permit:
+                print("sent", flush=True)  # your gateway goes here
+        time.sleep(1)
+"""
 # Where one of these is set in a shell, a command or a worker there leaves the folder's own setup.
 ELSEWHERE = ("GOLIVE_CONFIG", "GOLIVE_REDIS_URL", "GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
 
@@ -43,8 +59,9 @@ def dev(
     """Run a server and a heartbeat for writing a worker, until Ctrl-C.
 
     Makes a setup for the environment dev in the folder, and goes on with it the next time. The
-    server listens on this machine only and keeps its data in the folder. Trading stays off until
-    you activate. If the server or the heartbeat ends, everything is stopped.
+    server listens on this machine only and keeps its data in the folder. A new setup is off until
+    you activate. A term that is in force when this command is killed goes on if it is started again
+    within seconds. If the server or the heartbeat ends, everything is stopped.
     """
     from golive_cli.demo import interrupts
     from golive_cli.demo.children import ChildError, Children
@@ -53,8 +70,11 @@ def dev(
 
     out = Output(as_json=as_json)
     folder = folder.expanduser().resolve()
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(f"--dir {folder} is no folder", hint="golive dev --dir NEW_FOLDER")
     config = folder / "config" / "go_live.yaml"
     setup = _own(config)
+    new = setup is None
     port = setup.address().place().nodes[0][1] if setup else None
     embedded = EmbeddedServer(server, port=port, data=folder / DATA)
     with _alone(folder):
@@ -64,8 +84,8 @@ def dev(
                 try:
                     children.start_server()
                     setup = setup or _made(folder, embedded.url)
-                    _beat(children, setup)
-                    _tell(out, folder, setup)
+                    found = _beat(children, setup)
+                    _tell(out, folder, setup, found, new=new)
                     while True:
                         children.check()
                         time.sleep(LOOK_S)
@@ -156,8 +176,13 @@ def _made(folder: Path, url: str) -> Config:
     return load(setup.path, environ={})
 
 
-def _beat(children: Children, setup: Config) -> None:
-    """Start the heartbeat, and wait until it is on the roster."""
+def _beat(children: Children, setup: Config) -> FleetStatus:
+    """Start the heartbeat, wait until it is on the roster, and return what is in force then.
+
+    A term of before goes on only if the heartbeat beats for it; it is given the time of two beats.
+    """
+    from golive_redis.operator import outlook
+    from golive_redis.operator import status as reading
     from golive_redis.operator.session import Operator
 
     args = ["heartbeat", "--name", HEARTBEAT, "--config", str(setup.path)]
@@ -170,20 +195,60 @@ def _beat(children: Children, setup: Config) -> None:
             ),
             about=HEARTBEAT,
         )
+        until = time.monotonic() + outlook.late_ms(operator.timing) / 1000
+        found = reading.read(operator)
+        while found.active is not None and not _beats(found) and time.monotonic() < until:
+            children.check()
+            time.sleep(LOOK_S)
+            found = reading.read(operator)
+        return found
 
 
-def _tell(out: Output, folder: Path, setup: Config) -> None:
+def _beats(found: FleetStatus) -> bool:
+    return any(item.state == "beating" for item in found.heartbeats)
+
+
+def _tell(out: Output, folder: Path, setup: Config, found: FleetStatus, *, new: bool) -> None:
     policy, path = setup.policy, str(setup.path)
-    out.result(DevResult(policy.environment, policy.namespace, path, setup.url, HEARTBEAT))
+    out.result(
+        DevResult(
+            policy.environment,
+            policy.namespace,
+            path,
+            setup.url,
+            HEARTBEAT,
+            new,
+            found.state,
+            found.headline,
+        )
+    )
     out.line(f"{place(policy.environment, policy.namespace)} runs in {folder}; Ctrl-C stops it")
+    out.line(f"  {'new setup in' if new else 'goes on with the setup in'} {setup.path.parent}")
     out.line(f"  server {setup.url}, heartbeat {HEARTBEAT} (its log: {HEARTBEAT}.log)")
     out.line()
-    out.line("A worker in three lines; trading is off until you activate:")
-    out.line("  from golive_redis import Guard")
-    out.line(f'  guard = Guard.open({path!r}, worker="pod-1")')
-    out.line("  if guard.allows(): ...  # asked before each order")
+    out.line("A worker:")
+    for line in WORKER.format(path=path).splitlines():
+        out.line(f"  {line}" if line else "")
     out.line()
-    out.line("Turn it on, in another terminal:")
+    said, commands = _next(found)
+    out.line(f"{found.headline}. {said}, in another terminal:")
     if set_here := [name for name in ELSEWHERE if name in os.environ]:
         out.line(f"  unset {' '.join(set_here)}  # set in this shell, for something else")
-    out.line(f'  cd {shlex.quote(str(folder))} && golive activate --reason "try it"')
+    out.line(f"  cd {shlex.quote(str(folder))}")
+    for command in commands:
+        out.line(f"  {command}")
+
+
+def _next(found: FleetStatus) -> tuple[str, list[str]]:
+    """Say what can be done about what is in force, and with which commands."""
+    active, stop = found.active, found.revoked
+    if found.state in {"refused", "unknown"}:
+        return "See what is wrong", ["golive status"]
+    if active is None and (stop is None or stop.confirmed):
+        return "Turn it on", [ACTIVATE]
+    if active is None:
+        return "The last stop is not confirmed: finish it, then turn it on", [REVOKE, ACTIVATE]
+    if found.state == "off" or not _beats(found):
+        ended = f"No heartbeat beats for term {active.term}: stop it, then turn it on"
+        return ended, [REVOKE, ACTIVATE]
+    return f"Term {active.term} of before goes on. Stop it", [REVOKE]
