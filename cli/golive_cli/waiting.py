@@ -56,12 +56,14 @@ class WaitingLine:
         """Say what the stop waits for now."""
         if waiting.now - waiting.called_at < BEGINS_MS:
             return
-        whom = missing(waiting)
-        text = f"{whom}{_over(waiting)}; waiting for {bound_in_words(waiting.left_ms)} more"
+        # How long first: on a narrow terminal the names are shortened.
+        how_long = f"waiting for {bound_in_words(waiting.left_ms)} more{_over(waiting)}; "
         if self._live:
-            self._draw(text)
-        elif self._due(whom, waiting.now):
-            self._out.note(text)
+            self._draw(how_long + missing(waiting, _columns() - 1 - len(how_long)))
+            return
+        whom = missing(waiting)
+        if self._due(whom, waiting.now):
+            self._out.note(how_long + whom)
 
     def _due(self, whom: str, now: float) -> bool:
         if self._told is not None:
@@ -75,28 +77,49 @@ class WaitingLine:
         if not self._live or (not text and not self._drawn):
             return
         self._drawn = printable(text)
-        width = WIDTH
-        with contextlib.suppress(OSError, ValueError):
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
         # A stop is not ended by a terminal that cannot be written to.
         with contextlib.suppress(OSError):
-            write(sys.stderr, f"\r{self._drawn[: max(1, width - 1)]}\x1b[K")
+            write(sys.stderr, f"\r{self._drawn[: max(1, _columns() - 1)]}\x1b[K")
 
 
-def missing(waiting: Waiting) -> str:
-    """Say what a stop waits for."""
+def missing(waiting: Waiting, room: int | None = None) -> str:
+    """Say what a stop waits for.
+
+    Args:
+        waiting: What it is.
+        room: In characters. As many names are left out, those of workers first, as it takes to fit.
+    """
     if not waiting.in_redis:
         return "Redis has not taken the stop yet; trying each second"
     outcome = waiting.outcome
-    who = [f"heartbeat {row.name}" for row in outcome.heartbeats if not row.answered]
-    silent = _silent(outcome)
-    if silent:
-        who.append(f"{len(silent)} of {len(outcome.workers)} workers ({_named(silent)})")
-    if not who and outcome.off_by is not None and outcome.off_by > waiting.now:
-        # Redis has failed over or was restarted: its roster may lack somebody.
-        return "all that are known have answered"
-    if not who:
+    if all(row.answered for row in outcome.heartbeats) and not _silent(outcome):
+        if outcome.off_by is not None and outcome.off_by > waiting.now:
+            # Redis has failed over or was restarted: its roster may lack somebody.
+            return "all that are known have answered"
         return "all have answered; waiting until Redis shows the stop"
+    text = ""
+    for heartbeats, workers in _SHORTER:
+        text = printable(_unanswered(outcome, heartbeats, workers))
+        if room is None or len(text) <= room:
+            break
+    return text
+
+
+_SHORTER = (
+    *((MOST_NAMED, workers) for workers in range(MOST_NAMED, -1, -1)),
+    *((heartbeats, 0) for heartbeats in range(MOST_NAMED - 1, -1, -1)),
+)
+
+
+def _unanswered(outcome: Outcome, heartbeats: int, workers: int) -> str:
+    """Say who has not answered, with at most so many names of each kind."""
+    who = []
+    if beats := [row.name for row in outcome.heartbeats if not row.answered]:
+        plain = f"{len(beats)} heartbeat{'s' if len(beats) > 1 else ''}"
+        who.append(f"heartbeat {_named(beats, heartbeats)}" if heartbeats else plain)
+    if silent := _silent(outcome):
+        names = f" ({_named(silent, workers)})" if workers else ""
+        who.append(f"{len(silent)} of {len(outcome.workers)} workers{names}")
     return f"no answer yet from {', '.join(who)}"
 
 
@@ -111,10 +134,19 @@ def _over(waiting: Waiting) -> str:
 
 
 def _silent(outcome: Outcome) -> list[str]:
-    rows = [row for row in outcome.workers if row.drained_ms is None and not row.attested_dead]
-    return [row.pod.worker for row in rows]
+    """Return the worker id of each process that has not drained, and has not left either (A4)."""
+    rows = [row for row in outcome.workers if row.drained_ms is None and row.goodbye_ms is None]
+    return [row.pod.worker for row in rows if not row.attested_dead]
 
 
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+def _named(names: list[str], most: int) -> str:
+    """Name some; an id once, however many processes share it."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _columns() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH
+    return WIDTH

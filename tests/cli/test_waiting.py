@@ -14,10 +14,10 @@ from golive_redis.stop.progress import Waiting
 CALLED = 5_000.0
 
 
-def worker(number, drained_ms=None, off_by=None):
+def worker(number, drained_ms=None, off_by=None, goodbye_ms=None):
     pod = Pod(f"pod-{number}", "a" * 32)
     left = None if drained_ms is None else 0
-    return WorkerRow(pod, drained_ms, 0, drained_ms, left, None, off_by)
+    return WorkerRow(pod, drained_ms, 0, drained_ms, left, None, off_by, goodbye_ms=goodbye_ms)
 
 
 def heartbeat(latched_ms=None):
@@ -58,8 +58,8 @@ def test_elsewhere_than_on_a_terminal_it_repeats_itself_each_five_seconds_only(c
     with WaitingLine(Output()) as line:
         for after_ms in range(0, 7_500, 250):
             line.tell(waiting(after_ms))
-    said = "no answer yet from heartbeat hb-1, 1 of 2 workers (pod-1); waiting for"
-    assert capsys.readouterr().err == f"{said} 6.5 s more\n{said} 1.5 s more\n"
+    said = "more; no answer yet from heartbeat hb-1, 1 of 2 workers (pod-1)\n"
+    assert capsys.readouterr().err == f"waiting for 6.5 s {said}waiting for 1.5 s {said}"
 
 
 def test_who_is_missing_now_is_news(capsys):
@@ -69,8 +69,8 @@ def test_who_is_missing_now_is_news(capsys):
         line.tell(waiting(2_000, (heartbeat(20.0),), (worker(1, off_by=CALLED + 6_000.0),)))
     _, said = capsys.readouterr().err.splitlines()
     assert said == (
-        "no answer yet from 1 of 1 workers (pod-1); every permission is over in 4 s; "
-        "waiting for 5.5 s more"
+        "waiting for 5.5 s more; every permission is over in 4 s; "
+        "no answer yet from 1 of 1 workers (pod-1)"
     )
 
 
@@ -78,7 +78,7 @@ def test_a_stop_that_redis_has_not_taken_blames_nobody_else(capsys):
     with WaitingLine(Output()) as line:
         line.tell(waiting(1_000, in_redis=False))
     assert capsys.readouterr().err == (
-        "Redis has not taken the stop yet; trying each second; waiting for 6.5 s more\n"
+        "waiting for 6.5 s more; Redis has not taken the stop yet; trying each second\n"
     )
 
 
@@ -91,9 +91,9 @@ def test_on_a_terminal_it_is_one_line_that_goes_away(monkeypatch):
         line.note("Redis answers")
     said = sys.stderr.getvalue()
     *drawn, _ = said.split("\x1b[K")
-    assert drawn[0].startswith("\rno answer yet from heartbeat hb-1")
+    assert drawn[0].startswith("\rwaiting for 6.5 s more; no answer yet from heartbeat hb-1")
     assert said.count("\n") == 1
-    assert "\r\x1b[KRedis answers\n\rno answer yet" in said
+    assert "\r\x1b[KRedis answers\n\rwaiting for" in said
     assert said.endswith("\r\x1b[K")
     assert all(len(part.lstrip("\r")) < 80 for part in said.split("\x1b[K") if "\n" not in part)
 
@@ -103,3 +103,37 @@ def test_a_terminal_that_is_gone_ends_no_stop(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Gone())
     with WaitingLine(Output()) as line:
         line.tell(waiting(1_000))
+
+
+def test_who_has_left_is_not_waited_for_and_an_id_is_named_once(capsys):
+    rows = (worker(1), worker(1), worker(2, goodbye_ms=3.0), worker(3, 9.0), worker(4))
+    with WaitingLine(Output()) as line:
+        line.tell(waiting(1_000, (heartbeat(20.0),), rows))
+    said = capsys.readouterr().err
+    assert said.endswith("no answer yet from 3 of 5 workers (pod-1, pod-4)\n")
+
+
+def test_on_a_narrow_terminal_names_are_left_out_whole_and_the_time_stays(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    rows = tuple(worker(f"of-the-desk-for-{name}") for name in ("options", "futures", "spot"))
+    with WaitingLine(Output()) as line:
+        line.tell(waiting(1_000, (heartbeat(20.0),), rows[:1]))
+        line.tell(waiting(1_000, (heartbeat(20.0),), rows))
+        line.tell(waiting(1_000, BEATS, rows))
+    first, second, third = sys.stderr.getvalue().split("\x1b[K")[:3]
+    begins = "\rwaiting for 6.5 s more; no answer yet from "
+    assert first == f"{begins}1 of 1 workers"
+    assert second == f"{begins}3 of 3 workers"
+    assert third == f"{begins}heartbeat hb-1, 3 of 3 workers"
+
+
+def test_as_many_names_as_fit_are_shown(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    rows = tuple(worker(number) for number in range(6))
+    with WaitingLine(Output()) as line:
+        line.tell(waiting(1_000, (heartbeat(20.0),), rows))
+    assert sys.stderr.getvalue().startswith(
+        "\rwaiting for 6.5 s more; no answer yet from 6 of 6 workers (pod-0 and 5 more)\x1b"
+    )

@@ -40,7 +40,7 @@ NOISE = re.compile(
     r"^\S*bash: line \d+: .*(Killed|Terminated) .*\n?"
     r"|^cannot reach Redis: Timeout (reading from|connecting to).*\n?"
     # What a stop waits for is said from its first second on, and in which second that is varies.
-    r"|^(no answer yet from|Redis has not taken the stop|all have answered;) .* more\n?",
+    r"|^waiting for .* more; .*(no answer yet from|Redis has not taken the stop|answered).*\n?",
     re.MULTILINE,
 )
 # A call of golive in which bash has nothing to do but to say where output goes.
