@@ -40,7 +40,7 @@ from golive_redis.records.directive import Label, Mode, Profile
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Role
 from golive_redis.records.limits import Limits
-from golive_redis.records.record import Name, Strict, convert
+from golive_redis.records.record import MAX_LABEL_VALUE, MAX_NAME, Name, Strict, convert
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
 from golive_redis.store.push import Pushes
@@ -287,13 +287,19 @@ class Guard(Gate):
 
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:
+    _require_name(worker)
+    given = dict(labels or {})
+    for label in given:
+        if label not in list(Label):
+            raise ConfigError(
+                f"{label!r} is no label (worker {worker})", hint=f"labels are {', '.join(Label)}"
+            )
     try:
-        convert(worker, Name)
-        known = convert(dict(labels or {}), _Labels)
+        known = convert(given, _Labels)
     except RecordError as error:
         raise ConfigError(
-            f"worker {worker!r} with labels {dict(labels or {})!r}: {error.message}",
-            hint=f"labels are {', '.join(Label)}; ids are letters, digits, dot, dash, underscore",
+            f"the labels {given!r} of worker {worker} cannot be used",
+            hint=f"the value of a label is text of 1 to {MAX_LABEL_VALUE} characters",
         ) from error
     for name, value in known.items():
         if not folded(value):
@@ -303,6 +309,24 @@ def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, 
     if known.get(Label.WORKER, worker) != worker:
         raise ConfigError("the label `worker` is the worker's own id")
     return {**{str(name): value for name, value in known.items()}, "worker": worker}
+
+
+def _require_name(worker: str) -> None:
+    """Refuse a worker id that no receipt could name.
+
+    Raises:
+        ConfigError: With what a name may be.
+    """
+    try:
+        convert(worker, Name)
+    except RecordError as error:
+        text = str(worker)
+        length = f": it has {len(text)} characters" if len(text) > MAX_NAME else ""
+        raise ConfigError(
+            f"{worker!r} cannot be the id of a worker{length}",
+            hint="letters, digits, dot, dash and underscore, a letter or digit first; "
+            f"at most {MAX_NAME} characters",
+        ) from error
 
 
 def _close_all() -> None:

@@ -21,6 +21,7 @@ MAX_DEPTH = 8  # our records nest three levels deep
 Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Epoch = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
+MAX_NAME = 64
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 FleetId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
@@ -28,7 +29,8 @@ FleetId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 MAX_TEXT = 500
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+MAX_LABEL_VALUE = 128
+LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_VALUE)]
 Duration = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}(ms|s|m|h|d)\Z")]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
 

@@ -65,3 +65,31 @@ def test_each_named_value_is_found_once() -> None:
 def test_a_guard_with_a_blank_label_does_not_start() -> None:
     with pytest.raises(ConfigError, match="venue"):
         _checked_labels("pod-1", {"venue": " "})
+
+
+@pytest.mark.parametrize(
+    ("worker", "labels", "message", "hint"),
+    [
+        ("pod 1", {}, "'pod 1' cannot be the id of a worker", "at most 64 characters"),
+        ("-pod", {}, "'-pod' cannot be the id of a worker", "a letter or digit first"),
+        ("p" * 65, {}, f"'{'p' * 65}' cannot be the id of a worker: it has 65 characters", "64"),
+        (7, {}, "7 cannot be the id of a worker", "letters, digits"),
+        (
+            "pod-1",
+            {"symbl": "BTCUSDT"},
+            "'symbl' is no label (worker pod-1)",
+            "labels are venue, account, desk, strategy, symbol, worker, client",
+        ),
+        (
+            "pod-1",
+            {"account": 7},
+            "the labels {'account': 7} of worker pod-1 cannot be used",
+            "the value of a label is text of 1 to 128 characters",
+        ),
+    ],
+)
+def test_what_cannot_be_a_worker_or_a_label_is_said_in_words(worker, labels, message, hint) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _checked_labels(worker, labels)
+    assert caught.value.message == message
+    assert hint in caught.value.hint
