@@ -416,7 +416,8 @@ def run(argv: list[str]) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "golive"
-        raise UsageError(error.format_message(), hint=f"{path} --help") from error
+        message = " ".join(error.format_message().split())  # Typer's has tabs and line ends
+        raise UsageError(message, hint=f"{path} --help") from error
     except typer.Abort as error:  # end of input where a question was asked
         raise UsageError("aborted: no answer to a question", hint="--yes answers it") from error
     except SystemExit:  # Typer's answer to a reader that went away while it printed help

@@ -23,6 +23,8 @@ ROOT = 0
 
 # An Ed25519 key without a passphrase is these 16 bytes and its own 32. Source: RFC 8410, section 7.
 _PLAIN_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
+_PEM = b"PRIVATE KEY-----"
+_CONFIGURED = "`golive keys list` shows the configured ones"
 _PLAIN_BYTES = len(_PLAIN_PKCS8) + 32
 
 
@@ -87,7 +89,7 @@ def parse_pem(pem: bytes, passphrase: str | None, where: str) -> Ed25519PrivateK
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
             f"{where}: not a private key in PEM, or the passphrase is wrong",
-            hint="`golive keys new NAME` makes one",
+            hint="`golive keys new NAME --role ROLE` makes one",
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{where}: not an Ed25519 key")
@@ -127,8 +129,12 @@ def read(path: Path, environ: Mapping[str, str]) -> Ed25519PrivateKey:
             pem = file.read(MAX_PEM_BYTES)
     except OSError as error:
         raise ConfigError(
-            f"key file {path}: {error.strerror}", hint="`golive keys new NAME` makes one"
+            f"key file {path}: {error.strerror}", hint=f"is the path right? {_CONFIGURED}"
         ) from error
+    if _PEM not in pem:  # ahead of its mode: any file may be named by mistake
+        raise ConfigError(
+            f"{path} is no private key in PEM", hint=f"is the path right? {_CONFIGURED}"
+        )
     if is_open_to_others(info, {os.getegid(), *os.getgroups()}):
         ours = info.st_uid == os.geteuid()
         raise ConfigError(

@@ -7,6 +7,7 @@ import stat
 import pytest
 import yaml
 
+from golive_cli.exits import Exit
 from golive_cli.yamltext import add_principal, scalar
 from golive_redis.config import keyfile
 from golive_redis.errors import ConfigError
@@ -229,3 +230,27 @@ STRINGS = (
 def test_a_string_stays_that_string_in_yaml(text):
     assert yaml.safe_load(f"key: {scalar(text)}") == {"key": text}
     assert yaml.safe_load(f"{scalar(text)}: 1") == {text: 1}
+
+
+def test_a_missing_role_is_asked_for_in_one_line(golive):
+    done = golive("keys", "new", "hb-1")
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.startswith("error: Missing option '--role'. Choose from: approver, ")
+    assert "\\" not in done.stderr
+
+
+def test_a_key_file_that_is_not_there_may_be_a_wrong_path(made):
+    done = made("keys", "show", "nope.pem")
+    assert done.returncode == Exit.CONFIG
+    assert "nope.pem: No such file or directory" in done.stderr
+    assert done.stderr.endswith(
+        "hint: is the path right? `golive keys list` shows the configured ones\n"
+    )
+
+
+def test_a_file_that_is_no_key_is_called_that_whatever_its_mode(made):
+    named = made.folder / "config" / "go_live.yaml"
+    done = made("keys", "show", "config/go_live.yaml")
+    assert done.returncode == Exit.CONFIG
+    assert f"{named.resolve()} is no private key in PEM" in done.stderr
+    assert "chmod" not in done.stderr
