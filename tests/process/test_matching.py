@@ -83,6 +83,7 @@ def test_a_halt_that_meets_nobody_says_so_names_what_is_near_and_stays_in_force(
         "HALTED symbol=BTC-USD in test (golive): term 1, epoch 2, audit entry written; 2 of 2"
     )
     assert lines[5] == "did you mean symbol=BTCUSDT, symbol=BTC/USDT:USDT?"
+    assert lines[6:] == ["It stays in force; golive resume symbol=BTC-USD --reason ... lifts it."]
     (halt,) = live.status().active.restrictions
     assert halt.labels == {"symbol": "BTC-USD"}
     assert live.workers["pod-1"].check(symbol="btc-usd ")["reason"] == "halted"
@@ -173,4 +174,5 @@ def test_a_halt_of_a_fleet_without_workers_is_in_force_and_no_success(
     assert said.startswith(
         "NO WORKER is there: nothing is known to be stopped by it\nHALTED all orders"
     )
+    assert said.endswith("It stays in force; golive resume --reason ... lifts it.\n")
     assert [item.kind for item in live.status().active.restrictions] == ["halt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from golive_redis.records.envelope import Verified
     from golive_redis.records.trust import Trust
 
+LIFTS = {"halt": "resume", "reduce": "restore"}
 LABELS = ("venue", "account", "desk", "strategy", "symbol", "worker", "client")
 
 
@@ -193,7 +195,12 @@ def _show_restricted(out: Output, done: Restricted, labels: dict[str, str], leas
             f"No answer from {names}: a worker that cannot reach Redis is off within {within}."
         )
         out.line("What a frozen one holds may still be sent: look at the venue.")
-    return Exit.DONE if done.effective else Exit.NO_MATCH
+    if done.effective:
+        return Exit.DONE
+    if record.kind in LIFTS:
+        words = [LIFTS[record.kind], *(f"{name}={value}" for name, value in labels.items())]
+        out.line(f"It stays in force; golive {shlex.join(words)} --reason ... lifts it.")
+    return Exit.NO_MATCH
 
 
 def _table(
