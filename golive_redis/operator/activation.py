@@ -304,6 +304,7 @@ class Activation:
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.
 
+        Returns at once where no worker is registered: an empty fleet has nobody to wait for.
         Whoever was on the roster when it began, and fell silent since without a goodbye, is not armed.
         Never raises: it is in force, whoever can be asked (A7).
         """
@@ -312,6 +313,8 @@ class Activation:
         while True:
             try:
                 found = self._expected_of(self._operator.store.workers())
+                if not found:  # one that registers later arms by itself
+                    return Activated(grant, tuple(self.findings), (), ())
             except StoreError as error:
                 if error.message != problem:
                     problem = error.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -168,7 +169,9 @@ def test_a_halt_of_a_fleet_without_workers_is_in_force_and_no_success(
     """Row 81."""
     live = fleet(any_server)
     live.start_heartbeat()
-    live.activate(wait_s=0)
+    begun = time.monotonic()
+    live.activate(wait_s=60)  # for nobody: it does not wait
+    assert time.monotonic() - begun < 30
     assert main(["halt", "--reason", "news", "--config", str(live.path)]) == Exit.NO_MATCH
     said = capsys.readouterr().out
     assert said.startswith(
