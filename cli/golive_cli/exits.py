@@ -51,6 +51,18 @@ def require_reason(text: str) -> None:
         raise UsageError("--reason is empty", hint='say why: --reason "..."')
 
 
+def require_profile(name: str) -> None:
+    """Refuse what is the name of no capital profile.
+
+    Raises:
+        UsageError: With those that there are.
+    """
+    from golive_redis.records.directive import Profile
+
+    if name not in list(Profile):
+        raise UsageError(f"{name!r} is no profile", hint=f"they are {', '.join(Profile)}")
+
+
 # The nearest class of an error's MRO decides, so a subclass needs a row only where it differs.
 TABLE: dict[type[BaseException], Exit] = {
     UsageError: Exit.USAGE,

@@ -291,6 +291,16 @@ def test_a_label_that_a_halt_cannot_mean_is_a_usage_error(capsys, word: str) -> 
     assert "symbol" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["demote", "smal"], ["activate", "--profile", "smal"]], ids=" ".join
+)
+def test_what_is_no_profile_is_called_that_with_those_there_are(capsys, words) -> None:
+    assert program.main([*words, "--reason", "x"]) == Exit.USAGE
+    assert capsys.readouterr().err == (
+        "error: 'smal' is no profile\nhint: they are micro, small, medium, large\n"
+    )
+
+
 def test_a_mistyped_label_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["halt", "symbl=BTC", "--reason", "x"]) == Exit.USAGE
     assert "did you mean symbol?" in capsys.readouterr().err
@@ -321,7 +331,7 @@ def test_a_reason_that_says_nothing_is_refused_wherever_one_is_asked(
         assert "--reason is empty" in "".join(capsys.readouterr())
 
 
-def test_ctrl_c_at_the_question_of_an_activation_is_130_and_no_answer_is_2(monkeypatch):
+def test_ctrl_c_at_the_question_of_an_activation_is_130_and_no_answer_is_2(monkeypatch, capsys):
     for pressed, kind in ((KeyboardInterrupt, KeyboardInterrupt), (EOFError, typer.Abort)):
 
         def prompt(*_, how=pressed, **__):
@@ -330,3 +340,5 @@ def test_ctrl_c_at_the_question_of_an_activation_is_130_and_no_answer_is_2(monke
         monkeypatch.setattr("typer._click.termui.visible_prompt_func", prompt)
         with pytest.raises(kind):
             activate._ask("testnet")
+    # The error begins a line: nobody has typed the end of that of the question.
+    assert capsys.readouterr().err.endswith("\n")

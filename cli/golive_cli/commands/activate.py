@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli import completion
-from golive_cli.exits import Exit, require_reason
+from golive_cli.exits import Exit, require_profile, require_reason
 from golive_cli.findings import FindingLines, finding_results
 from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, Ticket
-from golive_cli.output import Output, Painted, place
+from golive_cli.output import Output, Painted, place, write
 from golive_cli.results import ActivateResult, Armed, PreflightResult
 from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError, RefusedError
@@ -129,6 +130,8 @@ def activate(
     from golive_redis.operator.session import Operator
 
     require_reason(reason)
+    if profile is not None:
+        require_profile(profile)
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         lines = FindingLines(out, _title(operator))
@@ -169,7 +172,8 @@ def _ask(environment: str) -> None:
     except typer.Abort as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        raise  # end of input
+        write(sys.stderr, "\n")  # end of input: what is said next has a line of its own
+        raise
     if typed.strip() != environment:
         raise RefusedError(f"{typed!r} is not {environment!r}; nothing was changed")
 

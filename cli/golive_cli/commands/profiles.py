@@ -8,7 +8,7 @@ import typer
 
 from golive_cli import completion
 from golive_cli.commands.change import put
-from golive_cli.exits import Exit, UsageError, require_reason
+from golive_cli.exits import Exit, require_profile, require_reason
 from golive_cli.findings import FindingLines, finding_results
 from golive_cli.fleetboard import said
 from golive_cli.options import AsJson, ConfigFile, DryRun, KeyFiles, Reason, Ticket
@@ -42,8 +42,7 @@ def demote(
     from golive_redis.records.directive import Profile, RestrictionKind
 
     require_reason(reason)
-    if profile not in list(Profile):
-        raise UsageError(f"{profile!r} is no profile", hint=f"they are {', '.join(Profile)}")
+    require_profile(profile)
     return put(
         RestrictionKind.DEMOTE,
         {},
