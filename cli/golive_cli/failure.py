@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from golive_cli.exits import Exit, UsageError, code_of
 from golive_cli.output import Output
 from golive_cli.words import named_config, wants_json
-from golive_redis.errors import GoliveError
+from golive_redis.errors import GoliveError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from golive_cli.results import FindingResult
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 NOT_CONFIRMED = "; the stop is not confirmed"
 # They read no configuration that somebody chose.
 WITHOUT_CONFIG = frozenset({"demo", "dev", "init"})
+# First what helps whoever has to act now; nobody makes a new fleet to stop another one.
+MISSING = (
+    "`cd` to the folder that holds config/, or name the file: --config FILE, or $GOLIVE_CONFIG; "
+    "only for a new setup: golive init, or golive dev to try it out"
+)
 
 
 def report(error: BaseException, argv: Sequence[str]) -> int:
@@ -33,7 +38,7 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     tail = NOT_CONFIRMED if command == "revoke" else ""
     if isinstance(error, GoliveError):
         message = error.message + _configuration(error, argv)
-        out.fail(error.reason, message, error.hint, _findings(error))
+        out.fail(error.reason, message, _hint(error, argv), _findings(error))
     elif isinstance(error, KeyboardInterrupt):
         # The person who pressed Ctrl-C knows it; there is something to tell of a stop, and of what is in
         # force already: its message.
@@ -60,6 +65,27 @@ def _findings(error: GoliveError) -> Sequence[FindingResult]:
     from golive_cli.findings import finding_results
 
     return finding_results(found)
+
+
+def _hint(error: GoliveError, argv: Sequence[str]) -> str:
+    """Return the hint of an error, as it is for somebody at a terminal."""
+    from golive_redis.config.config import NO_CONFIG, URL_VARIABLE, chosen
+    from golive_redis.store.link import UNREACHED
+
+    if error.hint == NO_CONFIG:
+        return MISSING
+    unreached = isinstance(error, StoreUnavailableError) and error.hint.startswith(UNREACHED)
+    elsewhere = os.environ.get(URL_VARIABLE) or (argv[:1] and argv[0] in WITHOUT_CONFIG)
+    if not unreached or elsewhere:
+        return error.hint
+    import shlex
+
+    from golive_cli.commands.dev import folder_of
+
+    folder = folder_of(chosen(named_config(argv), os.environ)[0])
+    if folder is None:
+        return error.hint
+    return f"{error.hint}; `golive dev --dir {shlex.quote(str(folder))}` starts it"
 
 
 def _configuration(error: GoliveError, argv: Sequence[str]) -> str:

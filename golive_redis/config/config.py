@@ -31,10 +31,10 @@ DEFAULT_PATH = Path("config/go_live.yaml")
 CONFIG_VARIABLE = "GOLIVE_CONFIG"
 URL_VARIABLE = "GOLIVE_REDIS_URL"
 NAME_FIELD = "{name}"
-# First what helps whoever has to act now; nobody makes a new fleet to stop another one.
-_NO_CONFIG = (
-    "`cd` to the folder that holds config/, or name the file: --config FILE, or $GOLIVE_CONFIG; "
-    "only for a new setup: golive init"
+# For a program; the command line has other ways to name the file, and says its own.
+NO_CONFIG = (
+    "start the program in the folder that holds config/, or name the file: "
+    'Guard.open(".../config/go_live.yaml", ...), or $GOLIVE_CONFIG'
 )
 _NO_KEYSET = "copy it from another host of this fleet: a new one would be another fleet's"
 
@@ -271,7 +271,7 @@ def load(path: str | Path | None = None, *, environ: Mapping[str, str] | None = 
     environ = os.environ if environ is None else environ
     found, why = chosen(path, environ)
     try:
-        value, lines = read_yaml(found, missing=_NO_CONFIG)
+        value, lines = read_yaml(found, missing=NO_CONFIG)
         policy = validate(value, Policy, found, lines)
     except ConfigError as error:
         if not why:  # the caller knows what it named

@@ -54,6 +54,9 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
 )
 
 
+UNREACHED = "is it running at"
+"""How the hint begins where a server does not answer."""
+
 # A command that the ACL denies inside a script comes back as a plain ERR: Valkey's words, Redis's.
 _DENIED_INSIDE = ("ACL failure in script", "The user executing the script can't")
 
@@ -393,7 +396,7 @@ def _unavailable(connection: Any) -> Iterator[None]:
         # Now: where Sentinel or the cluster has led us is not in the URL.
         unix = getattr(connection, "path", None)
         where = unix or f"{connection.host}:{connection.port}"
-        hint = f"is it running at {where}? store.url, or $GOLIVE_REDIS_URL, says where"
+        hint = f"{UNREACHED} {where}? store.url, or $GOLIVE_REDIS_URL, says where"
         raise StoreUnavailableError(f"cannot reach Redis: {error}", hint=hint) from error
     except RedisError as error:
         raise StoreUnavailableError(f"Redis refuses the connection: {error}") from error

@@ -254,6 +254,20 @@ def test_a_term_that_nobody_beats_for_has_to_be_stopped_before_another(golive):
     second.end()
 
 
+def test_where_its_server_is_away_every_command_says_what_starts_it(golive):
+    running = Told(golive)
+    running.until("activate")
+    running.end()
+    config = running.folder / "config" / "go_live.yaml"
+    starts = f"; `golive dev --dir {running.folder}` starts it\n"
+    assert golive("status", "--config", config).stderr.endswith(starts)
+    elsewhere = golive("status", "--config", config, GOLIVE_REDIS_URL="redis://127.0.0.1:1")
+    assert "is it running at 127.0.0.1:1?" in elsewhere.stderr
+    assert "golive dev" not in elsewhere.stderr
+    (running.folder / "redis").rename(running.folder / "other")
+    assert "golive dev" not in golive("status", "--config", config).stderr
+
+
 def test_a_file_where_the_folder_should_be_is_named_and_left(golive):
     bot = golive.folder / "bot.py"
     bot.write_text("pass\n")

@@ -58,7 +58,7 @@ def test_a_missing_configuration_is_named_in_full_and_a_new_setup_is_the_last_ad
     assert done.stderr.startswith(f"error: {full}: No such file or directory (")
     assert done.stderr.splitlines()[1].startswith("hint: `cd` to")
     hint = done.stderr.partition("hint: ")[2]
-    ways = ("`cd` to the folder", "--config FILE", "$GOLIVE_CONFIG", "golive init")
+    ways = ("`cd` to the folder", "--config FILE", "$GOLIVE_CONFIG", "golive init", "golive dev")
     assert [hint.index(way) for way in ways] == sorted(hint.index(way) for way in ways)
 
 

@@ -17,7 +17,7 @@ from golive_cli.exits import UsageError
 from golive_cli.options import AsJson
 from golive_cli.output import Output, place
 from golive_cli.results import DevResult
-from golive_redis.errors import ConfigError, RefusedError
+from golive_redis.errors import ConfigError, GoliveError, RefusedError
 
 if TYPE_CHECKING:
     from golive_cli.demo.children import Children
@@ -128,6 +128,16 @@ def _own(path: Path) -> Config | None:
             hint="golive dev --dir NEW_FOLDER",
         )
     return setup
+
+
+def folder_of(config: Path) -> Path | None:
+    """Return the folder whose server this command runs, by its configuration; None for any other."""
+    folder = config.parent.parent
+    try:
+        ours = config == folder / "config" / "go_live.yaml" and _own(config) is not None
+    except GoliveError:
+        return None
+    return folder if ours and (folder / DATA).is_dir() else None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from golive_cli.output import AUDIT, Output, Painted, place, when
 from golive_cli.results import RevokedHeartbeat, RevokedWorker, RevokeResult
 from golive_cli.waiting import WaitingLine
 from golive_redis.clock import wall_ms
-from golive_redis.config.config import DEFAULT_PATH, load
+from golive_redis.config.config import DEFAULT_PATH, NO_CONFIG, load
 from golive_redis.core.barrier import HeartbeatRow, Outcome, Result, WorkerRow
 from golive_redis.core.timing import bound_in_words
 from golive_redis.errors import ConfigError
@@ -145,7 +145,7 @@ def _emergency(error: ConfigError) -> str:
         around = (at / DEFAULT_PATH for at in Path.cwd().parents)
         above = next((path for path in around if path.is_file()), None)
     name = shlex.quote(str(above)) if above is not None else "FILE"
-    mend = f"{error.hint}; or " if error.hint and "golive init" not in error.hint else ""
+    mend = f"{error.hint}; or " if error.hint and error.hint != NO_CONFIG else ""
     return (
         f"{mend}name another: golive revoke --config {name} --reason ... . Without any: "
         "redis-cli -u URL DEL NAMESPACE:active (golive:active by default) turns the fleet off at once; "
