@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from golive_redis import Guard
 from golive_redis.config import keyfile, yamlfile
 from golive_redis.config.config import load
 from golive_redis.config.yamlfile import MAX_FILE_BYTES
@@ -65,6 +66,16 @@ def test_in_a_folder_that_was_deleted_a_missing_file_is_still_a_configuration_er
     gone.rmdir()
     with pytest.raises(ConfigError, match=r"^config/go_live.yaml: No such file"):
         load(environ={})
+
+
+def test_a_program_that_finds_none_is_told_what_a_program_can_do(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GOLIVE_CONFIG", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        Guard.open(worker="pod-1")
+    for way in ("the folder that holds config/", "Guard.open(", "$GOLIVE_CONFIG"):
+        assert way in caught.value.hint
+    assert "--config" not in caught.value.hint and "golive init" not in caught.value.hint
 
 
 def test_a_good_file_is_read_and_its_paths_are_relative_to_it(path: Path) -> None:
