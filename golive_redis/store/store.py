@@ -25,7 +25,6 @@ from golive_redis.store.replies import (
     Status,
     Step,
     Stop,
-    all_bytes,
     entries_of,
     pairs,
     parse_attend,
@@ -370,8 +369,8 @@ class Store(Rosters):
         for start in range(0, MAX_POD_READ, POD_PAGE):
             if not in_time():
                 return
-            page = self.link.call("ZRANGE", self.keys.fleet, start, start + POD_PAGE - 1)
-            pods = [text(member).rpartition(":")[::2] for member in all_bytes(page)]
+            page = self.fleet_page(start, start + POD_PAGE - 1)
+            pods = [text(member).rpartition(":")[::2] for member in page]
             if not pods:
                 return
             yield [self.keys.worker(*pod) for pod in pods]

@@ -54,7 +54,7 @@ function bit.tohex(one) return string.format('%08x', one % WORD) end
 """
 """What the scripts use of Redis' `bit` library, by arithmetic; fakeredis has none."""
 
-NAMES = ("append", "attend", "beat", "grant", "restrict", "revoke")
+NAMES = ("append", "attend", "beat", "fleet", "grant", "restrict", "revoke")
 
 
 @pytest.fixture(scope="session", params=["fake", *server_kinds()])

@@ -241,11 +241,51 @@ def test_what_no_guard_has_written_is_nobody_and_is_struck_by_its_bytes(deck: De
         deck.store.link.call("ZADD", deck.store.keys.fleet, 5, member)
     found, whole, foreign = deck.store.fleet()
     mine = {(each.name, each.instance) for each in (longest, WORKER)}
-    assert (set(found), whole, set(foreign)) == (mine, True, set(FOREIGN))
+    cut = {member[: rosters.LONGEST + 1] for member in FOREIGN}
+    assert (set(found), whole, set(foreign)) == (mine, True, cut)
     assert {(pod.name, pod.instance) for pod in deck.store.workers()} == mine
     deck.store.strike(foreign)
     assert set(deck.store.fleet().pods) == mine and not deck.store.fleet().foreign
     assert deck.store.link.call("ZCARD", deck.store.keys.fleet) == 2
+
+
+def test_an_entry_longer_than_any_guard_writes_is_never_sent_and_goes(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 94: one of 400 MB took longer than a stop waits for an answer, at each look."""
+    deck.attend()
+    huge = b"x" * 1_000_000 + b":" + b"a" * 32
+    for number in range(3):
+        deck.store.link.call("ZADD", deck.store.keys.fleet, 0, b"%d" % number + huge)
+    real, sent = deck.store.link.call, []
+
+    def call(*command: Any) -> Any:
+        sent.append(real(*command))
+        return sent[-1]
+
+    monkeypatch.setattr(deck.store.link, "call", call)
+    pods, whole, foreign = deck.store.fleet()
+    assert (pods, whole, len(foreign)) == ([(WORKER.name, WORKER.instance)], True, 3)
+    assert max(len(member) for page in sent for member in page) == rosters.LONGEST + 1
+    assert deck.store.fleet() == (pods, True, ())
+    assert deck.store.told_directives() == []
+
+
+def test_where_it_may_not_be_struck_a_cut_entry_between_two_pages_makes_no_whole_roster(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are cut look the same: whether entries were skipped is not known (A4)."""
+    monkeypatch.setattr(rosters, "POD_PAGE", 10)
+    cut = b"x" * (rosters.LONGEST + 1)
+    members = [b"pod-%d:" % number + b"0" * 32 for number in range(15)]
+
+    def page(first: int, last: int) -> list[bytes]:
+        return [*members[:10], cut, *members[10:]][first : last + 1]
+
+    monkeypatch.setattr(deck.store, "fleet_page", page)
+    assert not deck.store.fleet().whole
+    monkeypatch.setattr(rosters, "POD_PAGE", 20)
+    assert deck.store.fleet().whole and len(deck.store.fleet().pods) == 15
 
 
 def test_a_heartbeat_under_what_is_no_name_is_nobody_and_a_spoilt_instance_stays(

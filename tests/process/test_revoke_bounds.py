@@ -88,7 +88,7 @@ def test_pods_are_asked_by_the_page_and_no_more_once_the_time_is_over() -> None:
     store = Store(Slow(), Keyspace("golive"))  # type: ignore[arg-type]
     assert store.told_directives(lambda: False) == [] and not asked
     assert store.told_directives(lambda: len(asked) < 4) == [b"directive"] * (1 + POD_PAGE)
-    assert asked == ["HGETALL", 1, "ZRANGE", POD_PAGE]
+    assert asked == ["HGETALL", 1, "EVAL", POD_PAGE]
 
 
 def test_receipts_without_number_are_not_read_and_those_that_are_published_count(
