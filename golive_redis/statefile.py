@@ -12,6 +12,7 @@ import os
 import pwd
 import stat
 import threading
+import weakref
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ MAX_SLOTS = 64
 MAX_BYTES = 8 * 1024 * 1024  # of a heartbeat that has several thousand restrictions to remember
 
 _T = TypeVar("_T", bound=Strict)
+_files: weakref.WeakSet[StateFile] = weakref.WeakSet()
 
 
 class StateFileError(GoliveError):
@@ -42,6 +44,8 @@ class StateFile:
         stem: Name without slot and ending, e.g. `worker-pod-7`.
         slots: How many live owners may share the stem; the first free slot is taken.
 
+    It belongs to the process that made it: a forked child can write nothing over it.
+
     Raises:
         StateFileError: The folder cannot be used, or every slot is taken.
     """
@@ -52,6 +56,7 @@ class StateFile:
         self._lock = -1
         self._next: _Prepared | None = None
         self._writing = threading.Lock()
+        _files.add(self)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for slot in range(slots):
@@ -109,10 +114,13 @@ class StateFile:
         """Replace the file and return once it is on disk.
 
         Raises:
-            StateFileError: It is not, and the old content may still be there.
+            StateFileError: It is not, and the old content may still be there. Or another process may
+                hold the file by now: this one has let go of it, or was forked since.
         """
         data = msgspec.json.encode(value)
         with self._writing:
+            if self._lock < 0:  # S11
+                raise StateFileError(f"{self.path}: this process does not hold it any more")
             prepared, self._next = self._next, None
             try:
                 if prepared is None or not prepared.write(data):
@@ -146,10 +154,14 @@ class StateFile:
         """Close what is open, and take what was prepared away."""
         if self._next is not None:
             self._next.remove()
-        self.abandon()
+        self._let_go()
 
     def abandon(self) -> None:
         """In a forked child: close what is the parent's; its lock and what it prepared stay."""
+        self._writing = threading.Lock()  # the parent's may be locked for ever in here
+        self._let_go()
+
+    def _let_go(self) -> None:
         handle, self._lock = self._lock, -1
         prepared, self._next = self._next, None
         if prepared is not None:
@@ -322,3 +334,11 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:  # in a container many have no name
         return str(uid)
+
+
+def _in_child() -> None:
+    for file in list(_files):
+        file.abandon()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -8,7 +8,9 @@ begins anew. `health()` shows which of them run.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +18,12 @@ from golive_redis.jitter import JITTER
 
 Step = Callable[[], object]
 Failed = Callable[[Exception], object]
+
+_run: weakref.WeakSet[Loop] = weakref.WeakSet()  # those that the next fork leaves behind
+
+
+class AbandonedError(BaseException):
+    """This turn belongs to the parent. No `Exception`: nothing but the loop's own end may catch it."""
 
 
 class Backoff:
@@ -47,7 +55,8 @@ class Loop:
 
     Args:
         name: In `health()`; the thread is called `golive-NAME`.
-        turn: One turn. It waits for its work within a bound, so that the loop ends soon when told to.
+        turn: One turn. It waits for its work within a bound, so that the loop ends soon when told to,
+            and calls `check` when it has waited.
         failed: Told what a turn raised, on this thread, which alone closes what it owns. Nothing it
             raises ends the loop.
         ended: Called last, on this thread: closes what it owns.
@@ -97,17 +106,31 @@ class Loop:
 
     def run(self) -> None:
         """Take turns until `end`; for whoever brings a thread of their own."""
-        while not self.closing.is_set():
-            try:
-                self._turn()
-                self._backoff.reset()
-            except Exception as error:  # noqa: BLE001  (whatever it is, the thread goes on)
-                if self._abandoned:
-                    break
-                in_order([partial(self._failed, error)])
-                self.closing.wait(self._backoff.next_s())
-        if not self._abandoned:
+        _run.add(self)
+        try:
+            while not self.closing.is_set():
+                try:
+                    self._turn()
+                    self._backoff.reset()
+                except Exception as error:  # noqa: BLE001  (whatever it is, the thread goes on)
+                    self.check()
+                    in_order([partial(self._failed, error)])
+                    self.closing.wait(self._backoff.next_s())
+            self.check()
             in_order([self._ended])
+        except AbandonedError:
+            pass
+
+    def check(self) -> None:
+        """End here in a forked child, where a greenlet (gevent, eventlet) goes on in mid-turn.
+
+        Called whenever something was waited for: what has come is the parent's, which does it, too.
+
+        Raises:
+            AbandonedError: This is such a child.
+        """
+        if self._abandoned:
+            raise AbandonedError
 
     def is_alive(self) -> bool:
         """Tell whether the thread runs."""
@@ -130,8 +153,8 @@ class Loop:
     def abandon(self) -> None:
         """In a forked child, where the thread does not run: no part of it is waited for.
 
-        A greenlet (gevent, eventlet) goes on there in the middle of its turn. It then ends without
-        another word, for `ended` would say goodbye for the parent.
+        A greenlet that goes on there ends at its next `check`, without another word: `ended` would say
+        goodbye for the parent.
         """
         self._abandoned = True
         self.closing = threading.Event()  # the parent's may be locked for ever in here
@@ -153,3 +176,11 @@ def in_order(steps: list[Step], failed: Failed = lambda _: None) -> None:
                 failed(error)
             except Exception:  # noqa: BLE001, S110  (nobody is left to tell)
                 pass
+
+
+def _in_child() -> None:
+    for loop in list(_run):
+        loop.abandon()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -105,8 +105,11 @@ class Outbox:
             due = self._wanted and clock.now_ms() >= self._rights_at
             try:
                 timeout_s = 0.0 if due else KEEP_S * JITTER.uniform(0.5, 1.0)
-                self._owed = self._taken(self._waiting.get(timeout=timeout_s))
+                owed = self._waiting.get(timeout=timeout_s)
+                self.loop.check()
+                self._owed = self._taken(owed)
             except Empty:
+                self.loop.check()
                 if due or (self.lacks and not self._broke_it):
                     self._try_rights(store)
                 else:
@@ -192,5 +195,4 @@ class Outbox:
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not run: let go of the parent's connection."""
-        self.loop.abandon()
         self._connection.drop()

@@ -161,12 +161,14 @@ class Attending:
         """Ask when it is time, or when a push ordered it; then what is done besides."""
         period = self._view.timing.read_every_ms / 1000
         ordered = self._wake.wait(max(0.0, self._due - time.monotonic()))
+        self._loop.check()
         self._wake.clear()
         if ordered and not self._gate.verdict.deadline_ns:
             # A closed guard has time to read; others of this host may be open, or owe receipts. All of
             # them are told at once, and where they are many they spread out.
             spread = LONGEST_MS * ((crowd.total or 1) - 1) * JITTER.uniform(0.0, 1.0)
             self._loop.closing.wait((LONGEST_MS + spread) / 1000)
+            self._loop.check()
             if self._stops:
                 return  # the receipts first: it is woken again at the end of the stop
         if not ordered:
@@ -421,8 +423,6 @@ class Attending:
     def abandon(self) -> None:
         """In a forked child: let go of everything that is the parent's."""
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._loop.abandon()
         self._connection.drop()
         self.listener.abandon()
         self._outbox.abandon()
-        self.stopping.abandon()

@@ -52,9 +52,11 @@ class _Runner:
 
     def _turn(self) -> None:
         try:
-            if not self._asked.get(timeout=IDLE_S):
-                return
+            wanted = self._asked.get(timeout=IDLE_S)
         except Empty:
+            return
+        self.loop.check()
+        if not wanted:
             return
         try:
             self._left = max(0, int(self._hook() or 0))
@@ -108,11 +110,6 @@ class Hooks:
         """Let their threads end."""
         for runner in self._runners:
             runner.end()
-
-    def abandon(self) -> None:
-        """In a forked child, where the threads do not run."""
-        for runner in self._runners:
-            runner.loop.abandon()
 
 
 def _defect(error: Exception) -> None:

@@ -176,6 +176,7 @@ class Stopping:
             stop = self._asked.get(timeout=POLL_S if self._draining else IDLE_S)
         except Empty:
             stop = None
+        self.loop.check()  # a forked child leaves disk, receipts and hooks to its parent (S9)
         if stop is not None:
             self._draining.append(stop)
             in_order([stop.first, *self._beginning(stop)], _defect)
@@ -234,13 +235,6 @@ class Stopping:
         self._asked.put(None)
         self.loop.join(within_s)
         self.release()
-
-    def abandon(self) -> None:
-        """In a forked child, where the threads do not run."""
-        self.loop.abandon()
-        self.hooks.abandon()
-        if self._state_file is not None:
-            self._state_file.abandon()
 
     def release(self) -> None:
         """Let go of the state file."""

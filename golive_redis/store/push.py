@@ -224,7 +224,6 @@ class PushListener:
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not run: let go of the parent's connection."""
-        self.loop.abandon()
         self.subscription.close()
 
     def _turn(self) -> None:

@@ -5,11 +5,20 @@ The server has no part in these: they run on one kind.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from golive_redis.testing.server import EmbeddedServer
+
+from .test_green import PATCHES
 
 
 def test_a_forked_child_is_closed_for_life_and_its_parent_does_not_notice(
@@ -86,3 +95,82 @@ def test_of_two_processes_with_one_id_each_keeps_its_own_state(
     assert not first.allowed
     second.check()
     second.wait_permit()
+
+
+# Any greenlet of the program may fork, also when a stop has just come. The child is late: what was
+# queued is carried out there, if it is, after another stop.
+FORKS_IN_A_STOP = """
+import os, pathlib, sys, time
+from golive_redis import Guard
+
+folder, parent = pathlib.Path(sys.argv[1]), os.getpid()
+guard = Guard.open(worker="pod-1")
+stopping = guard._attending.stopping
+carry_out, forked = stopping.stop, []
+
+@guard.on_stop
+def hook():
+    (folder / ("hook" if os.getpid() == parent else "hook of the child")).touch()
+    return 0
+
+def stop(*args):
+    carry_out(*args)
+    if not forked:
+        forked.append(True)
+        if os.fork() == 0:
+            while not (folder / "two").exists():
+                {original}(0.01)  # the whole process, as one that gets no turn
+
+stopping.stop = stop
+until = time.monotonic() + 90
+while time.monotonic() < until and not (folder / "end").exists():
+    time.sleep(0.02)
+    if os.getpid() != parent and (folder / "two").exists():
+        time.sleep(2)
+        (folder / "child").touch()
+        os._exit(0)
+os._exit(0)
+"""
+ORIGINALS = {
+    "gevent": "monkey.get_original('time', 'sleep')",
+    "eventlet": "eventlet.patcher.original('time').sleep",
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_forked_child_carries_out_no_stop_of_its_parent(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """S9, row 118. A greenlet goes on there: the newer latch stays on disk, and no hook runs twice."""
+    live = fleet(own_server)
+    live.start_heartbeat("hb-1")
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    program = folder / "bot.py"
+    program.write_text(PATCHES[name] + FORKS_IN_A_STOP.format(original=ORIGINALS[name]))
+    with (folder / "log").open("wb") as log:
+        bot = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(program), str(folder)],
+            env={**os.environ, "GOLIVE_CONFIG": str(live.path)},
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: live.raw.zcard("golive:fleet") == 1, what="it runs")
+        reports = []
+        for _ in range(2):
+            live.activate()
+            reports.append(live.revoke(config=live.patient))
+        assert [row.durable for report in reports for row in report.outcome.workers] == ["yes"] * 2
+        (folder / "two").touch()
+        wait_for((folder / "child").exists, what="the child has had its turns")
+    finally:
+        (folder / "end").touch()
+        bot.kill()
+        bot.wait(60)
+    assert (folder / "hook").exists() and not (folder / "hook of the child").exists()
+    kept = json.loads((live.state_dir / "worker-pod-1.0.json").read_bytes())
+    assert kept["latch"]["epoch"] == reports[-1].epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import resource
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -158,7 +159,53 @@ def test_a_forked_child_leaves_what_the_next_write_takes_to_its_parent(tmp_path:
     assert (tmp_path / "worker-pod-1.0.tmp").exists()
     assert prepared.write(msgspec.json.encode(WorkerState(latch=Latch(epoch=6))))
     assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6]
+    with pytest.raises(StateFileError, match="does not hold it any more"):
+        child.write(WorkerState(latch=Latch(epoch=2)))
+    assert [state.latch.epoch for state in file.read_all(WorkerState)] == [6], "S9: the newer stays"
     file._next = None
+    file.release()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12
+def test_a_forked_child_holds_no_state_file_of_its_parent(tmp_path: Path) -> None:
+    """Rows 32 and 118: also of an owner that knows nothing of forks."""
+    file = StateFile(tmp_path, "heartbeat-hb-1")
+    file._writing.acquire()  # by another thread of the parent, which does not run in the child
+    pid = os.fork()
+    if pid == 0:
+        if file._lock >= 0:
+            os._exit(2)  # the lock would outlive the parent
+        signal.alarm(30)
+        try:
+            file.write(WorkerState())
+        except StateFileError:
+            os._exit(0)
+        os._exit(3)
+    file._writing.release()
+    assert os.waitpid(pid, 0)[1] == 0
+    file.write(WorkerState())
+    file.release()
+
+
+def test_a_stop_that_a_fork_finds_queued_is_its_parents(tmp_path: Path) -> None:
+    """S9, row 118. A greenlet waits for it in the child, too, and comes to its turn."""
+    signers, unused, done = Signers(), None, []
+    receipts: Any = unused
+    file = StateFile(tmp_path, "worker-pod-1")
+    stopping = Stopping(receipts, file, lambda: 0, 1_000)
+    hooked: list[int] = []
+    stopping.hooks.add(lambda: hooked.append(1))
+    stop = signers.trust.revocation(signers.revocation(6))
+    for loop in (stopping.loop, *stopping.hooks.loops()):
+        assert loop.start()
+        loop.abandon()  # the fork, while it waits
+    stopping.stop(stop, Latch(epoch=6), done.append)
+    stopping.hooks.begin(6)
+    for loop in (stopping.loop, *stopping.hooks.loops()):
+        loop.join(60)
+        assert not loop.is_alive()
+    assert file.read_all(WorkerState) == []
+    assert (done, hooked) == ([], [])
     file.release()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from golive_redis import logs, threads
 from golive_redis.logs import Aside, Log
-from golive_redis.threads import Backoff, Loop, in_order
+from golive_redis.threads import AbandonedError, Backoff, Loop, in_order
 
 SOON = Backoff(0.001, 0.002)
 
@@ -65,6 +65,29 @@ def test_a_loop_that_goes_on_in_a_forked_child_ends_without_a_word(fails: bool) 
     )
     loop.run()
     assert said == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of os.fork beside threads, since 3.12
+def test_every_loop_that_runs_is_left_behind_by_a_fork() -> None:
+    """Row 118. Also one whose owner knows nothing of forks."""
+    said: list[str] = []
+
+    def turn() -> None:
+        pid = os.fork()  # in mid-turn, as where a greenlet goes on
+        if pid:
+            loop.closing.set()
+            assert os.waitpid(pid, 0)[1] == 0, "it does nothing more, and it ends"
+            return
+        try:
+            loop.check()
+        except AbandonedError:
+            os._exit(0 if loop.closing.is_set() else 2)
+        os._exit(3)
+
+    loop = Loop("trial", turn, failed=lambda error: said.append(repr(error)), backoff=SOON)
+    loop.run()
+    loop.check()
+    assert said == [], "its parent's goes on"
 
 
 def test_a_thread_that_could_not_be_started_is_started_by_the_next_try(
