@@ -358,7 +358,6 @@ class Pulse:
         if issued_at_ms >= state.grant.record.not_after_ms:  # S13
             self.waiting_for = f"the window of term {self.term} is over"
             return None
-        self.waiting_for = ""
         # Unix ms as the floor, so that a heartbeat with an empty disk never counts backwards.
         self._n = max(self._n + 1, self._hints.own_n + 1, issued_at_ms)
         trust = self.known.trust
@@ -380,8 +379,9 @@ class Pulse:
         return True
 
     def beaten(self, now: float) -> None:
-        """Note that a beat succeeded."""
+        """Note that a beat succeeded: nothing is waited for any more."""
         self._beat_at = now
+        self.waiting_for = ""
 
     def overdue(self, now: float) -> list[Happening]:
         """Latch for the term after `ttl_ms` without a successful beat (S12)."""

@@ -393,7 +393,8 @@ class Heartbeat:
             pulse.beaten(clock.now_ms())
             self._duties.renewed(step.detail)
         else:
-            self._say(f"beat refused: {step.why}")
+            pulse.waiting_for = f"beat refused: {step.why}"  # until one succeeds
+            self._say(pulse.waiting_for)
             self._wake.set()
 
     def _act(self, happenings: Sequence[Happening]) -> None:

@@ -74,6 +74,24 @@ def test_redis_away_is_not_ready_and_live_all_the_while(
     wait_for(lambda: kubelet.get("/ready")[0] == 200, what="it beats again")
 
 
+def test_a_heartbeat_whose_beats_are_refused_is_not_ready_until_one_succeeds(
+    fleet: Callable[..., Any], any_server: EmbeddedServer, program: Start, wait_for: Wait
+) -> None:
+    """Somebody has written to a key of ours: no worker gets a beat, though Redis answers."""
+    live = fleet(any_server)
+    kubelet = Kubelet.of(program(live, *LISTEN))
+    live.go_live("w-1", heartbeats=())
+    wait_for(lambda: kubelet.get("/ready")[0] == 200, what="its beats")
+    live.raw.hset("golive:revoked", "epoch", "999")
+    refused = (503, "not ready: beat refused: revoked")
+    wait_for(lambda: kubelet.get("/ready") == refused, what="it notices")
+    ends = time.monotonic() + 3 * live.timers.beat_every_ms / 1000
+    while time.monotonic() < ends:  # also while the next one is under way
+        assert kubelet.get("/ready") == refused
+    live.raw.hdel("golive:revoked", "epoch")
+    wait_for(lambda: kubelet.get("/ready")[0] == 200, what="it beats again")
+
+
 def test_many_who_connect_and_say_nothing_delay_neither_beats_nor_probes_nor_the_end(
     fleet: Callable[..., Any], any_server: EmbeddedServer, program: Start, wait_for: Wait
 ) -> None:
