@@ -343,7 +343,7 @@ def judge(
     latched = [row.latched_ms for row in beats if row.latched_ms is not None]
     off_by = called_at + max(latched, default=0.0) + timing.all_off_ms if known else None
     # A receipt counts also of a process that no roster names: it may say that orders were left.
-    pods = sorted(roster.workers | collected.latched.keys())
+    pods = sorted(roster.workers | collected.latched.keys())  # S11
     drained = here.stopped and on_one  # S14: elsewhere there may be workers nobody has listed
     # A5: one that has sent anything lives, and says itself what it has in flight.
     gone = attested.earlier - collected.latched.keys() if drained else frozenset()

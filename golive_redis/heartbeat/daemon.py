@@ -284,6 +284,7 @@ class Heartbeat:
             woken = self._wake.wait(max(0.0, self._due - time.monotonic()))
             if not woken:
                 break
+            self._loop.check()
             self._wake.clear()
             self._take_over()
             self._woken()

@@ -104,7 +104,9 @@ class Probes:
     # -- its thread ------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(LOOK_S):
+        ready = self._selector.select(LOOK_S)
+        self._loop.check()  # a forked child would tell how its parent was
+        for key, _ in ready:
             client = self._clients.get(key.fileobj)  # type: ignore[call-overload]
             if client is None:
                 self._accept()

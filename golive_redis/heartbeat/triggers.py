@@ -196,6 +196,7 @@ class _Sampler:
             nonlocal due
             if loop.closing.wait(max(0.0, due - clock.now_ms()) / 1000):
                 return
+            loop.check()  # or a forked child would stop the fleet in its parent's name
             # Never two samples close together: `2 of 3` means something only at a steady rate.
             due = due + every_ms if due + every_ms > clock.now_ms() else clock.now_ms() + every_ms
             self._turn(state())
