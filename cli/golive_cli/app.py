@@ -289,6 +289,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "status": Listed(_status, "Show what is in force, and every heartbeat and worker."),
         "workers": Listed("workers.app", "Show every worker; forget one that is dead."),
         "watch": Listed(_watch, "Show the fleet live."),
+        "audit": Listed("audit.app", "Who did what and when; prove that nothing is missing."),
         "doctor": Listed("activate.doctor", "Run every check there is."),
     },
     "Set up": {

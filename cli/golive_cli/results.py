@@ -269,3 +269,81 @@ class PromoteResult(InPlace):
     findings: list[FindingResult]
     epoch: int | None
     by: list[str]
+
+
+class AuditEntry(msgspec.Struct):
+    """An entry of the ledger; `refused` says why it is not good, and then it says nothing else.
+
+    `verified` is false where the keyset is not at hand under which it was signed.
+    """
+
+    index: int
+    id: str
+    at_ms: int
+    kind: str
+    what: str
+    by: list[str]
+    why: str
+    identity: str
+    verified: bool
+    refused: str
+
+
+class AuditListResult(InPlace):
+    """`golive audit list`; `golive audit tail --json` prints such an entry on each line."""
+
+    entries: list[AuditEntry]
+
+
+class AuditSignature(msgspec.Struct):
+    """A signature; `principal` is null for a key that this host's keyset does not know."""
+
+    keyid: str
+    principal: str | None
+
+
+class AuditShowResult(InPlace):
+    """`golive audit show`; `record` is what was signed, `head` the one after the entry."""
+
+    entry: AuditEntry
+    record: dict[str, object] | None
+    signatures: list[AuditSignature]
+    head: str
+
+
+class AuditBroken(msgspec.Struct):
+    """The first entry that is not good: which rule of the ledger it breaks, and how."""
+
+    index: int
+    rule: str
+    entry: str
+    why: str
+    hint: str
+
+
+class AuditVerifyResult(InPlace):
+    """`golive audit verify`. `result`: VERIFIED, CONSISTENT or NOT VERIFIED.
+
+    `good` is how many entries from the beginning are known to be good. `anchored` is up to how many
+    `remembered_by` remembers them; null when nobody does.
+    """
+
+    result: str
+    entries: int
+    good: int
+    anchored: int | None
+    remembered_by: str
+    keysets: list[int]
+    terms: int
+    late: int
+    head: str
+    broken: AuditBroken | None
+
+
+class AuditExportResult(InPlace):
+    """`golive audit export`; `head` is the one after the last entry."""
+
+    file: str
+    format: str
+    entries: int
+    head: str

@@ -48,6 +48,7 @@ class Surroundings(Masked, frozen=True):
         policy: Digest of this host's policy; empty where it is not known.
         trust: Verifies the records of the ledger; None where it is not read.
         memory: Shared by all questions that are asked from here.
+        state_dir: Where this host remembers what it has judged of the ledger; None for nowhere.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"environ"})
@@ -58,6 +59,7 @@ class Surroundings(Masked, frozen=True):
     policy: str = ""
     trust: Trust | None = None
     memory: Memory = msgspec.field(default_factory=Memory)
+    state_dir: Path | None = None
 
     @classmethod
     def of(cls, config: Config, trust: Trust | None = None) -> Surroundings:
@@ -67,7 +69,14 @@ class Surroundings(Masked, frozen=True):
             ConfigError: The address or the policy's names cannot be used.
         """
         address = config.address()
-        return cls(config.path.parent, config.environ, address, config.policy_digest, trust)
+        return cls(
+            config.path.parent,
+            config.environ,
+            address,
+            config.policy_digest,
+            trust,
+            state_dir=config.state_dir,
+        )
 
     def resolve(self, name: str) -> Path:
         """Return a path from the configuration in full, as an error shows it."""

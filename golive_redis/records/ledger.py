@@ -13,9 +13,22 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from golive_redis.records.keyset import Role
 from golive_redis.records.record import Record, Text, decodable
 
 GENESIS = "0" * 64
+
+# Who may write a note on what. A reader refuses a topic that it does not know: it cannot tell.
+TOPICS: dict[str, Role] = {
+    "stop-confirmed": Role.REVOKER,
+    "heartbeat-dead": Role.REVOKER,
+    "worker-dead": Role.REVOKER,
+    "goodbye": Role.HEARTBEAT,
+    "joined": Role.HEARTBEAT,
+    "out-of-band": Role.HEARTBEAT,
+    "window": Role.HEARTBEAT,
+    "trigger": Role.HEARTBEAT,
+}
 _DOMAIN = b"golive-ledger-v1\n"
 
 
@@ -37,10 +50,22 @@ class Note(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry: the envelope as stored and the head the writer claims after it."""
+    """One entry: the envelope as stored and the head the writer claims after it.
+
+    Attributes:
+        id: Of the entry in the stream: Unix ms of the server's clock, and a count; "" when not known.
+        others: Names of further fields, which no writer of ours makes.
+    """
 
     envelope: bytes
     head: str
+    id: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def at_ms(self) -> int:
+        """When Redis took it, Unix ms of the server's clock."""
+        return int(self.id.partition("-")[0] or 0)
 
 
 def digest(envelope: bytes) -> str:

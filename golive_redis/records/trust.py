@@ -14,6 +14,7 @@ from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.record import Record
+from golive_redis.records.refusal import Refusal
 from golive_redis.records.report import Report
 
 
@@ -137,21 +138,27 @@ class Trust(msgspec.Struct, frozen=True):
         """Verify a note of somebody in `role`."""
         return self._verify(raw, Note, role)
 
+    def refusal(self, raw: bytes) -> Verified[Refusal]:
+        """Verify a refusal: whoever tried, in whatever role; it tells, and has no effect."""
+        by = peek(raw, Refusal).by
+        keys = self.keyset.keys.values()
+        roles = sorted({role for key in keys if key.principal == by for role in key.roles})
+        # For a stranger any role will do: it verifies for none.
+        return self._alone(raw, Refusal, roles[0] if roles else Role.AUDITOR)
+
     def report(self, raw: bytes) -> Verified[Report]:
         """Verify a preflight report: one approver, whatever the threshold for grants.
 
         As for a grant, a key that had expired when it was issued does not count.
         """
-        keyset = msgspec.structs.replace(self.keyset, thresholds={})
-        item = verify(
-            raw,
-            Report,
-            keyset,
-            Role.APPROVER,
-            namespace=self.namespace,
-            environment=self.environment,
-        )
+        item = self._alone(raw, Report, Role.APPROVER)
         return self._unexpired(item, item.record.issued_at_ms, 1)
+
+    def _alone(self, raw: bytes, kind: type[R], role: Role) -> Verified[R]:
+        """Verify what one person signs, whatever the threshold of the role."""
+        keyset = msgspec.structs.replace(self.keyset, thresholds={})
+        names = {"namespace": self.namespace, "environment": self.environment}
+        return verify(raw, kind, keyset, role, **names)
 
     def _verify(self, raw: bytes, kind: type[R], role: Role) -> Verified[R]:
         return verify(

@@ -13,10 +13,10 @@ from golive_redis.core.answer import Answer, Ask
 from golive_redis.errors import StoreError
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Verified
-from golive_redis.records.ledger import GENESIS, Entry, digest, extend
-from golive_redis.records.record import MAX_INT
+from golive_redis.records.ledger import digest, extend
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
+from golive_redis.store.ledgersteps import LedgerSteps
 from golive_redis.store.link import usable
 from golive_redis.store.replies import (
     Caller,
@@ -25,25 +25,21 @@ from golive_redis.store.replies import (
     Status,
     Step,
     Stop,
-    entries_of,
     pairs,
     parse_attend,
     parse_server,
     parse_snapshot,
     parse_step,
     parse_stop,
-    stream_ms,
     text,
 )
 from golive_redis.store.rosters import Rosters
 
 MAX_POD_READ = 10_000
-LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
 POD_PAGE = 500  # pods that are asked at once
-PAGE = 1_000  # entries of the ledger in one answer
 
 
-class Store(Rosters):
+class Store(Rosters, LedgerSteps):
     """The steps, over one link.
 
     What may go wrong with each that writes, and what a caller may do then:
@@ -268,61 +264,7 @@ class Store(Rosters):
         """Delete a tombstone that does not verify; nothing but a new one may come of it."""
         self.link.call("DEL", self.keys.revoked)
 
-    def append(self, record: bytes, *, head: str, head_after: str) -> Step:
-        """Append to the ledger, exactly once, if its head is still `head`."""
-        names = (self.keys.head, self.keys.audit)
-        return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
-
-    @usable("recorded")
-    def recorded(self, record: bytes, issued_at_ms: int, limit: int = MAX_INT) -> bool:
-        """Tell whether a record is in the ledger.
-
-        Args:
-            record: The envelope.
-            issued_at_ms: Unix ms at which it was issued. It is looked for in every entry since ten
-                minutes before that, however many there are, and in the newest page anyway: the
-                signer's clock may be wrong, and ids in the stream are the server's time.
-            limit: How many entries are looked at, at most, in whole pages.
-
-        Raises:
-            StoreError: As the link's; or it was not found within the limit, and there are more.
-        """
-        end, looked, since_ms = b"+", 0, issued_at_ms
-        while True:
-            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", PAGE)
-            if any(item.get(b"r") == record for item in entries_of(page)):
-                return True
-            if len(page) < PAGE:
-                return False
-            if not looked:
-                since_ms = min(issued_at_ms, stream_ms(page[0][0])) - LOOK_BACK_MS
-            looked, oldest = looked + PAGE, page[-1][0]
-            if stream_ms(oldest) < since_ms:
-                return False
-            if looked >= limit:
-                raise StoreError(f"the ledger has more than {looked} entries since that record")
-            end = b"(" + oldest
-
-    @usable("entries")
-    def entries(self, limit: int) -> list[Entry]:
-        """Return the newest entries of the ledger, at most so many, oldest first."""
-        found: list[Entry] = []
-        end: bytes = b"+"
-        while len(found) < limit:
-            size = min(PAGE, limit - len(found))
-            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", size)
-            found += [Entry(item.get(b"r", b""), text(item.get(b"h"))) for item in entries_of(page)]
-            if len(page) < size:
-                break
-            end = b"(" + page[-1][0]
-        return found[::-1]
-
     # -- reading ---------------------------------------------------------------------------------
-
-    @usable("head")
-    def head(self) -> str:
-        """Return the ledger head."""
-        return text(self.link.call("GET", self.keys.head)) or GENESIS
 
     @usable("snapshot")
     def snapshot(self) -> Snapshot:

@@ -31,7 +31,12 @@ LIFTS = {"halt": "resume", "reduce": "restore"}
 LABELS = ("venue", "account", "desk", "strategy", "symbol", "worker", "client")
 
 
-def _parsed(words: list[str] | None, *, restricts: bool) -> dict[str, str]:
+def parsed(words: list[str] | None, *, restricts: bool) -> dict[str, str]:
+    """Return LABEL=VALUE words as labels.
+
+    Raises:
+        UsageError: One is none, or cannot restrict anything.
+    """
     labels: dict[str, str] = {}
     for word in words or ():
         name, sign, value = word.partition("=")
@@ -58,7 +63,7 @@ def restrict(
 ) -> int:
     """Put a halt or a reduction in force and print whom it meets and who has applied it."""
     require_reason(reason)
-    labels = _parsed(words, restricts=True)
+    labels = parsed(words, restricts=True)
     return put(kind, labels, None, reason, ticket, config, dry_run=dry_run, as_json=as_json)
 
 
@@ -243,7 +248,7 @@ def loosen(
     require_reason(reason)
     if every and words:
         raise UsageError("--all or labels, not both")
-    labels = _parsed(words, restricts=False)
+    labels = parsed(words, restricts=False)
     out, what, files = Output(as_json=as_json), GrantKind(kind), [str(path) for path in keys or ()]
     with Operator(configuration.load(config)) as operator:
         if dry_run:

@@ -1,0 +1,267 @@
+"""`golive audit verify` and `golive audit export`: the whole ledger, judged, or in a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golive_cli.commands import ledger as shared
+from golive_cli.exits import Exit, UsageError
+from golive_cli.options import AsJson, ConfigFile
+from golive_cli.output import Output, Painted, place
+from golive_cli.results import AuditBroken, AuditExportResult, AuditVerifyResult
+from golive_redis import clock
+
+if TYPE_CHECKING:
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.verifying import Verdict
+
+SEVERAL_FROM = 5_000  # entries: with fewer, further processes take longer to start than to help
+BAR = 24
+DRAW_EVERY_MS = 200.0
+HEAD = r"^[0-9a-f]{64}$"
+
+KeysetFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--keyset",
+        metavar="FILE",
+        help="A keyset of another version, under which entries were signed; repeat it.",
+        show_default=False,
+    ),
+]
+
+
+def verify(
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="Judge an export, with the keyset files only: no Redis, no configuration.",
+            show_default=False,
+        ),
+    ] = None,
+    keysets: KeysetFiles = None,
+    head: Annotated[
+        str,
+        typer.Option(
+            "--head",
+            metavar="HEAD",
+            help="A head that you have kept: the ledger has to have it.",
+            show_default=False,
+        ),
+    ] = "",
+    new: Annotated[
+        bool, typer.Option("--new", help="Only what came since this host has judged it last.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            max=256,
+            metavar="N",
+            help="Processes that check signatures; else one for each core.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Judge the ledger from its first entry to its last; the first that is not good is named.
+
+    Exits 5 when it does not verify. CONSISTENT means that all of it is good, and that
+    nobody remembers its end: a tail that was cut off would not be seen.
+    """
+    import re
+
+    if head and not re.fullmatch(HEAD, head):
+        raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
+    if file is not None and (new or config is not None):
+        raise UsageError("--file is judged whole, and without a configuration")
+    out = Output(as_json=as_json)
+    if file is not None:
+        verdict, loaded, where = _offline(out, file, keysets or [], head, jobs)
+    else:
+        verdict, loaded, where = _live(out, keysets or [], head, jobs, new=new, config=config)
+    out.result(_result(verdict, loaded))
+    _show(out, verdict, where)
+    return Exit.DONE if verdict.broken is None else Exit.VERIFICATION
+
+
+def _offline(
+    out: Output, file: Path, keyset_files: list[Path], head: str, jobs: int | None
+) -> tuple[Verdict, Keysets, str]:
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.reading import entries_of_file, first_claim
+    from golive_redis.audit.verifying import Anchor, Judge, judged
+
+    if not keyset_files:
+        raise UsageError(
+            "--file takes the keysets, too", hint="--keyset FILE, from somebody whom you trust"
+        )
+    namespace, environment = first_claim(file)
+    keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
+    anchors = [Anchor(head, None, "the head that you kept")] if head else []
+    with _progress(out, None) as told:
+        judge = Judge(keysets, anchors=anchors, told=told)
+        several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
+        verdict = judged(judge, entries_of_file(file), keysets, several)
+    return verdict, keysets, f"{place(environment, namespace)}, from {file}"
+
+
+def _live(
+    out: Output,
+    keyset_files: list[Path],
+    head: str,
+    jobs: int | None,
+    *,
+    new: bool,
+    config: Path | None,
+) -> tuple[Verdict, Keysets, str]:
+    from golive_redis.audit.memory import LedgerMemory
+    from golive_redis.audit.stream import Stream
+
+    with shared.ledger(config, keyset_files) as ledger:
+        length = ledger.store.ledger_length()
+        several = jobs or (_cores() if length > SEVERAL_FROM and not new else 1)
+        memory = LedgerMemory(ledger.state_dir, ledger.trust)
+        with _progress(out, length) as told:
+            stream = Stream(ledger.store, ledger.keysets, memory, jobs=several, told=told)
+            verdict = stream.what_is_new() if new else stream.whole_ledger(head)
+        trust = ledger.trust
+        return verdict, ledger.keysets, place(trust.environment, trust.namespace)
+
+
+def _result(verdict: Verdict, keysets: Keysets) -> AuditVerifyResult:
+    broken = verdict.broken
+    return AuditVerifyResult(
+        keysets.environment,
+        keysets.namespace,
+        _word(verdict),
+        verdict.entries,
+        verdict.good,
+        verdict.anchored,
+        verdict.by,
+        list(verdict.keysets or ()),
+        verdict.terms,
+        verdict.late,
+        verdict.head,
+        None
+        if broken is None
+        else AuditBroken(broken.index, broken.rule, verdict.named, broken.why, broken.hint),
+    )
+
+
+def _word(verdict: Verdict) -> str:
+    if verdict.broken is not None:
+        return "NOT VERIFIED"
+    return "VERIFIED" if verdict.verified else "CONSISTENT"
+
+
+def _show(out: Output, verdict: Verdict, where: str) -> None:
+    broken, count = verdict.broken, verdict.entries
+    if broken is not None:
+        named = f" ({verdict.named})" if verdict.named else ""
+        out.line(f"entry {broken.index}{named} {broken.why} ({broken.rule})")
+        good = _range(broken.index)
+        out.line(Painted("NOT VERIFIED", "red"), f" {where}: {good}")
+        if broken.hint:
+            out.note(f"hint: {broken.hint}")
+        return
+    low, high = verdict.keysets or (0, 0)
+    keysets = f"keysets {low} to {high}" if low != high else f"keyset {low}"
+    late = f" · {verdict.late} came late" if verdict.late else ""
+    if count:
+        out.line(f"{count} entries · {keysets} · {verdict.terms} terms{late}")
+    if verdict.anchored is None:
+        out.line(
+            Painted("CONSISTENT", "yellow"),
+            f" {where}, not protected: nobody remembers its end",
+        )
+    else:
+        newer = count - verdict.anchored
+        more = f"; {newer} newer ones are chained and signed" if newer else ""
+        last = f"up to entry {verdict.anchored - 1}" if verdict.anchored else "from the beginning"
+        out.line(
+            Painted("VERIFIED", "green"), f" {where} {last}, which {verdict.by} remembers{more}"
+        )
+    out.line(f"keep this head outside of Redis: {verdict.head}")
+
+
+def _range(index: int) -> str:
+    if index == 0:
+        return "no entry before it"
+    return "entry 0 is good" if index == 1 else f"entries 0 to {index - 1} are good"
+
+
+def export(
+    path: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="A new file; one that exists is not replaced."),
+    ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl, which `verify --file` judges; csv or parquet for tables.",
+        ),
+    ] = "jsonl",
+    keysets: KeysetFiles = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the whole ledger into a file: every entry as it was signed, and in clear."""
+    from golive_redis.audit.export import Form, write
+
+    if form not in list(Form):
+        raise UsageError(f"{form!r} is no format", hint=f"they are {', '.join(Form)}")
+    out = Output(as_json=as_json)
+    with shared.ledger(config, keysets or []) as ledger:
+        with _progress(out, ledger.store.ledger_length()) as told:
+            count, head = write(path, Form(form), ledger.store.ledger(), ledger.keysets, told)
+        trust = ledger.trust
+    out.result(AuditExportResult(trust.environment, trust.namespace, str(path), form, count, head))
+    where = place(trust.environment, trust.namespace)
+    out.line(Painted("EXPORTED", "green"), f" {count} entries of {where} to {path}")
+    if count:
+        out.line(f"keep this head apart from the file: {head}")
+    return Exit.DONE
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _progress(out: Output, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Draw how far it is, on a terminal, once it takes longer than an instant."""
+    began = drawn = clock.now_ms()
+    shown = False
+
+    def told(count: int) -> None:
+        nonlocal drawn, shown
+        now = clock.now_ms()
+        if now - drawn < DRAW_EVERY_MS or out.as_json or not sys.stderr.isatty():
+            return
+        drawn, shown = now, True
+        rate = f"{count / (now - began) * 1000:,.0f}/s"
+        full = round(BAR * min(1.0, count / total)) if total else 0
+        bar = f"  [{'#' * full}{' ' * (BAR - full)}]" if total else ""
+        sys.stderr.write(f"\r\x1b[K{count:,} entries{bar}  {rate}")
+        sys.stderr.flush()
+
+    try:
+        yield told
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,101 @@
+"""What the commands on the ledger share: a connection that reads, and the keysets to judge by."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from golive_cli.output import gone
+from golive_redis.errors import RecordError
+
+if TYPE_CHECKING:
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.selection import Found
+    from golive_redis.records.keyset import Keyset
+    from golive_redis.records.trust import Trust
+    from golive_redis.store.store import Store
+
+TIMEOUT_MS = 2_000.0
+YEAR_MS = 31_536_000_000  # a number of ms that is larger is an instant, and no duration
+
+
+class Ledger(NamedTuple):
+    """The ledger of a switch, to be read.
+
+    Attributes:
+        store: A connected store.
+        trust: This host's keyset, namespace and environment.
+        keysets: All that are at hand.
+        state_dir: Where this host remembers what it has judged, or None.
+    """
+
+    store: Store
+    trust: Trust
+    keysets: Keysets
+    state_dir: Path | None
+
+
+@contextmanager
+def ledger(config: Path | None, keyset_files: Sequence[Path] = ()) -> Iterator[Ledger]:
+    """Connect to the store of a configuration, with the right to read that its login has.
+
+    Raises:
+        ConfigError: The configuration or a keyset cannot be used.
+        StoreError: Redis cannot be reached.
+    """
+    from golive_redis import config as configuration
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.store.store import Store
+
+    loaded = configuration.load(config)
+    trust, address = loaded.trust(), loaded.address()
+    found = [trust.keyset, *read_keysets(keyset_files)]
+    keysets = Keysets.of(found, trust.namespace, trust.environment)
+    link = address.connect(timeout_ms=TIMEOUT_MS, name="golive-audit")
+    try:
+        yield Ledger(Store(link, address.keyspace), trust, keysets, loaded.state_dir)
+    finally:
+        link.close()
+
+
+def read_keysets(files: Iterable[Path]) -> list[Keyset]:
+    """Return the keysets of some files.
+
+    Raises:
+        ConfigError: One cannot be read, or is none.
+    """
+    from golive_redis.config.yamlfile import in_full, located, read_yaml
+    from golive_redis.errors import ConfigError
+    from golive_redis.records.keyset import parse_keyset
+
+    out = []
+    for file in files:
+        path = in_full(file)
+        value, lines = read_yaml(path, missing="is the path right?")
+        try:
+            out.append(parse_keyset(value))
+        except ConfigError as error:
+            raise located(error, path, lines) from error
+    return out
+
+
+def signatures(found: Found, keyset: Keyset) -> list[tuple[str, str | None]]:
+    """Return key id and principal of each signature; None for a key that this keyset does not know."""
+    from golive_redis.records.envelope import decode
+
+    try:
+        pairs = decode(found.entry.envelope).signatures
+    except RecordError:
+        return []
+    return [
+        (keyid, keyset.keys[keyid].principal if keyid in keyset.keys else None)
+        for keyid, _ in pairs
+    ]
+
+
+def reader_is_gone() -> bool:
+    """Tell whether nobody reads stdout any more."""
+    return sys.stdout is None or sys.stdout.fileno() in gone

@@ -1,0 +1,370 @@
+"""The rules of the ledger, from its first entry to its last: the one place where they are judged.
+
+Pure: entries go in one after the other, in the order of the ledger, and the first that breaks a rule is
+named. What is kept between two entries is small and does not grow with the ledger, but for eight bytes
+an entry (V5), so that a ledger of any length can be judged, and gone on with later.
+
+| rule | an entry |
+| --- | --- |
+| V1 | has exactly the fields `r` and `h` |
+| V2 | has the head that follows from the one before it; its id is higher |
+| V3 | is signed as its kind demands, under the keyset whose version it names |
+| V4 | is of a kind, or a note on a topic, that its signer may write |
+| V5 | is there once |
+| V6 | names as the directive before it one that is in the ledger |
+| V7 | has a higher epoch than all before it, or came late and takes something away |
+| V8 | grants nothing at or under the epoch of a revocation, and within a term changes the running one |
+| V9 | rests, when it activates or promotes, on a passed report before it, of the same policy |
+| V13 | is there for each directive that is in force in Redis |
+| V14 | is still there when somebody has seen it there |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import deque
+
+from golive_redis.audit.opening import Keysets, Opened, opened
+from golive_redis.errors import RecordError
+from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
+from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.records.record import Count, Epoch, Strict, decodable
+from golive_redis.records.report import Report
+
+CLOCKS_MS = 600_000
+"""By so much the clock of a signer may differ from the server's."""
+
+LATE_MS = 1_000
+"""A restriction that was overtaken by a later directive was entered at least so long after its issue."""
+
+KEPT = 256  # directives and reports that later entries may name
+WINDOW_MS = 2 * CLOCKS_MS
+_FRESH_ON_A_REPORT = {GrantKind.ACTIVATE, GrantKind.PROMOTE}
+
+Directive = Grant | Restriction | Revocation
+
+
+class BrokenLedgerError(RecordError):
+    """An entry breaks a rule; all before it are good.
+
+    Attributes:
+        index: Of the entry, counted from 0 at the beginning of the ledger.
+        rule: Of the table above, e.g. `V2`.
+        why: The rest of the sentence that begins with the entry.
+    """
+
+    reason = "ledger-broken"
+
+    def __init__(self, index: int, rule: str, why: str, *, hint: str = "") -> None:
+        super().__init__(f"entry {index} {why} ({rule})", hint=hint)
+        self.index = index
+        self.rule = rule
+        self.why = why
+
+
+@decodable
+class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known after some entries, to go on from there; what was seen (V5) is kept beside it.
+
+    Attributes:
+        count: How many entries there were.
+        head: After the last of them.
+        last_id: Of that entry in the stream, "" when there was none.
+        epoch: The highest of a directive.
+        revoked: The highest of a revocation.
+        term: The one that began last.
+        keyset: The highest version under which a grant was signed.
+        late: How many came late.
+        unjudged: The first that was not judged under the keyset that it names, and the version of that;
+            None when all were.
+        directives: Identities of the last ones.
+        reports: Identity and policy of the last that passed.
+        missing: Identities that directives name and that have not come, with the entry that names it.
+        window: At which of those seen the last 20 minutes begin.
+    """
+
+    count: Count = 0
+    head: str = GENESIS
+    last_id: str = ""
+    epoch: Count = 0
+    revoked: Count = 0
+    term: Count = 0
+    keyset: Count = 0
+    late: Count = 0
+    unjudged: tuple[int, Epoch] | None = None
+    directives: list[str] = []
+    reports: list[tuple[str, str]] = []
+    missing: dict[str, int] = {}
+    window: Count = 0
+
+
+class History:
+    """Judges a ledger entry by entry.
+
+    Args:
+        keysets: Those at hand; for grants that were signed under an older one than a grant before.
+        carry: Where to go on; from the first entry by default.
+        seen: What belongs to it.
+    """
+
+    def __init__(self, keysets: Keysets, carry: Carry | None = None, seen: bytes = b"") -> None:
+        state = carry or Carry()
+        self._keysets = keysets
+        self.count = state.count
+        self.head = state.head
+        self.last_id = state.last_id
+        self.late = state.late
+        self.unjudged = state.unjudged
+        self._epoch = state.epoch
+        self._revoked = state.revoked
+        self.term = state.term
+        self._keyset = state.keyset
+        self._directives = deque(state.directives, KEPT)
+        self._reports = deque(state.reports, KEPT)
+        self._missing = dict(state.missing)
+        self._seen = Seen(seen, state.window, _id_ms(state.last_id))
+
+    def carry(self) -> tuple[Carry, bytes]:
+        """Return what is known now, and what was seen."""
+        seen, window = self._seen.kept()
+        state = Carry(
+            count=self.count,
+            head=self.head,
+            last_id=self.last_id,
+            epoch=self._epoch,
+            revoked=self._revoked,
+            term=self.term,
+            keyset=self._keyset,
+            late=self.late,
+            unjudged=self.unjudged,
+            directives=list(self._directives),
+            reports=list(self._reports),
+            missing=dict(self._missing),
+            window=window,
+        )
+        return state, seen
+
+    def take(self, entry: Entry, found: Opened | str) -> bool:
+        """Judge the next entry.
+
+        Args:
+            entry: As stored.
+            found: What it says, or why it is refused.
+
+        Returns:
+            Whether it came late.
+
+        Raises:
+            BrokenLedgerError: It breaks a rule; nothing after it can be judged.
+        """
+        self._chain(entry)
+        if isinstance(found, str):
+            raise self._broken("V3", f"is refused: {found}")
+        self._once(entry, found)
+        if (not found.judged or found.borrowed) and self.unjudged is None:
+            self.unjudged = self.count, found.record.keyset_version
+        record = found.record
+        late = False
+        if isinstance(record, Grant | Restriction | Revocation):
+            late = self._directive(entry, found, record)
+        elif isinstance(record, Report) and record.passed:
+            self._reports.append((found.identity, record.policy))
+        self.count += 1
+        self.late += late
+        return late
+
+    def end(self) -> None:
+        """Judge that nothing is missing that a directive names.
+
+        Raises:
+            BrokenLedgerError: With the first entry that names what is not there (V6).
+        """
+        if self._missing:
+            identity, index = min(self._missing.items(), key=lambda item: item[1])
+            raise BrokenLedgerError(
+                index, "V6", f"names a directive before it that is not here ({identity[:8]}...)"
+            )
+
+    # -- the rules ---------------------------------------------------------------------------------
+
+    def _chain(self, entry: Entry) -> None:
+        if entry.others or not entry.envelope or not entry.head:
+            other = ", ".join(entry.others) or "neither"
+            raise self._broken("V1", f"has other fields than r and h: {other[:80]}")
+        head = extend(self.head, entry.envelope)
+        if head != entry.head and not self.count:
+            raise self._broken("V2", "does not begin a ledger: what stood before it is not here")
+        if head != entry.head:
+            raise self._broken("V2", "does not follow the entry before it")
+        if _place(entry.id) <= _place(self.last_id) and self.last_id:
+            raise self._broken("V2", "has an id that is not higher than the one before it")
+        self.head, self.last_id = head, entry.id
+
+    def _once(self, entry: Entry, found: Opened) -> None:
+        odd = abs(entry.at_ms - found.record.issued_at_ms) > CLOCKS_MS
+        if self._seen.add(found.identity, entry.at_ms, look_everywhere=odd):
+            raise self._broken("V5", f"was there before: {found.identity[:8]}...")
+
+    def _directive(self, entry: Entry, found: Opened, record: Directive) -> bool:
+        self._follows(found.identity, record)
+        late = record.epoch <= self._epoch
+        match record:
+            case Grant():
+                self._grant(entry, found, record)
+            case Restriction() if late and entry.at_ms - record.issued_at_ms < LATE_MS:
+                raise self._broken(
+                    "V7",
+                    f"(restriction {record.epoch}) stands after directive {self._epoch}, and was "
+                    "entered when it was issued: it was moved",
+                )
+            case Revocation():
+                self._revoked = max(self._revoked, record.epoch)
+            case _:
+                pass
+        self._epoch = max(self._epoch, record.epoch)
+        return late
+
+    def _follows(self, identity: str, record: Directive) -> None:
+        self._missing.pop(identity, None)
+        prev = None if isinstance(record, Revocation) else record.prev
+        if prev is not None and prev not in self._directives:
+            self._missing.setdefault(prev, self.count)
+        self._directives.append(identity)
+
+    def _grant(self, entry: Entry, found: Opened, record: Grant) -> None:
+        if record.epoch <= self._revoked:
+            raise self._broken(
+                "V8", f"grants epoch {record.epoch}, at or under revocation {self._revoked}"
+            )
+        if record.epoch <= self._epoch:
+            raise self._broken("V7", f"grants epoch {record.epoch} after epoch {self._epoch}")
+        if abs(entry.at_ms - record.issued_at_ms) > CLOCKS_MS:
+            minutes = (entry.at_ms - record.issued_at_ms) // 60_000
+            raise self._broken(
+                "V7", f"(grant {record.epoch}) was entered {minutes} min after it was issued"
+            )
+        if record.kind is GrantKind.ACTIVATE:
+            self.term = record.term
+        elif record.term != self.term:
+            raise self._broken(
+                "V8",
+                f"(grant {record.epoch}) changes term {record.term}; term {self.term} ran then",
+            )
+        if record.kind in _FRESH_ON_A_REPORT:
+            self._rests(record)
+        if found.judged and record.keyset_version < self._keyset:
+            self._still_good(entry, record)
+        self._keyset = max(self._keyset, record.keyset_version)
+
+    def _rests(self, record: Grant) -> None:
+        policy = dict(self._reports).get(record.report or "")
+        if policy is None:
+            raise self._broken(
+                "V9", f"(grant {record.epoch}) rests on no report that passed before it"
+            )
+        if policy != record.policy:
+            raise self._broken(
+                "V9", f"(grant {record.epoch}) rests on a report of another policy than its own"
+            )
+
+    def _still_good(self, entry: Entry, record: Grant) -> None:
+        """Hold a grant of a host with an old keyset to the newest one too, as the fleet did (V3)."""
+        trust = self._keysets.trust(self._keyset)
+        if trust is None:
+            return
+        try:
+            trust.grant(entry.envelope)
+        except RecordError as error:
+            raise self._broken(
+                "V3",
+                f"(grant {record.epoch}) names keyset {record.keyset_version}, and keyset "
+                f"{self._keyset} was in use: {error.message}",
+            ) from error
+
+    def _broken(self, rule: str, why: str) -> BrokenLedgerError:
+        return BrokenLedgerError(self.count, rule, why)
+
+
+class Seen:
+    """The identities so far, eight bytes of each (V5).
+
+    A copy is either entered when its record was issued, as far as clocks agree, and then the first one
+    stands within the last minutes, which are a set; or it is not, and then all are looked through. Two
+    records that agree in eight bytes by chance are expected after 2^32 entries.
+
+    Args:
+        kept: As from `kept`.
+        window: Likewise.
+        at_ms: When the last of them was entered.
+    """
+
+    def __init__(self, kept: bytes, window: int, at_ms: int) -> None:
+        self._all = array("Q")
+        self._all.frombytes(kept)
+        self._recent = deque((at_ms, item) for item in self._all[window:])
+        self._near = {item for _, item in self._recent}
+
+    def kept(self) -> tuple[bytes, int]:
+        """Return all of them, and where the last minutes begin."""
+        return self._all.tobytes(), len(self._all) - len(self._recent)
+
+    def add(self, identity: str, at_ms: int, *, look_everywhere: bool) -> bool:
+        """Note one, and tell whether it was there before.
+
+        Args:
+            identity: Of a record.
+            at_ms: When it was entered, Unix ms.
+            look_everywhere: Its entry is not near its issue.
+        """
+        item = int(identity[:16], 16)
+        while self._recent and self._recent[0][0] < at_ms - WINDOW_MS:
+            self._near.discard(self._recent.popleft()[1])
+        known = item in (self._all if look_everywhere else self._near)
+        self._all.append(item)
+        self._recent.append((at_ms, item))
+        self._near.add(item)
+        return known
+
+
+def seen_digest(seen: bytes) -> str:
+    """Return by what a carry knows what was seen."""
+    return hashlib.sha256(seen).hexdigest()
+
+
+def _id_ms(name: str) -> int:
+    return int(name.partition("-")[0] or 0)
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Return an id of a stream as numbers.
+
+    Raises:
+        RecordError: It is none.
+    """
+    first, _, second = name.partition("-")
+    try:
+        return int(first or 0), int(second or 0)
+    except ValueError:
+        raise RecordError(f"{name[:40]!r} is no id of a stream") from None
+
+
+def take_all(history: History, entries: list[Entry], found: list[Opened | str]) -> None:
+    """Judge a page of entries.
+
+    Raises:
+        BrokenLedgerError: From `History.take`.
+    """
+    for entry, item in zip(entries, found, strict=True):
+        history.take(entry, item)
+
+
+def open_all(raws: list[bytes], keysets: Keysets) -> list[Opened | str]:
+    """Open a page of entries; what is refused becomes the reason."""
+    out: list[Opened | str] = []
+    for raw in raws:
+        try:
+            out.append(opened(raw, keysets))
+        except RecordError as error:
+            out.append(error.message)
+    return out

@@ -1,0 +1,292 @@
+"""Judging a whole ledger: entries in, a verdict out. The rules are in `history`.
+
+Signatures are two thirds of the work, so several processes may share them; the rules are judged by one,
+in the order of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import msgspec
+
+from golive_redis.audit import words
+from golive_redis.audit.counting import Counts
+from golive_redis.audit.history import BrokenLedgerError, Carry, History, open_all
+from golive_redis.audit.opening import Keysets, Opened
+from golive_redis.errors import RecordError
+from golive_redis.records.directive import Grant, GrantKind
+from golive_redis.records.keyset import Keyset, encode_public, parse_keyset
+from golive_redis.records.ledger import GENESIS, Entry
+
+AHEAD = 4  # pages that wait for each process
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """An end that somebody remembers, which the ledger must still have (V14).
+
+    Attributes:
+        head: After the last entry that was seen.
+        count: How many there were; None when that is not known.
+        who: Remembers it, for people.
+    """
+
+    head: str
+    count: int | None
+    who: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What came of judging a ledger.
+
+    Attributes:
+        entries: How many were judged, from the beginning of the ledger.
+        good: How many of them are known to be good: all, or those before the first that is not.
+        broken: The first that breaks a rule; None when none does.
+        named: That entry in words, "" when it says nothing.
+        anchored: Up to how many entries somebody remembers the ledger; None when nobody does.
+        by: Who that is.
+        keysets: Lowest and highest version under which something was signed; None for an empty one.
+        terms: How many began.
+        late: How many entries came late.
+        head: After the last entry that was judged.
+        carry: To go on from, with what was seen.
+        counts: What was counted on the way.
+    """
+
+    entries: int
+    good: int
+    broken: BrokenLedgerError | None
+    named: str
+    anchored: int | None
+    by: str
+    keysets: tuple[int, int] | None
+    terms: int
+    late: int
+    head: str
+    carry: tuple[Carry, bytes]
+    counts: Counts
+
+    @property
+    def verified(self) -> bool:
+        """True when all is good and somebody remembers its end."""
+        return self.broken is None and self.anchored is not None
+
+
+class Judge:
+    """Judges a ledger, page by page.
+
+    Args:
+        keysets: Those at hand.
+        start: Where to go on; None begins at the first entry.
+        counts: What was counted up to there.
+        anchors: Ends that it must still have.
+        expected: Identities that must be in it, with what to call them (V13).
+        told: Told how many entries were judged, after each page.
+    """
+
+    def __init__(
+        self,
+        keysets: Keysets,
+        *,
+        start: tuple[Carry, bytes] | None = None,
+        counts: Counts | None = None,
+        anchors: Sequence[Anchor] = (),
+        expected: dict[str, str] | None = None,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        carry, seen = start or (Carry(), b"")
+        self._keysets = keysets
+        self.history = History(keysets, carry, seen)
+        self.counts = counts or Counts()
+        self._anchors = list(anchors)
+        self._kept: list[tuple[int, str]] = []
+        self.expected = dict(expected or {})
+        self._told = told
+        self._versions: set[int] = set()
+        self._terms = 0
+        self._named = ""
+        self._met(GENESIS if carry.count == 0 else carry.head)
+
+    def take(self, entries: Sequence[Entry], found: Sequence[Opened | str]) -> None:
+        """Judge a page.
+
+        Raises:
+            BrokenLedgerError: An entry breaks a rule.
+        """
+        for entry, item in zip(entries, found, strict=True):
+            self._named = "" if isinstance(item, str) else words.name(item)
+            self.history.take(entry, item)
+            self._met(entry.head)
+            if not isinstance(item, str):
+                self._note(item)
+        self.counts = self.counts.after(item for item in found if isinstance(item, Opened))
+        self._told(self.history.count)
+
+    def _note(self, item: Opened) -> None:
+        self.expected.pop(item.identity, None)
+        self._versions.add(item.record.keyset_version)
+        record = item.record
+        self._terms += isinstance(record, Grant) and record.kind is GrantKind.ACTIVATE
+
+    def _met(self, head: str) -> None:
+        """Hold the ledger so far against what others remember of it (V14)."""
+        count = self.history.count
+        for anchor in list(self._anchors):
+            if anchor.head == head:
+                self._anchors.remove(anchor)
+                self._kept.append((count, anchor.who))
+            elif anchor.count == count:
+                raise BrokenLedgerError(
+                    max(0, count - 1), "V14", f"is another than {anchor.who} has seen there"
+                )
+
+    def end(self) -> None:
+        """Judge that nothing is missing at the end.
+
+        Raises:
+            BrokenLedgerError: Something is.
+        """
+        self.history.end()
+        count, unjudged = self.history.count, self.history.unjudged
+        for anchor in self._anchors:
+            seen = f"{anchor.count} entries" if anchor.count is not None else "a later end"
+            raise BrokenLedgerError(
+                count, "V14", f"is missing: the ledger ends here, and {anchor.who} has seen {seen}"
+            )
+        if unjudged is not None and not self._keysets.lenient:
+            index, version = unjudged
+            raise BrokenLedgerError(
+                index,
+                "V3",
+                f"was signed under keyset version {version}, which is not at hand",
+                hint=f"add --keyset FILE, the keyset of version {version}",
+            )
+        for what in self.expected.values():
+            raise BrokenLedgerError(count, "V13", f"is missing: in force in Redis is {what}")
+
+    def verdict(self, broken: BrokenLedgerError | None = None) -> Verdict:
+        """Return what is known now."""
+        history = self.history
+        count, who = max(self._kept, default=(None, ""))
+        versions = self._versions
+        by = ", ".join(sorted({name for at, name in self._kept if at == count}))
+        return Verdict(
+            entries=history.count,
+            good=history.count if broken is None else broken.index,
+            broken=broken,
+            named=self._named if broken is not None and broken.index == history.count else "",
+            anchored=count,
+            by=by or who,
+            keysets=(min(versions), max(versions)) if versions else None,
+            terms=self._terms,
+            late=history.late,
+            head=history.head,
+            carry=history.carry(),
+            counts=self.counts,
+        )
+
+
+def judged(
+    judge: Judge,
+    pages: Iterable[list[Entry]],
+    keysets: Keysets,
+    jobs: int = 1,
+    *,
+    whole: Callable[[], bool] = lambda: True,
+) -> Verdict:
+    """Judge pages of entries up to their end, and return the verdict on all.
+
+    Args:
+        judge: Where it begins.
+        pages: In the order of the ledger.
+        keysets: Those at hand.
+        jobs: How many processes check signatures; one needs no further process.
+        whole: Asked at the end: whether that was the end of the ledger.
+
+    Raises:
+        StoreError: From the pages.
+    """
+    try:
+        with opened_pages(pages, keysets, jobs) as found:
+            for entries, items in found:
+                judge.take(entries, items)
+        if whole():
+            judge.end()
+    except BrokenLedgerError as error:
+        return judge.verdict(error)
+    except RecordError as error:  # from a file: no entry at all
+        broken = BrokenLedgerError(judge.history.count, "V1", f"cannot be read: {error.message}")
+        return judge.verdict(broken)
+    return judge.verdict()
+
+
+@contextmanager
+def opened_pages(
+    pages: Iterable[list[Entry]], keysets: Keysets, jobs: int
+) -> Iterator[Iterator[tuple[list[Entry], list[Opened | str]]]]:
+    """Open pages as they come, in their order, with several processes when there is work for them."""
+    if jobs == 1:
+        yield ((page, open_all([item.envelope for item in page], keysets)) for page in pages)
+        return
+    # Not forked: this process may have threads. Each of the others reads the keysets once.
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (_plain(keysets),))
+    try:
+        yield _shared(pool, pages, AHEAD * jobs)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _shared(
+    pool: ProcessPoolExecutor, pages: Iterable[list[Entry]], ahead: int
+) -> Iterator[tuple[list[Entry], list[Opened | str]]]:
+    waiting: list[tuple[list[Entry], Future[list[Opened | str]]]] = []
+    for page in pages:
+        waiting.append((page, pool.submit(_open, [item.envelope for item in page])))
+        if len(waiting) > ahead:
+            entries, future = waiting.pop(0)
+            yield entries, future.result()
+    for entries, future in waiting:
+        yield entries, future.result()
+
+
+_KEYSETS: list[Keysets] = []
+
+
+def _begin(plain: tuple[list[object], str, str, bool]) -> None:
+    values, namespace, environment, lenient = plain
+    keysets = [parse_keyset(value) for value in values]
+    _KEYSETS[:] = [
+        Keysets({item.version: item for item in keysets}, namespace, environment, lenient)
+    ]
+
+
+def _open(raws: list[bytes]) -> list[Opened | str]:
+    return open_all(raws, _KEYSETS[0])
+
+
+def _plain(keysets: Keysets) -> tuple[list[object], str, str, bool]:
+    """Return keysets as what another process can be given: the keys themselves cannot be sent."""
+    values = [_file(keyset) for keyset in keysets.by_version.values()]
+    return values, keysets.namespace, keysets.environment, keysets.lenient
+
+
+def _file(keyset: Keyset) -> object:
+    principals: dict[str, dict[str, object]] = {}
+    for key in keyset.keys.values():
+        listed = principals.setdefault(
+            key.principal,
+            {"roles": sorted(key.roles), "keys": [], "shared": key.shared, "expires": key.expires},
+        )
+        keys = listed["keys"]
+        assert isinstance(keys, list)  # noqa: S101  (made above)
+        keys.append(encode_public(key.public))
+    return {
+        "version": keyset.version,
+        "fleet": keyset.fleet,
+        "thresholds": dict(keyset.thresholds),
+        "principals": principals,
+    }

@@ -1,0 +1,101 @@
+"""An entry in words for people: what, by whom, why. One line each, whatever the record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from golive_redis.audit.opening import Opened
+from golive_redis.records.directive import (
+    Grant,
+    GrantKind,
+    Label,
+    Restriction,
+    RestrictionKind,
+    Revocation,
+)
+from golive_redis.records.ledger import Note
+from golive_redis.records.refusal import Refusal
+from golive_redis.records.report import Outcome, Report
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What an entry says, for a table.
+
+    Attributes:
+        what: Happened.
+        by: Who signed it.
+        why: In their words.
+    """
+
+    what: str
+    by: str
+    why: str
+
+
+def line(found: Opened) -> Line:
+    """Return an entry in words. Whether its signatures were checked says `found.judged`."""
+    record = found.record
+    match record:
+        case Grant():
+            what, why = _grant(record), _reason(record.reason, record.ticket)
+        case Restriction():
+            what, why = _restriction(record), _reason(record.reason, record.ticket)
+        case Revocation():
+            what = f"revoke: every term up to {record.epoch}"
+            why = _reason(record.reason, record.ticket)
+        case Report():
+            what, why = _report(record)
+        case Note():
+            what, why = record.topic, record.text
+        case Refusal():
+            what = f"refused: {record.attempt}"
+            why = record.text
+        case _:
+            what, why = record.KIND, ""
+    return Line(what, ", ".join(found.signers) or f"{record.by} (not verified)", why)
+
+
+def name(found: Opened) -> str:
+    """Name an entry within a sentence: kind, number, who, and when it was signed."""
+    record = found.record
+    epoch = getattr(record, "epoch", None)
+    kind = getattr(record, "kind", record.KIND)
+    number = f" {epoch}" if epoch is not None else ""
+    return f"{kind}{number} by {record.by}, {utc(record.issued_at_ms)}"
+
+
+def utc(unix_ms: int) -> str:
+    """Return an instant in UTC, to the ms: `2026-11-26 13:38:01.550`."""
+    at = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{unix_ms % 1000:03d}"
+
+
+def _grant(record: Grant) -> str:
+    until = datetime.fromtimestamp(record.not_after_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    lets_go = f", lets go {len(record.drops)}" if record.drops else ""
+    if record.kind in {GrantKind.RESUME, GrantKind.RESTORE}:
+        return f"{record.kind}: term {record.term}{lets_go}"
+    return f"{record.kind}: term {record.term}, {record.profile}, until {until}{lets_go}"
+
+
+def _restriction(record: Restriction) -> str:
+    if record.kind is RestrictionKind.DEMOTE:
+        return f"demote: to {record.profile}"
+    return f"{record.kind}: {_labels(record.labels)}"
+
+
+def _labels(labels: Mapping[Label, str]) -> str:
+    return " ".join(f"{label}={value}" for label, value in labels.items()) or "all orders"
+
+
+def _report(record: Report) -> tuple[str, str]:
+    bad = [item.check for item in record.findings if item.outcome is not Outcome.PASS]
+    good = len(record.findings) - len(bad)
+    return f"preflight: {good} of {len(record.findings)} passed", ", ".join(bad)
+
+
+def _reason(reason: str, ticket: str) -> str:
+    return f"{reason} ({ticket})" if ticket else reason

@@ -1,0 +1,124 @@
+"""The steps on the ledger: append to it, look for a record in it, read it a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from golive_redis.errors import StoreError
+from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.record import MAX_INT
+from golive_redis.store import scripts
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.link import Link, Reply, usable
+from golive_redis.store.replies import Step, entries_of, parse_step, stream_ms, text
+
+LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
+PAGE = 1_000  # entries in one answer
+
+
+class LedgerSteps:
+    """What is done to the ledger, over the link of the store."""
+
+    link: Link
+    keys: Keyspace
+
+    @usable("head")
+    def head(self) -> str:
+        """Return the ledger head."""
+        return text(self.link.call("GET", self.keys.head)) or GENESIS
+
+    def append(self, record: bytes, *, head: str, head_after: str) -> Step:
+        """Append to the ledger, exactly once, if its head is still `head`."""
+        names = (self.keys.head, self.keys.audit)
+        return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
+
+    @usable("recorded")
+    def recorded(self, record: bytes, issued_at_ms: int, limit: int = MAX_INT) -> bool:
+        """Tell whether a record is in the ledger.
+
+        Args:
+            record: The envelope.
+            issued_at_ms: Unix ms at which it was issued. It is looked for in every entry since ten
+                minutes before that, however many there are, and in the newest page anyway: the
+                signer's clock may be wrong, and ids in the stream are the server's time.
+            limit: How many entries are looked at, at most, in whole pages.
+
+        Raises:
+            StoreError: As the link's; or it was not found within the limit, and there are more.
+        """
+        end, looked, since_ms = b"+", 0, issued_at_ms
+        while True:
+            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", PAGE)
+            if any(item.get(b"r") == record for item in entries_of(page)):
+                return True
+            if len(page) < PAGE:
+                return False
+            if not looked:
+                since_ms = min(issued_at_ms, stream_ms(page[0][0])) - LOOK_BACK_MS
+            looked, oldest = looked + PAGE, page[-1][0]
+            if stream_ms(oldest) < since_ms:
+                return False
+            if looked >= limit:
+                raise StoreError(f"the ledger has more than {looked} entries since that record")
+            end = b"(" + oldest
+
+    @usable("entries")
+    def entries(self, limit: int) -> list[Entry]:
+        """Return the newest entries of the ledger, at most so many, oldest first."""
+        found: list[Entry] = []
+        end: bytes = b"+"
+        while len(found) < limit:
+            size = min(PAGE, limit - len(found))
+            page = self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", size)
+            found += _entries(page)
+            if len(page) < size:
+                break
+            end = b"(" + page[-1][0]
+        return found[::-1]
+
+    @usable("ledger_from")
+    def ledger_from(self, start: str = "-") -> list[Entry]:
+        """Return a page of the ledger, oldest first; an empty one is the end.
+
+        Args:
+            start: Where it begins: an id of the stream, one after `(` for what follows that entry, or
+                Unix ms.
+        """
+        return _entries(self.link.call("XRANGE", self.keys.audit, start, "+", "COUNT", PAGE))
+
+    def ledger(self, start: str = "-") -> Iterator[list[Entry]]:
+        """Yield the ledger from there to its end, a page at a time; blocks no writer.
+
+        Raises:
+            StoreError: As the link's, while it is read.
+        """
+        while page := self.ledger_from(start):
+            yield page
+            start = f"({page[-1].id}"
+
+    @usable("ledger_before")
+    def ledger_before(self, end: str = "+") -> list[Entry]:
+        """Return a page of the ledger, newest first; an empty one is the beginning.
+
+        Args:
+            end: Where it begins: an id of the stream, or one after `(` for what comes before that entry.
+        """
+        return _entries(self.link.call("XREVRANGE", self.keys.audit, end, "-", "COUNT", PAGE))
+
+    @usable("ledger_length")
+    def ledger_length(self) -> int:
+        """Return how many entries the ledger has in Redis."""
+        return int(self.link.call("XLEN", self.keys.audit))
+
+
+def _entries(page: Reply) -> list[Entry]:
+    ids = [text(item[0]) for item in page]
+    return [
+        Entry(
+            fields.get(b"r", b""),
+            text(fields.get(b"h")),
+            name,
+            tuple(sorted(text(other) for other in fields.keys() - {b"r", b"h"})),
+        )
+        for name, fields in zip(ids, entries_of(page), strict=True)
+    ]

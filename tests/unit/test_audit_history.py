@@ -1,0 +1,307 @@
+"""The rules of the ledger, one by one: what breaks which, and which entry is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from golive_redis.audit.history import KEPT, BrokenLedgerError, Carry
+from golive_redis.audit.opening import Keysets
+from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.errors import ConfigError
+from golive_redis.records.keyset import parse_keyset
+from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.testing import Signers
+from golive_redis.testing.signers import EVERYBODY, identity
+from kit.ledgers import Book, chained, next_id
+
+SIGNERS = Signers(approvals=2)
+KEYSETS = Keysets.of([SIGNERS.keyset], "golive", "test")
+
+
+def day(signers: Signers = SIGNERS) -> Book:
+    """A day: on, a halt, on again, off, on, off for good, with what heartbeats tell."""
+    book = Book(signers)
+    book.activate()
+    book.note("joined", by="hb-2")
+    book.halt(labels={"symbol": "BTCUSDT"})
+    book.resume()
+    book.revoke()
+    book.note("stop-confirmed", by="rita")
+    book.report(passed=False)
+    book.activate()
+    book.halt(kind="reduce")
+    book.revoke()
+    book.note("goodbye")
+    return book
+
+
+def verdict(
+    entries: list[Entry], keysets: Keysets = KEYSETS, anchors: tuple[Anchor, ...] = ()
+) -> Verdict:
+    judge = Judge(keysets, anchors=anchors)
+    return judged(judge, [entries[at : at + 4] for at in range(0, len(entries), 4)], keysets)
+
+
+def broken(entries: list[Entry], keysets: Keysets = KEYSETS) -> tuple[int, str]:
+    found = verdict(entries, keysets).broken
+    assert found is not None
+    return found.index, found.rule
+
+
+def end(entries: list[Entry]) -> Anchor:
+    return Anchor(entries[-1].head, len(entries), "the auditor")
+
+
+def test_a_ledger_as_the_product_writes_it_is_good() -> None:
+    book = day()
+    found = verdict(book.entries)
+    assert (found.broken, found.entries, found.terms, found.late) == (None, 13, 2, 0)
+    assert found.keysets == (1, 1)
+    assert not found.verified  # for nobody remembers its end
+    found = verdict(book.entries, anchors=(end(book.entries),))
+    assert found.verified
+    assert (found.anchored, found.by) == (13, "the auditor")
+
+
+def test_an_empty_ledger_is_good_and_protected_by_nobody() -> None:
+    found = verdict([])
+    assert (found.broken, found.anchored, found.head) == (None, None, GENESIS)
+
+
+def test_v1_an_entry_has_two_fields_and_no_others() -> None:
+    entries = list(day().entries)
+    entries[3] = Entry(entries[3].envelope, entries[3].head, entries[3].id, ("note",))
+    assert broken(entries) == (3, "V1")
+    entries[3] = Entry(b"", entries[3].head, entries[3].id)
+    assert broken(entries) == (3, "V1")
+
+
+def test_v2_an_entry_that_is_edited_removed_or_moved_breaks_the_chain_there() -> None:
+    good = day().entries
+    edited = list(good)
+    edited[2] = Entry(good[3].envelope, good[2].head, good[2].id)
+    assert broken(edited) == (2, "V2")
+    assert broken([*good[:5], *good[6:]]) == (5, "V2")
+    assert broken([*good[:2], good[3], good[2], *good[4:]]) == (2, "V2")
+    found = verdict(list(good[5:])).broken
+    assert found is not None
+    assert "what stood before it is not here" in found.message
+    head = extend(good[-1].head, good[0].envelope)
+    assert broken([*good, Entry(good[0].envelope, head, "1-0")]) == (
+        13,
+        "V2",
+    )  # an id that is lower
+
+
+def test_v3_an_entry_is_signed_as_its_kind_demands() -> None:
+    book = day()
+    raw = SIGNERS.grant(book.epoch + 1, by="alice", issued_at_ms=book.at_ms, prev=book.prev)
+    book.add(raw)
+    assert broken(book.entries) == (13, "V3")
+    changed = book.entries[2].envelope.replace(b'"sig":"', b'"sig":"A', 1)
+    entries = chained([*book.entries[:2], Entry(changed, "", book.entries[2].id)])
+    assert broken(entries) == (2, "V3")
+
+
+def test_v3_a_record_is_judged_by_the_keyset_that_it_names_and_by_no_other() -> None:
+    book = day()
+    without = {name: roles for name, roles in EVERYBODY.items() if name != "bob"}
+    later = Signers({**without, "carol": ("approver",)}, approvals=2, version=2)
+    book.signers = later
+    book.activate(by=("alice", "carol"))
+    both = Keysets.of([SIGNERS.keyset, later.keyset], "golive", "test")
+    assert verdict(book.entries, both).keysets == (1, 2)
+    found = verdict(book.entries, Keysets.of([later.keyset], "golive", "test")).broken
+    assert found is not None
+    assert (found.index, found.rule) == (0, "V3")
+    assert "keyset version 1, which is not at hand" in found.message
+    assert "--keyset" in found.hint
+    # A key that version 2 has taken out signs nothing more, also under the old number.
+    book.signers = SIGNERS
+    book.revoke()
+    book.activate()
+    assert broken(book.entries, both) == (len(book.entries) - 1, "V3")
+
+
+def test_two_keysets_of_one_version_or_of_two_fleets_are_refused() -> None:
+    other = Signers({**EVERYBODY, "dora": ("approver",)})
+    with pytest.raises(ConfigError, match="two keysets of version 1 differ"):
+        Keysets.of([Signers().keyset, other.keyset], "golive", "test")
+    value = {**SIGNERS.keyset_file, "fleet": "0" * 32, "version": 2}
+    with pytest.raises(ConfigError, match="different fleets"):
+        Keysets.of([SIGNERS.keyset, parse_keyset(value)], "golive", "test")
+    Keysets.of([SIGNERS.keyset, SIGNERS.keyset], "golive", "test")
+
+
+def test_v4_a_note_is_of_somebody_who_may_write_on_that() -> None:
+    book = day()
+    book.note("goodbye", by="rita")
+    assert broken(book.entries) == (13, "V3")
+    book = day()
+    book.note("weather", by="hb-1")
+    assert broken(book.entries) == (13, "V3")
+    book = day()
+    book.add(SIGNERS.beat())  # no kind of record of a ledger
+    assert broken(book.entries) == (13, "V3")
+
+
+@pytest.mark.parametrize("index", range(13))
+def test_v5_an_entry_that_is_told_twice_is_found_however_much_later(index: int) -> None:
+    for later_ms in (1_000, 3_600_000 * 24 * 400):
+        book = day()
+        book.add(book.entries[index].envelope, at_ms=book.at_ms + later_ms)
+        assert broken(book.entries) == (13, "V5")
+
+
+def test_v6_a_directive_that_a_later_one_names_cannot_be_removed() -> None:
+    good = day().entries
+    for gone, first in [(1, (3, "V8")), (3, (3, "V6")), (5, (8, "V6")), (8, (8, "V9"))]:
+        assert broken(chained([*good[:gone], *good[gone + 1 :]])) == first
+
+
+def test_v6_a_stop_that_came_late_from_a_spool_is_no_gap() -> None:
+    book = day()
+    kept = SIGNERS.revocation(book.epoch + 2, issued_at_ms=book.at_ms)
+    book.activate()
+    book.epoch += 1
+    book.prev = identity(kept)
+    book.at_ms += 5_000
+    book.activate()
+    assert broken(book.entries) == (16, "V6")  # it names a stop that is not here yet
+    book.add(kept, at_ms=book.at_ms + 60_000)
+    found = verdict(book.entries)
+    assert (found.broken, found.late) == (None, 1)
+
+
+def test_v7_a_restriction_that_was_moved_behind_its_stop_is_named() -> None:
+    good = day().entries
+    entries = list(good)
+    # Contents change places; ids, which rise, stay.
+    entries[3], entries[5] = (
+        Entry(good[5].envelope, "", good[3].id),
+        Entry(good[3].envelope, "", good[5].id),
+    )
+    entries = chained(entries)
+    assert broken(entries)[0] in {4, 5}
+
+
+def test_v7_a_late_restriction_is_good_and_is_counted() -> None:
+    book = day()
+    late = SIGNERS.restriction(book.epoch - 1, term=1, issued_at_ms=book.at_ms, reason="spooled")
+    book.add(late, at_ms=book.at_ms + 30_000)
+    found = verdict(book.entries)
+    assert (found.broken, found.late) == (None, 1)
+
+
+def test_v7_a_grant_is_entered_when_it_is_issued() -> None:
+    book = day()
+    book.report()
+    raw = SIGNERS.grant(9, issued_at_ms=book.at_ms, prev=book.prev)
+    book.add(raw, at_ms=book.at_ms + 700_000)
+    assert broken(book.entries) == (14, "V7")
+
+
+def test_v8_nothing_is_granted_under_a_stop_or_in_a_term_that_does_not_run() -> None:
+    book = day()
+    book.report()
+    book.revoke()
+    raw = SIGNERS.grant(book.epoch, issued_at_ms=book.at_ms)
+    book.add(raw)
+    assert broken(book.entries) == (15, "V8")
+    book = day()
+    book.term = 1
+    book.resume()
+    assert broken(book.entries) == (13, "V8")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(lambda _: "f" * 64, id="on a report that is not there"),
+        pytest.param(lambda book: book.report(passed=False), id="on one that failed"),
+        pytest.param(lambda book: book.report(policy="1" * 64), id="on one of another policy"),
+        pytest.param(lambda _: None, id="on none"),
+    ],
+)
+def test_v9_an_activation_rests_on_a_passed_report(rest: Callable[[Book], str | None]) -> None:
+    book = day()
+    report = rest(book)
+    book._grant(term=book.epoch + 1, report=report)
+    assert broken(book.entries)[1] == "V9"
+
+
+def test_v13_what_is_in_force_is_in_the_ledger() -> None:
+    book = day()
+    judge = Judge(KEYSETS, expected={identity(SIGNERS.revocation(99)): "revocation 99 by rita"})
+    found = judged(judge, [book.entries], KEYSETS).broken
+    assert found is not None
+    assert (found.index, found.rule) == (13, "V13")
+    assert "revocation 99 by rita" in found.message
+    judge = Judge(KEYSETS, expected={identity(book.entries[-2].envelope): "the newest stop"})
+    assert judged(judge, [book.entries], KEYSETS).broken is None
+
+
+def test_v14_a_ledger_that_is_shorter_or_another_than_somebody_has_seen() -> None:
+    good = day().entries
+    seen = end(good)
+    found = verdict(list(good[:-1]), anchors=(seen,)).broken
+    assert found is not None
+    assert (found.index, found.rule) == (12, "V14")
+    assert "the auditor has seen 13 entries" in found.message
+    other = Book(SIGNERS)
+    for _ in range(20):
+        other.note()
+    found = verdict(other.entries, anchors=(seen,)).broken
+    assert found is not None
+    assert (found.index, found.rule) == (12, "V14")
+    # Of a head alone it is not known where it stood.
+    found = verdict(other.entries, anchors=(Anchor(seen.head, None, "you"),)).broken
+    assert found is not None
+    assert found.rule == "V14"
+    grown = Book(SIGNERS)
+    grown.entries = [*good]
+    grown.at_ms = good[-1].at_ms + 1_000
+    grown.note()
+    assert verdict(grown.entries, anchors=(seen,)).anchored == 13
+
+
+def test_what_is_known_of_the_beginning_goes_on_with_the_rest() -> None:
+    """In two runs, over the file of a memory, it is the same verdict as in one."""
+    book = Book(SIGNERS)
+    book.activate()
+    for _ in range(3 * KEPT):
+        book.halt()
+    book.resume()
+    book.add(SIGNERS.restriction(5, term=1, issued_at_ms=book.at_ms), at_ms=book.at_ms + 9_000)
+    whole = verdict(book.entries)
+    assert (whole.broken, whole.late) == (None, 1)
+    for cut in (0, 1, 2, 3, KEPT, 2 * KEPT + 7, len(book.entries) - 1):
+        before = verdict(book.entries[:cut])
+        judge = Judge(KEYSETS, start=before.carry, counts=before.counts)
+        after = judged(judge, [book.entries[cut:]], KEYSETS)
+        assert (after.broken, after.carry) == (None, whole.carry)
+        assert after.counts == whole.counts
+    early = verdict(book.entries[:7])
+    twice = chained(
+        [*book.entries, Entry(book.entries[3].envelope, "", next_id(book.entries, book.at_ms))]
+    )
+    judge = Judge(KEYSETS, start=early.carry)
+    found = judged(judge, [twice[7:]], KEYSETS).broken
+    assert found is not None
+    assert found.rule == "V5"
+
+
+def test_a_carry_knows_whether_something_was_left_unjudged() -> None:
+    book = day()
+    book.signers = Signers(approvals=2, version=2)
+    book.activate()
+    lenient = Keysets({1: SIGNERS.keyset}, "golive", "test", lenient=True)
+    found = verdict(book.entries, lenient)
+    assert found.broken is None
+    assert found.carry[0].unjudged == (13, 2)
+    judge = Judge(KEYSETS, start=found.carry)
+    with pytest.raises(BrokenLedgerError, match="keyset version 2"):
+        judge.end()
+    assert Carry().unjudged is None
