@@ -210,6 +210,8 @@ class Switch:
             "profiles": {"micro": LIMITS},
             "store": {"url": server.url},
             "timing": timing,
+            "cool_down": "0s",
+            "activations_per_day": 0,
             "keys": {"operator": "alice.pem", "heartbeat": "hb-1.pem", "worker": "workers.pem"},
         }
         self.path.write_text(yaml.safe_dump(settings))

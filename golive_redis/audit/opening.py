@@ -92,7 +92,7 @@ class Keysets(msgspec.Struct, frozen=True):
 
 def _content(keyset: Keyset) -> tuple[Any, ...]:
     keys = {
-        key.keyid: (key.principal, key.roles, key.expires, key.shared)
+        key.keyid: (key.principal, key.roles, key.expires, key.shared, key.authority)
         for key in keyset.keys.values()
     }
     return keyset.fleet, keys, keyset.thresholds

@@ -279,7 +279,13 @@ def _file(keyset: Keyset) -> object:
     for key in keyset.keys.values():
         listed = principals.setdefault(
             key.principal,
-            {"roles": sorted(key.roles), "keys": [], "shared": key.shared, "expires": key.expires},
+            {
+                "roles": sorted(key.roles),
+                "keys": [],
+                "shared": key.shared,
+                "expires": key.expires,
+                "authority": key.authority,
+            },
         )
         keys = listed["keys"]
         assert isinstance(keys, list)  # noqa: S101  (made above)
@@ -287,6 +293,6 @@ def _file(keyset: Keyset) -> object:
     return {
         "version": keyset.version,
         "fleet": keyset.fleet,
-        "thresholds": dict(keyset.thresholds),
+        "thresholds": {str(name): needed for name, needed in keyset.thresholds.items()},
         "principals": principals,
     }

@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from golive_redis.core.timing import TIMINGS, Timing
+from golive_redis.core.timing import TIMINGS, Haste, Timing
 from golive_redis.masking import Masked
 from golive_redis.records.directive import Profile
 from golive_redis.records.limits import Limits
-from golive_redis.records.record import MAX_INT, Duration, Name, Strict, decodable
+from golive_redis.records.record import MAX_INT, Duration, Name, Strict, decodable, duration_ms
 
 
 class TlsSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +82,9 @@ class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     profiles: dict[Profile, Limits]
     # How long a preflight report is good for: what was true an hour ago proves nothing now.
     preflight_max_age: Duration = "5m"
+    # Against haste; both are asked by heartbeats, and one signature more than it takes lifts both.
+    cool_down: Duration = "60s"
+    activations_per_day: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 20
     # Read by those who use them (`golive_redis.checks.conditions`), for a mistake in them may not keep
     # anybody from revoking: not even a section without anything in it.
     checks: Any = {}
@@ -93,6 +96,11 @@ class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def timers(self) -> Timing:
         """The timers in force, whether named or written out."""
         return TIMINGS[self.timing] if isinstance(self.timing, str) else self.timing
+
+    @property
+    def haste(self) -> Haste:
+        """How fast the fleet may be started again."""
+        return Haste(duration_ms(self.cool_down), self.activations_per_day)
 
     def __post_init__(self) -> None:
         if isinstance(self.timing, str) and self.timing not in TIMINGS:

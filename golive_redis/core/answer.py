@@ -24,6 +24,8 @@ class Answer(msgspec.Struct, frozen=True):
         unchanged: The store says that the state is the one whose `last` the question named.
         beats: Envelope by heartbeat name.
         revoked: Envelope of the tombstone; None when there is none or when `revoked_unchanged`.
+        execution: Envelope of the word that the grant takes effect, for heartbeats; None when there is
+            none or when `unchanged`.
     """
 
     nonce: str
@@ -36,6 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
     beats: Mapping[str, bytes]
     revoked: bytes | None
     revoked_unchanged: bool
+    execution: bytes | None = None
 
     @property
     def active(self) -> bool:

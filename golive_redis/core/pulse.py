@@ -5,7 +5,8 @@
 - It latches likewise when every trading window has closed, which the daemon around it finds out.
 - S13 Without durable state for a term it stays silent until it sees the activation happen, or another
       heartbeat's beat advance. It saw it happen when the key was absent before (or of an older term, or
-      a newer tombstone appeared since its own last reading) and is present now, issued under 60 s ago.
+      a newer tombstone appeared since its own last reading) and is present now, decided on under 60 s
+      ago. What else is asked of it then is in `adoption`.
       Before and after are of one server, which took no other server's data in between: another
       connection may lead to another. It beats on the highest directive it has verified, also before
       a restart, never on a lower one, and stops at `not_after`.
@@ -21,20 +22,21 @@ from collections.abc import Sequence
 
 import msgspec
 
+from golive_redis.core.adoption import DAY_MS, Before, is_fresh, refused
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.hints import Hints
 from golive_redis.core.knowledge import Knowledge
 from golive_redis.core.state import State, assemble
-from golive_redis.core.timing import Timing
+from golive_redis.core.timing import Haste, Timing
 from golive_redis.errors import RecordError
+from golive_redis.records.approval import Execution
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.receipt import MAX_SERVERS
 from golive_redis.records.trust import Trust
 
-FRESH_ACTIVATION_MS = 60_000
 NOTHING_ACTIVE = "nothing is active"
 
 
@@ -58,6 +60,9 @@ class Pulse:
         state: What it had verified of that term, likewise.
         beat_on: Run ids of the servers on which it may have beaten, likewise; None when unknown.
         started_ms: When this process was started, Unix ms on this host.
+        haste: How fast a fleet may be started again.
+        stopped_ms: When it heard of the stop that it remembers, from the state file.
+        adopted_ms: When it has adopted activations, likewise.
     """
 
     def __init__(
@@ -71,8 +76,14 @@ class Pulse:
         beat_on: Sequence[str] | None = None,
         *,
         started_ms: float,
+        haste: Haste = Haste(),  # noqa: B008  (frozen)
+        stopped_ms: int | None = None,
+        adopted_ms: Sequence[int] = (),
     ) -> None:
         self.timing = timing
+        self.haste = haste
+        self.stopped_ms = stopped_ms
+        self.adopted_ms = list(adopted_ms)
         self.name = name
         held = state if state is None or state.term == term else None
         self.known = Knowledge(trust, latch, held)  # S13: on nothing lower than before
@@ -226,12 +237,23 @@ class Pulse:
             return out
         advanced = self._hints.advanced(answer.beats, stored, wall_ms)
         if self.term is None:
-            out += self._adopt(stored, advanced, now, wall_ms)
+            out += self._adopt(stored, answer, advanced, now, wall_ms)
         if self.term != term:
             return out
         return out + self._follow(stored, now)
 
-    def _adopt(self, stored: State, advanced: bool, now: float, wall_ms: float) -> list[Happening]:
+    def _execution(self, answer: Answer) -> Verified[Execution] | None:
+        """Return the execution that an answer shows beside its grant; None for what is refused."""
+        if answer.execution is None:
+            return None
+        try:
+            return self.known.trust.execution(answer.execution)
+        except RecordError:
+            return None
+
+    def _adopt(
+        self, stored: State, answer: Answer, advanced: bool, now: float, wall_ms: float
+    ) -> list[Happening]:
         grant = stored.grant.record
         if self.name not in grant.heartbeats:  # A1
             self.waiting_for = (
@@ -242,7 +264,7 @@ class Pulse:
         happened = (
             self._seen.absent
             and grant.kind is GrantKind.ACTIVATE
-            and abs(wall_ms - grant.issued_at_ms) < FRESH_ACTIVATION_MS
+            and is_fresh(stored.grant, self._execution(answer), wall_ms)
         )
         if not happened and not advanced:  # S13
             self.waiting_for = (
@@ -250,8 +272,13 @@ class Pulse:
                 "waiting for another heartbeat's beat to advance, or for a new activation"
             )
             return []
-        if happened and not self.known.trust.is_good_now(stored.grant, wall_ms):  # S13
-            return self._refused(f"term {grant.term}: a key that signed it has expired")
+        if happened:
+            before = Before(self.revocation, self.stopped_ms, self.adopted_ms)
+            why = refused(stored.grant, self.known.trust, self.haste, before, wall_ms)
+            if why:  # D1 to D4
+                return self._refused(why)
+            self.adopted_ms = [at for at in self.adopted_ms if wall_ms - at < DAY_MS]
+            self.adopted_ms.append(int(wall_ms))
         self.term = grant.term
         self.known.state = None
         self.waiting_for = ""
@@ -323,6 +350,7 @@ class Pulse:
         self.known.ended(item, wall_ms)  # S12
         if self.revocation is None or item.record.epoch > self.revocation.record.epoch:
             self.revocation = item
+            self.stopped_ms = int(wall_ms) if math.isfinite(wall_ms) else None
         running = self._running()
         if running is not None:  # A2: a receipt would say that the term is over
             # Looked at again when it is repeated, for the term may have ended otherwise by then.

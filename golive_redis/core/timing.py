@@ -159,3 +159,15 @@ TIMINGS = {
         drain_ms=5000,
     ),
 }
+
+
+class Haste(msgspec.Struct, frozen=True):
+    """How fast a fleet may be started again.
+
+    Attributes:
+        cool_down_ms: Pause after a stop; 0 for none.
+        daily: Activations in 24 hours; 0 for any number.
+    """
+
+    cool_down_ms: int = 0
+    daily: int = 0

@@ -21,7 +21,7 @@ from golive_redis import config as configuration
 from golive_redis.clock import Throttle
 from golive_redis.core.events import Happening
 from golive_redis.core.state import State
-from golive_redis.core.timing import Timing
+from golive_redis.core.timing import Haste, Timing
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
@@ -75,6 +75,7 @@ class Heartbeat:
         open_until: Given Unix ms, when the trading windows that are open then will have closed; None
             when they are closed.
         triggers: What watches over its terms while it runs; None watches nothing.
+        haste: How fast the fleet may be started again; as fast as somebody can, by default.
         say: Told in a sentence what an operator should know.
 
     Attributes:
@@ -97,6 +98,7 @@ class Heartbeat:
         policy: str = "",
         open_until: Callable[[int], int | None] = always,
         triggers: Triggers | None = None,
+        haste: Haste = Haste(),  # noqa: B008  (frozen)
         say: Callable[[str], None] = logger.info,
     ) -> None:
         see_own(signer, name)
@@ -110,7 +112,7 @@ class Heartbeat:
         self._hours = _Hours(open_until, say)
         self._triggers = triggers
         memory = HeartbeatMemory(state_dir, name, say)
-        self._pulse = memory.pulse(trust, timing)
+        self._pulse = memory.pulse(trust, timing, haste)
         # Off the path of beats, a server that is asked by a whole fleet at once is waited for longer.
         patient = partial(_connect, address, PATIENCE * timing.timeout_ms, name)
         wanted = rights.of_heartbeat(keyspace, name, caller.instance)
@@ -176,6 +178,7 @@ class Heartbeat:
             policy=config.policy_digest,
             open_until=setup.open_until,
             triggers=setup.triggers,
+            haste=config.policy.haste,
             say=say,
         )
         heartbeat._setup = setup
@@ -244,6 +247,7 @@ class Heartbeat:
         new.triggers.replace(old.triggers, lambda: self.state)
         # Nothing below can fail, so nothing is taken over in part.
         pulse.rely_on(new.trust, held)
+        pulse.haste = new.config.policy.haste
         self._duties.sign_as(new.trust, new.signer)
         self._presence.follows(new.config.policy_digest)
         self._hours = _Hours(new.open_until, self._say)
@@ -375,6 +379,7 @@ class Heartbeat:
             raise StoreError("nonce mismatch: the answer is to another question")  # S8
         presence.told(fields)
         self._duties.head = head or None
+        self._duties.count_activations(store)
         self._act(pulse.answer(answer, now=clock.now_ms(), wall_ms=clock.wall_ms()))
         self.ready.set()
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from golive_redis import clock
+from golive_redis.core.adoption import DAY_MS
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.pulse import Pulse
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
-from golive_redis.errors import MaybeAppliedError, StoreError
+from golive_redis.errors import MaybeAppliedError, RecordError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Restriction, Revocation
-from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
+from golive_redis.records.envelope import Signer, Verified, decode, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
@@ -86,6 +87,7 @@ class Duties:
         self._server = ""
         self._unrenewed = ""
         self._owed: Verified[Revocation] | None = None
+        self._counted = not memory.is_empty
         self._spooled_at = -SPOOL_EVERY_MS
 
     def connected(self, store: Store) -> None:
@@ -103,6 +105,39 @@ class Duties:
         """Sign and verify from now on under that keyset."""
         self._trust, self._signer = trust, signer
         self.receipts.sign_as(trust, signer)
+
+    def count_activations(self, store: Store) -> None:
+        """Count in the ledger, where this disk remembers nothing, the activations of the last day.
+
+        Fails closed: of a day that is too long to be looked through there may have been any number.
+
+        Raises:
+            StoreError: The ledger cannot be read.
+        """
+        if self._counted or not self._pulse.haste.daily:
+            return
+        now, found, looked = clock.wall_ms(), [], 0
+        page = store.ledger_before()
+        while page and page[0].at_ms > now - DAY_MS:
+            found += [
+                at for entry in page if (at := self._activated_at(entry.envelope)) is not None
+            ]
+            looked += len(page)
+            if looked >= LOOK_AT:
+                found += [now] * self._pulse.haste.daily
+                break
+            page = store.ledger_before(f"({page[-1].id}")
+        self._pulse.adopted_ms += [at for at in found if at > now - DAY_MS]
+        self._counted = True
+
+    def _activated_at(self, raw: bytes) -> int | None:
+        try:
+            if decode(raw).payload_type != Grant.payload_type():
+                return None
+            record = self._trust.grant(raw).record
+        except RecordError:
+            return None
+        return record.issued_at_ms if record.kind is GrantKind.ACTIVATE else None
 
     # -- what follows ----------------------------------------------------------------------------
 

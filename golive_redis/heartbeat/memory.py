@@ -9,11 +9,11 @@ from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.core.pulse import Pulse
 from golive_redis.core.state import State, assemble
-from golive_redis.core.timing import Timing
+from golive_redis.core.timing import Haste, Timing
 from golive_redis.errors import RecordError
 from golive_redis.logs import Log
 from golive_redis.records.receipt import Durable
-from golive_redis.records.record import Epoch, Strict, decodable
+from golive_redis.records.record import Epoch, Ms, Strict, decodable
 from golive_redis.records.trust import Trust
 from golive_redis.statefile import StateFile, StateFileError
 
@@ -31,6 +31,8 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         grant: The newest of `term` that it has verified, or None: it beats on none that is older.
         restrictions: Those in force beside it, which it re-asserts likewise.
         beat_on: Run ids of the servers on which it may have beaten for `term`; None when unknown.
+        stopped_ms: When it heard of `revocation`, Unix ms of this host.
+        adopted_ms: When it has adopted activations in the last 24 hours, likewise.
     """
 
     latch: Latch = Latch()
@@ -39,6 +41,8 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     grant: str | None = None
     restrictions: list[str] = []
     beat_on: list[str] | None = None
+    stopped_ms: Ms | None = None
+    adopted_ms: list[Ms] = []
 
 
 class HeartbeatMemory:
@@ -52,6 +56,7 @@ class HeartbeatMemory:
     Attributes:
         durable: Whether a latch would survive a restart: `yes`, `none` without a folder, `failed`
             since a write that failed, until one succeeds.
+        is_empty: It began with nothing: new here, or its disk was lost.
 
     Raises:
         StateFileError: The file is held by a live process or cannot be read. Fails closed: the
@@ -70,8 +75,9 @@ class HeartbeatMemory:
             self.release()
             raise
         self._state = states[0] if states else HeartbeatState()
+        self.is_empty = not states
 
-    def pulse(self, trust: Trust, timing: Timing) -> Pulse:
+    def pulse(self, trust: Trust, timing: Timing, haste: Haste) -> Pulse:
         """Return the state machine as it was left."""
         state = self._state
         term, held = state.term, None
@@ -90,6 +96,9 @@ class HeartbeatMemory:
             held,
             state.beat_on,
             started_ms=clock.wall_ms(),
+            haste=haste,
+            stopped_ms=state.stopped_ms,
+            adopted_ms=state.adopted_ms,
         )
         if state.revocation is not None:
             try:
@@ -111,6 +120,8 @@ class HeartbeatMemory:
                 grant=held.grant.raw.decode() if held is not None else None,
                 restrictions=[item.raw.decode() for item in held.restrictions] if held else [],
                 beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
+                stopped_ms=pulse.stopped_ms,
+                adopted_ms=pulse.adopted_ms,
             )
             self._file.write(value)
             self.durable, self._problem = Durable.YES, ""

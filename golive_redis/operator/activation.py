@@ -10,9 +10,11 @@ import msgspec
 from golive_redis import clock
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.core.adoption import Before, haste_refused
 from golive_redis.core.barrier import Pod, Result
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
+from golive_redis.operator.approvals import signed
 from golive_redis.operator.grants import (
     CLOSES_FIRST,
     OTHER_FLEET,
@@ -39,8 +41,9 @@ from golive_redis.records.directive import (
     Profile,
     Revocation,
 )
-from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import next_epoch
+from golive_redis.records.keyset import Authority
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.roster import goodbyes, read_rosters, strike
@@ -48,6 +51,13 @@ from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence, listed
 
 POLL_MS = 100.0
+HASTE = "wait, or let one approver more sign: --key FILE, or `golive propose activate`"
+
+
+class HasteError(RefusedError):
+    """Too soon after a stop, or without whom it takes after one."""
+
+    reason = "haste"
 
 
 class Activated(msgspec.Struct, frozen=True):
@@ -78,6 +88,7 @@ class Activation:
         minutes: Length of the window; None takes the policy's.
         over_unconfirmed: Activate although the last stop is not confirmed.
         report: A signed report to rest on, instead of running the checks now.
+        others: Others sign on their own hosts, so one approver is enough here.
         told: Told of each finding as it comes.
         say: Told in a sentence what happens.
     """
@@ -93,10 +104,12 @@ class Activation:
         minutes: int | None = None,
         over_unconfirmed: bool = False,
         report: bytes | None = None,
+        others: bool = False,
         told: preflight.Told = preflight.nobody,
         say: Say = quiet,
     ) -> None:
         self._operator = operator
+        self._others = others
         self._reason = wording(reason)
         self._ticket = wording(ticket)
         self._profile = _allowed_profile(operator, profile)
@@ -112,6 +125,7 @@ class Activation:
         self.left_out = Waiting((), (), ())
         self.signers: list[Signer] = []
         self._expected: frozenset[Pod] = frozenset()
+        self._closes_ms = 0
 
     def prepare(self) -> Reading:
         """Check everything that can refuse an activation, cheapest first.
@@ -122,12 +136,13 @@ class Activation:
         operator = self._operator
         operator.require_enabled()
         windows.require_open(self._windows, clock.wall_ms())
-        self.signers = operator.approvers(self._keys)
+        self.signers = operator.approvers(self._keys, GrantKind.ACTIVATE, others=self._others)
         send_spool(operator, self._say)
         reading = operator.read()
         self._refuse_active(reading)
         self._refuse_unconfirmed(reading)
         _refuse_covered(reading.revocation)
+        self._refuse_haste(reading)
         self._refuse_without_heartbeat()
         self._heartbeats()
         if self._report_file is not None:
@@ -211,27 +226,47 @@ class Activation:
             )
         return named
 
-    def commit(self, reading: Reading) -> Verified[Grant]:
-        """Sign the grant and put it in force together with its ledger entry.
+    def _refuse_haste(self, reading: Reading) -> None:
+        """Refuse what no heartbeat would adopt, as far as it is known here; they decide (D2, D4)."""
+        operator = self._operator
+        keyset = operator.trust.keyset
+        names = {signer.principal for signer in self.signers}
+        if self._others:  # whoever else signs, it is known at the end
+            return
+        why = haste_refused(
+            frozenset(names),
+            keyset.approvals(GrantKind.ACTIVATE),
+            keyset.with_authority(Authority.RISK),
+            msgspec.structs.replace(operator.policy.haste, daily=0),
+            Before(reading.revocation),
+            clock.wall_ms(),
+        )
+        if why:
+            raise HasteError(f"no heartbeat would adopt it: {why}", hint=HASTE)
+
+    def draft(self, reading: Reading, waits_ms: int = 0) -> Grant:
+        """Return the grant as it would be now; not signed yet. The report that it rests on is entered.
+
+        Args:
+            reading: From `prepare`.
+            waits_ms: How long it may wait for others to sign it: the window begins after that.
 
         Raises:
-            ConflictError: Another directive came first.
-            MaybeAppliedError: It is unknown whether it is in force.
-            RefusedError: The store refused it, the windows have closed, or the checks were run
-                longer ago than `preflight_max_age`.
+            RefusedError: The windows have closed, or the checks were run longer ago than
+                `preflight_max_age`.
         """
         operator = self._operator
         now = clock.wall_ms()
         # Asked again: the operator may have taken until after the close to confirm.
-        closes_ms = windows.require_open(self._windows, now)
-        not_after_ms = min(now + self._minutes * 60_000, closes_ms)
+        self._closes_ms = windows.require_open(self._windows, now)
+        not_after_ms = min(now + waits_ms + self._minutes * 60_000, self._closes_ms)
         heartbeats = self._heartbeats()
         report = self._report
         assert report is not None  # noqa: S101  (made by `prepare`)
         preflight.require_fresh(operator, report.record)
         preflight.enter(operator, report)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
-        record = Grant(
+        return Grant(
             **operator.trust.heading(self.signers[0].principal, now),
             kind=GrantKind.ACTIVATE,
             epoch=epoch,
@@ -254,24 +289,50 @@ class Activation:
             policy=operator.config.policy_digest,
             prev=reading.snapshot.last or None,
         )
-        grant = operator.trust.grant(seal(record, *self.signers))
-        if not_after_ms == closes_ms:
+
+    def commit(self, reading: Reading) -> Verified[Grant]:
+        """Sign the grant and put it in force together with its ledger entry.
+
+        Raises:
+            ConflictError: Another directive came first.
+            MaybeAppliedError: It is unknown whether it is in force.
+            RefusedError: The store refused it, or as `draft`.
+        """
+        grant, execution = signed(self._operator, self.draft(reading), self.signers)
+        return self.take_effect(grant, execution)
+
+    def take_effect(self, grant: Verified[Grant], execution: bytes) -> Verified[Grant]:
+        """Put a signed grant in force, and remember it on this host.
+
+        Raises:
+            ConflictError: Another directive came first.
+            MaybeAppliedError: It is unknown whether it is in force.
+            RefusedError: The store refused it.
+        """
+        operator, record = self._operator, grant.record
+        if record.not_after_ms == self._closes_ms:
             self._say(CLOSES_FIRST)
         for text in self.left_out.sentences():
             self._say(text)
         if not self._over_unconfirmed:
             self._strike_silent()
         rosters = read_rosters(operator.store)
-        put_grant(operator, grant, origin=operator.store.server().run_id, say=self._say)
+        put_grant(
+            operator,
+            grant,
+            origin=operator.store.server().run_id,
+            execution=execution,
+            say=self._say,
+        )
         self._expected = rosters.workers
         operator.remember(
             grant,
             self._say,
-            term=epoch,
-            activated_at_ms=now,
+            term=record.term,
+            activated_at_ms=record.activated_at_ms,
             not_after_ms=record.not_after_ms,
             workers=[(pod.worker, pod.instance) for pod in sorted(rosters.workers)],
-            heartbeats=heartbeats,
+            heartbeats=list(record.heartbeats),
             unconfirmed=None,
             unsigned_at_ms=0,
             behind=None,

@@ -24,6 +24,7 @@ from golive_redis.errors import (
     RefusedError,
     StoreError,
 )
+from golive_redis.operator.approvals import signed
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -42,7 +43,7 @@ from golive_redis.records.directive import (
     Restriction,
     RestrictionKind,
 )
-from golive_redis.records.envelope import Signer, Verified, seal
+from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.keyset import Role
 from golive_redis.records.record import wording
@@ -92,6 +93,7 @@ def put_grant(
     *,
     origin: str = "",
     keeps: Sequence[str] = (),
+    execution: bytes = b"",
     say: Say = quiet,
 ) -> None:
     """Put a signed grant in force, following the ledger head while others write.
@@ -101,6 +103,7 @@ def put_grant(
         grant: As signed.
         origin: Run id of the primary, for an activation.
         keeps: Fields of the restrictions that stay; all others go.
+        execution: The word that it takes effect now, where several had to sign it; else empty.
         say: Told when it is in force and could not be pushed.
 
     Raises:
@@ -114,7 +117,9 @@ def put_grant(
     def put() -> Step:
         nonlocal head, unknown
         try:
-            step = store.grant(grant, ttl_ms=ttl_ms, head=head, origin=origin, keeps=keeps)
+            step = store.grant(
+                grant, ttl_ms=ttl_ms, head=head, origin=origin, keeps=keeps, execution=execution
+            )
         except MaybeAppliedError as error:
             if unknown:
                 raise
@@ -246,17 +251,59 @@ def loosen(
             window is open.
         ConflictError: Another directive came first.
     """
-    signers = operator.approvers(keys)
+    signers = operator.approvers(keys, kind)
+    planned, draft, reading = drafted(
+        operator,
+        kind,
+        signers[0],
+        reason=reason,
+        ticket=ticket,
+        labels=labels,
+        every=every,
+        minutes=minutes,
+        say=say,
+    )
+    grant, execution = signed(operator, draft, signers)
+    put_successor(operator, reading, grant, execution, say=say)
+    return Loosened(grant, planned.dropped)
+
+
+def drafted(
+    operator: Operator,
+    kind: GrantKind,
+    signer: Signer,
+    *,
+    reason: str,
+    ticket: str = "",
+    labels: Mapping[str, str] | None = None,
+    every: bool = False,
+    minutes: int | None = None,
+    say: Say = quiet,
+) -> tuple[Loosening, Grant, Reading]:
+    """Return what `loosen` would put in force now, to be signed by several; it changes nothing.
+
+    Args:
+        operator: At work.
+        kind: As in `loosen`, and so are the others.
+        signer: Who issues it.
+        reason: For the record.
+        ticket: For the record.
+        labels: Which restrictions.
+        every: All of them.
+        minutes: New length of the window.
+        say: Told in a sentence what happens.
+
+    Raises:
+        RefusedError: `loosen` would refuse.
+    """
     send_spool(operator, say)
     reading = operator.read()
     planned = _loosening(active(reading), kind, labels, every=every)
     changes: dict[str, object] = {"reason": wording(reason), "ticket": wording(ticket)}
     if kind is GrantKind.EXTEND:
         changes |= _extension(operator, planned.state.grant.record, minutes, say)
-    grant = put_successor(
-        operator, reading, signers, planned.kept, say=say, kind=kind, report=None, **changes
-    )
-    return Loosened(grant, planned.dropped)
+    draft = successor(operator, reading, signer, planned.kept, kind=kind, report=None, **changes)
+    return planned, draft, reading
 
 
 def foresee(
@@ -280,32 +327,28 @@ def foresee(
         RefusedError: `loosen` would refuse.
         ConfigError: A key cannot be used.
     """
-    operator.approvers(keys)
+    operator.approvers(keys, kind)
     return _loosening(active(operator.read()), kind, labels, every=every)
 
 
-def put_successor(
+def successor(
     operator: Operator,
     reading: Reading,
-    signers: Sequence[Signer],
+    signer: Signer,
     kept: Sequence[Verified[Restriction]],
-    *,
-    say: Say = quiet,
     **changes: object,
-) -> Verified[Grant]:
-    """Put a grant in force that follows the one just read, with changes to its fields.
+) -> Grant:
+    """Return the grant that follows the one just read, with changes to its fields; not signed yet.
 
     Args:
         operator: At work.
         reading: What was just read.
-        signers: Who signs it.
+        signer: Who issues it.
         kept: The restrictions that stay.
-        say: Told when it is in force and could not be pushed.
         changes: Fields of the grant, with their new values.
 
     Raises:
-        RefusedError: This host's clock is behind the activation; nothing was changed.
-        ConflictError: Another directive came first.
+        RefusedError: This host's clock is behind the activation.
     """
     state = active(reading)
     before = state.grant.record
@@ -316,24 +359,45 @@ def put_successor(
             f"by this host's clock the term begins in {behind_s:.1f} s: one of two clocks is wrong",
             hint="set the clock of this host or of the one that activated; stops do not depend on it",
         )
-    record = msgspec.structs.replace(
+    return msgspec.structs.replace(
         before,
         epoch=next_epoch(reading.newest, hint=reading.snapshot.epoch_hint),
-        **operator.trust.heading(signers[0].principal, now),
+        **operator.trust.heading(signer.principal, now),
         keeps=[item.identity for item in kept],
         **let_go(before, [item for item in state.restrictions if item not in kept], len(kept)),
         prev=reading.snapshot.last or None,
         **changes,
     )
-    grant = operator.trust.grant(seal(record, *signers))
-    held = {item.raw for item in kept}
+
+
+def put_successor(
+    operator: Operator,
+    reading: Reading,
+    grant: Verified[Grant],
+    execution: bytes,
+    *,
+    say: Say = quiet,
+) -> None:
+    """Put a grant in force that follows the one just read.
+
+    Args:
+        operator: At work.
+        reading: What was just read; the grant names what it keeps of that.
+        grant: As signed.
+        execution: The word that it takes effect now; empty for none.
+        say: Told when it is in force and could not be pushed.
+
+    Raises:
+        ConflictError: Another directive came first.
+    """
+    record = grant.record
+    held = {item.raw for item in active(reading).restrictions if item.identity in record.keeps}
     fields = [name for name, raw in reading.snapshot.restrictions.items() if raw in held]
-    put_grant(operator, grant, keeps=fields, say=say)
+    put_grant(operator, grant, keeps=fields, execution=execution, say=say)
     changed: dict[str, object] = {"not_after_ms": record.not_after_ms}
     if operator.memory.newest.term == record.term:
         changed["heartbeats"] = list(record.heartbeats)  # A1: whom a stop from here waits for
     operator.remember(grant, say, **changed)
-    return grant
 
 
 def _extension(

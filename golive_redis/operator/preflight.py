@@ -21,8 +21,8 @@ from golive_redis.checks.source import Surroundings
 from golive_redis.checks.windows import require_open
 from golive_redis.config import Config
 from golive_redis.config.policy import Policy
-from golive_redis.delivery.append import append
-from golive_redis.errors import MaybeAppliedError, RecordError, RefusedError, StoreError
+from golive_redis.errors import RecordError, RefusedError
+from golive_redis.operator import approvals
 from golive_redis.operator.session import Operator
 from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.record import duration_ms, wording
@@ -187,13 +187,7 @@ def enter(operator: Operator, report: Verified[Report]) -> None:
     Raises:
         StoreError: It may not be there. Never `MaybeAppliedError`: no grant was sent (A7).
     """
-    try:
-        append(operator.store, report.raw)
-    except MaybeAppliedError as error:
-        raise StoreError(
-            f"the report may not be in the ledger, and nothing was put in force: {error.message}",
-            hint="run the command again",
-        ) from error
+    approvals.enter(operator, report.raw, "the report")
 
 
 def _cut(item: Finding, words: int) -> Finding:

@@ -14,10 +14,11 @@ from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import RefusedError
 from golive_redis.operator import preflight
-from golive_redis.operator.grants import put_successor
+from golive_redis.operator.approvals import signed
+from golive_redis.operator.grants import put_successor, successor
 from golive_redis.operator.session import Operator, Reading, Say, active, quiet, send_spool
 from golive_redis.records.directive import Grant, GrantKind, Profile, smallest
-from golive_redis.records.envelope import Verified
+from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.record import wording
 from golive_redis.records.report import Finding, Outcome, failed
 
@@ -130,12 +131,43 @@ def promote(
         RefusedError: Like `plan`, or too few approvers signed.
         ConflictError: Another directive came first.
     """
-    signers = operator.approvers(keys)
+    signers = operator.approvers(keys, GrantKind.PROMOTE)
+    found, draft = drafted_promotion(
+        operator, signers[0], reason=reason, ticket=ticket, told=told, say=say
+    )
+    grant, execution = signed(operator, draft, signers)
+    put_successor(operator, found.reading, grant, execution, say=say)
+    return found, grant
+
+
+def drafted_promotion(
+    operator: Operator,
+    signer: Signer,
+    *,
+    reason: str,
+    ticket: str = "",
+    told: preflight.Told = preflight.nobody,
+    say: Say = quiet,
+) -> tuple[Plan, Grant]:
+    """Return what `promote` would put in force now, to be signed by several; its report is entered.
+
+    Args:
+        operator: At work.
+        signer: Who issues it.
+        reason: As in `promote`, and so are the others.
+        ticket: For the record.
+        told: Told of each finding as it comes.
+        say: Told in a sentence what happens.
+
+    Raises:
+        CriteriaFailedError: A criterion does not pass; nothing was changed.
+        RefusedError: Like `plan`.
+    """
     send_spool(operator, say)
     found = plan(operator, told=told)
     if not found.passed:
         raise CriteriaFailedError(found)
-    report = preflight.signed(operator, signers[0], found.findings)
+    report = preflight.signed(operator, signer, found.findings)
     preflight.enter(operator, report)
     state, after = active(found.reading), found.after
     kept = [
@@ -143,12 +175,11 @@ def promote(
         for item in state.restrictions
         if item.record.profile is None or smallest([item.record.profile, after]) is after
     ]
-    grant = put_successor(
+    draft = successor(
         operator,
         found.reading,
-        signers,
+        signer,
         kept,
-        say=say,
         kind=GrantKind.PROMOTE,
         profile=after,
         limits=operator.policy.profiles[after],
@@ -157,4 +188,4 @@ def promote(
         report=report.identity,
         policy=operator.config.policy_digest,
     )
-    return found, grant
+    return found, draft

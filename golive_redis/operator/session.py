@@ -16,7 +16,7 @@ from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, GoliveError, RecordError, RefusedError, StoreError
-from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
 from golive_redis.records.keyset import Role
@@ -177,8 +177,15 @@ class Operator:
                 hint="set it to true there, when this environment is meant to trade",
             )
 
-    def approvers(self, extra: Sequence[str]) -> list[Signer]:
+    def approvers(
+        self, extra: Sequence[str], kind: GrantKind, *, others: bool = False
+    ) -> list[Signer]:
         """Return enough approvers to sign a grant: whatever turns trading on comes through here.
+
+        Args:
+            extra: Further key files.
+            kind: Of the grant.
+            others: Others sign on their own hosts, so one is enough here.
 
         Raises:
             RefusedError: Activation is not enabled on this host, or the threshold is not met; it names
@@ -192,14 +199,15 @@ class Operator:
         able = keyset.principals(Role.APPROVER)
         signers = [signer for signer in self.signers(extra) if signer.principal in able]
         have = [signer.principal for signer in signers]
-        needed = keyset.threshold(Role.APPROVER)
+        needed = 1 if others else keyset.approvals(kind)
         if len(have) < needed:
             missing = [name for name in able if name not in have]
             raise RefusedError(
                 f"{needed} approver signature(s) needed, {len(have)} given "
                 f"({', '.join(have) or 'none'}); missing: {needed - len(have)} of "
                 f"{', '.join(missing) or 'nobody'}",
-                hint="add their keys with --key FILE, once for each",
+                hint=f"`golive propose {kind}` lets them sign on their own hosts; "
+                "or add their keys with --key FILE, once for each",
             )
         return signers
 

@@ -209,7 +209,14 @@ def _peek(raw: bytes, kind: type[Record]) -> Record:
 
 
 def verify(
-    raw: bytes, kind: type[R], keyset: Keyset, role: Role, *, namespace: str, environment: str
+    raw: bytes,
+    kind: type[R],
+    keyset: Keyset,
+    role: Role,
+    *,
+    namespace: str,
+    environment: str,
+    needed: int,
 ) -> Verified[R]:
     """Verify an envelope and return its record.
 
@@ -217,9 +224,10 @@ def verify(
         raw: The envelope as read.
         kind: The record it must carry.
         keyset: The trusted keys pinned on this host.
-        role: In which role its signers must have signed; the keyset has the threshold.
+        role: In which role its signers must have signed.
         namespace: The only namespace whose records are accepted.
         environment: The only environment whose records are accepted.
+        needed: How many distinct keys and principals must have signed.
 
     Raises:
         RecordError: Any rule of this module is broken. Fails closed: a refused record has no effect.
@@ -227,7 +235,7 @@ def verify(
     envelope = decode(raw)
     if envelope.payload_type != kind.payload_type():
         raise RecordError(f"payload type {envelope.payload_type!r} is not {kind.payload_type()!r}")
-    signers = _valid_signers(envelope, keyset, role)
+    signers = _valid_signers(envelope, keyset, role, needed)
     record = parse_record(envelope.payload, kind, MAX_ENVELOPE_BYTES)
     if record.by not in signers:  # S1
         raise RecordError(f"{record.by!r} issued the {kind.KIND} and did not sign it as {role}")
@@ -244,7 +252,7 @@ def verify(
     return Verified(record, envelope.identity, raw, signers)
 
 
-def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role) -> frozenset[str]:
+def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role, needed: int) -> frozenset[str]:
     message = pae(envelope.payload_type, envelope.payload)
     valid = []
     for keyid, signature in envelope.signatures:
@@ -258,7 +266,6 @@ def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role) -> frozenset[
         if key.holds(role):
             valid.append(key)
     signers = frozenset(key.principal for key in valid)
-    needed = keyset.threshold(role)
     # Key ids are hashes of the raw keys and unique in an envelope, so `valid` holds distinct raw keys.
     if min(len(valid), len(signers)) < needed:  # S1
         raise RecordError(

@@ -21,6 +21,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from golive_redis.errors import ConfigError, RecordError
+from golive_redis.records.directive import GrantKind
 from golive_redis.records.record import Epoch, FleetId, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
@@ -50,10 +51,17 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
+class Authority(StrEnum):
+    """What a principal is besides: after a stop by `risk`, one of `risk` has to sign the next start."""
+
+    RISK = "risk"
+
+
 class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     roles: Annotated[list[Role], msgspec.Meta(min_length=1, max_length=8)]
     keys: Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]
     shared: bool = False
+    authority: Authority | None = None
     # YAML reads 2027-01-31 as a date and "2027-01-31" as text; both mean the end of that day, UTC.
     expires: Any = None
 
@@ -62,7 +70,7 @@ class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Epoch
     fleet: FleetId
-    thresholds: dict[Role, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}
+    thresholds: dict[str, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}
     principals: Annotated[dict[Name, _Principal], msgspec.Meta(min_length=1, max_length=4096)]
 
 
@@ -73,6 +81,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
         expires: Last day on which it is good, ISO 8601 in UTC; None when it does not expire.
         expires_ms: The end of that day, Unix ms.
         shared: It answers for every worker that is no principal itself (A6).
+        authority: What its principal is besides, or None.
     """
 
     keyid: str
@@ -82,6 +91,7 @@ class TrustedKey(msgspec.Struct, frozen=True):
     expires: str | None = None
     expires_ms: int | None = None
     shared: bool = False
+    authority: Authority | None = None
 
     def expired(self, at_ms: float) -> bool:
         """Tell whether its last day was over at that time."""
@@ -151,11 +161,20 @@ class Keyset(msgspec.Struct, frozen=True):
     version: int
     fleet: str
     keys: dict[str, TrustedKey]
-    thresholds: dict[Role, int]
+    thresholds: dict[Role | GrantKind, int]
 
     def threshold(self, role: Role) -> int:
         """Return how many distinct keys and principals of `role` a record needs."""
         return self.thresholds.get(role, 1)
+
+    def approvals(self, kind: GrantKind) -> int:
+        """Return how many approvers a grant of that kind needs: its own threshold, or all grants'."""
+        return self.thresholds.get(kind, self.threshold(Role.APPROVER))
+
+    def with_authority(self, authority: Authority) -> frozenset[str]:
+        """Return the names of those who have that authority."""
+        keys = self.keys.values()
+        return frozenset(key.principal for key in keys if key.authority is authority)
 
     def principals(self, role: Role) -> list[str]:
         """Return the names of those who hold `role`, sorted."""
@@ -214,9 +233,12 @@ def parse_keyset(value: Any) -> Keyset:
             )
         expires, expires_ms = _expiry(name, principal.expires)
         roles = frozenset(principal.roles)
-        keys[keyid] = TrustedKey(keyid, name, roles, public, expires, expires_ms, principal.shared)
-    keyset = Keyset(file.version, file.fleet, keys, dict(file.thresholds))
-    for role, needed in file.thresholds.items():
+        keys[keyid] = TrustedKey(
+            keyid, name, roles, public, expires, expires_ms, principal.shared, principal.authority
+        )
+    keyset = Keyset(file.version, file.fleet, keys, _thresholds(file.thresholds))
+    for what, needed in keyset.thresholds.items():
+        role = Role.APPROVER if isinstance(what, GrantKind) else what
         if role is not Role.APPROVER and needed > 1:
             raise ConfigError(
                 f"keyset: a threshold for {role} is not possible",
@@ -224,11 +246,28 @@ def parse_keyset(value: Any) -> Keyset:
             )
         if len(keyset.principals(role)) < needed:
             raise ConfigError(
-                f"keyset: {role} needs {needed} principals and only "
-                f"{len(keyset.principals(role))} hold that role",
+                f"keyset: {what} needs {needed} principals and only "
+                f"{len(keyset.principals(role))} are {role}",
                 hint="add principals with `golive keys new`, or lower the threshold",
             )
+    risk = keyset.with_authority(Authority.RISK)
+    if risk and not risk & set(keyset.principals(Role.APPROVER)):
+        raise ConfigError(
+            f"keyset: {', '.join(sorted(risk))} has the authority of risk, and no approver has it",
+            hint="after a stop by risk one of them has to sign: make one of them an approver",
+        )
     return keyset
+
+
+def _thresholds(written: Mapping[str, int]) -> dict[Role | GrantKind, int]:
+    known: dict[str, Role | GrantKind] = {str(name): name for name in (*Role, *GrantKind)}
+    for name in written:
+        if name not in known:
+            raise ConfigError(
+                f"keyset: a threshold for {name[:40]!r}",
+                hint=f"`approver` is for every grant; one kind alone is {', '.join(GrantKind)}",
+            )
+    return {known[name]: needed for name, needed in written.items()}
 
 
 def _listed(principals: Mapping[str, _Principal]) -> Iterable[tuple[str, bytes]]:

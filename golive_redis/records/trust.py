@@ -7,6 +7,7 @@ from typing import TypedDict
 import msgspec
 
 from golive_redis.errors import RecordError
+from golive_redis.records.approval import Answer, Execution
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import R, Verified, decode, peek, verify
@@ -69,8 +70,16 @@ class Trust(msgspec.Struct, frozen=True):
         A key that had expired when the grant was issued does not count. One that expires later does:
         no running term dies of it, and what only takes away never expires.
         """
-        item = self._current(self._verify(raw, Grant, Role.APPROVER))
-        return self._unexpired(item, item.record.issued_at_ms, self._approvals)  # S1
+        needed = self._approvals(raw)
+        item = self._current(self._verify(raw, Grant, Role.APPROVER, needed))
+        return self._unexpired(item, item.record.issued_at_ms, needed)  # S1
+
+    def _approvals(self, raw: bytes) -> int:
+        """Return how many must sign, by the kind that a grant claims to be in the very same bytes."""
+        try:
+            return self.keyset.approvals(peek(raw, Grant).kind)
+        except RecordError:  # no grant, which is for `verify` to say
+            return self.keyset.threshold(Role.APPROVER)
 
     def is_good_now(self, item: Verified[Grant], now_ms: float) -> bool:
         """Tell whether the keys that signed a verified grant have not expired since, as far as needed.
@@ -78,14 +87,10 @@ class Trust(msgspec.Struct, frozen=True):
         Asked once, before a term is taken up: `issued_at_ms` is the signers' word.
         """
         try:
-            self._unexpired(item, now_ms, self._approvals)
+            self._unexpired(item, now_ms, self.keyset.approvals(item.record.kind))
         except RecordError:
             return False
         return True
-
-    @property
-    def _approvals(self) -> int:
-        return self.keyset.threshold(Role.APPROVER)
 
     def _unexpired(self, item: Verified[R], at_ms: float, needed: int) -> Verified[R]:
         """Return a verified record with those of its signers whose keys were good at that time."""
@@ -144,26 +149,32 @@ class Trust(msgspec.Struct, frozen=True):
         keys = self.keyset.keys.values()
         roles = sorted({role for key in keys if key.principal == by for role in key.roles})
         # For a stranger any role will do: it verifies for none.
-        return self._alone(raw, Refusal, roles[0] if roles else Role.AUDITOR)
+        return self._verify(raw, Refusal, roles[0] if roles else Role.AUDITOR)
+
+    def answer(self, raw: bytes) -> Verified[Answer]:
+        """Verify an answer to a proposal: one approver, with a key that was good then."""
+        item = self._current(self._verify(raw, Answer, Role.APPROVER))
+        return self._unexpired(item, item.record.issued_at_ms, 1)
+
+    def execution(self, raw: bytes) -> Verified[Execution]:
+        """Verify an execution: one approver, with a key that was good then.
+
+        Whether that is one who has signed the grant is for who has both: `core.adoption`.
+        """
+        item = self._current(self._verify(raw, Execution, Role.APPROVER))
+        return self._unexpired(item, item.record.issued_at_ms, 1)
 
     def report(self, raw: bytes) -> Verified[Report]:
         """Verify a preflight report: one approver, whatever the threshold for grants.
 
         As for a grant, a key that had expired when it was issued does not count.
         """
-        item = self._alone(raw, Report, Role.APPROVER)
+        item = self._verify(raw, Report, Role.APPROVER)
         return self._unexpired(item, item.record.issued_at_ms, 1)
 
-    def _alone(self, raw: bytes, kind: type[R], role: Role) -> Verified[R]:
-        """Verify what one person signs, whatever the threshold of the role."""
-        keyset = msgspec.structs.replace(self.keyset, thresholds={})
+    def _verify(self, raw: bytes, kind: type[R], role: Role, needed: int = 1) -> Verified[R]:
         names = {"namespace": self.namespace, "environment": self.environment}
-        return verify(raw, kind, keyset, role, **names)
-
-    def _verify(self, raw: bytes, kind: type[R], role: Role) -> Verified[R]:
-        return verify(
-            raw, kind, self.keyset, role, namespace=self.namespace, environment=self.environment
-        )
+        return verify(raw, kind, self.keyset, role, needed=needed, **names)
 
     def _current(self, verified: Verified[R]) -> Verified[R]:
         if verified.record.keyset_version > self.keyset.version:  # S1

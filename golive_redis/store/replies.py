@@ -184,7 +184,7 @@ def parse_step(reply: Reply) -> Step:
 
 def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
     """Return the reply of the `attend` script."""
-    nonce, status, detail, last, pttl, grant, restrictions, beats, revoked, head = reply
+    nonce, status, detail, last, pttl, grant, restrictions, beats, revoked, head, done = reply
     answer = Answer(
         nonce=text(nonce),
         corrupt=text(detail) if status == b"CORRUPT" else None,
@@ -196,6 +196,7 @@ def parse_attend(reply: Reply) -> tuple[Status, Answer, str]:
         beats=pairs(beats),
         revoked=None if revoked == b"SAME" else or_none(revoked),
         revoked_unchanged=revoked == b"SAME",
+        execution=or_none(done),
     )
     known = Status.REGISTER if status == b"REGISTER" else Status.OK
     return known, answer, text(head)

@@ -173,6 +173,7 @@ class Store(Rosters, LedgerSteps):
         head: str,
         origin: str = "",
         keeps: Sequence[str] = (),
+        execution: bytes = b"",
     ) -> Step:
         """Put a grant in force, together with its ledger entry, or refuse both.
 
@@ -182,7 +183,9 @@ class Store(Rosters, LedgerSteps):
             head: Ledger head as last read.
             origin: Run id of the primary, for an activation.
             keeps: Fields of the restrictions that stay; all others go.
+            execution: The word that it takes effect now, which is entered before it; empty for none.
         """
+        begun = extend(head, execution) if execution else head
         keys, record = self.keys, item.record
         names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
         reply = scripts.run(
@@ -198,9 +201,11 @@ class Store(Rosters, LedgerSteps):
             ttl_ms,
             origin,
             head,
-            extend(head, item.raw),
+            extend(begun, item.raw),
             keys.events,
             record.fleet,
+            execution,
+            begun,
             *keeps,
         )
         return parse_step(reply)

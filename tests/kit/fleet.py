@@ -112,6 +112,9 @@ class Fleet:
             },
             "state_dir": "state",
             "timing": _timing(timing),
+            # Tests stop and start all the time; those that are about haste say so.
+            "cool_down": "0s",
+            "activations_per_day": 0,
             **settings,
         }
         self.path = self.write_config("go_live.yaml")

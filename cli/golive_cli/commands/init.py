@@ -194,6 +194,8 @@ def config_text(environment: str, url: str, operator: str, worker: str) -> str:
         if everything
         else "Take the # away from each that you\n# have filled in under `checks` below.",
         required="\n".join(f"  {mark}- {name}" for name, mark in marks.items()),
+        # Only real money needs a pause: elsewhere people try things out.
+        cool_down="60s" if everything else "0s",
         namespace=scalar("{golive}" if url.startswith("redis+cluster://") else "golive"),
         url=scalar(url),
         operator=scalar(f"keys/{operator}.pem"),

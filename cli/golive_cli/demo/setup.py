@@ -24,6 +24,7 @@ environment: demo
 {gate}
 allowed_profiles: [micro]
 default_profile: micro
+cool_down: 0s
 store: {{url: {url}}}
 keys:
   keyset: keyset.yaml

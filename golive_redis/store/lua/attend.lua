@@ -8,7 +8,7 @@
 --       7 'worker' | 'heartbeat'   8 instance   9.. presence fields and values; none when unchanged,
 --       and 'state' first when these are all of them
 -- Reply nonce, status, detail, set, pttl_ms, grant, {restriction...}, {name, beat, ...}, tombstone,
---       head (heartbeats only).   status: OK | REGISTER (presence or roster entry is gone: ask again
+--       head, execution (heartbeats only).   status: OK | REGISTER (presence or roster entry is gone: ask again
 --       with all fields) | CORRUPT (detail: the key of a wrong type).   grant is 'SAME' when set is the caller's;
 --       tombstone is 'SAME' when it is the caller's. Absent values are nil.
 -- Siblings are derived from the namespace: ACL demands read and write on every declared key.
@@ -16,11 +16,11 @@ local ns, nonce = ARGV[1], ARGV[2]
 local function bad(reply) return type(reply) == 'table' and reply.err end
 local function corrupt(key, reply)
   if not string.find(tostring(reply.err), 'WRONGTYPE', 1, true) then return reply end -- e.g. NOPERM
-  return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false}
+  return {nonce, 'CORRUPT', key, false, -2, false, {}, {}, false, false, false}
 end
 
 local alive = redis.call('PEXPIRE', KEYS[1], ARGV[6]) == 1 -- A7: refused here, it leaves nothing endless
-local register = {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false}
+local register = {nonce, 'REGISTER', false, false, -2, false, {}, {}, false, false, false}
 if #ARGV > 8 then
   -- Changes alone would make a presence without state, version and labels, and nothing would mend it.
   if not alive and ARGV[9] ~= 'state' then return register end
@@ -45,7 +45,7 @@ local tombstone = stone[1]
 if tombstone and stone[2] and stone[2] == ARGV[4] then tombstone = 'SAME' end
 
 local active = ns .. ':active'
-local known = redis.pcall('HMGET', active, 'set', 'grant')
+local known = redis.pcall('HMGET', active, 'set', 'grant', 'execution')
 if bad(known) then return corrupt(active, known) end
 local set, grant, restrictions = known[1], known[2], {}
 if grant and set and set == ARGV[3] then
@@ -62,9 +62,10 @@ if grant then
   beats = redis.pcall('HGETALL', ns .. ':beat')
   if bad(beats) then return corrupt(ns .. ':beat', beats) end
 end
-local head = false -- for heartbeats, who write to the ledger
+local head, execution = false, false -- for heartbeats, who write to the ledger and stand at the door
 if ARGV[7] == 'heartbeat' then
+  if grant and grant ~= 'SAME' then execution = known[3] end
   head = redis.pcall('GET', ns .. ':head')
   if bad(head) then head = false end
 end
-return {nonce, 'OK', false, set, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head}
+return {nonce, 'OK', false, set, redis.call('PTTL', active), grant, restrictions, beats, tombstone, head, execution}

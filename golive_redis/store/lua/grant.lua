@@ -6,7 +6,7 @@
 -- ARGV  1 'activate' | 'change'   2 term   3 epoch   4 record   5 identity   6 identity of the
 --       directive before, or ''   7 ttl_ms   8 origin (run id of this primary)   9 ledger head
 --       before   10 ledger head after   11 events channel   12 id of the fleet
---       13.. fields of restrictions to keep
+--       13 the execution, or ''   14 ledger head after that, before the grant's entry   15.. fields of restrictions to keep
 -- Reply {'OK', '', '', why the push was refused, or ''} | {'SAME'} (this very grant is in force) |
 --       {'REFUSED', why, detail} | {'CONFLICT', identity of the last directive} | {'HEAD', ledger head}
 --       why: revoked | used | active | absent | term | corrupt | fleet (the store is another one's)
@@ -47,14 +47,20 @@ if ARGV[1] == 'activate' then
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'term', ARGV[2], 'origin', ARGV[8])
 else
-  for i = 13, #ARGV do keep[ARGV[i]] = true end
+  for i = 15, #ARGV do keep[ARGV[i]] = true end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if string.sub(field, 1, 2) == 'r:' and not keep[field] then gone[#gone + 1] = field end
   end
-  if gone[1] then redis.call('HDEL', KEYS[1], '') end
+  redis.call('HDEL', KEYS[1], '')
   redis.call('HSET', KEYS[1], 'term', ARGV[2])
 end
-local entry = redis.pcall('XADD', KEYS[7], '*', 'r', ARGV[4], 'h', ARGV[10])
+local executed = ARGV[13] ~= ''
+local entry = {}
+if executed then entry = redis.pcall('XADD', KEYS[7], '*', 'r', ARGV[13], 'h', ARGV[14]) end
+if not bad(entry) then
+  if executed then redis.call('SET', KEYS[6], ARGV[14]) end -- what stands there is its end, whatever follows
+  entry = redis.pcall('XADD', KEYS[7], '*', 'r', ARGV[4], 'h', ARGV[10])
+end
 if bad(entry) then
   if ARGV[1] == 'activate' then redis.call('DEL', KEYS[1]) end
   return entry
@@ -63,6 +69,9 @@ end
 redis.call('SET', KEYS[6], ARGV[10])
 for _, field in ipairs(gone) do redis.call('HDEL', KEYS[1], field) end
 redis.call('HSET', KEYS[1], 'grant', ARGV[4], 'epoch', ARGV[3], 'last', ARGV[5], 'set', ARGV[5])
+-- It is of this grant alone, for heartbeats at the door.
+if ARGV[1] == 'change' then redis.call('HDEL', KEYS[1], 'execution') end
+if executed then redis.call('HSET', KEYS[1], 'execution', ARGV[13]) end
 -- For people: who began this term, and why.
 if ARGV[1] == 'change' and not active[3] then redis.call('HSET', KEYS[1], 'activation', active[2]) end
 if ARGV[1] == 'activate' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) end
