@@ -284,6 +284,11 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "restore": Listed(_restore, "Lift a reduction, or all."),
         "extend": Listed(_extend, "Move the end of the window."),
         "promote": Listed("profiles.promote", "Go up one capital profile."),
+        "propose": Listed("approvals.proposing", "Propose one of these, for others to approve."),
+        "proposals": Listed("approvals.proposals", "Show what waits for signatures."),
+        "approve": Listed("approvals.approve", "Sign a proposal; the last signature executes it."),
+        "reject": Listed("approvals.reject", "Say no to a proposal."),
+        "withdraw": Listed("approvals.withdraw", "Take back a proposal of your own."),
     },
     "Look": {
         "status": Listed(_status, "Show what is in force, and every heartbeat and worker."),

@@ -347,3 +347,37 @@ class AuditExportResult(InPlace):
     format: str
     entries: int
     head: str
+
+
+class Proposed(msgspec.Struct):
+    """A grant that waits for signatures; `until_ms` is until when it waits."""
+
+    id: str
+    identity: str
+    kind: str
+    what: str
+    signed: list[str]
+    needed: int
+    until_ms: int
+    epoch: int
+    reason: str
+    ticket: str
+
+
+class ProposalsResult(InPlace):
+    """`golive proposals`."""
+
+    proposals: list[Proposed]
+
+
+class ApproveResult(InPlace):
+    """`golive propose`, `approve`, `reject` and `withdraw`.
+
+    `by` and `epoch` are null while it is not in force. An activation by its last signature prints
+    what `golive activate` prints.
+    """
+
+    proposal: Proposed
+    in_force: bool
+    epoch: int | None
+    by: list[str] | None

@@ -15,6 +15,7 @@ an entry (V5), so that a ledger of any length can be judged, and gone on with la
 | V7 | has a higher epoch than all before it, or came late and takes something away |
 | V8 | grants nothing at or under the epoch of a revocation, and within a term changes the running one |
 | V9 | rests, when it activates or promotes, on a passed report before it, of the same policy |
+| V10 | that several have to sign has an answer of each of them before it, and an execution by one |
 | V13 | is there for each directive that is in force in Redis |
 | V14 | is still there when somebody has seen it there |
 """
@@ -27,6 +28,7 @@ from collections import deque
 
 from golive_redis.audit.opening import Keysets, Opened, opened
 from golive_redis.errors import RecordError
+from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.record import Count, Epoch, Strict, decodable
@@ -41,6 +43,8 @@ LATE_MS = 1_000
 KEPT = 256  # directives and reports that later entries may name
 WINDOW_MS = 2 * CLOCKS_MS
 _FRESH_ON_A_REPORT = {GrantKind.ACTIVATE, GrantKind.PROMOTE}
+
+_CONSENT = {Said.PROPOSE, Said.APPROVE}
 
 Directive = Grant | Restriction | Revocation
 
@@ -81,6 +85,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         directives: Identities of the last ones.
         reports: Identity and policy of the last that passed.
         missing: Identities that directives name and that have not come, with the entry that names it.
+        answers: Identity, proposal and issuer of the last consents.
+        executions: By directive, issuer and answers of the last ones.
         window: At which of those seen the last 20 minutes begin.
     """
 
@@ -96,6 +102,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     directives: list[str] = []
     reports: list[tuple[str, str]] = []
     missing: dict[str, int] = {}
+    answers: list[tuple[str, str, str]] = []
+    executions: dict[str, tuple[str, list[str]]] = {}
     window: Count = 0
 
 
@@ -123,6 +131,8 @@ class History:
         self._directives = deque(state.directives, KEPT)
         self._reports = deque(state.reports, KEPT)
         self._missing = dict(state.missing)
+        self._answers = deque(state.answers, KEPT)
+        self._executions = dict(state.executions)
         self._seen = Seen(seen, state.window, _id_ms(state.last_id))
 
     def carry(self) -> tuple[Carry, bytes]:
@@ -141,6 +151,8 @@ class History:
             directives=list(self._directives),
             reports=list(self._reports),
             missing=dict(self._missing),
+            answers=list(self._answers),
+            executions=dict(self._executions),
             window=window,
         )
         return state, seen
@@ -168,8 +180,8 @@ class History:
         late = False
         if isinstance(record, Grant | Restriction | Revocation):
             late = self._directive(entry, found, record)
-        elif isinstance(record, Report) and record.passed:
-            self._reports.append((found.identity, record.policy))
+        else:
+            self._ahead_of_a_grant(found)
         self.count += 1
         self.late += late
         return late
@@ -185,6 +197,20 @@ class History:
             raise BrokenLedgerError(
                 index, "V6", f"names a directive before it that is not here ({identity[:8]}...)"
             )
+
+    def _ahead_of_a_grant(self, found: Opened) -> None:
+        """Keep what a later grant may rest on."""
+        match found.record:
+            case Report() as report if report.passed:
+                self._reports.append((found.identity, report.policy))
+            case Answer() as answer if answer.answer in _CONSENT:
+                self._answers.append((found.identity, answer.proposal, answer.by))
+            case Execution() as execution:
+                while len(self._executions) >= KEPT:
+                    del self._executions[next(iter(self._executions))]
+                self._executions[execution.directive] = execution.by, list(execution.answers)
+            case _:
+                pass
 
     # -- the rules ---------------------------------------------------------------------------------
 
@@ -253,6 +279,7 @@ class History:
             )
         if record.kind in _FRESH_ON_A_REPORT:
             self._rests(record)
+        self._consented(found, record)
         if found.judged and record.keyset_version < self._keyset:
             self._still_good(entry, record)
         self._keyset = max(self._keyset, record.keyset_version)
@@ -266,6 +293,25 @@ class History:
         if policy != record.policy:
             raise self._broken(
                 "V9", f"(grant {record.epoch}) rests on a report of another policy than its own"
+            )
+
+    def _consented(self, found: Opened, record: Grant) -> None:
+        trust = self._keysets.trust(record.keyset_version)
+        if trust is None or (needed := trust.keyset.approvals(record.kind)) == 1:
+            return
+        by, named = self._executions.get(found.identity, ("", []))
+        if by not in found.signers:
+            raise self._broken(
+                "V10", f"(grant {record.epoch}) has no execution by one of those who signed it"
+            )
+        said = {
+            who
+            for identity, proposal, who in self._answers
+            if identity in named and proposal == found.identity and who in found.signers
+        }
+        if len(said) < needed:
+            raise self._broken(
+                "V10", f"(grant {record.epoch}) has {len(said)} of {needed} answers before it"
             )
 
     def _still_good(self, entry: Entry, record: Grant) -> None:

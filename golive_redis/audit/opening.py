@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from golive_redis.errors import ConfigError, RecordError
+from golive_redis.records.approval import Answer, Execution
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode, peek
 from golive_redis.records.keyset import Keyset
@@ -21,7 +22,8 @@ from golive_redis.records.report import Report
 from golive_redis.records.trust import Trust
 
 KINDS: dict[str, type[Record]] = {
-    kind.payload_type(): kind for kind in (Grant, Restriction, Revocation, Report, Note, Refusal)
+    kind.payload_type(): kind
+    for kind in (Grant, Restriction, Revocation, Report, Note, Refusal, Answer, Execution)
 }
 
 
@@ -149,6 +151,10 @@ def verifier(claimed: Record, trust: Trust) -> Callable[[bytes], Verified[Any]]:
             return trust.report
         case Refusal():
             return trust.refusal
+        case Answer():
+            return trust.answer
+        case Execution():
+            return trust.execution
         case Note() if claimed.topic in TOPICS:
             role = TOPICS[claimed.topic]
             return lambda raw: trust.note(raw, role)

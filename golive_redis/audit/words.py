@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from golive_redis.audit.opening import Opened
+from golive_redis.records.approval import Answer, Execution, short_id
 from golive_redis.records.directive import (
     Grant,
     GrantKind,
@@ -50,6 +51,10 @@ def line(found: Opened) -> Line:
             what, why = _report(record)
         case Note():
             what, why = record.topic, record.text
+        case Answer():
+            what, why = f"{record.answer}: proposal {short_id(record.proposal)}", record.reason
+        case Execution():
+            what, why = f"execute: proposal {short_id(record.directive)}", ""
         case Refusal():
             what = f"refused: {record.attempt}"
             why = record.text

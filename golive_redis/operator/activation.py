@@ -125,10 +125,15 @@ class Activation:
         self.left_out = Waiting((), (), ())
         self.signers: list[Signer] = []
         self._expected: frozenset[Pod] = frozenset()
-        self._closes_ms = 0
 
-    def prepare(self) -> Reading:
+    def prepare(
+        self, *, by: Sequence[Signer] = (), together: frozenset[str] = frozenset()
+    ) -> Reading:
         """Check everything that can refuse an activation, cheapest first.
+
+        Args:
+            by: Who signs here; the keys of this host by default.
+            together: Who has signed it elsewhere.
 
         Raises:
             RefusedError: With what to do about it.
@@ -136,13 +141,16 @@ class Activation:
         operator = self._operator
         operator.require_enabled()
         windows.require_open(self._windows, clock.wall_ms())
-        self.signers = operator.approvers(self._keys, GrantKind.ACTIVATE, others=self._others)
+        self.signers = list(by) or operator.approvers(
+            self._keys, GrantKind.ACTIVATE, others=self._others
+        )
         send_spool(operator, self._say)
         reading = operator.read()
         self._refuse_active(reading)
         self._refuse_unconfirmed(reading)
         _refuse_covered(reading.revocation)
-        self._refuse_haste(reading)
+        if together or not self._others:
+            self._refuse_haste(reading, together)
         self._refuse_without_heartbeat()
         self._heartbeats()
         if self._report_file is not None:
@@ -226,15 +234,18 @@ class Activation:
             )
         return named
 
-    def _refuse_haste(self, reading: Reading) -> None:
+    @property
+    def report(self) -> Verified[Report]:
+        """The report of `prepare`."""
+        assert self._report is not None  # noqa: S101  (made by `prepare`)
+        return self._report
+
+    def _refuse_haste(self, reading: Reading, together: frozenset[str]) -> None:
         """Refuse what no heartbeat would adopt, as far as it is known here; they decide (D2, D4)."""
         operator = self._operator
         keyset = operator.trust.keyset
-        names = {signer.principal for signer in self.signers}
-        if self._others:  # whoever else signs, it is known at the end
-            return
         why = haste_refused(
-            frozenset(names),
+            together | {signer.principal for signer in self.signers},
             keyset.approvals(GrantKind.ACTIVATE),
             keyset.with_authority(Authority.RISK),
             msgspec.structs.replace(operator.policy.haste, daily=0),
@@ -258,11 +269,10 @@ class Activation:
         operator = self._operator
         now = clock.wall_ms()
         # Asked again: the operator may have taken until after the close to confirm.
-        self._closes_ms = windows.require_open(self._windows, now)
-        not_after_ms = min(now + waits_ms + self._minutes * 60_000, self._closes_ms)
+        closes_ms = windows.require_open(self._windows, now)
+        not_after_ms = min(now + waits_ms + self._minutes * 60_000, closes_ms)
         heartbeats = self._heartbeats()
-        report = self._report
-        assert report is not None  # noqa: S101  (made by `prepare`)
+        report = self.report
         preflight.require_fresh(operator, report.record)
         preflight.enter(operator, report)
         epoch = next_epoch(reading.newest, hint=reading.snapshot.epoch_hint)
@@ -310,7 +320,7 @@ class Activation:
             RefusedError: The store refused it.
         """
         operator, record = self._operator, grant.record
-        if record.not_after_ms == self._closes_ms:
+        if record.not_after_ms == windows.require_open(self._windows, clock.wall_ms()):
             self._say(CLOSES_FIRST)
         for text in self.left_out.sentences():
             self._say(text)

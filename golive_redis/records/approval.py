@@ -5,6 +5,7 @@ A proposal is the grant itself, the exact bytes that everybody signs: another te
 
 from __future__ import annotations
 
+import base64
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -16,6 +17,15 @@ APPROVE_WITHIN_MS = 600_000
 """So long a proposal waits for its approvers, and an execution follows its grant."""
 
 MAX_ANSWERS = 16
+
+
+_ID_BYTES = 5  # 8 characters of base32 (RFC 4648), to be read over the telephone
+
+
+def short_id(identity: str) -> str:
+    """Return the 8 characters by which people name a proposal: `7f3k-9qmx`."""
+    text = base64.b32encode(bytes.fromhex(identity)[:_ID_BYTES]).decode().lower()
+    return f"{text[:4]}-{text[4:]}"
 
 
 class Said(StrEnum):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Generic, TypeVar, cast
 
@@ -153,6 +154,20 @@ def _encode(envelope: Envelope) -> bytes:
     )
     decode(raw)  # what we would refuse to read is never written
     return raw
+
+
+def together(raws: Iterable[bytes]) -> bytes:
+    """Return one envelope with the signatures of several over the same record; each key counts once.
+
+    Raises:
+        RecordError: There is none, they hold different records, or they have too many signatures.
+    """
+    envelopes = [decode(raw) for raw in raws]
+    if len({(item.payload_type, item.payload) for item in envelopes}) != 1:
+        raise RecordError("these are signatures over different records")
+    signatures = {keyid: sig for item in envelopes for keyid, sig in item.signatures}
+    first = envelopes[0]
+    return _encode(Envelope(first.payload_type, first.payload, tuple(sorted(signatures.items()))))
 
 
 def decode(raw: bytes) -> Envelope:

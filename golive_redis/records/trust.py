@@ -74,6 +74,14 @@ class Trust(msgspec.Struct, frozen=True):
         item = self._current(self._verify(raw, Grant, Role.APPROVER, needed))
         return self._unexpired(item, item.record.issued_at_ms, needed)  # S1
 
+    def proposed(self, raw: bytes) -> Verified[Grant]:
+        """Verify a grant that waits for further signatures: one approver is enough to look at it.
+
+        It permits nothing: only what `grant` returns does.
+        """
+        item = self._current(self._verify(raw, Grant, Role.APPROVER))
+        return self._unexpired(item, item.record.issued_at_ms, 1)
+
     def _approvals(self, raw: bytes) -> int:
         """Return how many must sign, by the kind that a grant claims to be in the very same bytes."""
         try:

@@ -168,6 +168,24 @@ class Journal:
         )
         return seal(note, signer)
 
+    def end_proposals(self) -> None:
+        """Let no proposal wait any longer: whoever stops means what is about to start, too.
+
+        A stop that only repeats one that stands makes no proposal out of date by itself. Where they cannot
+        be taken away nothing is held up: each has to be signed by others, after this stop, to matter.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        try:
+            dropped = self._connections.store().drop_proposals()
+        except StoreRefusedError as error:
+            if error.code == "NOPERM":
+                self._connections.say_once(f"proposals may still wait: {error.message}")
+            return
+        if dropped:
+            self._connections.say("no proposal waits any longer")
+
     def send_rest(self) -> None:
         """Send what earlier commands have left in the spool, but not to another Redis."""
         if self._spool is not None and not self._progress.stranger:

@@ -123,6 +123,8 @@ class Revoke:
         if self._progress.newest is not kept:
             journal.keep()
         journal.write_down()
+        if self._progress.executed:
+            self._connections.attempt(journal.end_proposals)
         confirmation = Confirmation(
             self._trust,
             self._timing,

@@ -107,6 +107,15 @@ class Keyspace(msgspec.Struct, frozen=True):
         """Key of a worker's goodbye, or of the word that it is dead."""
         return f"{self.namespace}:left:{worker}:{instance}"
 
+    @property
+    def proposals(self) -> str:
+        """Which grants wait for further signatures, and until when."""
+        return f"{self.namespace}:proposals"
+
+    def proposal(self, identity: str) -> str:
+        """Key of a grant that waits, with its signatures so far."""
+        return f"{self.namespace}:proposal:{identity}"
+
     def receipt(self, directive: str) -> str:
         """Key of the receipts for a directive."""
         return f"{self.namespace}:receipt:{directive}"

@@ -21,7 +21,7 @@ from golive_redis.store.link import Link, StoreRefusedError
 
 Command = tuple[str | int, ...]
 # Named as an ACL does: whoever lacks it, lacks it for each pod and directive.
-_OF_A_POD = re.compile(r"^(.*:(?:worker|heartbeat|left|receipt)):.*")
+_OF_A_POD = re.compile(r"^(.*:(?:worker|heartbeat|left|receipt|proposal)):.*")
 
 
 class NoTransactionsError(StoreError):
@@ -54,6 +54,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("DEL", keys.active, keys.beat),
         ("DEL", keys.active),
         ("DEL", keys.revoked),
+        *_proposing(keys),
         *(("HSET", key, "x", "x") for key in (keys.active, keys.revoked)),
         *(("HDEL", key, "x") for key in (keys.active, keys.revoked, keys.heartbeats)),
         ("PEXPIRE", keys.active, 1),
@@ -63,6 +64,23 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("EVALSHA", "0" * 40, 1, keys.goodbye("preflight", "0")),
         ("PUBLISH", keys.events, "x"),
         ("SUBSCRIBE", keys.receipts),
+    ]
+
+
+def _proposing(keys: Keyspace) -> list[Command]:
+    """Return what proposals need: to open, sign, look at and close them."""
+    proposal = keys.proposal("preflight")
+    return [
+        ("ZREMRANGEBYSCORE", keys.proposals, 0, 0),
+        ("ZCARD", keys.proposals),
+        ("ZADD", keys.proposals, 1, "x"),
+        ("ZREM", keys.proposals, "x"),
+        ("ZRANGE", keys.proposals, 0, 0),
+        *(("DEL", key) for key in (keys.proposals, proposal)),
+        *(("PEXPIREAT", key, 1) for key in (keys.proposals, proposal)),
+        ("HSETNX", proposal, "x", "x"),
+        ("HGETALL", proposal),
+        ("TIME",),
     ]
 
 

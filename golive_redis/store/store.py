@@ -18,6 +18,7 @@ from golive_redis.store import scripts
 from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
 from golive_redis.store.ledgersteps import LedgerSteps
 from golive_redis.store.link import usable
+from golive_redis.store.proposals import Proposals
 from golive_redis.store.replies import (
     Caller,
     Server,
@@ -39,7 +40,7 @@ MAX_POD_READ = 10_000
 POD_PAGE = 500  # pods that are asked at once
 
 
-class Store(Rosters, LedgerSteps):
+class Store(Rosters, LedgerSteps, Proposals):
     """The steps, over one link.
 
     What may go wrong with each that writes, and what a caller may do then:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from golive_redis.records.envelope import issued_at, seal
+from golive_redis.records.approval import Answer, Execution, Said
+from golive_redis.records.envelope import decode, issued_at, seal
 from golive_redis.records.ledger import GENESIS, Entry, Note, extend
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing.signers import START_MS, Signers, identity
@@ -33,7 +34,8 @@ class Book:
 
     def activate(self, **fields: Any) -> bytes:
         """A preflight that passed, and the grant that rests on it."""
-        report = self.report()
+        by = fields.get("by", "alice")
+        report = self.report(by=by if isinstance(by, str) else by[0])
         return self._grant(report=report, term=self.epoch + 1, **fields)
 
     def resume(self, **fields: Any) -> bytes:
@@ -49,14 +51,12 @@ class Book:
         fields = {"issued_at_ms": self._now()} | fields
         return self._directive(self.signers.revocation(self.epoch, **fields))
 
-    def report(self, *, passed: bool = True, policy: str = POLICY) -> str:
+    def report(self, *, passed: bool = True, policy: str = POLICY, by: str = "alice") -> str:
         """A preflight's signed report; returns its identity."""
         outcome = Outcome.PASS if passed else Outcome.FAIL
         finding = Finding(check="redis", outcome=outcome, explain="as seen")
-        heading = self.signers.trust.heading("alice", self._now())
-        raw = seal(
-            Report(**heading, policy=policy, findings=[finding]), self.signers.signers["alice"]
-        )
+        heading = self.signers.trust.heading(by, self._now())
+        raw = seal(Report(**heading, policy=policy, findings=[finding]), self.signers.signers[by])
         self.add(raw)
         return identity(raw)
 
@@ -89,7 +89,36 @@ class Book:
         now = fields.setdefault("issued_at_ms", self._now())
         window = {"not_before_ms": now - 30_000, "not_after_ms": now + 3_600_000}
         fields = {"prev": self.prev, "policy": POLICY} | window | fields
-        return self._directive(self.signers.grant(self.epoch, **fields))
+        raw = self.signers.grant(self.epoch, **fields)
+        if self.signers.approvals > 1:
+            self._decide(raw, now)
+        return self._directive(raw)
+
+    def _decide(self, grant: bytes, now: int) -> None:
+        """What each of its signers says, and the execution by the last of them."""
+        keys = {signer.keyid: name for name, signer in self.signers.signers.items()}
+        names = [keys[keyid] for keyid, _ in decode(grant).signatures]
+        answers = []
+        for at, name in enumerate(names):
+            raw = seal(
+                Answer(
+                    **self.signers.trust.heading(name, now + at),
+                    proposal=identity(grant),
+                    answer=Said.APPROVE if at else Said.PROPOSE,
+                    approve_by_ms=now + 600_000,
+                    reason="",
+                ),
+                self.signers.signers[name],
+            )
+            self.add(raw)
+            answers.append(identity(raw))
+        execution = Execution(
+            **self.signers.trust.heading(names[-1], self._now()),
+            directive=identity(grant),
+            report=None,
+            answers=answers,
+        )
+        self.add(seal(execution, self.signers.signers[names[-1]]))
 
     def _directive(self, raw: bytes) -> bytes:
         self.at_ms = max(self.at_ms, issued_at(raw))

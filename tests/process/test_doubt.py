@@ -25,7 +25,7 @@ from golive_redis.errors import (
 )
 from golive_redis.operator import grants, preflight, restrictions
 from golive_redis.operator.activation import Activation
-from golive_redis.operator.grants import put_grant, put_successor
+from golive_redis.operator.grants import put_grant, put_successor, successor
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import (
     Grant,
@@ -149,9 +149,10 @@ class Acting:
         assert reading.state is not None
         kept = reading.state.restrictions
         signers = operator.signers(())
-        return put_successor(
-            operator, reading, signers, kept, say=self.said.append, kind=GrantKind.EXTEND
-        )
+        draft = successor(operator, reading, signers[0], kept, kind=GrantKind.EXTEND)
+        grant = operator.trust.grant(seal(draft, *signers))
+        put_successor(operator, reading, grant, b"", say=self.said.append)
+        return grant
 
     def another_halt(self, symbol: str = "ETH") -> Callable[[], Any]:
         """Another operator's halt, as a step of a plan."""

@@ -16,7 +16,7 @@ from golive_redis.testing import Signers
 from golive_redis.testing.signers import EVERYBODY, identity
 from kit.ledgers import Book, chained, next_id
 
-SIGNERS = Signers(approvals=2)
+SIGNERS = Signers()
 KEYSETS = Keysets.of([SIGNERS.keyset], "golive", "test")
 
 
@@ -97,7 +97,7 @@ def test_v2_an_entry_that_is_edited_removed_or_moved_breaks_the_chain_there() ->
 
 def test_v3_an_entry_is_signed_as_its_kind_demands() -> None:
     book = day()
-    raw = SIGNERS.grant(book.epoch + 1, by="alice", issued_at_ms=book.at_ms, prev=book.prev)
+    raw = SIGNERS.grant(book.epoch + 1, by="rita", issued_at_ms=book.at_ms, prev=book.prev)
     book.add(raw)
     assert broken(book.entries) == (13, "V3")
     changed = book.entries[2].envelope.replace(b'"sig":"', b'"sig":"A', 1)
@@ -107,10 +107,10 @@ def test_v3_an_entry_is_signed_as_its_kind_demands() -> None:
 
 def test_v3_a_record_is_judged_by_the_keyset_that_it_names_and_by_no_other() -> None:
     book = day()
-    without = {name: roles for name, roles in EVERYBODY.items() if name != "bob"}
-    later = Signers({**without, "carol": ("approver",)}, approvals=2, version=2)
+    without = {name: roles for name, roles in EVERYBODY.items() if name != "alice"}
+    later = Signers({**without, "carol": ("approver",)}, version=2)
     book.signers = later
-    book.activate(by=("alice", "carol"))
+    book.activate(by="carol")
     both = Keysets.of([SIGNERS.keyset, later.keyset], "golive", "test")
     assert verdict(book.entries, both).keysets == (1, 2)
     found = verdict(book.entries, Keysets.of([later.keyset], "golive", "test")).broken
@@ -216,6 +216,16 @@ def test_v8_nothing_is_granted_under_a_stop_or_in_a_term_that_does_not_run() -> 
     assert broken(book.entries) == (13, "V8")
 
 
+def test_v10_what_several_have_to_sign_has_their_answers_and_an_execution() -> None:
+    several = Signers(approvals=2)
+    both = Keysets.of([several.keyset], "golive", "test")
+    good = day(several).entries
+    assert verdict(good, both).broken is None
+    # The first day begins with a report, two answers, the execution, and the grant.
+    for gone in (1, 2, 3):
+        assert broken(chained([*good[:gone], *good[gone + 1 :]]), both) == (3, "V10")
+
+
 @pytest.mark.parametrize(
     "rest",
     [
@@ -295,7 +305,7 @@ def test_what_is_known_of_the_beginning_goes_on_with_the_rest() -> None:
 
 def test_a_carry_knows_whether_something_was_left_unjudged() -> None:
     book = day()
-    book.signers = Signers(approvals=2, version=2)
+    book.signers = Signers(version=2)
     book.activate()
     lenient = Keysets({1: SIGNERS.keyset}, "golive", "test", lenient=True)
     found = verdict(book.entries, lenient)

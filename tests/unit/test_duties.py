@@ -132,7 +132,7 @@ def test_a_stop_that_is_on_disk_only_now_is_answered_again() -> None:
     """Row 35: the first receipt said that it was not kept, so it did not count (S9)."""
     said: list[str] = []
     sent: list[Durable] = []
-    memory: Any = SimpleNamespace(durable=Durable.FAILED, keep=lambda _: None)
+    memory: Any = SimpleNamespace(durable=Durable.FAILED, keep=lambda _: None, is_empty=False)
     receipts: Any = SimpleNamespace(send=lambda *_, durable, **__: sent.append(durable))
     duties = Duties(
         pulse=Pulse(SIGNERS.trust, TIMINGS["standard"], "hb-1", Latch(), None, started_ms=0),

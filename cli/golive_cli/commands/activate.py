@@ -156,7 +156,7 @@ def activate(
         grant = activation.commit(reading)
         out.note(f"in force: term {grant.record.term}; waiting for the fleet to arm")
         activated = activation.wait_armed(grant, wait)
-    _show(out, activated, activation.left_out)
+    show_activated(out, activated, activation.left_out)
     return Exit.DONE
 
 
@@ -191,7 +191,8 @@ def _why_not(worker: Presence) -> str:
     return worker.fields.get("reason", "") if worker.alive else "silent"
 
 
-def _show(out: Output, activated: Activated, left_out: Waiting) -> None:
+def show_activated(out: Output, activated: Activated, left_out: Waiting) -> None:
+    """Print what is in force, and who is armed."""
     grant = activated.grant.record
     workers = [Armed(item.name, item.instance, True, "") for item in activated.armed]
     workers += [
