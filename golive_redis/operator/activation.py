@@ -354,9 +354,11 @@ class Activation:
 
         Each is named that has not said goodbye, for nobody may have been told of it: a term can end
         without a stop. One that lives registers again. What no guard has written goes, too. With a lease
-        that is longer than the silence only those go that have said goodbye.
+        that is longer than the silence only those of them go that have said goodbye.
         """
         store = self._operator.store
+        with suppress(StoreError):  # they stay, hide nobody, and are struck another time
+            store.strike(store.fleet().foreign)
         silent = [Pod(item.name, item.instance) for item in store.workers() if not item.alive]
         left = goodbyes(store, self._operator.trust, silent)
         if self._operator.timing.lease_over_ms > PRESENCE_MS:
@@ -369,8 +371,6 @@ class Activation:
                 "one that is frozen can no longer get a permit, and may send what it held"
             )
         strike(store, silent)
-        with suppress(StoreError):  # they stay, hide nobody, and are struck another time
-            store.strike(store.fleet().foreign)
 
     def wait_armed(self, grant: Verified[Grant], wait_s: float) -> Activated:
         """Wait until every worker alive is armed for this grant, at most `wait_s` seconds.

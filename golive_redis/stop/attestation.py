@@ -6,8 +6,9 @@ rosters for every host to read, and the process goes off the roster.
 
 The word counts while the process is off the roster. It goes off only when it has not been heard, and
 each read of a worker registers it, so one that lives is on the roster again before its next permit, and
-is asked: a word that was wrong is taken back. A failover may lose that, so the word does not count for
-a term that has met one, and its stop names the worker (A5).
+is asked. Registering also ends the word, for good: a word that was wrong does not count when somebody
+hides the entry later. A failover may lose that, so the word does not count for a term that has met one,
+and its stop names the worker (A5).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from itertools import groupby
 
 from golive_redis import clock
 from golive_redis.core.barrier import Pod
-from golive_redis.delivery.append import append
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
@@ -57,6 +57,9 @@ def attest(
         StoreError: No answer came. The ledger may have a note that counts for nobody yet; attesting
             again is harmless.
     """
+    # A stop reads such words before its effect, and writes none until it is over.
+    from golive_redis.delivery.append import append  # noqa: PLC0415
+
     for worker, group in groupby(sorted(pods), key=lambda pod: pod.worker):
         named = list(group)
         for first in range(0, len(named), INSTANCES_NAMED):

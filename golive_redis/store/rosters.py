@@ -93,11 +93,15 @@ class Rosters:
 
     @usable("goodbyes")
     def goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
-        """Return the goodbyes of those workers, or the words that they are dead, unverified."""
+        """Return the goodbyes of those workers, or the words that they are dead, unverified.
+
+        Without those that are empty: a process that registers ends what was said about it (A5).
+        """
         found: list[bytes] = []
         for first in range(0, len(pods), PAGE):
             names = [self.keys.goodbye(*pod) for pod in pods[first : first + PAGE]]
-            found += [raw for raw in self.link.call("MGET", *names) if isinstance(raw, bytes)]
+            said = self.link.call("MGET", *names)
+            found += [raw for raw in said if isinstance(raw, bytes) and raw]
         return found
 
     def strike(self, workers: Sequence[str | bytes]) -> None:

@@ -30,6 +30,29 @@ def _id(record: bytes) -> str:
 NOTHING = Answer("nonce", None, None, -2, None, (), False, {}, None, False)
 
 
+# -- words of a death ------------------------------------------------------------------------------
+
+
+def test_a_worker_that_registers_ends_the_word_that_it_is_dead(deck: Deck) -> None:
+    """Row 119: one that reads on changes nothing, and its place runs out as it would have."""
+    store, other = deck.store, Caller("worker", "pod-7", "2" * 32)
+    pods = [(pod.name, pod.instance) for pod in (WORKER, other)]
+    place = store.keys.goodbye(*pods[0])
+    deck.attend()
+    assert store.link.call("EXISTS", place) == 0, "no word is made"
+    for pod in pods:
+        store.link.call("SET", store.keys.goodbye(*pod), "dead", "PX", GOODBYE_MS)
+    deck.attend(new=False)
+    assert store.goodbyes(pods) == [b"dead", b"dead"]
+    deck.attend()
+    assert store.goodbyes(pods) == [b"dead"], "the word about the other process stands"
+    assert store.link.call("GET", place) == b""
+    assert GOODBYE_MS - 60_000 < store.link.call("PTTL", place) <= GOODBYE_MS
+    store.link.call("SET", f"{store.keys.namespace}:left:{HEARTBEAT.member}", "x")
+    deck.attend(HEARTBEAT)
+    assert store.link.call("GET", f"{store.keys.namespace}:left:{HEARTBEAT.member}") == b"x"
+
+
 # -- attend ----------------------------------------------------------------------------------------
 
 

@@ -152,6 +152,30 @@ def test_a_word_about_a_worker_that_lives_is_taken_back_by_its_next_read(
     assert report.outcome.drain_unknown == ["pod-2"]
 
 
+def test_a_word_that_a_worker_has_taken_back_does_not_count_when_its_entry_is_hidden(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Row 119: taken for dead, back again, and then somebody takes it off the roster."""
+    live = fleet(own_server)
+    live.go_live("pod-1", "pod-2")
+    frozen = live.workers["pod-2"]
+    frozen.pause()
+    member = f"pod-2:{frozen.instance}"
+    wait_for(lambda: not live.raw.exists(f"golive:worker:{member}"), what="it is silent")
+    with Operator(live.config) as operator:
+        assert forget(operator, ["pod-2"], reason="taken for dead").back == ()
+    frozen.resume()
+    wait_for(lambda: live.raw.zscore("golive:fleet", member) is not None, what="it reads")
+    frozen.pause()
+    assert live.raw.get(f"golive:left:{member}") == b"", "the word is ended, and its place stays"
+    assert live.raw.pttl(f"golive:left:{member}") > 0
+    live.raw.zrem("golive:fleet", member)
+    report = live.revoke()
+    assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
+    assert report.outcome.drain_unknown == ["pod-2"]
+    frozen.resume()
+
+
 def test_the_command_says_that_a_worker_has_come_back(
     fleet: Callable[..., Any],
     own_server: EmbeddedServer,

@@ -56,6 +56,24 @@ def test_no_planted_entry_keeps_a_stop_or_an_attestation_from_its_end(
     assert not any("written by no worker" in text for text in live.status().problems)
 
 
+LONG_LEASE = {"lease_ms": 10_500, "beat_ms": 12_000, "failover_ms": 30_000, "ttl_ms": 60_000}
+
+
+def test_an_activation_strikes_planted_entries_also_where_a_lease_outlasts_the_silence(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, wait_for: Callable[..., None]
+) -> None:
+    """Of those that fell silent it strikes nobody then: one of them may still have a permit."""
+    live = fleet(own_server, timing=LONG_LEASE)
+    live.start_heartbeat("hb-1")
+    live.start_worker("pod-1")
+    wait_for(lambda: "pod-1" in {row.id for row in live.status().workers if row.alive})
+    silent = f"ghost:{'0' * 32}"
+    live.raw.zadd("golive:fleet", {"pod-2:x": 0, b"pod\xff-9:" + b"a" * 32: 0, silent: 0})
+    live.activate(wait_s=0)
+    own = f"pod-1:{live.workers['pod-1'].instance}"
+    assert set(live.raw.zrange("golive:fleet", 0, -1)) == {own.encode(), silent.encode()}
+
+
 def test_a_stop_is_confirmed_though_the_word_of_a_death_cannot_be_written(
     fleet: Callable[..., Any],
     own_server: EmbeddedServer,

@@ -194,6 +194,12 @@ def test_who_runs_checks_loads_only_what_their_sources_need(module):
     assert "golive_redis.checks.sources.http" not in loaded
 
 
+def test_a_stop_loads_what_writes_the_ledger_after_its_effect_only():
+    loaded = loaded_after("import golive_cli.commands.revoke, golive_redis.stop.revoke")
+    assert "golive_redis.stop.attestation" in loaded, "what it reads before"
+    assert loaded & {"golive_redis.delivery.append", "golive_redis.stop.journal"} == set()
+
+
 def test_a_heartbeat_loads_its_endpoint_only_when_it_is_asked_for():
     loaded = loaded_after("import golive_cli.commands.heartbeat, golive_redis.heartbeat.daemon")
     assert "golive_redis.heartbeat.health" in loaded

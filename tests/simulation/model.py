@@ -163,8 +163,10 @@ class Server:
             data.presence[key] = ({**(alive or {}), **fields}, until)
             if caller.role == "heartbeat":
                 data.heartbeats[member] = caller.instance
-            elif member not in roster:
-                data.fleet[member] = None
+            else:
+                if member in data.goodbyes:
+                    data.goodbyes[member] = b""
+                data.fleet.setdefault(member)
         else:
             if alive is not None:
                 data.presence[key] = (alive, until)
@@ -229,8 +231,8 @@ class Server:
 
     def kept_goodbyes(self, pods: Sequence[tuple[str, str]]) -> list[bytes]:
         """`Store.goodbyes`."""
-        held = self.data.goodbyes
-        return [held[f"{name}:{number}"] for name, number in pods if f"{name}:{number}" in held]
+        held = (self.data.goodbyes.get(f"{name}:{number}") for name, number in pods)
+        return [raw for raw in held if raw]
 
     def fleet(self) -> list[tuple[str, str]]:
         """`Store.fleet`."""

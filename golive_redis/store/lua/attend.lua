@@ -27,6 +27,8 @@ if #ARGV > 8 then
   redis.call('HSET', KEYS[1], unpack(ARGV, 9))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] == 'worker' then
+    -- A5: a word that it is dead was wrong, and may not count when somebody hides its entry later.
+    redis.call('SET', ns .. ':left:' .. ARGV[5], '', 'XX', 'KEEPTTL')
     local roster = redis.pcall('ZADD', KEYS[2], 'NX', redis.call('TIME')[1], ARGV[5])
     if bad(roster) then return corrupt(KEYS[2], roster) end
   else
