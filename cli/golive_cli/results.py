@@ -381,3 +381,40 @@ class ApproveResult(InPlace):
     in_force: bool
     epoch: int | None
     by: list[str] | None
+
+
+class AclResult(InPlace):
+    """`golive acl`: `line` for an ACL file, `command` for redis-cli."""
+
+    role: str
+    user: str
+    line: str
+    command: str
+    server: str
+    cluster: bool
+
+
+class AclTrial(msgspec.Struct):
+    """A command that was tried; `why` is what Redis said where `found` is not `expected`."""
+
+    command: str
+    expected: str
+    found: str
+    why: str
+
+
+class AclUserChecked(msgspec.Struct):
+    """A user of `golive acl check`; `way` says how it was tried."""
+
+    role: str
+    user: str
+    way: str
+    differences: int
+    trials: list[AclTrial]
+
+
+class AclCheckResult(InPlace):
+    """`golive acl check`."""
+
+    passed: bool
+    users: list[AclUserChecked]

@@ -9,15 +9,14 @@ from golive_redis.checks.question import DATABASE, KEYS
 from golive_redis.errors import GoliveError, StoreUnavailableError
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.report import Finding, Outcome
-from golive_redis.store import presence, rights
+from golive_redis.store import presence, rights, serverinfo
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.serverinfo import ServerInfo
 from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
 MAX_CLOCK_OFF_MS = 5_000.0
-MIN_REDIS = (7, 0)
-MIN_VALKEY = (7, 2)
 # A month to replace a key, besides the term that is about to begin.
 AHEAD_MS = 30 * 86_400_000
 
@@ -36,7 +35,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         seconds, micros = (int(part) for part in link.call("TIME"))
         took_ms = clock.wall_ms() - before
         off_ms = seconds * 1000 + micros // 1000 - (before + took_ms / 2)
-        info = _info(link.call("INFO").decode())
+        info = serverinfo.ask(link)
         probe = f"{keyspace.namespace}:preflight"
         link.call("SET", probe, "1", "PX", 1000)
         writable = link.call("GET", probe) == b"1"
@@ -59,7 +58,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         problems.append(f"our login may not: {', '.join(lacking)}; its ACL user needs these rights")
     problems += presence.lacking(pods)
     facts = {
-        "version": _version(info),
+        "version": info.shown,
         "role": info.get("role", "?"),
         "maxmemory_policy": info.get("maxmemory_policy", "?"),
         "appendonly": info.get("aof_enabled", "?"),
@@ -75,23 +74,10 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
     )
 
 
-def _info(text: str) -> dict[str, str]:
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-    return {name: value.strip() for name, _, value in pairs}
-
-
-def _version(info: dict[str, str]) -> str:
-    if "valkey_version" in info:
-        return f"valkey {info['valkey_version']}"
-    return f"redis {info.get('redis_version', '?')}"
-
-
-def _problems(info: dict[str, str], off_ms: float, *, writable: bool) -> list[str]:
-    name, _, number = _version(info).partition(" ")
-    least = MIN_VALKEY if name == "valkey" else MIN_REDIS
-    found = tuple(int(part) for part in number.split(".")[:2] if part.isdigit())
+def _problems(info: ServerInfo, off_ms: float, *, writable: bool) -> list[str]:
+    least = info.least
     checks = {
-        f"version {number} is too old: {name} {least[0]}.{least[1]} or newer": found < least,
+        f"version {info.number} is too old: {info.kind} {least[0]}.{least[1]} or newer": info.too_old,
         "this server is a replica: connect to the primary": info.get("role") != "master",
         f"maxmemory-policy is {info.get('maxmemory_policy')}: it can evict the switch and its "
         "stop; set noeviction": info.get("maxmemory_policy") != "noeviction",

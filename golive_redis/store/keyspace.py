@@ -81,6 +81,21 @@ class Keyspace(msgspec.Struct, frozen=True):
         return f"{self.namespace}:heartbeats"
 
     @property
+    def proposals(self) -> str:
+        """Which proposals are open."""
+        return f"{self.namespace}:proposals"
+
+    @property
+    def keyset(self) -> str:
+        """The newest signed keyset."""
+        return f"{self.namespace}:keyset"
+
+    @property
+    def checkpoint(self) -> str:
+        """The newest checkpoint of the ledger."""
+        return f"{self.namespace}:checkpoint"
+
+    @property
     def events(self) -> str:
         """Channel of directives."""
         return self._channel("events")
@@ -119,3 +134,7 @@ class Keyspace(msgspec.Struct, frozen=True):
     def receipt(self, directive: str) -> str:
         """Key of the receipts for a directive."""
         return f"{self.namespace}:receipt:{directive}"
+
+    def proposal(self, identity: str) -> str:
+        """Key of a proposal and its signatures."""
+        return f"{self.namespace}:proposal:{identity}"

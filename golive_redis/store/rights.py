@@ -23,6 +23,8 @@ Command = tuple[str | int, ...]
 # Named as an ACL does: whoever lacks it, lacks it for each pod and directive.
 _OF_A_POD = re.compile(r"^(.*:(?:worker|heartbeat|left|receipt|proposal)):.*")
 
+_CONTAINERS = frozenset({"CLIENT", "CONFIG", "ACL", "SCRIPT", "FUNCTION"})
+
 
 class NoTransactionsError(StoreError):
     """No transaction can be begun and ended here, so no right can be tried; the link is closed."""
@@ -168,6 +170,19 @@ def lacking(link: Link, commands: Sequence[Command], *, lasting_only: bool = Fal
         lasting_only: Leave out what passes by itself, such as a memory that is full.
 
     Raises:
+        StoreError: As `refusals`.
+    """
+    return [
+        _refused(command, error)
+        for command, error in zip(commands, refusals(link, commands), strict=True)
+        if error is not None and (is_lasting(error) or not lasting_only)
+    ]
+
+
+def refusals(link: Link, commands: Sequence[Command]) -> list[StoreRefusedError | None]:
+    """Try commands without carrying one out; return why each would be refused, or None.
+
+    Raises:
         StoreRefusedError: No transaction can be begun: nothing is known, and nothing was queued.
         NoTransactionsError: Nor could it be ended, or what follows it is not queued. Nothing is known,
             and what was queued went with the link.
@@ -189,11 +204,7 @@ def lacking(link: Link, commands: Sequence[Command], *, lasting_only: bool = Fal
     except StoreError:
         link.close()
         raise
-    return [
-        _refused(command, reply)
-        for command, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, StoreRefusedError) and (is_lasting(reply) or not lasting_only)
-    ]
+    return [reply if isinstance(reply, StoreRefusedError) else None for reply in replies]
 
 
 def is_lasting(error: StoreRefusedError) -> bool:
@@ -201,10 +212,15 @@ def is_lasting(error: StoreRefusedError) -> bool:
     return error.code == "NOPERM" or "unknown command" in error.message
 
 
-def _refused(command: Command, error: StoreRefusedError) -> str:
+def in_words(command: Command) -> str:
+    """Return a command as it is named to people: its name, and its keys and channels."""
     keys = (str(word) for word in command[1:] if ":" in str(word))
     names = [str(command[0]), *(_OF_A_POD.sub(r"\1:*", key) for key in keys)]
-    if command[0] == "CLIENT":
+    if command[0] in _CONTAINERS:
         names[1:] = [str(command[1])]
-    named = " ".join(names)
+    return " ".join(names)
+
+
+def _refused(command: Command, error: StoreRefusedError) -> str:
+    named = in_words(command)
     return named if error.code == "NOPERM" else f"{named} ({error.message})"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from fakeredis import FakeRedisConnection, FakeServer
 from golive_redis.core.answer import Answer, Ask
 from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import GENESIS, extend
-from golive_redis.store import scripts
+from golive_redis.store import acl, scripts
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink
@@ -303,13 +302,10 @@ def heard(connect: Callable[..., RedisLink]) -> Callable[..., Callable[[], bytes
     return subscribe
 
 
-ACL_LINES = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"
-
-
 @pytest.fixture
 def acl_lines() -> dict[str, str]:
-    """The lines of docs/reference/acl.txt by user, as an operator copies them."""
-    lines = ACL_LINES.read_text(encoding="utf-8").splitlines()
+    """The ACL lines by user, as `golive acl` prints them and docs/reference/acl.txt has them."""
+    lines = acl.text(Keyspace("golive")).splitlines()
     return {line.split()[1]: line for line in lines}
 
 

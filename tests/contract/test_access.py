@@ -1,4 +1,4 @@
-"""The ACL lines of docs/reference/acl.txt: each role can take its steps, and no others' (row 46).
+"""The ACL lines that `golive acl` prints: each role can take its steps, and no others' (row 46).
 
 Real servers only. Every test of a role uses the product's own store, push and scripts, so that a
 command which the code starts to use and the file does not allow fails here.
@@ -28,7 +28,10 @@ from golive_redis.testing.server import EmbeddedServer
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
 WORKER = Caller("worker", "pod-7", "0" * 32)
 HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
-USERS = ("golive-worker", "golive-heartbeat", "golive-operator", "golive-auditor")
+USERS = (
+    *("golive-worker", "golive-heartbeat", "golive-operator", "golive-auditor"),
+    "golive-archivist",
+)
 
 
 @pytest.fixture
@@ -436,6 +439,23 @@ def test_an_auditor_can_read_everything(
     assert ear.receive(2_000)[2] == b"revocation 2"
 
 
+def test_an_archivist_can_read_append_and_trim_the_ledger(
+    as_user: Callable[[str], Deck], owner: Deck
+) -> None:
+    """Row 46: the only one with XTRIM, and it removes nothing else."""
+    owner.activate()
+    owner.restrict()
+    archivist = as_user("archivist")
+    store, keys = archivist.store, archivist.store.keys
+    assert archivist.entries() == owner.entries()
+    after = "a" * 64
+    assert store.append(b"trimmed", head=owner.head, head_after=after).status is Status.OK
+    assert (store.head(), store.link.call("XLEN", keys.audit)) == (after, 3)
+    assert store.link.call("XTRIM", keys.audit, "MAXLEN", 1) == 2
+    assert [raw for raw, _ in archivist.entries()] == [b"trimmed"]
+    assert len(store.server().run_id) == 40
+
+
 # -- and no others' --------------------------------------------------------------------------------
 
 Command = tuple[str | int, ...]
@@ -515,11 +535,20 @@ AUDITOR_MAY_NOT: Sequence[Command] = (
     ("PUBLISH", "golive:receipts", "x"),
     ("EVAL", "return 1", 0),
 )
+ARCHIVIST_MAY_NOT: Sequence[Command] = (
+    *(c for c in AUDITOR_MAY_NOT if c[0] != "EVAL" and c[1] not in {"golive:head", "golive:audit"}),
+    ("EVAL", "return redis.call('DEL', 'golive:audit')", 0),
+    ("SUBSCRIBE", "golive:events"),
+)
 
 
 @pytest.mark.parametrize(
     ("role", "commands"),
     [
+        (
+            "archivist",
+            [*(c for c in NOBODY if c[0] != "XTRIM"), *ARCHIVIST_MAY_NOT],
+        ),
         ("worker", [*NOBODY, *WORKER_MAY_NOT]),
         ("heartbeat", [*NOBODY, *HEARTBEAT_MAY_NOT]),
         ("operator", [*NOBODY, *OPERATOR_MAY_NOT]),
@@ -579,6 +608,7 @@ STEPS: dict[str, Callable[[Deck], object]] = {
         ("heartbeat", ["grant", "attend as a worker"]),
         ("operator", ["beat", "attend as a worker", "attend as a heartbeat"]),
         ("auditor", list(STEPS)),
+        ("archivist", [step for step in STEPS if step != "append"]),
     ],
 )
 def test_the_steps_of_other_roles_are_refused_and_change_nothing(
@@ -609,6 +639,8 @@ def test_the_words_of_the_file_are_those_that_the_scripts_use(acl_lines: dict[st
     # PING and WAIT are the guard's and the operator's; SELECT and SETNAME the client library's;
     # TYPE, TIME, XLEN and the ranges what people read a ledger with.
     by_hand = {"ping", "wait", "select", "client|setname", "time", "type", "xlen", "xrange"}
+    # What is provided for: proposals, the signed keyset, checkpoints, and a trim.
+    by_hand |= {"hsetnx", "zadd", "zrem", "xtrim"}
     for user in USERS:
         words = acl_lines[user].replace("(", " ").replace(")", " ").split()
         for word in {word[1:] for word in words if word[0] == "+"} - by_hand:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import pytest
 
+from golive_redis.store import acl
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
 
 from . import pages
@@ -67,6 +69,8 @@ COMMANDS = (
     "golive keys new hb-2 --role heartbeat --add",
     "golive keys list",
     "golive keys show config/keys/alice.pem",
+    "golive acl --role worker",
+    "golive acl check --role auditor",
     "golive preflight",
     "golive doctor",
     "golive activate --reason test --yes",
@@ -113,6 +117,10 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             terminal.type("kill $WATCH")
             said[command] = json.loads(terminal.type("head -n 1 watch.log")[0])
             continue
+        if command.startswith("golive acl check"):
+            with server.client() as client:
+                user = acl.user_of(acl.Role.AUDITOR, Keyspace("golive"))
+                client.execute_command("ACL", "SETUSER", user.user, *user.rules)
         if command == "golive preflight":
             allowed = "s/^activation_enabled: false/activation_enabled: true/"
             profiles = "s/^allowed_profiles: .*/allowed_profiles: [micro, small]/"

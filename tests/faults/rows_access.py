@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from golive_redis.store import acl
+from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
 from kit.processes import Proxy
 
 from ..contract.certificates import DAY, Pair, issue
 from .judged import JudgedFleet
-from .record import ROOT
 
 StartFleet = Callable[..., AbstractContextManager[JudgedFleet]]
 USER = "golive-worker"
@@ -33,8 +34,7 @@ def behind_acl(
 ) -> EmbeddedServer:
     """A server on which the documented user of the workers has the password `secret`."""
     server = make_server()
-    lines = (ROOT / "docs" / "reference" / "acl.txt").read_text(encoding="utf-8").splitlines()
-    (line,) = (line for line in lines if line.split()[1] == USER)
+    line = acl.user_of(acl.Role.WORKER, Keyspace("golive")).line
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", *line.split()[1:], ">secret")
     monkeypatch.setenv("WORKERS_PASSWORD", "secret")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,12 +10,12 @@ import pytest
 
 from golive_redis import clock, config
 from golive_redis.errors import ConfigError, StoreUnavailableError
+from golive_redis.store import acl
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import StoreRefusedError
 from kit.clusters import NAMESPACE, Cluster, cluster_of
 
-ACL = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"
 ACTIVE, REVOKED = f"{NAMESPACE}:active", f"{NAMESPACE}:revoked"
 
 
@@ -152,9 +151,8 @@ def test_what_a_cluster_needs_is_said(
 def test_the_documented_users_serve_in_a_cluster(
     fleet: Callable[..., Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/how-to/acl.md: with braces in the names, and leave to ask who owns the slot."""
-    lines = ACL.read_text().replace("golive:", "{golive}:").replace("+ping", "+ping +cluster|slots")
-    for line in lines.splitlines()[1:]:
+    """As `golive acl` prints them here: with leave to ask who owns the slot."""
+    for line in acl.text(Keyspace(NAMESPACE), cluster=True).splitlines()[1:]:
         _, user, *rules = line.split()
         for node in cluster.nodes:
             cluster.ask(node, "ACL SETUSER", user, *rules, f">{user}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,11 @@ from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import RestrictionKind
 from golive_redis.stop.revoke import Revoke
+from golive_redis.store import acl
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
 from kit.logins import without
 
-ACL = Path(__file__).parents[2] / "docs" / "reference" / "acl.txt"
 PUSH = ("PUBLISH", "golive:events")
 TOMBSTONE = ("HSET", "golive:revoked")
 
@@ -147,7 +146,7 @@ def test_what_the_login_of_a_pod_may_not_do_fails_the_preflight_and_not_the_next
 ) -> None:
     """Row 80: each pod tries its own login, for nobody else has its password."""
     live = fleet(own_server)
-    (line,) = (text for text in ACL.read_text().splitlines() if text.split()[1] == user)
+    line = acl.user_of(acl.Role(user.removeprefix("golive-")), Keyspace("golive")).line
     assert without in line
     line = line.replace(f" {without}", "")
     live.raw.execute_command("ACL", "SETUSER", *line.split()[1:], ">x")

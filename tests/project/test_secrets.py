@@ -35,9 +35,11 @@ from golive_redis.guard.guard import Guard
 from golive_redis.heartbeat.daemon import Heartbeat
 from golive_redis.heartbeat.triggers import _pinned
 from golive_redis.masking import MASK, Masked, without_login, without_password
+from golive_redis.operator.logins import Login
 from golive_redis.operator.session import Operator
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store import locate
+from golive_redis.store.acl import Role
 from golive_redis.store.connect import Address
 from golive_redis.store.place import read_place
 from golive_redis.testing import Signers
@@ -218,6 +220,7 @@ def holders(config: Config, guard: Guard) -> list[Any]:
         Work("own", partial(ask.finding, "own", questions, where), 1.0),
         Reply(200, {"Set-Cookie": MARK}, MARK.encode(), 1.0, 1.0),  # type: ignore[arg-type]
         Operator(config),
+        Login(Role.WORKER, "golive-worker", MARK),
         Revoke(config, reason="test"),
         Heartbeat(
             name="hb-1", trust=trust, timing=timing, signer=signer, address=address, state_dir=None

@@ -1,0 +1,195 @@
+"""What each role may do and what it may not, as commands: what `golive acl check` proves.
+
+Not the rules themselves: these are in `acl`, and this is written down apart from them, so that a rule
+that allows too much is found. What a role may do is what its code gives to Redis (`rights`).
+"""
+
+from __future__ import annotations
+
+from golive_redis.store import rights
+from golive_redis.store.acl import Role
+from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.rights import Command
+
+TRIED = "acl-check"
+"""Stands for a name, an instance or a directive that does not exist."""
+
+
+def may(role: Role, keys: Keyspace, name: str = TRIED) -> list[Command]:
+    """Return commands that a role needs.
+
+    Args:
+        role: Which.
+        keys: Of the switch.
+        name: The worker or heartbeat that its user is bound to.
+    """
+    if role is Role.WORKER:
+        return rights.of_worker(keys, name, TRIED)
+    if role is Role.HEARTBEAT:
+        return [*rights.of_heartbeat(keys, name, TRIED), *_heartbeats_later(keys)]
+    if role is Role.OPERATOR:
+        return [*rights.of_operator(keys), *_operators_later(keys)]
+    if role is Role.AUDITOR:
+        return _reading(keys)
+    return [
+        ("EVAL", "return 1", 2, keys.head, keys.audit),
+        ("EVALSHA", "0" * 40, 2, keys.head, keys.audit),
+        ("GET", keys.head),
+        ("SET", keys.head, "x"),
+        ("XADD", keys.audit, "*", "x", "x"),
+        ("XTRIM", keys.audit, "MINID", "0"),
+        *_of_ledger(keys),
+        ("INFO",),
+    ]
+
+
+def _heartbeats_later(keys: Keyspace) -> list[Command]:
+    """Return what is provided for: the signed keyset, proposals, checkpoints."""
+    return [
+        ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
+        ("GET", keys.keyset),
+        ("HGETALL", keys.proposal(TRIED)),
+        ("SET", keys.checkpoint, "x"),
+    ]
+
+
+def _operators_later(keys: Keyspace) -> list[Command]:
+    return [
+        *_of_ledger(keys),
+        ("SET", keys.keyset, "x"),
+        ("HSETNX", keys.proposal(TRIED), "x", "x"),
+        ("PEXPIRE", keys.proposal(TRIED), 1),
+        ("ZADD", keys.proposals, 1, "x"),
+        ("GET", keys.checkpoint),
+    ]
+
+
+def _of_ledger(keys: Keyspace) -> list[Command]:
+    return [
+        ("XLEN", keys.audit),
+        ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
+        ("XREVRANGE", keys.audit, "+", "-", "COUNT", 1),
+    ]
+
+
+def _reading(keys: Keyspace) -> list[Command]:
+    return [
+        *_of_ledger(keys),
+        *(("HGETALL", key) for key in (keys.active, keys.beat, keys.revoked, keys.heartbeats)),
+        *(("GET", key) for key in (keys.epoch, keys.last, keys.head, keys.keyset, keys.checkpoint)),
+        ("ZRANGE", keys.fleet, 0, 0),
+        ("MGET", keys.goodbye(TRIED, TRIED)),
+        ("HMGET", keys.worker(TRIED, TRIED), "x"),
+        ("HGETALL", keys.receipt(TRIED)),
+        ("HGETALL", keys.proposal(TRIED)),
+        ("PTTL", keys.active),
+        ("INFO",),
+    ]
+
+
+def may_not(role: Role, keys: Keyspace, name: str = "") -> list[Command]:
+    """Return commands that must be refused to a role.
+
+    Args:
+        role: Which.
+        keys: Of the switch.
+        name: The worker or heartbeat that its user is bound to, "" when to none.
+    """
+    own = {
+        Role.WORKER: [
+            *_changing(keys),
+            *_posing(keys, Role.HEARTBEAT),
+            ("SUBSCRIBE", keys.receipts),
+        ],
+        Role.HEARTBEAT: [
+            *_posing(keys, Role.WORKER),
+            ("HDEL", keys.active, "r:2"),
+            ("HDEL", keys.beat, "x"),
+            ("SET", keys.keyset, "x"),
+        ],
+        Role.OPERATOR: [
+            *_posing(keys, Role.WORKER),
+            *_posing(keys, Role.HEARTBEAT),
+            ("HSET", keys.receipt(TRIED), "x", "x"),
+            ("PUBLISH", keys.receipts, "x"),
+            ("SET", keys.checkpoint, "x"),
+        ],
+        Role.AUDITOR: [
+            *_changing(keys),
+            *_posing(keys, Role.WORKER),
+            *_posing(keys, Role.HEARTBEAT),
+            ("PUBLISH", keys.receipts, "x"),
+            ("EVAL", "return 1", 0),
+            ("FCALL", "x", 0),
+        ],
+        Role.ARCHIVIST: [
+            *(command for command in _changing(keys) if command[1] not in {keys.head, keys.audit}),
+            *_posing(keys, Role.WORKER),
+            *_posing(keys, Role.HEARTBEAT),
+            ("SUBSCRIBE", keys.events),
+        ],
+    }[role]
+    if name:
+        own += [("HSET", key, "x", "x") for key in _of_another(role, keys, name)]
+    trims: list[Command] = [("XTRIM", keys.audit, "MAXLEN", 0)]
+    return [*_nobody(keys), *(trims if role is not Role.ARCHIVIST else ()), *own]
+
+
+def _of_another(role: Role, keys: Keyspace, name: str) -> list[str]:
+    if role is Role.WORKER:
+        return [keys.worker(f"{name}x", TRIED)]
+    return [keys.heartbeat(f"{name}x", TRIED)] if role is Role.HEARTBEAT else []
+
+
+def _nobody(keys: Keyspace) -> list[Command]:
+    """Return what no user of golive may do."""
+    return [
+        ("FLUSHALL",),
+        ("KEYS", "*"),
+        ("RENAME", keys.active, f"{keys.namespace}:x"),
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("ACL", "SETUSER", "golive-worker", "+@all"),
+        ("SCRIPT", "FLUSH"),
+        ("FUNCTION", "FLUSH"),
+        ("FUNCTION", "LOAD", "x"),
+        ("CLIENT", "KILL", "TYPE", "pubsub"),
+        ("REPLICAOF", "NO", "ONE"),
+        ("SET", TRIED, "x"),
+        ("GET", TRIED),
+        ("PERSIST", keys.active),
+        ("DEL", keys.audit),
+        ("SET", keys.audit, "x"),
+        ("PEXPIRE", keys.audit, 1),
+        ("XDEL", keys.audit, "0-1"),
+        ("DEL", keys.fleet),
+        ("DEL", keys.heartbeats),
+        ("SUBSCRIBE", TRIED),
+        ("PSUBSCRIBE", "*"),
+    ]
+
+
+def _changing(keys: Keyspace) -> list[Command]:
+    """Return what changes the switch."""
+    return [
+        ("DEL", keys.active),
+        ("HSET", keys.active, "grant", "x"),
+        ("PEXPIRE", keys.active, 60_000),
+        ("HSET", keys.beat, "x", "x"),
+        ("HSET", keys.revoked, "epoch", 99),
+        ("DEL", keys.revoked),
+        *(("SET", key, "x") for key in (keys.epoch, keys.last, keys.head, keys.keyset)),
+        ("SET", keys.checkpoint, "x"),
+        ("HSETNX", keys.proposal(TRIED), "x", "x"),
+        ("XADD", keys.audit, "*", "r", "x"),
+        ("PUBLISH", keys.events, "x"),
+    ]
+
+
+def _posing(keys: Keyspace, role: Role) -> list[Command]:
+    """Return what only a process of that role may do."""
+    if role is Role.WORKER:
+        return [("HSET", keys.worker(TRIED, TRIED), "x", "x"), ("ZADD", keys.fleet, 1, "x")]
+    return [
+        ("HSET", keys.heartbeat(TRIED, TRIED), "x", "x"),
+        ("HSET", keys.heartbeats, TRIED, TRIED),
+    ]
