@@ -145,6 +145,7 @@ class Config(Masked, frozen=True):
             sentinel_tls=store.sentinel.tls,
             addresses=addresses,
             said_in="store.url" if self.url == store.url else f"${URL_VARIABLE}",
+            default_user=self.policy.allows_default_user,
         )
         found = address.place()
         if found.scheme == CLUSTER and not address.keyspace.one_slot:

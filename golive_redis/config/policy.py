@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -11,6 +12,13 @@ from golive_redis.masking import Masked
 from golive_redis.records.directive import Profile
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import MAX_INT, Duration, Name, Strict, decodable, duration_ms
+
+_PRODUCTION = frozenset({"production", "prod", "live"})
+
+
+def is_production(environment: str) -> bool:
+    """Tell whether an environment trades real money, by the first word of its name: `prod-eu` does."""
+    return re.split(r"[._-]", environment.lower(), maxsplit=1)[0] in _PRODUCTION
 
 
 class TlsSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +45,9 @@ class StoreSettings(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_
     url: Annotated[str, msgspec.Meta(max_length=1024)] = "redis://127.0.0.1:6379/0"
     username: str | None = None
     password_env: str | None = None
+    # None decides by the environment's name: a first try on a server without users works, and in
+    # production one login that may do everything is a mistake that somebody has to mean.
+    allow_default_user: bool | None = None
     tls: TlsSettings | None = None
     sentinel: SentinelSettings = SentinelSettings()
 
@@ -91,6 +102,12 @@ class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     triggers: Any = {}
     windows: Any = {}
     promotions: Any = {}
+
+    @property
+    def allows_default_user(self) -> bool:
+        """Whether golive may be logged in as the Redis user `default`, who may do everything."""
+        said = self.store.allow_default_user
+        return not is_production(self.environment) if said is None else said
 
     @property
     def timers(self) -> Timing:

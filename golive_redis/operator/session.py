@@ -63,18 +63,25 @@ class Operator:
     Whoever interrupts it takes back nothing that has left: the interrupt that comes out says what is
     known of it (A7).
 
+    Args:
+        config: Of this host.
+        takes_away: It only restricts. Then being logged in as the Redis user `default` is no reason to
+            refuse it, as it is none to refuse a stop.
+
     Raises:
-        StoreUnavailableError: Redis cannot be reached.
+        StoreUnavailableError: Redis cannot be reached, or we are somebody there who we may not be.
         ConfigError: The keyset cannot be used.
         KeyboardInterrupt: At the end, with that as its message.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, takes_away: bool = False) -> None:
         self.config = config
         self.policy = config.policy
         self.timing = config.policy.timers
         self.trust = config.trust()
         self.address = config.address()
+        if takes_away:
+            self.address = msgspec.structs.replace(self.address, default_user=True)
         self.keyspace = self.address.keyspace
         self.memory, self._forgetful = _remembered(config)
         self.link = self.address.link(timeout_ms=TIMEOUT_MS, name="golive-operator")

@@ -34,6 +34,7 @@ class Address(Masked, frozen=True):
         sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
         addresses: Folder in which the addresses of names are remembered, or None.
         said_in: Where the URL comes from, for messages about it.
+        default_user: Being logged in as the Redis user `default` is no reason to refuse a connection.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
@@ -51,6 +52,7 @@ class Address(Masked, frozen=True):
     sentinel_tls: bool = False
     addresses: Path | None = None
     said_in: str = "store.url"
+    default_user: bool = True
 
     def connect(
         self, *, timeout_ms: float, connect_timeout_ms: float | None = None, name: str = "golive"
@@ -86,8 +88,8 @@ class Address(Masked, frozen=True):
             connect_timeout_ms: Bound on each wait while connecting; the same when None. All of them
                 and the login together take at most three time-outs more.
             name: Client name, as `CLIENT LIST` shows it.
-            any_user: Do not ask after each connect whether we are the configured user. Only a stop may
-                leave that out.
+            any_user: Do not ask after each connect who we are. Only a stop may leave that out, and what
+                makes the users.
 
         Raises:
             ConfigError: The URL is none of ours.
@@ -104,16 +106,18 @@ class Address(Masked, frozen=True):
         }
         options = {**bounds, "client_name": name, "health_check_interval": 0, "db": found.db}
         options |= _login(self.username or found.username, self._password(found))
-        user = None if any_user else self.username
+        # Who we are is asked where somebody is expected, or one is not.
+        who: dict[str, Any] = {"user": self.username, "default_user": self.default_user}
+        who = {} if any_user else who
         if found.scheme == UNIX:
-            return RedisLink(Unix(path=found.path, **options), user=user)
+            return RedisLink(Unix(path=found.path, **options), **who)
         bounds["folder"] = options["folder"] = self.addresses
         options |= self._tls() if found.tls else {}
         kind = Tls if found.tls else Tcp
         if found.is_located:
-            return RedisLink(kind(**options), self._finder(found, bounds, options), user)
+            return RedisLink(kind(**options), self._finder(found, bounds, options), **who)
         host, port = found.nodes[0]
-        return RedisLink(kind(host=host, port=port, **options), user=user)
+        return RedisLink(kind(host=host, port=port, **options), **who)
 
     def place(self) -> Place:
         """Return what the URL says.

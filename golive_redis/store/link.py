@@ -54,6 +54,8 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
 )
 
 
+DEFAULT_USER = "default"
+"""Whom Redis takes everybody for who does not log in."""
 UNREACHED = "is it running at"
 """How the hint begins where a server does not answer."""
 
@@ -135,6 +137,7 @@ class RedisLink:
             address is fixed.
         user: Who we must be after each connect, also one that a command makes by itself; None when
             no user is configured, or when it does not matter.
+        default_user: False refuses a connection that is logged in as `default`, whatever is configured.
 
     Raises:
         StoreUnavailableError: Not connected and not connectable; the command did not leave.
@@ -143,11 +146,17 @@ class RedisLink:
     """
 
     def __init__(
-        self, connection: Any, finder: locate.Finder | None = None, user: str | None = None
+        self,
+        connection: Any,
+        finder: locate.Finder | None = None,
+        user: str | None = None,
+        *,
+        default_user: bool = True,
     ) -> None:
         self._connection = connection
         self._pid = os.getpid()
         self._user = user
+        self._default_user = default_user
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
         self._finder = finder
         self._here = ("", 0)
@@ -182,15 +191,15 @@ class RedisLink:
             except BaseException:
                 self.close()  # redis-py leaves it open, not logged in, after what it does not expect
                 raise
-        if self._user is not None:
+        if self._user is not None or not self._default_user:
             try:
                 self._assert_user(self._user)
             except StoreError:
                 self.close()  # or the next command would find it open, and not ask who we are
                 raise
 
-    def _assert_user(self, user: str) -> None:
-        """Refuse a connection that is not logged in as the configured user.
+    def _assert_user(self, user: str | None) -> None:
+        """Refuse a connection that is not logged in as the configured user, or as one it may not be.
 
         One bad ACL token makes a whole SETUSER fail and can leave a client `default`.
 
@@ -203,10 +212,17 @@ class RedisLink:
         except MaybeAppliedError as error:
             # It only asks: what the caller wanted has not left yet, and must not count as "maybe".
             raise StoreUnavailableError(error.message) from error
-        if whoami != user:
+        if user is not None and whoami != user:
             raise StoreUnavailableError(
                 f"logged in as {whoami!r}, not as {user!r}",
                 hint="check the ACL users on the server",
+            )
+        if whoami == DEFAULT_USER and not self._default_user:
+            raise StoreUnavailableError(
+                "logged in as the Redis user 'default', who may do everything: not allowed in this "
+                "environment",
+                hint="make users for the roles with `golive acl --role ROLE` and name one under "
+                "store.username; or set store.allow_default_user: true",
             )
 
     def _follow(self, finder: locate.Finder) -> None:

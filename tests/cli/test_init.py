@@ -81,6 +81,9 @@ def test_in_production_each_of_the_six_that_is_not_filled_in_refuses_the_activat
     assert golive("init", "--environment", "production", "--operator", "alice").returncode == 0
     path = golive.folder / "config" / "go_live.yaml"
     enable(path)
+    path.write_text(
+        path.read_text().replace("  # allow_default_user: true", "  allow_default_user: true")
+    )
     heartbeat = golive.start("heartbeat", "--name", "hb-1", **environ)
     assert heartbeat.stdout
     assert any("nothing is active" in line for line in heartbeat.stdout)

@@ -135,8 +135,8 @@ def test_a_process_of_another_environment_or_keyset_is_refused(
     live.start_heartbeat("hb-1")
     live.activate(wait_s=0)
     # Not before: an activation is refused while somebody is there who runs on another policy.
-    production = live.start_worker("pod-2", wait=False, config={"environment": "production"})
-    beating = live.start_heartbeat("hb-2", config={"environment": "production"})
+    production = live.start_worker("pod-2", wait=False, config={"environment": "paper"})
+    beating = live.start_heartbeat("hb-2", config={"environment": "paper"})
     live.workers["pod-1"].wait_allowed()
     beating.wait_said("refused")
     time.sleep(live.timers.beat_ms / 1000)
@@ -177,7 +177,7 @@ def test_records_of_another_environment_neither_stop_nor_start_anybody_here(
 ) -> None:
     """Row 54: signed by the very same keys, carried from one server to the other."""
     live, there = fleet(any_server), another_server
-    changes = {"environment": "production", "url": there.url, "state_dir": "state-there"}
+    changes = {"environment": "paper", "url": there.url, "state_dir": "state-there"}
     production = configuration.load(live.write_config(**changes), environ={})
     live.go_live("pod-1")
     worker, beating = live.workers["pod-1"], live.heartbeats["hb-1"]

@@ -85,7 +85,7 @@ def put(
     from golive_redis.records.directive import RestrictionKind
 
     out, what = Output(as_json=as_json), RestrictionKind(kind)
-    with Operator(configuration.load(config)) as operator:
+    with Operator(configuration.load(config), takes_away=True) as operator:
         if dry_run:
             foreseen = restrictions.foresee(
                 operator, what, labels=labels, profile=profile, say=out.note

@@ -332,6 +332,7 @@ def _tell(out: Output, folder: Path, setup: Config, heartbeat: str, made: list[M
     out.line(f"  golive heartbeat --name {heartbeat}")
     if policy.environment == PRODUCTION:
         out.line("  edit config/go_live.yaml: fill in `checks`; all six are required")
+        out.line("  golive acl --role operator, and so on: a Redis user for each role")
     out.line("  edit config/go_live.yaml: activation_enabled: true")
     out.line('  golive activate --reason "first start"')
     out.line('  golive revoke --reason "enough"')
