@@ -295,7 +295,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "workers": Listed("workers.app", "Show every worker; forget one that is dead."),
         "watch": Listed(_watch, "Show the fleet live."),
         "audit": Listed("audit.app", "Who did what and when; prove that nothing is missing."),
-        "doctor": Listed("activate.doctor", "Run every check there is."),
+        "doctor": Listed("doctor.doctor", "Run every check; examine server and host."),
     },
     "Set up": {
         "init": Listed("init.init", "Create configuration, keyset and keys."),

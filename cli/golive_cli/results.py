@@ -418,3 +418,21 @@ class AclCheckResult(InPlace):
 
     passed: bool
     users: list[AclUserChecked]
+
+
+class DiagnosisResult(msgspec.Struct):
+    """A finding of `golive doctor`; `why` and `mend` are empty where nothing is wrong."""
+
+    name: str
+    level: str
+    seen: str
+    why: str
+    mend: str
+
+
+class DoctorResult(InPlace):
+    """`golive doctor`: the checks, and what was found about the server and this host."""
+
+    passed: bool
+    findings: list[FindingResult]
+    diagnoses: list[DiagnosisResult]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from golive_redis.operator.findings import FINDINGS
 from golive_redis.operator.logins import PASSWORDS
 from golive_redis.store import acl
 from golive_redis.store.keyspace import Keyspace
@@ -28,3 +29,10 @@ def test_the_page_names_every_user_and_every_variable():
     for role in acl.Role:
         assert f"| `{acl.user_name(role)}` |" in page
     assert all(f"`{name}`" in page for name in PASSWORDS.values())
+
+
+def test_the_page_of_troubles_has_a_row_for_each_finding_of_the_doctor(docs):
+    page = "docs/how-to/troubleshoot.md"
+    assert [row[0].strip("`") for row in docs.table(page, "The doctor finds something")] == [
+        *FINDINGS
+    ]

@@ -53,13 +53,8 @@ def preflight(
     return _run_checks(only or (), out_file, config, as_json=as_json)
 
 
-def doctor(config: ConfigFile = None, as_json: AsJson = False) -> int:
-    """Run every check there is, also those that no activation requires, and change nothing."""
-    return _run_checks(None, None, config, as_json=as_json)
-
-
 def _run_checks(
-    only: Sequence[str] | None, out_file: Path | None, config: Path | None, *, as_json: bool
+    only: Sequence[str], out_file: Path | None, config: Path | None, *, as_json: bool
 ) -> int:
     from golive_redis import config as configuration
     from golive_redis.operator import preflight as checking
@@ -68,9 +63,8 @@ def _run_checks(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         send_spool(operator, out.note)
-        chosen = checking.known(operator.config) if only is None else only
         lines = FindingLines(out, _title(operator))
-        findings = checking.run(operator, only=chosen, told=lines.told)
+        findings = checking.run(operator, only=only, told=lines.told)
         if out_file is not None:
             signer = operator.signers(())[0]
             try:
