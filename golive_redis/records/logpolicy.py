@@ -38,7 +38,7 @@ _MIN_GROUP = 3  # words: name, threshold, a member
 _T = TypeVar("_T")
 
 
-class Log(Masked, frozen=True):
+class TrustedLog(Masked, frozen=True):
     """A log that is trusted, and where it is, if that is known."""
 
     URLS: ClassVar[frozenset[str]] = frozenset({"url"})
@@ -47,7 +47,7 @@ class Log(Masked, frozen=True):
     url: str = ""
 
 
-class Witness(Masked, frozen=True):
+class TrustedWitness(Masked, frozen=True):
     """A witness.
 
     Attributes:
@@ -98,8 +98,8 @@ class Policy(msgspec.Struct, frozen=True):
         quorum: Name of a witness or a group, or `none`.
     """
 
-    logs: tuple[Log, ...]
-    witnesses: tuple[Witness, ...]
+    logs: tuple[TrustedLog, ...]
+    witnesses: tuple[TrustedWitness, ...]
     groups: tuple[Group, ...]
     quorum: str
 
@@ -212,8 +212,8 @@ class _Reader:
     """What the lines so far have defined."""
 
     def __init__(self) -> None:
-        self._logs: list[Log] = []
-        self._witnesses: list[Witness] = []
+        self._logs: list[TrustedLog] = []
+        self._witnesses: list[TrustedWitness] = []
         self._groups: list[Group] = []
         self._quorum: str | None = None
         self._names: set[str] = set()
@@ -239,7 +239,7 @@ class _Reader:
     def _log(self, words: list[str]) -> None:
         match words:
             case [vkey, *url] if len(url) <= 1:
-                log = Log(parse_vkey(vkey), *url)
+                log = TrustedLog(parse_vkey(vkey), *url)
             case _:
                 raise RecordError("a log has a verifier key, and a URL at most")
         _listed(self._logs, log, partial(_same_key, log))
@@ -247,7 +247,7 @@ class _Reader:
     def _witness(self, words: list[str]) -> None:
         match words:
             case [name, vkey, *url] if len(url) <= 1:
-                witness = Witness(name, parse_vkey(vkey), *url)
+                witness = TrustedWitness(name, parse_vkey(vkey), *url)
             case _:
                 raise RecordError("a witness has a name, a verifier key, and a URL at most")
         if witness.verifier.kind is not KeyType.COSIGNATURE:
@@ -286,7 +286,7 @@ class _Reader:
         self._names.add(name)
 
 
-def _same_key(one: Log | Witness, other: Log | Witness) -> bool:
+def _same_key(one: TrustedLog | TrustedWitness, other: TrustedLog | TrustedWitness) -> bool:
     # By the raw key: under two names one witness would count twice.
     return one.verifier.public == other.verifier.public
 

@@ -37,6 +37,8 @@ from golive_redis.heartbeat.triggers import _pinned
 from golive_redis.masking import MASK, Masked, without_login, without_password
 from golive_redis.operator.logins import Login
 from golive_redis.operator.session import Operator
+from golive_redis.records.logpolicy import TrustedLog, TrustedWitness
+from golive_redis.records.signednote import KeyType, VerifierKey
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store import locate
 from golive_redis.store.acl import Role
@@ -46,6 +48,7 @@ from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 
 MARK = "Xyzzy0Plugh"
+VERIFIER = VerifierKey("a.log", KeyType.ED25519, bytes(32))
 SECRET = re.compile(
     r"password|passphrase|secret|token|credential|bearer|\bpem\b|environ\b|private|login|headers"
     r"|(^|_)key$|(^|_)url$|argv|arguments",
@@ -228,6 +231,8 @@ def holders(config: Config, guard: Guard) -> list[Any]:
         guard,
         EmbeddedServer(options={"requirepass": MARK}),
         signers,
+        TrustedLog(VERIFIER, f"https://alice:{MARK}@host"),
+        TrustedWitness("w1", VERIFIER, f"https://alice:{MARK}@host"),
     ]
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import EntryProof
-from golive_redis.records.logpolicy import MAX_LINES, Group, Log, Policy, Witness, parse_policy
+from golive_redis.records.logpolicy import (
+    MAX_LINES,
+    Group,
+    Policy,
+    TrustedLog,
+    TrustedWitness,
+    parse_policy,
+)
 from golive_redis.records.merkle import inclusion_path, prove
 from golive_redis.records.signednote import KeyType, VerifierKey, parse, sign
 from kit.notary import ORIGIN, entries, log_key, private, signed, witness_key
@@ -129,11 +136,11 @@ def test_a_policy_is_written_as_it_is_read():
     "policy",
     [
         Policy((), (), (), "nobody"),
-        Policy((), (Witness("two words", KEYS["X1"]),), (), "none"),
-        Policy((), (Witness("W\ud800", KEYS["X1"]),), (), "none"),
-        Policy((Log(LOG, "two words"),), (), (), "none"),
-        Policy((), (Witness("W", KEYS["X1"]),), (Group("G", 2, ("W",)),), "G"),
-        Policy((Log(LOG), Log(LOG)), (), (), "none"),
+        Policy((), (TrustedWitness("two words", KEYS["X1"]),), (), "none"),
+        Policy((), (TrustedWitness("W\ud800", KEYS["X1"]),), (), "none"),
+        Policy((TrustedLog(LOG, "two words"),), (), (), "none"),
+        Policy((), (TrustedWitness("W", KEYS["X1"]),), (Group("G", 2, ("W",)),), "G"),
+        Policy((TrustedLog(LOG), TrustedLog(LOG)), (), (), "none"),
     ],
 )
 def test_a_policy_that_would_be_read_otherwise_is_never_written(policy):
