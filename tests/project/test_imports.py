@@ -50,7 +50,7 @@ def copy(tmp_path):
 def test_the_import_contracts_hold(copy):
     done = lint(copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 kept, 0 broken" in done.stdout
+    assert "10 kept, 0 broken" in done.stdout
 
 
 # By contract: what must not be, as lines at the end of a module. One look finds all of a contract.
@@ -111,6 +111,10 @@ BREAKS = {
         ("golive_redis/operator/status.py", "def f(): import rich"),
         ("golive_redis/testing/harness.py", "import golive_cli.main"),
         ("golive_redis/heartbeat/triggers.py", "import sqlalchemy"),
+    ],
+    "witness-alone": [
+        ("golive_redis/witness/server.py", "import golive_redis.core.view"),
+        ("golive_redis/witness/submit.py", "def f(): import golive_redis.store.link"),
     ],
     "store-only-redis": [
         ("golive_redis/guard/guard.py", "from redis.client import Redis"),
