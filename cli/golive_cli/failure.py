@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NOT_CONFIRMED = "; the stop is not confirmed"
 # They read no configuration that somebody chose.
 WITHOUT_CONFIG = frozenset({"demo", "dev", "init"})
+WITNESS = ["audit", "witness"]
 # First what helps whoever has to act now; nobody makes a new fleet to stop another one.
 MISSING = (
     "`cd` to the folder that holds config/, or name the file: --config FILE, or $GOLIVE_CONFIG; "
@@ -57,6 +58,10 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     return int(code)
 
 
+def _reads_none(argv: Sequence[str]) -> bool:
+    return (bool(argv) and argv[0] in WITHOUT_CONFIG) or list(argv[:2]) == WITNESS
+
+
 def _findings(error: GoliveError) -> Sequence[FindingResult]:
     """Return what a preflight found that did not pass; a reader of JSON has seen no table."""
     found = getattr(error, "findings", ())
@@ -75,7 +80,7 @@ def _hint(error: GoliveError, argv: Sequence[str]) -> str:
     if error.hint == NO_CONFIG:
         return MISSING
     unreached = isinstance(error, StoreUnavailableError) and error.hint.startswith(UNREACHED)
-    elsewhere = os.environ.get(URL_VARIABLE) or (argv[:1] and argv[0] in WITHOUT_CONFIG)
+    elsewhere = os.environ.get(URL_VARIABLE) or _reads_none(argv)
     if not unreached or elsewhere:
         return error.hint
     import shlex
@@ -94,7 +99,7 @@ def _configuration(error: GoliveError, argv: Sequence[str]) -> str:
     A key that is missing in one folder may be there in the other, which a forgotten $GOLIVE_CONFIG
     has kept this command from.
     """
-    if isinstance(error, UsageError) or (argv[:1] and argv[0] in WITHOUT_CONFIG):
+    if isinstance(error, UsageError) or _reads_none(argv):
         return ""
     from golive_redis.config.config import chosen
 

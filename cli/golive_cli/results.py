@@ -436,3 +436,61 @@ class DoctorResult(InPlace):
     passed: bool
     findings: list[FindingResult]
     diagnoses: list[DiagnosisResult]
+
+
+class WitnessInitResult(msgspec.Struct):
+    """`golive audit witness init`; `vkey` is what others are given."""
+
+    folder: str
+    name: str
+    vkey: str
+
+
+class WitnessAddLogResult(msgspec.Struct):
+    """`golive audit witness add-log`; `added`: it was not trusted before."""
+
+    origin: str
+    vkey: str
+    added: bool
+
+
+class WitnessLine(msgspec.Struct):
+    """One line of `golive audit witness serve --json`."""
+
+    at_ms: int
+    witness: str
+    text: str
+
+
+class WitnessLog(msgspec.Struct):
+    """A log that a witness knows; `size` to `cosigned_at_ms` are null until it is cosigned."""
+
+    origin: str
+    vkeys: list[str]
+    size: int | None
+    root: str | None
+    cosigned_at_ms: int | None
+    path: str
+    forks: int
+    unproven: int
+
+
+class WitnessStatusResult(msgspec.Struct):
+    """`golive audit witness status`."""
+
+    folder: str
+    name: str
+    vkey: str
+    logs: list[WitnessLog]
+
+
+class WitnessEvidence(msgspec.Struct):
+    """A line of the file that `golive audit witness status --evidence` writes."""
+
+    origin: str
+    kind: str
+    received_at_ms: int
+    why: str
+    refused: str
+    known: str | None
+    request: str

@@ -63,6 +63,7 @@ class Fleet(NamedTuple):
     verifier: list[str]
 
 
+VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 PROMOTIONS = r"promotions:\n  small:\n    - {ledger: {value: active_days}, at_least: 1}\n"
 COMMANDS = (
     "golive init --environment demo --operator alice",
@@ -86,6 +87,9 @@ COMMANDS = (
     "golive promote --reason test",
     "golive demote micro --reason test",
     "golive revoke --reason test",
+    "golive audit witness init ./w --name w.example",
+    f"golive audit witness add-log ./w {VKEY}",
+    "golive audit witness status ./w",
 )
 
 
@@ -141,6 +145,11 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     terminal.type("kill -KILL $WORKER")
     terminal.await_said("golive workers", "1 gone")
     run("golive workers forget pod-2 --reason test")
+    witness = "golive audit witness serve"
+    terminal.type(f"{witness} ./w --listen 127.0.0.1:0 --json > w.log & WITNESS=$!")
+    terminal.await_text("w.log", "its key")
+    terminal.type("kill $WITNESS")
+    said[witness] = json.loads(terminal.type("head -n 1 w.log")[0])
     said["golive heartbeat"] = json.loads(terminal.type("head -n 1 hb-1.log")[0])
     said["error"] = json.loads(terminal.type("golive halt --reason test --json")[0])
     page = ROOT / "docs" / "reference" / "records.md"

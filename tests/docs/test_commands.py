@@ -37,11 +37,13 @@ said. Neither is a value that a shell would not take as it stands, such as one w
 
 def commands() -> list[str]:
     """The program and every command of it, in the order of its own help."""
-    found = [""]
-    for name, command in typer.main.get_command(application()).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found += [name, *(f"{name} {word}" for word in inner or ())]
-    return found
+    return [name.strip() for name in below("", typer.main.get_command(application()))]
+
+
+def below(name: str, command: object) -> list[str]:
+    """A command and all below it."""
+    inner = getattr(command, "commands", {}).items()
+    return [name, *(each for word, one in inner for each in below(f"{name} {word}", one))]
 
 
 @pytest.fixture
@@ -127,7 +129,8 @@ def test_every_command_and_option_that_the_documents_use_exists(helped):
         text = page.read_text()
         for used in re.findall(r"golive((?: +[a-z-]+)+)((?: [^`\n|#>]*)?)", text):
             spoken = used[0].split()
-            name = next((n for n in (" ".join(spoken[:2]), spoken[0]) if n in real), None)
+            names = (" ".join(spoken[:count]) for count in (3, 2, 1))
+            name = next((n for n in names if n in real), None)
             if name is None:
                 continue
             for option in re.findall(r"(?<!\S)--[a-z-]+", " ".join(spoken) + used[1]):

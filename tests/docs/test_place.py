@@ -8,7 +8,8 @@ ELSEWHERE = {"golive keys new", "golive keys list", "golive keys show", "error"}
 
 def test_every_object_names_environment_and_namespace(every_command):
     for command, said in every_command.said.items():
-        if command not in ELSEWHERE:
+        # A witness signs for any log; it belongs to no fleet.
+        if command not in ELSEWHERE and not command.startswith("golive audit witness "):
             named = {name: said[name] for name in ("environment", "namespace")}
             assert named == {"environment": "demo", "namespace": "golive"}, command
             assert list(said)[:2] == ["environment", "namespace"], command

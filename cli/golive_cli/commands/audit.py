@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from golive_cli.commands import ledger as shared
+from golive_cli.commands import witness
 from golive_cli.commands.auditfiles import export, verify
 from golive_cli.exits import Exit
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
@@ -173,6 +174,7 @@ def show(
 
 app.command("verify")(verify)
 app.command("export")(export)
+app.add_typer(witness.app, name="witness")
 
 
 def _entry(found: Found) -> AuditEntry:
