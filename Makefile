@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 # compile our modules again, and each test worker the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test sessions lint types bench faults simulate soak fuzz mutants model model-deep lock clean FORCE
+.PHONY: help demo test sessions lint types bench faults parties simulate soak fuzz mutants model model-deep lock clean FORCE
 
 help:
 	@echo "make demo    run the demo: a real server, a heartbeat, six workers, a paper venue"
@@ -33,6 +33,7 @@ help:
 	@echo "make types   mypy"
 	@echo "make bench   the figures, each beside its floor"
 	@echo "make faults  every row of faults on both servers, with orders to a witness; four minutes"
+	@echo "make parties  our logs and our witness against another implementation; Python 3.12 or newer"
 	@echo "make simulate         63 cluster-hours of faults against the real state machines"
 	@echo "make soak-simulation  the same with new seeds, until stopped"
 	@echo "make soak     50 workers under faults for ten minutes; SOAK_ARGS='--seconds 60' for a look"
@@ -67,6 +68,10 @@ bench: $(BENCH)
 faults: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m faults.run $(FAULTS_ARGS)
 
+# It makes a venv of its own: the other side takes a newer Python than ours.
+parties:
+	@tests/witness_party/run.sh $(PARTIES_ARGS)
+
 simulate: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m simulation.run
 
@@ -94,6 +99,7 @@ lock: $(DEV)
 	@$(PIP) uv
 	@$(LOCK) --extra all --extra dev --output-file requirements/ci.txt pyproject.toml
 	@$(LOCK) --extra patterns --constraint requirements/ci.txt --output-file requirements/image.txt pyproject.toml
+	@$(subst 3.11,3.12,$(LOCK)) --extra parties --constraint requirements/ci.txt --output-file requirements/parties.txt pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' | \
 	  $(LOCK) --constraint requirements/ci.txt --output-file requirements/build.txt -
 

@@ -129,6 +129,24 @@ def test_make_alone_changes_nothing_and_lists_its_targets(make, tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+def test_the_suite_against_another_witness_fails_without_an_interpreter_for_it(tmp_path):
+    """It does not leave itself out, and says what is missing."""
+    for tool in ("bash", "dirname"):
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+    done = subprocess.run(
+        [str(tmp_path / "bash"), str(ROOT / "tests" / "witness_party" / "run.sh")],
+        env={"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no Python 3.12 or newer" in done.stderr
+
+
 def test_the_licence_is_the_whole_apache_licence():
     text = (ROOT / "LICENSE").read_text()
     assert "Version 2.0, January 2004" in text
