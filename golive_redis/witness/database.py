@@ -34,6 +34,8 @@ from golive_redis.witness.judgement import (
 from golive_redis.witness.protocol import Submission, origin_hash
 
 MAX_LOGS = 1_000
+MAX_KEYS = 64
+"""Of one log."""
 MAX_EVIDENCE = 1_000
 """Kept of one kind for one log; the first ones, which later ones cannot push out."""
 _BUSY_S = 5.0
@@ -185,9 +187,15 @@ class Database:
             WitnessDatabaseError: The database failed.
         """
         with self._transaction() as connection:
-            known = connection.execute("SELECT count(DISTINCT origin) FROM log_key").fetchone()[0]
-            if known >= MAX_LOGS:
-                raise RefusedError(f"this witness knows {known} logs, and more it does not take")
+            others, keys = connection.execute(
+                "SELECT count(DISTINCT origin), count(*) FILTER (WHERE origin = ?1) FROM log_key",
+                (origin,),
+            ).fetchone()
+            if (not keys and others >= MAX_LOGS) or keys >= MAX_KEYS:
+                raise RefusedError(
+                    f"this witness knows {others} logs and {keys} keys of this one, and more it "
+                    f"does not take ({MAX_LOGS} and {MAX_KEYS})"
+                )
             statement = "INSERT OR IGNORE INTO log_key VALUES (?, ?)"
             return connection.execute(statement, (origin, key.text)).rowcount > 0
 

@@ -366,7 +366,9 @@ def test_a_witness_never_starts_without_the_memory_that_its_key_belongs_to(
     assert (code, "no witness.pem" in err) == (6, True), err
 
 
-def test_a_witness_whose_memory_goes_while_it_runs_signs_no_more(start: Start) -> None:
+def test_a_witness_whose_memory_goes_while_it_runs_signs_no_more(
+    start: Start, wait_for: Wait
+) -> None:
     """Somebody empties the file under it; what it says then is an error, not a signature."""
     witness = start()
     witness.submitter().submit(signed(LEAVES[:7]), PROVE)
@@ -375,7 +377,7 @@ def test_a_witness_whose_memory_goes_while_it_runs_signs_no_more(start: Start) -
     connection.close()
     with pytest.raises(WitnessUnavailableError, match="answered 500"):
         witness.submitter(known=7).submit(signed(LEAVES), PROVE)
-    assert "NOT ANSWERED" in witness.said()
+    wait_for(lambda: "NOT ANSWERED" in witness.said(), what="it says so")
 
 
 def test_a_fork_is_kept_as_evidence_whole_and_survives_the_process(
@@ -437,7 +439,7 @@ def test_a_witness_never_signs_a_time_before_its_last(
     assert second.time_s >= first.time_s
 
 
-def test_a_new_log_is_taken_while_the_witness_runs(start: Start) -> None:
+def test_a_new_log_is_taken_while_the_witness_runs(start: Start, wait_for: Wait) -> None:
     witness = start()
     other = log_key("hb-9", "other.invalid/golive")
     note = signed(LEAVES, "hb-9", other.name)
@@ -445,7 +447,8 @@ def test_a_new_log_is_taken_while_the_witness_runs(start: Start) -> None:
     code, out, err = golive("audit", "witness", "add-log", str(witness.folder), other.text)
     assert (code, "Added" in out) == (0, True), err
     assert witness.add(0, (), note)[0] == 200
-    assert "other.invalid/golive: cosigned 64 entries" in witness.said()
+    said = "other.invalid/golive: cosigned 64 entries"
+    wait_for(lambda: said in witness.said(), what="it says so")
 
 
 def test_a_witness_is_made_and_read_from_the_command_line(tmp_path: Path, start: Start) -> None:

@@ -76,6 +76,7 @@ def test_the_metadata_names_licence_versions_and_extras(wheel):
         "all",
         "dev",
         "bench",
+        "parties",
     }
 
 
