@@ -286,7 +286,7 @@ def verify_consistency(
     _require_hashes((old_root, new_root, *proof))
     if not 0 <= old <= new:
         raise RecordError(f"a tree of {new} does not continue one of {old}")
-    if 0 in {old, new} and (old_root != EMPTY_ROOT or (new == 0 and new_root != EMPTY_ROOT)):
+    if old == 0 and old_root != EMPTY_ROOT:
         raise RecordError("a log without entries has another root than the hash of nothing")
     if old in {0, new}:
         if proof:

@@ -129,6 +129,23 @@ def test_no_proof_verifies_for_another_tree_or_place(new):
                 verify_inclusion(*case)
 
 
+def test_a_proof_of_another_length_is_refused_though_its_hashes_fit():
+    """Made to fit: an inner node shown as an entry, and trees that claim another size."""
+    a, b, c, d = LEAVES[:4]
+    left, right = node(a, b), node(c, d)
+    with pytest.raises(RecordError, match="too short"):
+        verify_inclusion(ROOTS[8], 0, 8, (), ROOTS[8])
+    with pytest.raises(RecordError, match="too short"):
+        verify_inclusion(left, 0, 4, (right,), node(left, right))
+    with pytest.raises(RecordError, match="too long"):
+        verify_inclusion(b, 0, 1, (a,), left)
+    with pytest.raises(RecordError, match="too short"):
+        verify_consistency(4, 8, ROOTS[4], ROOTS[4], ())
+    proof = prove(consistency_path(3, 4), LEAVES)
+    with pytest.raises(RecordError, match="too long"):
+        verify_consistency(3, 4, node(a, ROOTS[3]), node(a, ROOTS[4]), (*proof, a))
+
+
 def test_a_log_without_entries_is_the_beginning_of_every_log_by_no_proof():
     """As tlog-witness v1.0.0 has it; and two heads of size 0 agree only in the hash of nothing."""
     verify_consistency(0, 5, EMPTY_ROOT, ROOTS[5], ())

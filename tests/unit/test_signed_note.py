@@ -174,7 +174,7 @@ def test_at_least_sixteen_signatures_are_read_and_at_most_64():
 )
 def test_what_is_no_note_is_refused_as_a_whole(raw):
     with pytest.raises(RecordError):
-        opened(raw, [LOG, WITNESS])
+        parse(raw)
 
 
 def test_a_control_character_in_front_refuses_a_note_that_would_verify():

@@ -147,21 +147,25 @@ def test_a_file_that_another_holds_for_writing_gives_an_error_and_no_signature(
 
 
 def test_of_many_at_once_each_continues_the_one_before(memory: Database) -> None:
+    """Threads of one process, and two processes with one file."""
     refused = []
+    other = Database(memory.path, witness_key().public)
 
     def grow(step: int) -> None:
+        mine = memory if step % 2 else other
         for size in range(step, 65, 4):
             try:
-                known = size_of(memory) or 0
-                add(memory, LEAVES[:size], min(known, size))
-            except RefusalError as error:
-                refused.append(error.status)
+                known = size_of(mine) or 0
+                add(mine, LEAVES[:size], min(known, size))
+            except (RefusalError, WitnessDatabaseError) as error:
+                refused.append(getattr(error, "status", error))
 
     threads = [threading.Thread(target=grow, args=(step,)) for step in (1, 2, 3, 4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
+    other.close()
     assert set(refused) <= {409}
     assert memory.evidence() == []
     known = size_of(memory)
