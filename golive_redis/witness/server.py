@@ -14,6 +14,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -39,6 +40,8 @@ from golive_redis.witness.protocol import (
 MAX_CONNECTIONS = 64
 REQUEST_S = 10.0
 """For a request to come whole, counted from the end of the one before; a connection may idle as long."""
+PLACE_S = 2.0
+"""So long a new connection waits for the place of one that was ended for it."""
 _PORT_MAX = 65_535
 _MS_PER_S = 1000
 _WHERE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
@@ -172,6 +175,8 @@ class _Server(ThreadingMixIn, TCPServer):
     ) -> None:
         self.witness = witness
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._waiting: dict[socket.socket, None] = {}
         self.address_family, (host, port, *_) = found
         try:
             super().__init__((host, port), _Handler)
@@ -185,21 +190,44 @@ class _Server(ThreadingMixIn, TCPServer):
             ) from error
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer on a thread, or turn the client away where all are taken."""
+        """Answer on a thread; where all are taken, in the place of who has waited longest.
+
+        A client that connects and asks nothing must not keep others from being answered.
+        """
         if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._end_oldest()
+            if not self._places.acquire(timeout=PLACE_S):
+                self.shutdown_request(request)
+                return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # the host has no more threads for this user
             self._places.release()
             self.shutdown_request(request)
 
+    def _end_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._waiting), None)
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and goes
+
+    def waits(self, connection: socket.socket) -> None:
+        """Note that this connection has no request under way."""
+        with self._lock:
+            self._waiting[connection] = None
+
+    def asks(self, connection: socket.socket) -> None:
+        """Note that it has, or that it has ended."""
+        with self._lock:
+            self._waiting.pop(connection, None)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, on a thread of its own."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.asks(request)
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -226,10 +254,18 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """Answer one request."""
         self._reader.deadline = Deadline(REQUEST_S)
+        self.server.waits(self.connection)
         try:
             super().handle_one_request()  # ends the connection by itself at a TimeoutError
         except OSError:
             self.close_connection = True  # the client has gone, which is its affair
+
+    def handle_expect_100(self) -> bool:
+        """Tell the client to send its body, now and not with the answer."""
+        self.server.asks(self.connection)
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
 
     def do_POST(self) -> None:
         """Take a checkpoint."""
@@ -240,6 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(lambda: self.server.witness.shown(self.path))
 
     def _answer(self, of: Callable[[], bytes]) -> None:
+        self.server.asks(self.connection)
         try:
             said = Answer(HTTPStatus.OK, of())
         except Answer as answer:

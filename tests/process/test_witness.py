@@ -167,21 +167,36 @@ def test_a_connection_takes_several_requests(start: Start) -> None:
     connection.close()
 
 
-def test_more_connections_than_it_takes_are_closed_and_the_others_answered(start: Start) -> None:
+def test_who_connects_and_asks_nothing_gives_way_to_who_asks(start: Start) -> None:
     witness = start()
-    where = urlsplit(witness.url)
-    assert where.hostname
     ask = f"GET {checkpoint_path(ORIGIN)} HTTP/1.1\r\nHost: w\r\n\r\n".encode()
     with ExitStack() as stack:
-        for _ in range(MAX_CONNECTIONS):
-            sock = socket.create_connection((where.hostname, where.port or 0), timeout=60)
-            stack.enter_context(sock)
-            sock.sendall(ask)
-            assert sock.recv(4096).startswith(b"HTTP/1.1 404 ")
-        with socket.create_connection((where.hostname, where.port or 0), timeout=60) as one_more:
-            assert one_more.recv(4096) == b""
-        sock.sendall(ask)
-        assert sock.recv(4096).startswith(b"HTTP/1.1 404 ")
+        silent = [connected(witness, stack) for _ in range(2 * MAX_CONNECTIONS)]
+        assert silent[0].recv(1) == b""  # ended for one of the others
+        assert witness.ask("GET", checkpoint_path(ORIGIN))[0] == 404
+        silent[-1].sendall(ask)
+        assert silent[-1].recv(4096).startswith(b"HTTP/1.1 404 ")
+
+
+def test_where_all_are_being_answered_one_more_is_closed(start: Start) -> None:
+    witness = start()
+    head = f"POST {ADD_PATH} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode()
+    with ExitStack() as stack:
+        busy = [connected(witness, stack) for _ in range(MAX_CONNECTIONS)]
+        for sock in busy:
+            sock.sendall(head)
+        for sock in busy:
+            assert sock.recv(4096).startswith(b"HTTP/1.1 100 ")  # it waits for the body
+        assert connected(witness, stack).recv(1) == b""
+        busy[0].sendall(b"old 1\n\nx\n")
+        assert busy[0].recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def connected(witness: WitnessProcess, stack: ExitStack) -> socket.socket:
+    where = urlsplit(witness.url)
+    assert where.hostname
+    address = where.hostname, where.port or 0
+    return stack.enter_context(socket.create_connection(address, timeout=60))
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(start: Start) -> None:
