@@ -52,6 +52,12 @@ class ConfigError(GoliveError):
     reason = "config"
 
 
+class SignerError(ConfigError):
+    """An agent, a device or a program that holds a key has not signed; nothing was signed."""
+
+    reason = "signer"
+
+
 class RefusedError(GoliveError):
     """The operation is understood and denied by a rule; nothing was changed."""
 

@@ -25,11 +25,11 @@ Ticket = Annotated[
     typer.Option("--ticket", metavar="REF", help="Reference for the ledger.", show_default=False),
 ]
 KeyFiles = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--key",
-        metavar="FILE",
-        help="Another approver's key file; repeat it up to the threshold.",
+        metavar="KEY",
+        help="Another approver's key: a file, agent:NAME and the like; repeat it up to the threshold.",
         show_default=False,
     ),
 ]

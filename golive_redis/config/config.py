@@ -1,7 +1,7 @@
 """Configuration: found, read, validated, with the line of whatever is wrong.
 
 Found by `--config`, then `GOLIVE_CONFIG`, then `./config/go_live.yaml`. `GOLIVE_REDIS_URL`,
-`GOLIVE_KEY` (PEM) and `GOLIVE_KEY_PASSPHRASE` override. Paths in the file are relative to it.
+`GOLIVE_KEY_FD` and `GOLIVE_KEY` override. Paths in the file are relative to it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
-from golive_redis.config import keyfile
+from golive_redis.config import keyfile, signing
+from golive_redis.config.keyfile import Ask
 from golive_redis.config.policy import Policy
 from golive_redis.config.yamlfile import beside, in_full, located, read_yaml, validate
 from golive_redis.errors import ConfigError
@@ -30,16 +30,12 @@ from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
 DEFAULT_PATH = Path("config/go_live.yaml")
 CONFIG_VARIABLE = "GOLIVE_CONFIG"
 URL_VARIABLE = "GOLIVE_REDIS_URL"
-NAME_FIELD = "{name}"
 # For a program; the command line has other ways to name the file, and says its own.
 NO_CONFIG = (
     "start the program in the folder that holds config/, or name the file: "
     'Guard.open(".../config/go_live.yaml", ...), or $GOLIVE_CONFIG'
 )
 _NO_KEYSET = "copy it from another host of this fleet: a new one would be another fleet's"
-
-# A principal's name as the keyset allows it; above all it cannot leave the folder of the keys.
-_PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Config(Masked, frozen=True):
@@ -191,50 +187,66 @@ class Config(Masked, frozen=True):
         return Trust(self.keyset(), self.policy.namespace, self.policy.environment)
 
     def signer(self, role: str, keyset: Keyset, *, name: str | None = None) -> Signer:
-        """Load the private key for a role: `operator`, `heartbeat`, `revoker` or `worker`.
+        """Open the key for a role: `operator`, `heartbeat`, `revoker` or `worker`.
 
         Args:
             role: Which of the settings under `keys`.
             keyset: Whose key it is.
-            name: A principal, which takes the place of `{name}` in the configured path.
+            name: A principal, which takes the place of `{name}` in the setting.
 
         Raises:
             ConfigError: No key is configured, or it cannot be used.
         """
-        pem = self.environ.get(keyfile.KEY_VARIABLE)
-        if pem:
-            private = keyfile.parse_pem(
-                pem.encode(), self.environ.get(keyfile.PASSPHRASE_VARIABLE), keyfile.KEY_VARIABLE
-            )
-            return keyfile.signer(private, keyset, keyfile.KEY_VARIABLE)
-        file: str | None = getattr(self.policy.keys, role)
-        if file is None:
-            raise ConfigError(
-                f"{self.path}: keys.{role} is not set",
-                hint=f"name a key file under keys.{role}, or put the PEM into {keyfile.KEY_VARIABLE}",
-            )
-        if NAME_FIELD in file:
-            if name is None or not _PRINCIPAL.fullmatch(name):
-                raise ConfigError(
-                    f"{self.path}: keys.{role} is {file}; {name!r} cannot stand for {NAME_FIELD}",
-                    hint="a name has letters, digits, dot, dash and underscore; at most 64",
-                )
-            # Replaced, not formatted: a path with other braces stays what it is.
-            file = file.replace(NAME_FIELD, name)
-        return self.signer_from(self.resolve(file), keyset)
+        opened = self._opener(keyset, role).of_role(role, name)
+        keyfile.forbid_core_dumps()
+        return opened
 
-    def stop_signer(self, keyset: Keyset) -> Signer:
-        """Load the key that signs stops: `keys.operator`, else `keys.revoker`.
+    def stop_signer(self, keyset: Keyset, key: str | None = None, ask: Ask | None = None) -> Signer:
+        """Open the key that signs stops: `key`, else `keys.operator`, else `keys.revoker`.
+
+        It leaves core dumps as they are, for that is an import: who calls this forbids them later.
+
+        Args:
+            keyset: Whose key it is.
+            key: As `--key` names it, or None.
+            ask: Asks a person for a passphrase, or None: then nobody is waited for.
 
         Raises:
             ConfigError: As `signer`.
         """
-        return self.signer("operator" if self.policy.keys.operator else "revoker", keyset)
+        role = "operator" if self.policy.keys.operator else "revoker"
+        opener = self._opener(keyset, role, ask)
+        return opener.of_setting(key) if key is not None else opener.of_role(role, None)
 
-    def signer_from(self, path: Path, keyset: Keyset) -> Signer:
-        """Load the private key from a file."""
-        path = in_full(path)
-        return keyfile.signer(keyfile.read(path, self.environ), keyset, f"key file {path}")
+    def revoker_signer(self, keyset: Keyset) -> Signer:
+        """Open the key under `keys.revoker`, also where a variable takes the place of other keys.
+
+        Raises:
+            ConfigError: As `signer`.
+        """
+        opened = self._opener(keyset, "revoker").of_configured("revoker", None)
+        keyfile.forbid_core_dumps()
+        return opened
+
+    def stop_may_wait(self, key: str | None = None) -> bool:
+        """Tell whether the key that signs stops may keep one waiting: an agent, a device, a program."""
+        role = "operator" if self.policy.keys.operator else "revoker"
+        return signing.may_wait(self._source(role), key)
+
+    def signer_from(self, key: str | Path, keyset: Keyset) -> Signer:
+        """Open a key as `--key` names it: a file, or what another scheme says."""
+        opened = self._opener(keyset, "operator").of_setting(str(key))
+        keyfile.forbid_core_dumps()
+        return opened
+
+    def _opener(
+        self, keyset: Keyset, role: str, ask: Ask | None = signing.on_terminal
+    ) -> signing.Opener:
+        patience_s = signing.patience_of(role)
+        return signing.Opener(self._source(role), keyset, ask, patience_s)
+
+    def _source(self, role: str) -> signing.KeySource:
+        return signing.KeySource(self.environ, self.path, getattr(self.policy.keys, role))
 
 
 def _wants_tls(url: str) -> bool:

@@ -11,7 +11,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
@@ -22,6 +21,7 @@ from golive_redis.checks.question import Question
 from golive_redis.checks.source import Surroundings
 from golive_redis.checks.trigger import Action, Debounce, Trigger
 from golive_redis.config import Config
+from golive_redis.config.keyfile import Ask
 from golive_redis.core.labels import covers, same
 from golive_redis.core.state import State
 from golive_redis.delivery.append import append_once
@@ -253,7 +253,7 @@ class _Pinned(Config, frozen=True, kw_only=True):
 
     Attributes:
         keys: The keyset.
-        revoker: What the file under `keys.revoker` held.
+        revoker: What `keys.revoker` named.
     """
 
     keys: Keyset
@@ -263,20 +263,19 @@ class _Pinned(Config, frozen=True, kw_only=True):
         """Return the keyset that it beats on."""
         return self.keys
 
-    def signer_from(self, path: Path, keyset: Keyset) -> Signer:
-        """Return the revoker's key, whichever file is named: it is the only one that acts here."""
-        del path, keyset
+    def stop_signer(self, keyset: Keyset, key: str | None = None, ask: Ask | None = None) -> Signer:
+        """Return the revoker's key, whatever is configured: it is the only one that acts here."""
+        del keyset, key, ask
         return self.revoker
 
 
 def _pinned(config: Config, keyset: Keyset) -> _Pinned:
-    file = config.policy.keys.revoker
-    if file is None:
+    if config.policy.keys.revoker is None:
         raise ConfigError(
             f"{config.path}: triggers need keys.revoker to act with",
             hint="`golive keys new NAME --role revoker --add` makes one; name it there",
         )
-    revoker = config.signer_from(config.resolve(file), keyset)
+    revoker = config.revoker_signer(keyset)
     if revoker.principal not in keyset.principals(Role.REVOKER):
         raise ConfigError(f"{revoker.principal} is no revoker in the keyset")
     return _Pinned(

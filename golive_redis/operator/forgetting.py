@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from golive_redis import clock
+from golive_redis.config import keyfile
+from golive_redis.config.signing import on_terminal
 from golive_redis.core.barrier import Attested, Pod
 from golive_redis.errors import MaybeAppliedError, RefusedError, StoreError
 from golive_redis.operator.lookalikes import near
@@ -66,7 +68,8 @@ def forget(
     Fails closed: one that lives is on the roster again with its next read, and is asked at a stop.
     """
     keyset = operator.trust.keyset
-    signer = operator.config.stop_signer(keyset)
+    signer = operator.config.stop_signer(keyset, ask=on_terminal)
+    keyfile.forbid_core_dumps()
     if signer.principal not in keyset.principals(Role.REVOKER):
         raise RefusedError(
             f"{signer.principal} may not attest that a worker is dead: that takes the role revoker "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 
 import msgspec
@@ -169,7 +168,7 @@ class Operator:
         """Return the operator's signer and those of further key files, each principal once."""
         keyset = self.trust.keyset
         signers = [self.config.signer("operator", keyset)]
-        signers += [self.config.signer_from(Path(path), keyset) for path in extra]
+        signers += [self.config.signer_from(key, keyset) for key in extra]
         return list({signer.principal: signer for signer in signers}.values())
 
     def require_enabled(self) -> None:

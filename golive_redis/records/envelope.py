@@ -21,11 +21,14 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated, Generic, TypeVar, cast
+from typing import Annotated, Generic, Protocol, TypeVar, cast
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 
 from golive_redis.errors import RecordError
 from golive_redis.records.keyset import Keyset, Role, key_id, raw_of
@@ -42,6 +45,8 @@ from golive_redis.records.record import (
 
 MAX_ENVELOPE_BYTES = 8 * 1024
 MAX_SIGNATURES = 16
+SIGN_TIMEOUT_S = 60.0
+"""Time for a person to find a token and to touch it; who may not wait that long gives less."""
 
 R = TypeVar("R", bound=Record)
 
@@ -98,13 +103,54 @@ class Verified(msgspec.Struct, Generic[R], frozen=True):
     signers: frozenset[str]
 
 
-class Signer:
-    """A private key as the signer sees it.
+class Signer(Protocol):
+    """Who holds a private key: this process, an agent, a device, or another program.
+
+    Nothing here waits or asks; what does, has its own floor (`golive_redis.signers`).
+    """
+
+    @property
+    def principal(self) -> str:
+        """Whose key it is; goes into the records as `by`."""
+        ...
+
+    @property
+    def keyid(self) -> str:
+        """Id of the key in the keyset."""
+        ...
+
+    @property
+    def public(self) -> Ed25519PublicKey:
+        """The public half."""
+        ...
+
+    @property
+    def max_message(self) -> int | None:
+        """The most bytes that it signs at once; None where only the envelope has a limit."""
+        ...
+
+    def sign(self, message: bytes, timeout_s: float) -> bytes:
+        """Return the 64-byte Ed25519 signature of `message`.
+
+        Args:
+            message: What is signed, as it is: no hash of it.
+            timeout_s: How long a person, a device or a program may take.
+
+        Raises:
+            SignerError: It has not signed.
+        """
+        ...
+
+
+class KeySigner:
+    """A private key in the memory of this process.
 
     Args:
-        principal: Whose key it is; goes into the records as `by`.
+        principal: Whose key it is.
         private: The Ed25519 key.
     """
+
+    max_message: int | None = None
 
     def __init__(self, principal: str, private: Ed25519PrivateKey) -> None:
         self.principal = principal
@@ -112,8 +158,9 @@ class Signer:
         self.keyid = key_id(raw_of(self.public))
         self._private = private
 
-    def sign(self, message: bytes) -> bytes:
-        """Return the 64-byte signature of `message`."""
+    def sign(self, message: bytes, timeout_s: float) -> bytes:
+        """Return the 64-byte signature of `message`; it takes a fraction of a millisecond."""
+        del timeout_s
         return self._private.sign(message)
 
 
@@ -128,17 +175,37 @@ def identity_of(record: Record) -> str:
     return hashlib.sha256(pae(record.payload_type(), encode_record(record))).hexdigest()
 
 
-def seal(record: Record, *signers: Signer) -> bytes:
+def seal(record: Record, *signers: Signer, timeout_s: float = SIGN_TIMEOUT_S) -> bytes:
     """Sign a record and return its envelope as JSON bytes.
 
+    Args:
+        record: What is signed.
+        signers: Who signs it, one after the other.
+        timeout_s: How long each may take.
+
     Raises:
-        RecordError: No signer, a field out of its range, or the envelope would exceed 8 KiB.
+        RecordError: No signer, a field out of its range, the envelope would exceed 8 KiB, or what is
+            signed is more than one of the signers takes.
+        SignerError: One of them has not signed. Nothing is sealed then.
     """
     payload = encode_record(record)
     parse_record(payload, type(record), MAX_ENVELOPE_BYTES)  # constructors do not check ranges
     message = pae(record.payload_type(), payload)
-    signatures = [(signer.keyid, signer.sign(message)) for signer in signers]
+    for (
+        signer
+    ) in signers:  # all of them, before the first is asked: nobody touches a token for nothing
+        _require_short(record, message, signer)
+    signatures = [(signer.keyid, signer.sign(message, timeout_s)) for signer in signers]
     return _encode(Envelope(record.payload_type(), payload, tuple(signatures)))
+
+
+def _require_short(record: Record, message: bytes, signer: Signer) -> None:
+    if signer.max_message is not None and len(message) > signer.max_message:
+        raise RecordError(
+            f"the {record.KIND} is {len(message):,} bytes long, and the key of {signer.principal} signs "
+            f"at most {signer.max_message:,} bytes",
+            hint="shorten --reason, lift restrictions, or sign with another key: --key FILE",
+        )
 
 
 def _encode(envelope: Envelope) -> bytes:

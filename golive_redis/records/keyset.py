@@ -25,6 +25,7 @@ from golive_redis.records.directive import GrantKind
 from golive_redis.records.record import Epoch, FleetId, Name, Strict, convert, decodable
 
 RAW_KEY_BYTES = 32
+SSH_ALGORITHM = "ssh-ed25519"
 DAY_MS = 86_400_000
 EPOCH_YEAR = 1970
 LEAPS_BEFORE_1970 = 477
@@ -114,22 +115,47 @@ def raw_of(public: Ed25519PublicKey) -> bytes:
 
 
 def decode_public(text: str) -> bytes:
-    """Return the raw bytes of a key written as `ed25519:<base64>`.
+    """Return the raw bytes of a key written as `ed25519:<base64>` or as OpenSSH does.
 
     Raises:
         ConfigError: Another algorithm, bad base64, or not 32 bytes.
     """
-    algorithm, _, body = text.partition(":")
-    try:
-        raw = base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if algorithm != "ed25519" or len(raw) != RAW_KEY_BYTES:
+    if text.startswith(SSH_ALGORITHM):
+        raw = _decode_ssh(text)
+    else:
+        algorithm, _, body = text.partition(":")
+        raw = _unbase64(body) if algorithm == "ed25519" else b""
+    if len(raw) != RAW_KEY_BYTES:
         raise ConfigError(
             f"public key {text[:60]!r} is not an Ed25519 key",
-            hint="write it as ed25519:<base64 of 32 bytes>, as `golive keys show` prints it",
+            hint="write it as ed25519:<base64 of 32 bytes>, as `golive keys show` prints it, or "
+            "copy the line of a .pub file that begins with ssh-ed25519",
         )
     return raw
+
+
+def _decode_ssh(text: str) -> bytes:
+    """Return the key in a line of OpenSSH (RFC 8709 section 4); b"" where it is none.
+
+    The comment behind it is anybody's and means nothing: whose key it is says the keyset.
+    """
+    words = text.split(None, 2)
+    blob = _unbase64(words[1]) if len(words) > 1 and words[0] == SSH_ALGORITHM else b""
+    head = ssh_blob(b"")[:-4] + RAW_KEY_BYTES.to_bytes(4, "big")
+    return blob[len(head) :] if blob.startswith(head) else b""
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def ssh_blob(raw: bytes) -> bytes:
+    """Return a raw public key as OpenSSH and its agents pass it on: two strings with their lengths."""
+    name = SSH_ALGORITHM.encode()
+    return len(name).to_bytes(4, "big") + name + len(raw).to_bytes(4, "big") + raw
 
 
 def unsound(raw: bytes) -> str:

@@ -38,15 +38,26 @@ class Before(msgspec.Struct, frozen=True):
 
 
 def read_before(
-    connections: Connections, progress: StopProgress, memory: Memory, trust: Trust
+    connections: Connections,
+    progress: StopProgress,
+    memory: Memory,
+    trust: Trust,
+    met: Collection[bytes] = (),
 ) -> Before:
     """Find the newest directive.
 
     What each pod was told is read after the stop: it costs a question for each, and whoever may write
     presence can plant thousands that are not there. The signatures that are checked here are bounded,
     too, for whoever owns Redis can plant restrictions: what is left out makes it a blind one.
+
+    Args:
+        connections: To the store.
+        progress: Told of the grant that is met.
+        memory: Of this host.
+        trust: Judges what is read.
+        met: Envelopes that were read before, and may be in the store no more.
     """
-    raws = memory.directives()
+    raws = [*memory.directives(), *met]
     try:
         snapshot = connections.store().snapshot()
     except StoreError as error:
@@ -55,7 +66,7 @@ def read_before(
     stored = [raw for raw in (snapshot.grant, snapshot.revoked) if raw is not None]
     stored += snapshot.restrictions.values()
     raws += stored
-    progress.origin = snapshot.origin or snapshot.revoked_origin
+    progress.origin = snapshot.origin or progress.origin or snapshot.revoked_origin
     forged = snapshot.revoked is not None and newest([snapshot.revoked], trust) is None
     if forged:
         connections.problem("the recorded stop does not verify; a new one replaces it")

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from golive_redis import clock
-from golive_redis.config import Config
+from golive_redis.config import Config, keyfile
 from golive_redis.core.barrier import (
     Attested,
     Collected,
@@ -25,9 +26,8 @@ from golive_redis.core.barrier import (
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
 from golive_redis.records.directive import BLIND_TOLERANCE_MS, Grant, Revocation
-from golive_redis.records.envelope import Signer, Verified, identity_of, seal
+from golive_redis.records.envelope import Signer, Verified, identity_of
 from golive_redis.records.epoch import Directive, newest
-from golive_redis.records.keyset import Role
 from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
 from golive_redis.stop.before import note_grant, read_before
@@ -35,13 +35,18 @@ from golive_redis.stop.confirmation import Confirmation
 from golive_redis.stop.connections import Connections
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import LedgerState, StopProgress, StopReport, Waiting
+from golive_redis.stop.signing import StopSigning
 from golive_redis.store.replies import Audit, Status, Stop
 from golive_redis.store.store import Store
+
+if TYPE_CHECKING:
+    from golive_redis.stop.journal import Journal  # it comes after the stop
 
 LOOK_BEHIND_MS = 250.0
 MAX_SIGNED = 5
 GRACE_MS = 2_000
 _GONE = "the key is gone after {:.0f} ms"
+_UNSIGNED = "the key is gone after {:.0f} ms, without a signature; the signed stop follows"
 
 
 class Revoke:
@@ -55,7 +60,7 @@ class Revoke:
         dead_workers: Workers, likewise; see `Attested`.
         wait_ms: How long to collect; None takes `beat_ms` + 2 s, and once every heartbeat has answered
             as long as it takes until no worker can have a permit.
-        key: Key file to use instead of the configured operator's.
+        key: Key to use instead of the configured operator's: a file, or `agent:` and the like.
         say: Told in a sentence what happens as it happens.
         waiting: Told again and again what it waits for.
     """
@@ -79,7 +84,9 @@ class Revoke:
         self._ticket = wording(ticket)
         self._trust: Trust = config.trust()
         self._attested = Attested(dead, dead_workers)
-        self._key = key
+        self._signing = StopSigning(config, key, self._close_unsigned)
+        self._met: list[bytes] = []
+        self._closed_unsigned = False
         self._waiting = waiting
         self._timing = config.policy.timers
         self._wait_ms = wait_ms
@@ -97,10 +104,9 @@ class Revoke:
         Raises:
             ConfigError: The keyset or the configuration cannot be used.
         """
-        signer = self._signer()
         self._memory = self._remember()
         try:
-            return self._run(signer)
+            return self._run(self._signer())
         finally:
             self._connections.close()
             self._memory.close()
@@ -110,8 +116,10 @@ class Revoke:
         if signer is None:
             return self._without_key()
         self._operator = signer
-        self._number_and_sign()
+        if not self._number_and_sign():
+            return self._without_key()
         self._connections.attempt(self._send)
+        keyfile.forbid_core_dumps()
         from golive_redis.stop.journal import Journal  # noqa: PLC0415  (after the stop)
 
         journal = Journal(
@@ -137,8 +145,7 @@ class Revoke:
         outcome = self._confirm(confirmation)
         ledger = journal.close()
         if outcome.settled:
-            confirm = journal.confirm
-            self._connections.attempt(lambda: confirm(signer, outcome, self._attested))
+            self._confirmed(journal, signer, outcome)
             journal.forget(outcome)
         if self._progress.executed:
             self._connections.attempt(journal.send_rest)
@@ -148,23 +155,32 @@ class Revoke:
 
     def _signer(self) -> Signer | None:
         try:
-            keyset = self._trust.keyset
-            if self._key is not None:
-                signer = self._config.signer_from(Path(self._key), keyset)
-            else:
-                signer = self._config.stop_signer(keyset)
+            return self._signing.open(self._trust.keyset)
         except ConfigError as error:
             hint = f" ({error.hint})" if error.hint else ""
             self._connections.problem(
                 f"no usable key, so nothing can be signed: {error.message}{hint}"
             )
             return None
-        if signer.principal not in keyset.principals(Role.REVOKER):
-            self._connections.problem(
-                f"no usable key: every pod would refuse one that {signer.principal} signs"
-            )
-            return None
-        return signer
+
+    def _close_unsigned(self) -> None:
+        """Delete the key before anything is signed: a stop waits for no finger.
+
+        Pods close by that, and do not latch: the signed revocation follows, with the number that the
+        directives had which are read here.
+        """
+        self._connections.say(
+            "the key has not signed yet; turning off without a signature meanwhile"
+        )
+        before = read_before(self._connections, self._progress, self._memory, self._trust)
+        self._met = [before.found.raw] if before.found is not None else []
+        self._connections.attempt(self._delete_unsigned)
+        self._note_unsigned()
+
+    def _delete_unsigned(self) -> None:
+        if self._connections.store().delete_active():
+            self._closed_unsigned = True
+            self._effect(_UNSIGNED)
 
     def _remember(self) -> Memory:
         try:
@@ -174,9 +190,9 @@ class Revoke:
             self._connections.problem(error.message)  # a stop does not wait for a disk
             return Memory(None)
 
-    def _number_and_sign(self) -> None:
+    def _number_and_sign(self) -> bool:
         before = self._before = read_before(
-            self._connections, self._progress, self._memory, self._trust
+            self._connections, self._progress, self._memory, self._trust, self._met
         )
         if self._progress.behind is not None:
             self._connections.say(self._progress.behind.in_words())
@@ -184,9 +200,9 @@ class Revoke:
         if adopted is not None:
             self._progress.signed.append(adopted)
             self._taken_over.add(adopted.identity)
-            return
+            return True
         epoch = before.found.record.epoch if before.found is not None else 0
-        self._sign(epoch + 1, blind=not before.complete)
+        return self._sign(epoch + 1, blind=not before.complete)
 
     def _adopt(self, found: Directive | None) -> Verified[Revocation] | None:
         """Take over the tombstone that stands already: a command that is run again finishes it."""
@@ -209,7 +225,8 @@ class Revoke:
         self._connections.say(stopped + then)
         return found
 
-    def _sign(self, epoch: int, *, blind: bool) -> None:
+    def _sign(self, epoch: int, *, blind: bool) -> bool:
+        """Sign a revocation; where that fails, turn off without a signature, and return False."""
         signer, self._progress.complete = self._operator, False
         record = Revocation(
             **self._trust.heading(signer.principal, clock.wall_ms()),
@@ -218,11 +235,16 @@ class Revoke:
             ticket=self._ticket,
             blind=blind,
         )
+        try:
+            raw = self._signing.seal(record)
+        except (ConfigError, RecordError) as error:
+            self._connections.problem(f"the stop is not signed: {error.message}")
+            self._connections.attempt(self._delete)
+            return False
         self._progress.signed.append(
-            Verified(
-                record, identity_of(record), seal(record, signer), frozenset({signer.principal})
-            )
+            Verified(record, identity_of(record), raw, frozenset({signer.principal}))
         )
+        return True
 
     # -- the stop --------------------------------------------------------------------------------
 
@@ -253,7 +275,8 @@ class Revoke:
                 return
             progress.shown_on = 0
             connections.say(f"epoch {later.record.epoch} was signed meanwhile; revoking that, too")
-            self._sign(later.record.epoch + 1, blind=False)
+            if not self._sign(later.record.epoch + 1, blind=False):
+                return
 
     def _publish(self, store: Store, item: Verified[Revocation]) -> None:
         store.publish(self._connections.keys.events, item.raw)
@@ -295,7 +318,8 @@ class Revoke:
                 progress.note(found.raw, self._trust)
             progress.term = max(progress.term, found.record.term)
             # What was not known when ours was signed is not known now.  S2
-            self._sign(found.record.epoch + 1, blind=ours.blind)
+            if not self._sign(found.record.epoch + 1, blind=ours.blind):
+                return
         progress.shown_on = 0
         self._connections.say(f"a pod was told of epoch {found.record.epoch}; revoking that too")
         self._send()
@@ -321,8 +345,7 @@ class Revoke:
         if ours.blind and not item.record.blind:  # S2
             self._progress.shown_on = 0
             self._connections.say(f"epoch {item.record.epoch} is used; signing on top of it")
-            self._sign(item.record.epoch + 1, blind=True)
-            return True
+            return self._sign(item.record.epoch + 1, blind=True)
         self._progress.signed.append(item)
         self._taken_over.add(item.identity)
         self._connections.say(f"{item.record.by} has stopped it first (epoch {item.record.epoch})")
@@ -387,11 +410,16 @@ class Revoke:
         until = self._progress.called_at + wait_ms
         return confirmation.until(until, self._stop, for_proof=self._wait_ms is None)
 
+    def _confirmed(self, journal: Journal, signer: Signer, outcome: Outcome) -> None:
+        try:
+            self._connections.attempt(lambda: journal.confirm(signer, outcome, self._attested))
+        except ConfigError as error:
+            self._connections.problem(f"not signed what the stop came to: {error.message}")
+
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""
         self._connections.attempt(self._delete)
-        with contextlib.suppress(ConfigError):  # told already, when the memory was opened
-            self._memory.save(clock.wall_ms(), unsigned_at_ms=self._progress.wall_ms)
+        self._note_unsigned()
         outcome = judge(
             Roster(frozenset(), frozenset()),
             Collected(),
@@ -401,8 +429,12 @@ class Revoke:
         )
         return self._report(outcome, LedgerState.FAILED)
 
+    def _note_unsigned(self) -> None:
+        with contextlib.suppress(ConfigError):  # told already, when the memory was opened
+            self._memory.save(clock.wall_ms(), unsigned_at_ms=self._progress.wall_ms)
+
     def _delete(self) -> None:
-        if self._connections.store().delete_active():
+        if self._connections.store().delete_active() or self._closed_unsigned:
             self._effect()
             key = self._connections.keys.active
             told = f"{key} is deleted, and nothing is signed: no pod can send a receipt"

@@ -19,7 +19,7 @@ from golive_redis.records.directive import (
     RestrictionKind,
     Revocation,
 )
-from golive_redis.records.envelope import Signer, decode, seal
+from golive_redis.records.envelope import KeySigner, Signer, decode, seal
 from golive_redis.records.keyset import Keyset, Role, encode_public, parse_keyset
 from golive_redis.records.limits import Limits
 from golive_redis.records.receipt import Durable, Receipt, Stage
@@ -82,7 +82,7 @@ class Signers:
         environment: str = "test",
     ) -> None:
         self.signers = {
-            name: Signer(
+            name: KeySigner(
                 name, Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
             )
             for name in roles

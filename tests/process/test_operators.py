@@ -24,7 +24,7 @@ from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, GrantKind, Label, Restriction, RestrictionKind
-from golive_redis.records.envelope import Signer, identity_of, peek, seal
+from golive_redis.records.envelope import KeySigner, Signer, identity_of, peek, seal
 from golive_redis.statefile import StateFileError
 from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Status, Step
@@ -48,7 +48,7 @@ def config_of(live: Any, name: str) -> Any:
 
 
 def signer_of(live: Any, name: str) -> Signer:
-    return Signer(name, keyfile.read(live.folder / f"{name}.pem", {}))
+    return KeySigner(name, keyfile.read(live.folder / f"{name}.pem", {}))
 
 
 def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:

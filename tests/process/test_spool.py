@@ -19,7 +19,7 @@ from golive_redis.errors import RefusedError
 from golive_redis.operator import session
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import Revocation
-from golive_redis.records.envelope import Signer, peek, seal
+from golive_redis.records.envelope import KeySigner, peek, seal
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.store import Store
 from golive_redis.testing.server import EmbeddedServer
@@ -259,7 +259,7 @@ def test_a_bad_file_in_the_spool_holds_up_neither_the_others_nor_the_heartbeat(
     (folder / "b.dsse.json").mkdir()
     live.add_principal("mallory", "revoker")  # the keyset on disk does not know her
     forged = msgspec.structs.replace(peek(sign_revocation(live, 9), Revocation), by="mallory")
-    signer = Signer("mallory", keyfile.read(live.folder / "mallory.pem", {}))
+    signer = KeySigner("mallory", keyfile.read(live.folder / "mallory.pem", {}))
     Spool(live.state_dir).keep(seal(forged, signer))
     good = Spool(live.state_dir).keep(sign_revocation(live, 1))
     heartbeat = live.start_heartbeat()

@@ -39,6 +39,7 @@ from golive_redis.operator.logins import Login
 from golive_redis.operator.session import Operator
 from golive_redis.records.logpolicy import TrustedLog, TrustedWitness
 from golive_redis.records.signednote import KeyType, VerifierKey
+from golive_redis.signers import program
 from golive_redis.stop.revoke import Revoke
 from golive_redis.store import locate
 from golive_redis.store.acl import Role
@@ -216,6 +217,8 @@ def holders(config: Config, guard: Guard) -> list[Any]:
         seeds,
         locate.Finder(seeds, "golive", {"password": MARK}, tls=False),
         config.signer("operator", config.keyset()),
+        config._source("operator"),
+        program.parse(f"alice:sign --token={MARK}"),
         where,
         *questions,
         *(question.source for question in questions),

@@ -110,7 +110,10 @@ class SimConfig:
     def address(self) -> SimAddress:
         return SimAddress()
 
-    def stop_signer(self, keyset: Any) -> Signer:
+    def stop_may_wait(self, key: str | None = None) -> bool:
+        return False
+
+    def stop_signer(self, keyset: Any, key: str | None = None, ask: Any = None) -> Signer:
         return self.signer("operator", keyset)
 
     def signer(self, role: str, keyset: Any) -> Signer:

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from golive_redis.errors import RecordError
-from golive_redis.records.envelope import Signer, Verified, identity_of, seal
+from golive_redis.records.envelope import KeySigner, Signer, Verified, identity_of, seal
 from golive_redis.records.keyset import encode_public, parse_keyset
 from golive_redis.records.record import Record
 from golive_redis.records.trust import Trust
@@ -65,7 +65,7 @@ class Principals:
             name: Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32)
             for number, name in enumerate(roles)
         }
-        self.signers = {name: Signer(name, key) for name, key in keys.items()}
+        self.signers = {name: KeySigner(name, key) for name, key in keys.items()}
         keyset = parse_keyset(
             {
                 "version": 1,

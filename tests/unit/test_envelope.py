@@ -43,7 +43,7 @@ def signed(payload: bytes, payload_type: str = Grant.payload_type()) -> bytes:
             "signatures": [
                 {
                     "keyid": signer.keyid,
-                    "sig": base64.b64encode(signer.sign(pae(payload_type, payload))).decode(),
+                    "sig": base64.b64encode(signer.sign(pae(payload_type, payload), 1.0)).decode(),
                 }
                 for signer in signers
             ],

@@ -16,7 +16,7 @@ from golive_redis.core.state import State
 from golive_redis.errors import ConfigError
 from golive_redis.heartbeat import setup
 from golive_redis.heartbeat.triggers import Triggers, _Sampler
-from golive_redis.records.envelope import Signer
+from golive_redis.records.envelope import KeySigner
 from golive_redis.records.keyset import Keyset, encode_public, parse_keyset
 from golive_redis.threads import Loop
 
@@ -94,7 +94,7 @@ class Watch:
 
     def __init__(self, path: Path, **every: str) -> None:
         config = load(path, environ={})
-        self.triggers = Triggers(config, OLD, Signer("hb-1", keyfile.generate()), print)
+        self.triggers = Triggers(config, OLD, KeySigner("hb-1", keyfile.generate()), print)
         self.actions: Any = SimpleNamespace(say=print, share=lambda _: None)
         for name, often in every.items():
             wanted = msgspec.convert(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from golive_redis.errors import ConfigError
 from golive_redis.records.directive import Grant
-from golive_redis.records.envelope import Signer, peek, seal
+from golive_redis.records.envelope import peek, seal
 from golive_redis.records.keyset import (
     Role,
     TrustedKey,
@@ -169,16 +169,18 @@ FORGED = encoded(NEUTRAL) + bytes(32)
 """R is the neutral point and S is 0: nobody needs a private key to write that."""
 
 
-class _Nobody(Signer):
+class _Nobody:
     """Signs without a private key, in the name of whoever handed in that public key."""
+
+    max_message: int | None = None
 
     def __init__(self, principal: str, raw: bytes) -> None:
         self.principal = principal
         self.public = Ed25519PublicKey.from_public_bytes(raw)
         self.keyid = key_id(raw)
 
-    def sign(self, message: bytes) -> bytes:
-        del message
+    def sign(self, message: bytes, timeout_s: float) -> bytes:
+        del message, timeout_s
         return FORGED
 
 

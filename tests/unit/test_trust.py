@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from golive_redis.errors import RecordError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
-from golive_redis.records.envelope import Signer, decode, pae, peek, seal
+from golive_redis.records.envelope import KeySigner, decode, pae, peek, seal
 from golive_redis.records.keyset import Role, TrustedKey
 from golive_redis.records.ledger import Note
 from golive_redis.records.record import Record
@@ -213,7 +213,7 @@ def test_a_record_that_names_no_fleet_is_refused(kind: str) -> None:
     signatures = [
         {
             "keyid": signer.keyid,
-            "sig": base64.b64encode(signer.sign(pae(payload_type, payload))).decode(),
+            "sig": base64.b64encode(signer.sign(pae(payload_type, payload), 1.0)).decode(),
         }
         for signer in by
     ]
@@ -245,7 +245,7 @@ def test_a_report_needs_one_approver_whatever_the_threshold() -> None:
 
 def test_two_keys_of_one_approver_are_one_approver() -> None:
     """Row 37: a laptop and a token in one hand are one person."""
-    token = Signer("alice", Ed25519PrivateKey.generate())
+    token = KeySigner("alice", Ed25519PrivateKey.generate())
     keyset = SIGNERS.trust.keyset
     key = TrustedKey(token.keyid, "alice", frozenset({Role.APPROVER}), token.public)
     trust = msgspec.structs.replace(

@@ -134,7 +134,7 @@ def activate(
             reason=reason,
             ticket=ticket,
             profile=profile,
-            keys=[str(path) for path in keys or ()],
+            keys=list(keys or ()),
             minutes=minutes,
             over_unconfirmed=over_unconfirmed,
             report=_read(report),

@@ -231,7 +231,7 @@ def loosen(
     words: list[str] | None,
     reason: str,
     ticket: str,
-    keys: list[Path] | None,
+    keys: list[str] | None,
     config: Path | None,
     *,
     every: bool = False,
@@ -249,7 +249,7 @@ def loosen(
     if every and words:
         raise UsageError("--all or labels, not both")
     labels = parsed(words, restricts=False)
-    out, what, files = Output(as_json=as_json), GrantKind(kind), [str(path) for path in keys or ()]
+    out, what, files = Output(as_json=as_json), GrantKind(kind), list(keys or ())
     with Operator(configuration.load(config)) as operator:
         if dry_run:
             planned = grants.foresee(operator, what, labels=labels, every=every, keys=files)

@@ -96,7 +96,7 @@ def promote(
                     operator,
                     reason=reason,
                     ticket=ticket,
-                    keys=[str(path) for path in keys or ()],
+                    keys=list(keys or ()),
                     told=lines.told,
                     say=out.note,
                 )

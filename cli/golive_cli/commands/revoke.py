@@ -69,7 +69,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "how long to collect receipts (default: beat_ms + 2 s, and once every heartbeat has "
         "answered until no worker can have a permit)",
     },
-    "--key": {**_VALUE, "metavar": "FILE", "help": "sign with this key instead of keys.operator"},
+    "--key": {**_VALUE, "metavar": "KEY", "help": "sign with this key instead of keys.operator"},
     "--config": {**_VALUE, "metavar": "FILE", "help": "configuration file"},
     "--json": {**FLAG, "help": "print one JSON object"},
 }
@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     out = _Parser(
         prog="golive revoke",
         description="Stop all trading now, everywhere, and collect a receipt from every pod. "
-        "Never asks. Running it again finishes a stop that was not confirmed.",
+        "Waits for nobody: a key that has not signed after a second signs later. "
+        "Running it again finishes a stop that was not confirmed.",
         allow_abbrev=False,
     )
     for name, settings in OPTIONS.items():
