@@ -27,7 +27,6 @@ from golive_redis.records.keyset import (
 )
 from golive_redis.signers.foreign import ForeignSigner, named, the_one
 
-SCHEME = "agent"
 SOCKET_VARIABLE = "SSH_AUTH_SOCK"
 LIST_TIMEOUT_S = 5.0
 MAX_MESSAGE_BYTES = 256 * 1024  # what OpenSSH's agent takes and gives
@@ -198,7 +197,7 @@ def open_agent(
     keys = named(known, text) if text else known
     if not keys:
         raise ConfigError(_lacking(text, held, known), hint="`golive keys show agent:` lists them")
-    key = the_one(keys, where="ssh-agent", scheme=SCHEME)
+    key = the_one(keys, where="ssh-agent")
     return ForeignSigner(
         key,
         lambda message, timeout_s: agent.sign(held[key.keyid], message, timeout_s),

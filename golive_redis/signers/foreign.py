@@ -91,24 +91,30 @@ def named(keys: Iterable[TrustedKey], text: str) -> list[TrustedKey]:
     return [key for key in found if key.keyid.startswith(text)]
 
 
-def the_one(keys: Sequence[TrustedKey], *, where: str, scheme: str) -> TrustedKey:
+def the_one(keys: Sequence[TrustedKey], *, where: str, hint: str = "") -> TrustedKey:
     """Return the only key; of several nobody can know which is meant.
+
+    Args:
+        keys: At least one.
+        where: Who holds them, for people.
+        hint: How one is named there; else by principal, or by key id where one has several.
 
     Raises:
         ConfigError: There are more, with what to write instead.
     """
     if len(keys) == 1:
         return keys[0]
-    listed = ", ".join(f"{key.principal} ({key.keyid[:SHORT]})" for key in keys)
-    first = keys[0]
-    shared = sum(key.principal == first.principal for key in keys) > 1
+    found = sorted(keys, key=lambda key: (key.principal, key.keyid))
+    listed = ", ".join(f"{key.principal} ({key.keyid[:SHORT]})" for key in found)
+    twice = len({key.principal for key in found}) < len(found)
+    example = found[0].keyid[:SHORT] if twice else found[0].principal
     raise ConfigError(
         f"{where}: several keys of the keyset are meant: {listed}",
-        hint=f"name one: {scheme}:{first.keyid[:SHORT] if shared else first.principal}",
+        hint=hint or f"name one behind the colon of the setting, such as {example}",
     )
 
 
-def of_keyset(keyset: Keyset, text: str, *, where: str, scheme: str) -> TrustedKey:
+def of_keyset(keyset: Keyset, text: str, *, where: str) -> TrustedKey:
     """Return the key of the keyset that a text means.
 
     Raises:
@@ -120,4 +126,4 @@ def of_keyset(keyset: Keyset, text: str, *, where: str, scheme: str) -> TrustedK
             f"{where}: the keyset has no key of {text[:64]!r}",
             hint="name a principal or the beginning of a key id, as `golive keys list` shows them",
         )
-    return the_one(found, where=where, scheme=scheme)
+    return the_one(found, where=where)

@@ -34,7 +34,6 @@ from golive_redis.records.keyset import RAW_KEY_BYTES, Keyset, TrustedKey, key_i
 from golive_redis.signers.asked import Asked
 from golive_redis.signers.foreign import ForeignSigner, the_one
 
-SCHEME = "pkcs11"
 OPEN_TIMEOUT_S = 10.0
 MAX_PIN_BYTES = 256
 MAX_OBJECTS = 256
@@ -133,7 +132,9 @@ def open_token(setting: str, keyset: Keyset, pin: Pin, *, patience_s: float) -> 
             hint="the public key must be on the token, with the same label and id as the private one; "
             "`golive keys list` shows the keyset",
         )
-    key = the_one(known, where=_name(token), scheme=SCHEME)
+    key = the_one(
+        known, where=_name(token), hint="add object=LABEL or id=%01 of the one that is meant"
+    )
     secret = _pin(uri, token, pin, key)
     private = _in_time(lambda: _log_in(token, public[key.keyid], secret), OPEN_TIMEOUT_S)
     return ForeignSigner(

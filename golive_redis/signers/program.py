@@ -30,7 +30,6 @@ from golive_redis.masking import Masked, printable
 from golive_redis.records.keyset import Keyset
 from golive_redis.signers.foreign import ForeignSigner, of_keyset
 
-SCHEME = "exec"
 MAX_OUTPUT_BYTES = 4096
 MAX_COMPLAINT_BYTES = 300
 # What unlocks another key is none of the program's business.
@@ -96,7 +95,7 @@ def open_program(
     where = f"the program {printable(program.argv[0])}"
     given = {name: value for name, value in environ.items() if not name.startswith(WITHHELD)}
     return ForeignSigner(
-        of_keyset(keyset, program.name, where=where, scheme=SCHEME),
+        of_keyset(keyset, program.name, where=where),
         partial(_signed, program.argv, folder, given, where),
         where=where,
         max_message=program.max_message,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from golive_redis import clock
+from golive_redis.config import keyfile
 from golive_redis.core.barrier import Attested, By, Outcome, Result
 from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.spool import Spool
@@ -66,6 +67,7 @@ class Journal:
 
         What is not in the ledger goes to the spool now: the command may be interrupted later.
         """
+        keyfile.forbid_core_dumps()  # not before the stop, for which it would be one import more
         raw = self._progress.newest.raw.decode()
         changes = {"behind": self._progress.behind} if self._progress.stranger else {}
         try:

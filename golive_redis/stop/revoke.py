@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from golive_redis import clock
-from golive_redis.config import Config, keyfile
+from golive_redis.config import Config
 from golive_redis.core.barrier import (
     Attested,
     Collected,
@@ -113,13 +113,9 @@ class Revoke:
 
     def _run(self, signer: Signer | None) -> StopReport:
         self._connections.attempt(self._connections.connect)
-        if signer is None:
-            return self._without_key()
-        self._operator = signer
-        if not self._number_and_sign():
+        if signer is None or not self._number_and_sign(signer):
             return self._without_key()
         self._connections.attempt(self._send)
-        keyfile.forbid_core_dumps()
         from golive_redis.stop.journal import Journal  # noqa: PLC0415  (after the stop)
 
         journal = Journal(
@@ -190,7 +186,8 @@ class Revoke:
             self._connections.problem(error.message)  # a stop does not wait for a disk
             return Memory(None)
 
-    def _number_and_sign(self) -> bool:
+    def _number_and_sign(self, signer: Signer) -> bool:
+        self._operator = signer
         before = self._before = read_before(
             self._connections, self._progress, self._memory, self._trust, self._met
         )
@@ -407,7 +404,9 @@ class Revoke:
 
     def _confirm(self, confirmation: Confirmation) -> Outcome:
         wait_ms = self._timing.beat_ms + GRACE_MS if self._wait_ms is None else self._wait_ms
-        until = self._progress.called_at + wait_ms
+        # Nobody answers to what is not signed yet.
+        began = clock.now_ms() if self._signing.is_late else self._progress.called_at
+        until = began + wait_ms
         return confirmation.until(until, self._stop, for_proof=self._wait_ms is None)
 
     def _confirmed(self, journal: Journal, signer: Signer, outcome: Outcome) -> None:

@@ -33,6 +33,9 @@ class StopSigning:
         config: Names the key.
         key: What takes the place of the configured key, or None.
         late: Called once, when a second has been waited in all and nothing is signed.
+
+    Attributes:
+        is_late: It was called.
     """
 
     def __init__(self, config: Config, key: str | None, late: Callable[[], None]) -> None:
@@ -40,7 +43,7 @@ class StopSigning:
         self._key = key
         self._late = late
         self._left_ms = PATIENCE_MS
-        self._told = False
+        self.is_late = False
         self._may_wait = config.stop_may_wait(key)
         self._signer: Signer | None = None
 
@@ -85,8 +88,8 @@ class StopSigning:
 
         began = clock.now_ms()
         asked = Asked(step)
-        if not asked.is_answered(self._left_ms / 1000) and not self._told:
-            self._told = True
+        if not asked.is_answered(self._left_ms / 1000) and not self.is_late:
+            self.is_late = True
             self._late()
         if not asked.is_answered(SIGN_TIMEOUT_S + SPARE_S):
             raise SignerError(f"nothing was signed within {SIGN_TIMEOUT_S + SPARE_S:.0f} s")
