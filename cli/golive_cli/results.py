@@ -91,6 +91,16 @@ class KeysListResult(msgspec.Struct):
     private: list[PrivateKey]
 
 
+class ShownKey(msgspec.Struct):
+    """One more key that an agent or a token holds; `label` is its own comment or label."""
+
+    label: str
+    keyid: str
+    public: str
+    principal: str | None
+    roles: list[str]
+
+
 class KeysShowResult(msgspec.Struct):
     """`golive keys show`; `principal` is null when no keyset was found or it lacks the key."""
 
@@ -99,6 +109,7 @@ class KeysShowResult(msgspec.Struct):
     public: str
     principal: str | None
     roles: list[str]
+    more: list[ShownKey] = []
 
 
 class HeartbeatLine(InPlace):

@@ -17,6 +17,10 @@ from golive_redis.store.store import Store
 
 TIMEOUT_MS = 1_000.0
 MAX_CLOCK_OFF_MS = 5_000.0
+EXPOSED = (
+    "the private key in GOLIVE_KEY can be read in /proc/PID/environ as long as this process lives: "
+    "set GOLIVE_KEY_FD instead"
+)
 # A month to replace a key, besides the term that is about to begin.
 AHEAD_MS = 30 * 86_400_000
 
@@ -110,7 +114,7 @@ def _open_default_user(address: Address) -> list[str]:
     return ["the ACL user `default` still gets in without a password: ACL SETUSER default off"]
 
 
-def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
+def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = False) -> Finding:
     """Look at the dates in the keyset; a key without one does not expire.
 
     It fails only for what the term needs: as many approvers as a grant takes, and a heartbeat, with keys
@@ -120,6 +124,7 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
         keyset: As pinned on this host.
         now_ms: Unix ms.
         window_ms: Length of the term that is about to begin.
+        exposed: A private key is in the environment of this process.
     """
     until = now_ms + window_ms
     good = {role: _good(keyset, role, until) for role in (Role.APPROVER, Role.HEARTBEAT)}
@@ -140,12 +145,14 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int) -> Finding:
         explain = f"{'; '.join(parts)}; make new keys: `golive keys new`"
     if lacking:
         explain = f"until the term ends only {' and '.join(lacking)} have a good key; {explain}"
+    if exposed:
+        explain = f"{EXPOSED}; {explain}"
     return Finding(
         check=KEYS,
         outcome=Outcome.FAIL if lacking else Outcome.PASS,
         explain=explain[:500],
         facts={f"days_left_{name}": left for name, left in days.items()},
-        warning=bool(late) and not lacking,
+        warning=(bool(late) or exposed) and not lacking,
     )
 
 

@@ -228,14 +228,25 @@ class Config(Masked, frozen=True):
         keyfile.forbid_core_dumps()
         return opened
 
+    @property
+    def has_exposed_key(self) -> bool:
+        """True where a private key is in the environment, in which others can read it."""
+        return signing.has_exposed_key(self.environ)
+
     def stop_may_wait(self, key: str | None = None) -> bool:
         """Tell whether the key that signs stops may keep one waiting: an agent, a device, a program."""
         role = "operator" if self.policy.keys.operator else "revoker"
         return signing.may_wait(self._source(role), key)
 
-    def signer_from(self, key: str | Path, keyset: Keyset) -> Signer:
-        """Open a key as `--key` names it: a file, or what another scheme says."""
-        opened = self._opener(keyset, "operator").of_setting(str(key))
+    def signer_from(
+        self, key: str | Path, keyset: Keyset, ask: Ask | None = signing.on_terminal
+    ) -> Signer:
+        """Open a key as `--key` names it: a file, or what another scheme says.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        opened = self._opener(keyset, "operator", ask).of_setting(str(key))
         keyfile.forbid_core_dumps()
         return opened
 

@@ -132,9 +132,9 @@ def is_encrypted(pem: bytes) -> bool:
     """Tell whether a private key has a passphrase, as far as its form says so."""
     if not pem.lstrip().startswith(_OPENSSH):
         return b"ENCRYPTED" in pem
-    body = b"".join(line for line in pem.split() if b"-" not in line and b" " not in line)
+    body = b"".join(line for line in pem.splitlines() if not line.strip().startswith(b"-----"))
     try:
-        data = binascii.a2b_base64(body.removeprefix(b"OPENSSHPRIVATEKEY"))
+        data = binascii.a2b_base64(body)
     except binascii.Error:
         return False
     # The magic is followed by a string, the name of the cipher. Source: OpenSSH, PROTOCOL.key.

@@ -97,6 +97,12 @@ def may_wait(source: KeySource, key: str | None) -> bool:
     return bool(_word_before_colon(key or source.setting or ""))
 
 
+def has_exposed_key(environ: Mapping[str, str]) -> bool:
+    """Tell whether a variable holds a private key, not only the name of one."""
+    text = environ.get(keyfile.KEY_VARIABLE, "")
+    return bool(text) and _word_before_colon(text) not in SCHEMES
+
+
 class Opener:
     """Opens the key of one role.
 

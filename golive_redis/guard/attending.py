@@ -28,7 +28,7 @@ from golive_redis.core.suspicion import Heard
 from golive_redis.core.view import View
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
-from golive_redis.errors import StoreError, StoreUnavailableError
+from golive_redis.errors import SignerError, StoreError, StoreUnavailableError
 from golive_redis.guard.crowd import LONGEST_MS, crowd, turns
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.presence import Presence
@@ -415,7 +415,7 @@ class Attending:
                 with suppress(StoreRefusedError):  # then it is kept, at least
                     store.publish(store.keys.receipts, raw)
                 store.keep_goodbye(self._presence.caller, raw)
-        except StoreError as error:
+        except (StoreError, SignerError) as error:
             logger.info("the roster does not know that this worker has left: %s", error)
         finally:
             self._connection.drop()

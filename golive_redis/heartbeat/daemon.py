@@ -25,7 +25,13 @@ from golive_redis.core.timing import Haste, Timing
 from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, StoreError
+from golive_redis.errors import (
+    ConfigError,
+    MaybeAppliedError,
+    RecordError,
+    SignerError,
+    StoreError,
+)
 from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.health import Health
 from golive_redis.heartbeat.memory import HeartbeatMemory
@@ -350,6 +356,11 @@ class Heartbeat:
         except StoreError as error:
             self._pulse.waiting_for = error.message
             self._connection.drop()
+            return False
+        except SignerError as error:  # without a signature there is no beat, and the fleet closes
+            if self._pulse.waiting_for != error.message:
+                self._say(error.message)
+            self._pulse.waiting_for = error.message
             return False
         except Exception:
             logger.exception("a defect in golive-redis; this heartbeat stays silent")

@@ -15,7 +15,7 @@ from golive_redis.delivery.append import append, append_once
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
-from golive_redis.errors import MaybeAppliedError, RecordError, StoreError
+from golive_redis.errors import MaybeAppliedError, RecordError, SignerError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
@@ -146,12 +146,13 @@ class Duties:
 
         Raises:
             StoreError: Something could not be written; the rest was done all the same.
+            SignerError: Or not signed.
         """
-        failed: StoreError | None = None
+        failed: StoreError | SignerError | None = None
         for item in happenings:
             try:
                 self._act_on(item, store)
-            except StoreError as error:
+            except (StoreError, SignerError) as error:
                 failed = error  # what cannot be re-asserted now holds up nothing that follows
         if failed is not None:
             raise failed
@@ -273,7 +274,7 @@ class Duties:
         name, facts = self._signer.principal, {"term": str(pulse.term)}
         try:
             append(store(), self._signed("joined", f"{name} joins", facts))
-        except StoreError:
+        except (StoreError, SignerError):
             pulse.resign()  # it tries again when the other heartbeat's beat has advanced once more
             self.persist()
             raise
@@ -298,7 +299,11 @@ class Duties:
         self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]
     ) -> None:
         """Write a note to the ledger, or keep it in the spool until Redis takes it; never raises."""
-        record = self._signed(topic, text, facts)
+        try:
+            record = self._signed(topic, text, facts)
+        except SignerError as error:
+            self._say(f"not in the ledger, for it is not signed: {text}: {error.message}")
+            return
         try:
             append(store(), record)
         except StoreError as error:

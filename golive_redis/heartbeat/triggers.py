@@ -361,9 +361,9 @@ class _TriggerActions:
             text=wording(f"{name} fired ({wanted.then}): {found.explain}"),
             facts=dict(found.facts),
         )
-        record = seal(note, self._signer)
 
         def put() -> None:
+            record = seal(note, self._signer)  # the same bytes each time: Ed25519 is deterministic
             with Operator(self._config) as operator:
                 append_once(operator.store, record)
 

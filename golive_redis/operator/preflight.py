@@ -125,7 +125,13 @@ def _check(operator: Operator, evidence: Conditions, name: str) -> runner.Check:
         parts.append(partial(check_database_redis, operator.address, operator.keyspace))
     if name == KEYS:
         parts.append(
-            partial(check_keys, operator.trust.keyset, clock.wall_ms(), _window_ms(operator))
+            partial(
+                check_keys,
+                operator.trust.keyset,
+                clock.wall_ms(),
+                _window_ms(operator),
+                exposed=operator.config.has_exposed_key,
+            )
         )
     if name == WINDOW:
         parts.append(partial(_window, evidence))

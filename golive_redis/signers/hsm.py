@@ -136,7 +136,7 @@ def open_token(setting: str, keyset: Keyset, pin: Pin, *, patience_s: float) -> 
         known, where=_name(token), hint="add object=LABEL or id=%01 of the one that is meant"
     )
     secret = _pin(uri, token, pin, key)
-    private = _in_time(lambda: _log_in(token, public[key.keyid], secret), OPEN_TIMEOUT_S)
+    private = _in_time(lambda: _log_in(token, public[key.keyid][1], secret), OPEN_TIMEOUT_S)
     return ForeignSigner(
         key, _Signing(private, _name(token)).sign, where=_name(token), patience_s=patience_s
     )
@@ -222,8 +222,25 @@ def _is_meant(token: Any, path: Mapping[str, str]) -> bool:
     return all(path[name] == value for name, value in has.items() if name in path)
 
 
-def _public_keys(token: Any, uri: Uri) -> dict[str, dict[Attribute, Any]]:
-    """Return where the private half is of each Ed25519 key that matches, by key id.
+def shown(setting: str) -> list[tuple[bytes, str]]:
+    """Return the Ed25519 public keys of a token that match, each with its label; without a PIN.
+
+    Raises:
+        ConfigError: The setting cannot be used, or the driver, the token or such a key is not there.
+    """
+    uri = parse(setting)
+    token = _in_time(lambda: _find_token(uri), OPEN_TIMEOUT_S)
+    public = _in_time(lambda: _public_keys(token, uri), OPEN_TIMEOUT_S)
+    if not public:
+        raise ConfigError(
+            f"{_name(token)}: no Ed25519 public key matches",
+            hint="`pkcs11-tool --module DRIVER -O` shows what is on it",
+        )
+    return [(raw, str(wanted[Attribute.LABEL])) for raw, wanted in public.values()]
+
+
+def _public_keys(token: Any, uri: Uri) -> dict[str, tuple[bytes, dict[Attribute, Any]]]:
+    """Return each Ed25519 key that matches, by key id, and where its private half is.
 
     Public keys can be read without a PIN, and say whose PIN is wanted.
     """
@@ -232,16 +249,17 @@ def _public_keys(token: Any, uri: Uri) -> dict[str, dict[Attribute, Any]]:
         wanted[Attribute.LABEL] = uri.path["object"]
     if "id" in uri.path:
         wanted[Attribute.ID] = bytes.fromhex(uri.path["id"])
-    found: dict[str, dict[Attribute, Any]] = {}
+    found: dict[str, tuple[bytes, dict[Attribute, Any]]] = {}
     with token.open() as session:
         for item in list(session.get_objects(wanted))[:MAX_OBJECTS]:
             raw = _point(item)
             if raw is not None:
-                found[key_id(raw)] = {
+                private = {
                     Attribute.CLASS: ObjectClass.PRIVATE_KEY,
                     Attribute.LABEL: item[Attribute.LABEL],
                     Attribute.ID: item[Attribute.ID],
                 }
+                found[key_id(raw)] = (raw, private)
     return found
 
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,8 +15,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-START_S = 20.0
 
 
 def as_openssh(private: Ed25519PrivateKey, passphrase: str | None = None) -> bytes:
@@ -73,6 +72,8 @@ class RealAgent:
     def add(self, name: str, private: Ed25519PrivateKey, *options: str) -> None:
         """Give it a key, with `name` as its comment."""
         path = owned(self.folder / name, as_openssh(private))
+        comment = self.run("ssh-keygen", "-q", "-c", "-C", name, "-P", "", "-f", str(path))
+        assert comment.returncode == 0, comment.stderr
         done = self.run("ssh-add", *options, str(path))
         assert done.returncode == 0, done.stderr
 
@@ -87,6 +88,18 @@ class RealAgent:
     def stop(self) -> None:
         self._process.terminate()
         self._process.communicate(timeout=30)
+
+
+@contextmanager
+def running_agent(wait_for: Callable[..., None]) -> Iterator[RealAgent]:
+    """An agent without keys, up, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="a") as folder:
+        agent = RealAgent(Path(folder))
+        try:
+            wait_for(agent.is_up, what="ssh-agent")
+            yield agent
+        finally:
+            agent.stop()
 
 
 @contextmanager

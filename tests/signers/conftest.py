@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from kit.keystores import RealAgent, SoftHsm
+from kit.keystores import RealAgent, SoftHsm, running_agent
 
 
 @pytest.fixture
 def agent(need_program: Callable[..., str], wait_for: Callable[..., None]) -> Iterator[RealAgent]:
     """An agent without keys."""
     need_program("ssh-agent")
-    with tempfile.TemporaryDirectory(prefix="a") as folder:
-        running = RealAgent(Path(folder))
-        try:
-            wait_for(running.is_up, what="ssh-agent")
-            yield running
-        finally:
-            running.stop()
+    with running_agent(wait_for) as agent:
+        yield agent
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -63,14 +63,12 @@ def init(
 ) -> None:
     """Create configuration, keyset and keys. Overwrites nothing; activation stays disabled.
 
-    The private keys get the passphrase in $GOLIVE_KEY_PASSPHRASE, if there is one.
+    Each private key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME (such as ..._HB_1 for hb-1), or
+    the one in $GOLIVE_KEY_PASSPHRASE, if there is one.
     """
-    from golive_redis.config import keyfile
-
-    passphrase = os.environ.get(keyfile.PASSPHRASE_VARIABLE)
     names = Names(environment, operator or login_name(), heartbeat, worker)
     url, warning = _url(redis_url, os.environ.get("GOLIVE_REDIS_URL"))
-    setup, made = create(folder, names, url, passphrase)
+    setup, made = create(folder, names, url, os.environ)
     out = Output(as_json=as_json)
     _tell(out, folder, setup, heartbeat, made)
     if warning:
@@ -120,7 +118,7 @@ class Made(NamedTuple):
 
 
 def create(
-    folder: Path, names: Names, url: str, passphrase: str | None = None
+    folder: Path, names: Names, url: str, environ: Mapping[str, str] | None = None
 ) -> tuple[Config, list[Made]]:
     """Create configuration, keyset and keys, or nothing at all.
 
@@ -128,14 +126,14 @@ def create(
         folder: Where to; made if it is not there.
         names: What its parts are called.
         url: Where Redis is.
-        passphrase: For the private keys.
+        environ: May have passphrases for the private keys.
 
     Raises:
         UsageError: A name or the URL cannot be used.
         RefusedError: One of the files exists.
         ConfigError: A file cannot be written, or what was written cannot be used.
     """
-    from golive_redis.config import keyfile, load
+    from golive_redis.config import keyfile, load, passphrase
 
     roles = {names.operator: "approver", names.heartbeat: "heartbeat", names.worker: "worker"}
     _check_names([*roles, names.environment])
@@ -157,7 +155,8 @@ def create(
     with _all_or_nothing() as created:
         for item in made:
             _make_folder(item.path.parent, created)
-            keyfile.write(item.path, item.private, passphrase)
+            secret = passphrase.of_new(environ or {}, item.described.principal)
+            keyfile.write(item.path, item.private, secret)
             created.append(item.path)
         for path, text in texts.items():
             with open(path, "x", encoding="utf-8", opener=_not_for_others) as file:

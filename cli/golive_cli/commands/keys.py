@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,15 +20,26 @@ from golive_cli.results import (
     Principal,
     PrivateKey,
     PublicKey,
+    ShownKey,
 )
 from golive_redis.errors import ConfigError, RefusedError
-from golive_redis.records.keyset import Keyset, Role, encode_public, key_id, raw_of
+from golive_redis.masking import printable
+from golive_redis.records.keyset import (
+    SSH_ALGORITHM,
+    Keyset,
+    Role,
+    decode_public,
+    encode_public,
+    key_id,
+    raw_of,
+)
 
 if TYPE_CHECKING:
     from golive_redis.config import Config
 
 SETTINGS = ("operator", "heartbeat", "revoker", "worker")
 SHORT = 12
+MAX_PUBLIC_BYTES = 4096
 
 app = typer.Typer(rich_markup_mode=None, help="Make, list and show signing keys.")
 
@@ -55,11 +67,12 @@ def new(
 ) -> None:
     """Make a key and print the lines that the keyset needs.
 
-    The key gets the passphrase in $GOLIVE_KEY_PASSPHRASE, if there is one.
+    The key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME (such as ..._HB_1 for hb-1), or the one
+    in $GOLIVE_KEY_PASSPHRASE, if there is one.
     """
     from golive_cli import yamltext
     from golive_cli.commands.init import NAME
-    from golive_redis.config import keyfile
+    from golive_redis.config import keyfile, passphrase
 
     if not NAME.fullmatch(name):
         raise UsageError(
@@ -74,7 +87,7 @@ def new(
     held = [str(role) for role in dict.fromkeys(roles)]
     keyset = setup.resolve(setup.policy.keys.keyset) if setup and add else None
     text = _with(keyset, setup, name, held, public, shared) if keyset and setup else ""
-    keyfile.write(path, private, os.environ.get(keyfile.PASSPHRASE_VARIABLE))
+    keyfile.write(path, private, passphrase.of_new(os.environ, name))
     if keyset:
         try:
             _replace(keyset, text)
@@ -135,31 +148,83 @@ def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A private key in PEM.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="A key file, private or .pub; or agent:, or pkcs11: with its URI."
+        ),
+    ],
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the public half of a private key, and whose it is."""
-    from golive_redis.config import keyfile
+    """Show the public half of a key as the keyset takes it, and whose it is.
 
-    public = keyfile.read(file, os.environ).public_key()
+    Asked for agent: it shows every Ed25519 key that ssh-agent holds.
+    """
     setup = _load(config, needed=False)
-    trusted = setup.keyset().keys.get(key_id(raw_of(public))) if setup else None
-    result = KeysShowResult(
-        file=str(file),
-        keyid=key_id(raw_of(public)),
-        public=encode_public(public),
+    keyset = setup.keyset() if setup else None
+    shown = [_shown(raw, label, keyset) for raw, label in _public_halves(key)]
+    first, *more = shown
+    out = Output(as_json=as_json)
+    out.result(KeysShowResult(key, first.keyid, first.public, first.principal, first.roles, more))
+    for item in shown:
+        if item is not first:
+            out.line()
+        out.line(f"public     {item.public}")
+        out.line(f"key id     {item.keyid}")
+        if item.label:
+            out.line(f"label      {printable(item.label)}")
+        if item.principal is not None:
+            out.line(f"principal  {item.principal} ({', '.join(item.roles)})")
+        else:
+            why = "no configuration here" if keyset is None else "not in the keyset"
+            out.line("principal  none: ", why)
+
+
+def _public_halves(key: str) -> list[tuple[bytes, str]]:
+    """Return the public keys that a text means, each with the label that it has there."""
+    from golive_redis.config import keyfile, signing
+
+    scheme, rest = signing.scheme_of(key), key.partition(":")[2]
+    if scheme == "agent":
+        from golive_redis.signers import agent
+
+        return agent.shown(rest, os.environ)
+    if scheme == "pkcs11":
+        from golive_redis.signers import hsm
+
+        return hsm.shown(rest)
+    if scheme == "exec":
+        raise UsageError(
+            "a program shows no public key",
+            hint="its key store does; docs: golive keys show FILE.pub, or the page on keeping keys",
+        )
+    path = Path(key)
+    if (public := _public_file(path)) is not None:
+        return [(public, "")]
+    private = keyfile.read(path, os.environ, ask=signing.on_terminal)
+    return [(raw_of(private.public_key()), "")]
+
+
+def _public_file(path: Path) -> bytes | None:
+    """Return the key of a .pub file of OpenSSH; None where it is another file, or none."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_PUBLIC_BYTES).decode(errors="replace")
+    except OSError:
+        return None
+    return decode_public(text.strip()) if text.startswith(SSH_ALGORITHM) else None
+
+
+def _shown(raw: bytes, label: str, keyset: Keyset | None) -> ShownKey:
+    trusted = keyset.keys.get(key_id(raw)) if keyset is not None else None
+    return ShownKey(
+        label=label,
+        keyid=key_id(raw),
+        public="ed25519:" + base64.b64encode(raw).decode(),
         principal=trusted.principal if trusted else None,
         roles=sorted(trusted.roles) if trusted else [],
     )
-    out = Output(as_json=as_json)
-    out.result(result)
-    out.line(f"public     {result.public}")
-    out.line(f"key id     {result.keyid}")
-    if trusted:
-        out.line(f"principal  {trusted.principal} ({', '.join(result.roles)})")
-    else:
-        out.line("principal  none: ", "no configuration here" if not setup else "not in the keyset")
 
 
 def _load(path: Path | None, *, needed: bool) -> Config | None:
@@ -221,20 +286,35 @@ def _principals(keyset: Keyset) -> list[Principal]:
 
 
 def _private(setup: Config, keyset: Keyset, setting: str) -> list[PrivateKey]:
-    """Look at the key files of one setting; a host has only its own, so a missing one is usual."""
+    """Look at the keys of one setting; a host has only its own, so a missing file is usual."""
     pattern: str | None = getattr(setup.policy.keys, setting)
     if pattern is None:
         return []
     if "{name}" not in pattern:
-        return [_look(setup, keyset, setting, setup.resolve(pattern))]
+        return [_look(setup, keyset, setting, _in_full(setup, pattern))]
     role = Role.HEARTBEAT if setting == "heartbeat" else Role.WORKER
-    files = [setup.resolve(pattern.replace("{name}", name)) for name in keyset.principals(role)]
-    return [_look(setup, keyset, setting, file) for file in files if os.path.lexists(file)]
+    keys = [_in_full(setup, pattern.replace("{name}", name)) for name in keyset.principals(role)]
+    return [
+        _look(setup, keyset, setting, key)
+        for key in keys
+        if not isinstance(key, Path) or os.path.lexists(key)
+    ]
 
 
-def _look(setup: Config, keyset: Keyset, setting: str, path: Path) -> PrivateKey:
+def _in_full(setup: Config, key: str) -> str | Path:
+    """Return a key's file in full; what has a scheme stays as it is."""
+    from golive_redis.config import signing
+
     try:
-        signer = setup.signer_from(path, keyset)
+        return key if signing.scheme_of(key) else setup.resolve(key)
+    except ConfigError:  # a scheme that there is not: said by whoever opens it
+        return key
+
+
+def _look(setup: Config, keyset: Keyset, setting: str, key: str | Path) -> PrivateKey:
+    """Say whose key it is. Nobody is asked for a passphrase or a PIN: this is but a list."""
+    try:
+        signer = setup.signer_from(key, keyset, ask=None)
     except ConfigError as error:
-        return PrivateKey(setting, str(path), None, None, error.message)
-    return PrivateKey(setting, str(path), key_id(raw_of(signer.public)), signer.principal, None)
+        return PrivateKey(setting, str(key), None, None, error.message)
+    return PrivateKey(setting, str(key), key_id(raw_of(signer.public)), signer.principal, None)

@@ -22,8 +22,8 @@ from golive_redis.checks.question import CommandSource
 from golive_redis.checks.source import MAX_BYTES, Fetched, Surroundings, UnansweredError
 
 MAX_COMPLAINT_BYTES = 4096
-# The operator's private key: no program that a check starts needs it.
-_WITHHELD = ("GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
+# The operator's private key and all that unlocks it: no program that a check starts needs them.
+_WITHHELD = "GOLIVE_KEY"
 START_S = 5.0
 MIN_POLL_S, MAX_POLL_S = 0.0005, 0.05  # as subprocess waits with a bound
 _running: set[subprocess.Popen[bytes]] = set()
@@ -101,7 +101,7 @@ def _start(
         return subprocess.Popen(  # noqa: S603  (the operator configured it; no shell)
             argv,
             cwd=folder,
-            env={name: value for name, value in environ.items() if name not in _WITHHELD},
+            env={name: value for name, value in environ.items() if not name.startswith(_WITHHELD)},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
