@@ -73,6 +73,8 @@ def test_the_metadata_names_licence_versions_and_extras(wheel):
         "sql",
         "calendars",
         "patterns",
+        "pkcs11",
+        "openssh",
         "all",
         "dev",
         "bench",

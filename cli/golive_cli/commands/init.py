@@ -63,7 +63,7 @@ def init(
 ) -> None:
     """Create configuration, keyset and keys. Overwrites nothing; activation stays disabled.
 
-    Each private key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME (such as ..._HB_1 for hb-1), or
+    Each private key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME, or
     the one in $GOLIVE_KEY_PASSPHRASE, if there is one.
     """
     names = Names(environment, operator or login_name(), heartbeat, worker)

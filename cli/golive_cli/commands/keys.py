@@ -67,7 +67,7 @@ def new(
 ) -> None:
     """Make a key and print the lines that the keyset needs.
 
-    The key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME (such as ..._HB_1 for hb-1), or the one
+    The key gets the passphrase in $GOLIVE_KEY_PASSPHRASE_NAME, or the one
     in $GOLIVE_KEY_PASSPHRASE, if there is one.
     """
     from golive_cli import yamltext
@@ -157,7 +157,7 @@ def show(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the public half of a key as the keyset takes it, and whose it is.
+    """Show a public key as the keyset takes it, and whose it is.
 
     Asked for agent: it shows every Ed25519 key that ssh-agent holds.
     """
