@@ -174,15 +174,19 @@ def _in_time(step: Callable[[], Any], timeout_s: float, *, where: str = "pkcs11"
 
 
 def _in_words(error: pkcs11.PKCS11Error) -> str:
+    if isinstance(error, pkcs11.PinIncorrect | pkcs11.PinInvalid | pkcs11.PinLenRange):
+        return "the PIN is wrong"
+    if isinstance(error, pkcs11.PinLocked):
+        return "the PIN is locked"
     said = str(error).strip()
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _hint(error: pkcs11.PKCS11Error) -> str:
     if isinstance(error, pkcs11.PinIncorrect | pkcs11.PinInvalid | pkcs11.PinLenRange):
-        return "the PIN is wrong; a token locks after some wrong ones"
+        return "a token locks after some wrong ones"
     if isinstance(error, pkcs11.PinLocked):
-        return "the PIN is locked; its administrator unlocks it with the SO PIN"
+        return "its administrator unlocks it with the SO PIN"
     if isinstance(error, pkcs11.MechanismInvalid):
         return "this token does not sign with CKM_EDDSA; its driver or firmware may be too old"
     return "`pkcs11-tool --module DRIVER -L -O` shows what the driver sees"

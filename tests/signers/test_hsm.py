@@ -111,7 +111,7 @@ def test_a_wrong_pin_is_said_and_the_right_one_works_after_it(hsm: SoftHsm, keys
         check=False,
     )
     wrong, missing, right = done.stdout.splitlines() or [done.stderr, "", ""]
-    assert wrong.startswith("SignerError pkcs11: PinIncorrect") and "the PIN is wrong" in wrong
+    assert wrong.startswith("SignerError pkcs11: the PIN is wrong | a token locks"), wrong
     assert "the key of alice needs a PIN" in missing and "GOLIVE_KEY_PASSPHRASE" in missing
     assert right == "64"
     assert PIN not in done.stdout + done.stderr and "0000-0000" not in done.stdout + done.stderr
