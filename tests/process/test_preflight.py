@@ -17,7 +17,7 @@ from golive_redis.errors import RecordError, RefusedError
 from golive_redis.operator import preflight
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
-from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.envelope import KeySigner, decode, pae, seal
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing.server import EmbeddedServer
 
@@ -111,7 +111,6 @@ def test_a_report_that_is_not_good_enough_is_refused(
 
 def test_a_report_of_somebody_who_may_not_approve_is_refused(live: Any) -> None:
     heartbeat = live.config.signer("heartbeat", live.config.keyset(), name="hb-1")
-    assert isinstance(heartbeat, Signer)
     live.start_heartbeat()
     with pytest.raises(RecordError):
         live.activate(report=report_of(live, signer=heartbeat))
@@ -132,6 +131,27 @@ def test_a_report_that_is_too_long_for_an_envelope_loses_words_and_no_verdict(li
     assert [(item.check, item.outcome) for item in record.findings] == [
         (item.check, item.outcome) for item in many
     ]
+
+
+def test_a_report_is_shortened_to_what_its_signer_takes(live: Any) -> None:
+    """As AWS KMS, which signs 4,096 bytes at most."""
+    many = [
+        Finding(check=f"check_{number}", outcome=Outcome.PASS, explain="x" * 300)
+        for number in range(12)
+    ]
+    with Operator(live.config) as operator:
+        signer = operator.signers(())[0]
+        assert isinstance(signer, KeySigner)
+        whole = preflight.signed(operator, signer, many)
+        assert whole.record.findings[0].explain == "x" * 300
+        signer.max_message = 4096
+        report = preflight.signed(operator, signer, many)
+        envelope = decode(report.raw)
+        assert len(pae(envelope.payload_type, envelope.payload)) <= 4096
+        assert len(report.record.findings) == 12
+        signer.max_message = 400
+        with pytest.raises(RecordError, match=r"the key of alice signs at most 400 bytes"):
+            preflight.signed(operator, signer, many)
 
 
 def test_a_worker_with_another_policy_fails_the_check(live: Any) -> None:

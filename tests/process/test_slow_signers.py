@@ -20,7 +20,7 @@ from golive_redis.stop import revoke, signing
 from golive_redis.stop.memory import Memory
 from golive_redis.stop.progress import StopReport
 from golive_redis.testing.server import EmbeddedServer
-from kit.keystores import answering, script, signing_with
+from kit.keystores import answering, running_agent, script, signing_with
 
 MS = clock.NS_PER_MS
 
@@ -190,3 +190,32 @@ def test_a_program_that_signs_at_once_is_as_good_as_a_file(
     (report,) = reports
     assert report.outcome.result == "COMPLETE" and report.outcome.by == "receipts"
     assert report.outcome.workers[0].durable == "yes" and report.ledger == "written"
+
+
+def test_a_heartbeat_whose_agent_is_gone_says_so_and_the_fleet_closes(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    program: Callable[..., Any],
+) -> None:
+    keys = {
+        "keyset": "keyset.yaml",
+        "operator": "alice.pem",
+        "heartbeat": "agent:{name}",
+        "worker": "workers.pem",
+    }
+    live = fleet(own_server, keys=keys)
+    with running_agent(wait_for) as agent:
+        agent.add("hb-1", keyfile.read(live.folder / "hb-1.pem", {}))
+        beating = program(live, **agent.environ)
+        live.start_workers("pod-1")
+        live.activate()
+        live.wait_all_armed()
+        beating.await_beats(wait_for)
+        agent.stop()
+        wait_for(lambda: not live.workers["pod-1"].ask("status")["allowed"], what="a closed worker")
+    said = beating.lines()
+    assert any("ssh-agent at" in line and "cannot be asked" in line for line in said), said
+    assert not any("defect" in line for line in said), said
+    report = live.revoke_until(lambda seen: seen.epoch, wait_ms=500)
+    assert report.in_redis_ms is not None, "the stop needs no signature of the heartbeat's"
