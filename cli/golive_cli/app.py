@@ -299,7 +299,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
     },
     "Set up": {
         "init": Listed("init.init", "Create configuration, keyset and keys."),
-        "keys": Listed("keys.app", "Make, list and show signing keys."),
+        "keys": Listed("keys.app", "Make, list and show signing keys; sign the next keyset."),
         "acl": Listed("acl.app", "Print the Redis user of a role; prove what each may."),
         "heartbeat": Listed(_heartbeat, "Keep the fleet alive: the daemon."),
         "dev": Listed("dev.dev", "Run a server and a heartbeat for writing a worker."),

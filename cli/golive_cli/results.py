@@ -112,6 +112,27 @@ class KeysShowResult(msgspec.Struct):
     more: list[ShownKey] = []
 
 
+class KeysDraftResult(msgspec.Struct):
+    """`golive keys draft` and `golive keys sign`: a draft as it is now."""
+
+    file: str
+    before: int
+    number: int
+    changes: list[str]
+    signed: list[str]
+    able: list[str]
+    complete: bool
+
+
+class KeysTakeResult(msgspec.Struct):
+    """`golive keys take`."""
+
+    keyset: str
+    before: int
+    number: int
+    changes: list[str]
+
+
 class HeartbeatLine(InPlace):
     """One line of `golive heartbeat --json`."""
 

@@ -19,8 +19,8 @@ from golive_redis.audit.history import BrokenLedgerError, Carry, History, open_a
 from golive_redis.audit.opening import Keysets, Opened
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Grant, GrantKind
-from golive_redis.records.keyset import Keyset, encode_public, parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.rotation import parse_payload, payload_of
 
 AHEAD = 4  # pages that wait for each process
 
@@ -256,9 +256,9 @@ def _shared(
 _KEYSETS: list[Keysets] = []
 
 
-def _begin(plain: tuple[list[object], str, str, bool]) -> None:
+def _begin(plain: tuple[list[bytes], str, str, bool]) -> None:
     values, namespace, environment, lenient = plain
-    keysets = [parse_keyset(value) for value in values]
+    keysets = [parse_payload(value) for value in values]
     _KEYSETS[:] = [
         Keysets({item.version: item for item in keysets}, namespace, environment, lenient)
     ]
@@ -268,31 +268,7 @@ def _open(raws: list[bytes]) -> list[Opened | str]:
     return open_all(raws, _KEYSETS[0])
 
 
-def _plain(keysets: Keysets) -> tuple[list[object], str, str, bool]:
+def _plain(keysets: Keysets) -> tuple[list[bytes], str, str, bool]:
     """Return keysets as what another process can be given: the keys themselves cannot be sent."""
-    values = [_file(keyset) for keyset in keysets.by_version.values()]
+    values = [payload_of(keyset) for keyset in keysets.by_version.values()]
     return values, keysets.namespace, keysets.environment, keysets.lenient
-
-
-def _file(keyset: Keyset) -> object:
-    principals: dict[str, dict[str, object]] = {}
-    for key in keyset.keys.values():
-        listed = principals.setdefault(
-            key.principal,
-            {
-                "roles": sorted(key.roles),
-                "keys": [],
-                "shared": key.shared,
-                "expires": key.expires,
-                "authority": key.authority,
-            },
-        )
-        keys = listed["keys"]
-        assert isinstance(keys, list)  # noqa: S101  (made above)
-        keys.append(encode_public(key.public))
-    return {
-        "version": keyset.version,
-        "fleet": keyset.fleet,
-        "thresholds": {str(name): needed for name, needed in keyset.thresholds.items()},
-        "principals": principals,
-    }

@@ -136,7 +136,7 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = F
     ends = {key.principal: key.expires_ms for key in keyset.keys.values() if key.expires_ms}
     late = sorted(name for name, at in ends.items() if at < until + AHEAD_MS)
     gone = [name for name in late if ends[name] <= now_ms]
-    days = {name: f"{(at - now_ms) / 86_400_000:.1f}" for name, at in sorted(ends.items())[:31]}
+    days = {name: f"{(at - now_ms) / 86_400_000:.1f}" for name, at in sorted(ends.items())[:30]}
     explain = f"{len(keyset.keys)} keys, none expires soon"
     if late:
         soon = [name for name in late if name not in gone]
@@ -151,7 +151,10 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = F
         check=KEYS,
         outcome=Outcome.FAIL if lacking else Outcome.PASS,
         explain=explain[:500],
-        facts={f"days_left_{name}": left for name, left in days.items()},
+        facts={
+            "keyset": f"{keyset.version}, {'signed by roots' if keyset.is_signed else 'unsigned'}",
+            **{f"days_left_{name}": left for name, left in days.items()},
+        },
         warning=(bool(late) or exposed) and not lacking,
     )
 

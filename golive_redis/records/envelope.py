@@ -196,7 +196,7 @@ def seal(record: Record, *signers: Signer, timeout_s: float = SIGN_TIMEOUT_S) ->
     ) in signers:  # all of them, before the first is asked: nobody touches a token for nothing
         _require_short(record, message, signer)
     signatures = [(signer.keyid, signer.sign(message, timeout_s)) for signer in signers]
-    return _encode(Envelope(record.payload_type(), payload, tuple(signatures)))
+    return encode(Envelope(record.payload_type(), payload, tuple(signatures)))
 
 
 def _require_short(record: Record, message: bytes, signer: Signer) -> None:
@@ -208,7 +208,12 @@ def _require_short(record: Record, message: bytes, signer: Signer) -> None:
         )
 
 
-def _encode(envelope: Envelope) -> bytes:
+def encode(envelope: Envelope) -> bytes:
+    """Return an envelope as JSON bytes.
+
+    Raises:
+        RecordError: `decode` would refuse it: without signatures, or over 8 KiB.
+    """
     raw = msgspec.json.encode(
         _Json(
             payload=base64.b64encode(envelope.payload).decode(),
@@ -317,7 +322,7 @@ def verify(
     envelope = decode(raw)
     if envelope.payload_type != kind.payload_type():
         raise RecordError(f"payload type {envelope.payload_type!r} is not {kind.payload_type()!r}")
-    signers = _valid_signers(envelope, keyset, role, needed)
+    signers = signers_of(envelope, keyset, role, needed)
     record = parse_record(envelope.payload, kind, MAX_ENVELOPE_BYTES)
     if record.by not in signers:  # S1
         raise RecordError(f"{record.by!r} issued the {kind.KIND} and did not sign it as {role}")
@@ -334,7 +339,12 @@ def verify(
     return Verified(record, envelope.identity, raw, signers)
 
 
-def _valid_signers(envelope: Envelope, keyset: Keyset, role: Role, needed: int) -> frozenset[str]:
+def signers_of(envelope: Envelope, keyset: Keyset, role: Role, needed: int) -> frozenset[str]:
+    """Return who has validly signed an envelope in a role (rules 4 to 6); at least so many.
+
+    Raises:
+        RecordError: They are too few, or a signature by a known key is bad.
+    """
     message = pae(envelope.payload_type, envelope.payload)
     valid = []
     for keyid, signature in envelope.signatures:

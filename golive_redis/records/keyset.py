@@ -50,6 +50,7 @@ class Role(StrEnum):
     HEARTBEAT = "heartbeat"
     WORKER = "worker"
     AUDITOR = "auditor"
+    ROOT = "root"
 
 
 class Authority(StrEnum):
@@ -202,6 +203,11 @@ class Keyset(msgspec.Struct, frozen=True):
         keys = self.keys.values()
         return frozenset(key.principal for key in keys if key.authority is authority)
 
+    @property
+    def is_signed(self) -> bool:
+        """True where roots decide what comes after it; else whoever writes the file does."""
+        return any(key.holds(Role.ROOT) for key in self.keys.values())
+
     def principals(self, role: Role) -> list[str]:
         """Return the names of those who hold `role`, sorted."""
         return sorted({key.principal for key in self.keys.values() if key.holds(role)})
@@ -265,10 +271,10 @@ def parse_keyset(value: Any) -> Keyset:
     keyset = Keyset(file.version, file.fleet, keys, _thresholds(file.thresholds))
     for what, needed in keyset.thresholds.items():
         role = Role.APPROVER if isinstance(what, GrantKind) else what
-        if role is not Role.APPROVER and needed > 1:
+        if role not in {Role.APPROVER, Role.ROOT} and needed > 1:
             raise ConfigError(
                 f"keyset: a threshold for {role} is not possible",
-                hint="only approvers act together; one person must always be able to stop",
+                hint="only approvers and roots act together; one person must always be able to stop",
             )
         if len(keyset.principals(role)) < needed:
             raise ConfigError(

@@ -72,6 +72,10 @@ COMMANDS = (
     "golive keys show config/keys/alice.pem",
     "golive acl --role worker",
     "golive acl check --role auditor",
+    "golive keys new ruth --role root --add",
+    "golive keys draft next.yaml",
+    "golive keys sign keyset-2.json --key config/keys/ruth.pem --yes",
+    "golive keys take keyset-2.json",
     "golive preflight",
     "golive doctor",
     "golive activate --reason test --yes",
@@ -101,7 +105,7 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     def run(command: str) -> None:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
-        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro", command)[0]
+        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro| ruth| next| keyset-2", command)[0]
         said[words] = json.loads(lines[0])
 
     def look() -> None:
@@ -125,6 +129,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             with server.client() as client:
                 user = acl.user_of(acl.Role.AUDITOR, Keyspace("golive"))
                 client.execute_command("ACL", "SETUSER", user.user, *user.rules)
+        if command == "golive keys draft next.yaml":
+            terminal.type("sed 's/^version: 1/version: 2/' config/keyset.yaml > next.yaml")
         if command == "golive preflight":
             allowed = "s/^activation_enabled: false/activation_enabled: true/"
             profiles = "s/^allowed_profiles: .*/allowed_profiles: [micro, small]/"

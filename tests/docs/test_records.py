@@ -20,11 +20,12 @@ from golive_redis.records.limits import Limits
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.record import MAX_INT, Record, encode_record
 from golive_redis.records.report import Finding, Report
+from golive_redis.records.rotation import Rotation
 from golive_redis.testing import EVERYBODY, FLEET, START_MS, Signers, identity
 from kit.curve import NEUTRAL, encoded, small_order_points
 
 PAGE = "docs/reference/records.md"
-KINDS = (Grant, Restriction, Revocation, Beat, Receipt, Report, Note)
+KINDS = (Grant, Restriction, Revocation, Beat, Receipt, Report, Note, Rotation)
 
 
 def fields(kind: type[msgspec.Struct]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli.commands import keyset as keyset_commands
 from golive_cli.exits import UsageError
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted
@@ -41,7 +42,12 @@ SETTINGS = ("operator", "heartbeat", "revoker", "worker")
 SHORT = 12
 MAX_PUBLIC_BYTES = 4096
 
-app = typer.Typer(rich_markup_mode=None, help="Make, list and show signing keys.")
+app = typer.Typer(
+    rich_markup_mode=None, help="Make, list and show signing keys; sign the next keyset."
+)
+app.command("draft")(keyset_commands.draft)
+app.command("sign")(keyset_commands.sign)
+app.command("take")(keyset_commands.take)
 
 
 @app.command("new")
