@@ -239,7 +239,7 @@ def together(raws: Iterable[bytes]) -> bytes:
         raise RecordError("these are signatures over different records")
     signatures = {keyid: sig for item in envelopes for keyid, sig in item.signatures}
     first = envelopes[0]
-    return _encode(Envelope(first.payload_type, first.payload, tuple(sorted(signatures.items()))))
+    return encode(Envelope(first.payload_type, first.payload, tuple(sorted(signatures.items()))))
 
 
 def decode(raw: bytes) -> Envelope:

@@ -173,8 +173,8 @@ class Journal:
     def end_proposals(self) -> None:
         """Let no proposal wait any longer: whoever stops means what is about to start, too.
 
-        A stop that only repeats one that stands makes no proposal out of date by itself. Where they cannot
-        be taken away nothing is held up: each has to be signed by others, after this stop, to matter.
+        A stop that only repeats one that stands makes no proposal out of date by itself. Where they
+        cannot be taken away nothing is held up: each has to be signed by others, after this stop.
 
         Raises:
             StoreError: Redis does not answer.

@@ -100,8 +100,8 @@ _RULES: dict[Role, _Rules] = {
         tracks=True,
     ),
     Role.OPERATOR: _Rules(
-        commands="time info wait type get hget hmget hgetall hlen hkeys mget pttl zrange xlen xrange "
-        "xrevrange",
+        commands="time info wait type get hget hmget hgetall hlen hkeys mget pttl zcard zrange xlen "
+        "xrange xrevrange",
         keys=f"{_STATE} fleet-id left:* keyset proposal:* proposals",
         reads="fleet heartbeats worker:* heartbeat:* receipt:* checkpoint preflight",
         writes=(
@@ -113,8 +113,8 @@ _RULES: dict[Role, _Rules] = {
             ("audit", "xadd"),
             ("fleet", "zrem"),
             ("keyset", "set hset"),
-            ("proposal:*", "hset hsetnx pexpire del"),
-            ("proposals", "hset hdel zadd zrem"),
+            ("proposal:*", "hsetnx pexpireat del"),
+            ("proposals", "zadd zrem zremrangebyscore pexpireat del"),
         ),
         hears="events receipts",
         says="events",

@@ -82,7 +82,7 @@ class Keyspace(msgspec.Struct, frozen=True):
 
     @property
     def proposals(self) -> str:
-        """Which proposals are open."""
+        """Which grants wait for further signatures, and until when."""
         return f"{self.namespace}:proposals"
 
     @property
@@ -122,19 +122,10 @@ class Keyspace(msgspec.Struct, frozen=True):
         """Key of a worker's goodbye, or of the word that it is dead."""
         return f"{self.namespace}:left:{worker}:{instance}"
 
-    @property
-    def proposals(self) -> str:
-        """Which grants wait for further signatures, and until when."""
-        return f"{self.namespace}:proposals"
-
-    def proposal(self, identity: str) -> str:
-        """Key of a grant that waits, with its signatures so far."""
-        return f"{self.namespace}:proposal:{identity}"
-
     def receipt(self, directive: str) -> str:
         """Key of the receipts for a directive."""
         return f"{self.namespace}:receipt:{directive}"
 
     def proposal(self, identity: str) -> str:
-        """Key of a proposal and its signatures."""
+        """Key of a grant that waits, with its signatures so far."""
         return f"{self.namespace}:proposal:{identity}"

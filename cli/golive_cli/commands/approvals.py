@@ -77,7 +77,7 @@ def propose_activate(
             ticket=ticket,
             profile=profile,
             minutes=minutes,
-            keys=[str(path) for path in keys or ()],
+            keys=list(keys or ()),
             over_unconfirmed=over_unconfirmed,
             others=True,
             told=lines.told,
@@ -155,7 +155,7 @@ def _change(
     kind: str,
     reason: str,
     ticket: str,
-    keys: list[Path] | None,
+    keys: list[str] | None,
     config: Path | None,
     *,
     wait: bool,
@@ -173,7 +173,7 @@ def _change(
         proposal = propose_change(
             operator,
             GrantKind(kind),
-            keys=[str(path) for path in keys or ()],
+            keys=list(keys or ()),
             say=out.note,
             reason=reason,
             ticket=ticket,
@@ -249,7 +249,7 @@ def approve(
         decided = operations.approve(
             operator,
             proposal,
-            keys=[str(path) for path in keys or ()],
+            keys=list(keys or ()),
             over_unconfirmed=over_unconfirmed,
             told=lines.told,
             say=out.note,
@@ -294,7 +294,7 @@ def _declined(
     said: str,
     name: str,
     reason: str,
-    keys: list[Path] | None,
+    keys: list[str] | None,
     config: Path | None,
     *,
     as_json: bool,
@@ -309,9 +309,7 @@ def _declined(
     out = Output(as_json=as_json)
     with Operator(configuration.load(config)) as operator:
         proposal = operations.named(operator, name)
-        answer = operations.decline(
-            operator, proposal, Said(said), reason, keys=[str(path) for path in keys or ()]
-        )
+        answer = operations.decline(operator, proposal, Said(said), reason, keys=list(keys or ()))
         trust = operator.trust
     result = ApproveResult(
         trust.environment, trust.namespace, _proposed(proposal), False, None, None
