@@ -25,13 +25,14 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import deque
+from collections.abc import Mapping
 
 from golive_redis.audit.opening import Keysets, Opened, opened
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.ledger import GENESIS, Entry, extend
-from golive_redis.records.record import Count, Epoch, Strict, decodable
+from golive_redis.records.record import Count, Epoch, Ms, Strict, decodable
 from golive_redis.records.report import Report
 
 CLOCKS_MS = 600_000
@@ -42,6 +43,7 @@ LATE_MS = 1_000
 
 KEPT = 256  # directives and reports that later entries may name
 WINDOW_MS = 2 * CLOCKS_MS
+PRUNE_EACH = 1_024
 _FRESH_ON_A_REPORT = {GrantKind.ACTIVATE, GrantKind.PROMOTE}
 
 _CONSENT = {Said.PROPOSE, Said.APPROVE}
@@ -87,6 +89,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         missing: Identities that directives name and that have not come, with the entry that names it.
         answers: Identity, proposal and issuer of the last consents.
         executions: By directive, issuer and answers of the last ones.
+        ahead: Of those that were entered long before they were issued, by their signers' clocks: the first
+            eight bytes in hex, and when they were issued.
         window: At which of those seen the last 20 minutes begin.
     """
 
@@ -104,6 +108,7 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     missing: dict[str, int] = {}
     answers: list[tuple[str, str, str]] = []
     executions: dict[str, tuple[str, list[str]]] = {}
+    ahead: dict[str, Ms] = {}
     window: Count = 0
 
 
@@ -133,7 +138,7 @@ class History:
         self._missing = dict(state.missing)
         self._answers = deque(state.answers, KEPT)
         self._executions = dict(state.executions)
-        self._seen = Seen(seen, state.window, _id_ms(state.last_id))
+        self._seen = Seen(seen, state.window, _id_ms(state.last_id), state.ahead)
 
     def carry(self) -> tuple[Carry, bytes]:
         """Return what is known now, and what was seen."""
@@ -153,6 +158,7 @@ class History:
             missing=dict(self._missing),
             answers=list(self._answers),
             executions=dict(self._executions),
+            ahead=self._seen.ahead(),
             window=window,
         )
         return state, seen
@@ -198,6 +204,12 @@ class History:
                 index, "V6", f"names a directive before it that is not here ({identity[:8]}...)"
             )
 
+    @property
+    def doubtful(self) -> int:
+        """From which entry on it is not known that all is good: one that was not judged, or a gap."""
+        unjudged = self.count if self.unjudged is None else self.unjudged[0]
+        return min([self.count, unjudged, *self._missing.values()])
+
     def _ahead_of_a_grant(self, found: Opened) -> None:
         """Keep what a later grant may rest on."""
         match found.record:
@@ -228,8 +240,7 @@ class History:
         self.head, self.last_id = head, entry.id
 
     def _once(self, entry: Entry, found: Opened) -> None:
-        odd = abs(entry.at_ms - found.record.issued_at_ms) > CLOCKS_MS
-        if self._seen.add(found.identity, entry.at_ms, look_everywhere=odd):
+        if self._seen.add(found.identity, entry.at_ms, found.record.issued_at_ms):
             raise self._broken("V5", f"was there before: {found.identity[:8]}...")
 
     def _directive(self, entry: Entry, found: Opened, record: Directive) -> bool:
@@ -336,37 +347,49 @@ class Seen:
     """The identities so far, eight bytes of each (V5).
 
     A copy is either entered when its record was issued, as far as clocks agree, and then the first one
-    stands within the last minutes, which are a set; or it is not, and then all are looked through. Two
-    records that agree in eight bytes by chance are expected after 2^32 entries.
+    stands within the last minutes, which are a set, or was entered long before its issue, and is one of
+    the few of which that is known; or it is not, and then all are looked through. Two records that agree
+    in eight bytes by chance are expected after 2^32 entries.
 
     Args:
         kept: As from `kept`.
         window: Likewise.
         at_ms: When the last of them was entered.
+        ahead: As from `ahead`.
     """
 
-    def __init__(self, kept: bytes, window: int, at_ms: int) -> None:
+    def __init__(self, kept: bytes, window: int, at_ms: int, ahead: Mapping[str, int]) -> None:
         self._all = array("Q")
         self._all.frombytes(kept)
         self._recent = deque((at_ms, item) for item in self._all[window:])
         self._near = {item for _, item in self._recent}
+        self._ahead = {int(item, 16): issued_ms for item, issued_ms in ahead.items()}
 
     def kept(self) -> tuple[bytes, int]:
         """Return all of them, and where the last minutes begin."""
         return self._all.tobytes(), len(self._all) - len(self._recent)
 
-    def add(self, identity: str, at_ms: int, *, look_everywhere: bool) -> bool:
+    def ahead(self) -> dict[str, int]:
+        """Return those that were entered long before they were issued, and when that was."""
+        return {f"{item:016x}": issued_ms for item, issued_ms in self._ahead.items()}
+
+    def add(self, identity: str, at_ms: int, issued_ms: int) -> bool:
         """Note one, and tell whether it was there before.
 
         Args:
             identity: Of a record.
-            at_ms: When it was entered, Unix ms.
-            look_everywhere: Its entry is not near its issue.
+            at_ms: When it was entered, Unix ms of the server's clock.
+            issued_ms: When it was issued, Unix ms of its signer's.
         """
         item = int(identity[:16], 16)
         while self._recent and self._recent[0][0] < at_ms - WINDOW_MS:
             self._near.discard(self._recent.popleft()[1])
-        known = item in (self._all if look_everywhere else self._near)
+        odd = abs(at_ms - issued_ms) > CLOCKS_MS
+        known = item in (self._all if odd else self._near) or item in self._ahead
+        if issued_ms - at_ms > CLOCKS_MS:
+            self._ahead[item] = issued_ms
+            if not len(self._ahead) % PRUNE_EACH:  # later, a copy of them is looked for everywhere
+                self._ahead = {k: ms for k, ms in self._ahead.items() if ms + CLOCKS_MS >= at_ms}
         self._all.append(item)
         self._recent.append((at_ms, item))
         self._near.add(item)
@@ -393,16 +416,6 @@ def _place(name: str) -> tuple[int, int]:
         return int(first or 0), int(second or 0)
     except ValueError:
         raise RecordError(f"{name[:40]!r} is no id of a stream") from None
-
-
-def take_all(history: History, entries: list[Entry], found: list[Opened | str]) -> None:
-    """Judge a page of entries.
-
-    Raises:
-        BrokenLedgerError: From `History.take`.
-    """
-    for entry, item in zip(entries, found, strict=True):
-        history.take(entry, item)
 
 
 def open_all(raws: list[bytes], keysets: Keysets) -> list[Opened | str]:

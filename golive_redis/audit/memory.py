@@ -6,7 +6,6 @@ is found out here, whoever owns Redis. And what was judged once is not judged ag
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from golive_redis import clock
@@ -18,6 +17,12 @@ from golive_redis.statefile import StateFile, StateFileError, write_durably
 
 TRIES = 20
 PAUSE_MS = 50.0
+SEEN_BYTES = 8  # of each entry
+NOT_READABLE = "not a state file"
+START_ANEW = (
+    "move the `ledger-` files of this switch out of the state folder and run `golive audit verify "
+    "--head HEAD` with a head that was kept elsewhere"
+)
 
 
 @decodable
@@ -56,7 +61,9 @@ class LedgerMemory:
     def __init__(self, folder: Path | None, trust: Trust) -> None:
         self._folder = folder
         self._trust = trust
-        self._stem = f"ledger-{trust.namespace.strip('{}')}"
+        # Switches may share a folder; a name has no @, and a new fleet begins a memory of its own.
+        name = f"{trust.namespace.strip('{}')}@{trust.environment}"
+        self._stem = f"ledger-{name}-{trust.keyset.fleet[:8]}"
 
     def read(self) -> tuple[Remembered, bytes] | None:
         """Return how far this host has judged the ledger, and what it has seen; None for nothing.
@@ -69,22 +76,19 @@ class LedgerMemory:
             return None
         file = self._held()
         try:
-            found = file.read_all(Remembered)
-            mine = [item for item in found if self._is_ours(item)]
-            if not mine:
+            known = self._known(file)
+            if known is None:
                 return None
-            try:
-                seen = self._beside(file).read_bytes()
-            except OSError:
-                seen = b""
+            # A longer one is of a command that was killed before it wrote the other file.
+            seen = self._beside(file, SEEN_BYTES * known.carry.count)
         finally:
             file.release()
-        if seen_digest(seen) != mine[0].seen:
+        if seen_digest(seen) != known.seen:
             raise StateFileError(
-                f"{self._beside(file)} is not what belongs to {file.path}",
-                hint="look who changed it; then move both away, and run `golive audit verify`",
+                f"{self._beside_path(file)} is not what belongs to {file.path}",
+                hint=f"find out who changed them; then {START_ANEW}",
             )
-        return mine[0], seen
+        return known, seen
 
     def keep(self, carry: Carry, seen: bytes, counts: Counts) -> None:
         """Remember how far the ledger was judged; what reaches further stays.
@@ -106,25 +110,52 @@ class LedgerMemory:
         )
         file = self._held()
         try:
-            with suppress(StateFileError):
-                held = [item for item in file.read_all(Remembered) if self._is_ours(item)]
-                if held and held[0].carry.count > carry.count:
-                    return
-            # The larger one first: without the other it is not believed.
+            held = self._known(file)
+            if held is not None and held.carry.count > carry.count:
+                return
+            # The larger one first: it begins with what belongs to the other that is there already.
             try:
-                write_durably(self._beside(file), seen)
+                write_durably(self._beside_path(file), seen)
             except OSError as error:
-                raise StateFileError(f"{self._beside(file)}: {error.strerror}") from error
+                raise StateFileError(
+                    f"{self._beside_path(file)}: {error.strerror}",
+                    hint="is there room, and may this user write there?",
+                ) from error
             file.write(value)
         finally:
             file.release()
 
-    def _is_ours(self, item: Remembered) -> bool:
-        trust = self._trust
-        ours = trust.keyset.fleet, trust.namespace, trust.environment
-        return (item.fleet, item.namespace, item.environment) == ours
+    def _known(self, file: StateFile) -> Remembered | None:
+        """Return what the file says.
 
-    def _beside(self, file: StateFile) -> Path:
+        Raises:
+            StateFileError: It cannot be read, or is about another ledger.
+        """
+        try:
+            found = file.read_all(Remembered)
+        except StateFileError as error:
+            hint = START_ANEW if NOT_READABLE in error.message else error.hint
+            raise StateFileError(error.message, hint=hint) from error
+        if not found:
+            return None
+        trust = self._trust
+        theirs = found[0].fleet, found[0].namespace, found[0].environment
+        if theirs != (trust.keyset.fleet, trust.namespace, trust.environment):
+            raise StateFileError(
+                f"{file.path} is about another ledger: {theirs[2]} ({theirs[1]}), "
+                f"fleet {theirs[0][:8]}...",
+                hint=f"find out how it came there; then {START_ANEW}",
+            )
+        return found[0]
+
+    def _beside(self, file: StateFile, length: int) -> bytes:
+        try:
+            with self._beside_path(file).open("rb") as seen:
+                return seen.read(length)
+        except OSError:
+            return b""  # so its digest will not fit
+
+    def _beside_path(self, file: StateFile) -> Path:
         return file.folder / f"{self._stem}.seen"
 
     def _held(self) -> StateFile:

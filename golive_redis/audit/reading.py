@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from golive_redis.records.record import Count, Strict, convert, decodable, parse
 
 PAGE = 1_000
 MAX_LINE_BYTES = 64 * 1024
+_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 @decodable
@@ -81,14 +83,20 @@ class Exported(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Raises:
             RecordError: What the line shows in clear is not what stands in the envelope.
         """
+        if (self.r is None) == (self.raw is None):
+            raise RecordError("it has not exactly one of r and raw")
         try:
-            envelope = (self.r or "").encode("ascii") or base64.b64decode(
-                self.raw or "", validate=True
+            envelope = (
+                base64.b64decode(self.raw or "", validate=True)
+                if self.r is None
+                else self.r.encode("ascii")
             )
         except (UnicodeEncodeError, binascii.Error, ValueError) as error:
             raise RecordError("the envelope is no text and no base64") from error
+        if not _ID.fullmatch(self.id):
+            raise RecordError(f"{self.id[:40]!r} is no id of a stream")
         entry = Entry(envelope, self.h, self.id)
-        at = utc(entry.at_ms) if self.id.partition("-")[0].isdigit() else ""
+        at = utc(entry.at_ms)
         if (self.at, self.kind, self.by, self.identity, self.record) != (at, *_shown(envelope)):
             raise RecordError("what it shows in clear is not what was signed")
         return entry
@@ -120,29 +128,39 @@ def entries_of_file(path: Path) -> Iterator[list[Entry]]:
             not follow the one before it. Fails closed: nothing after it is read.
     """
     page: list[Entry] = []
-    expected: int | None = None
+    failed: RecordError | None = None
     try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                found = _line(path, number, raw)
-                if expected not in {None, found.index}:
-                    raise RecordError(
-                        f"{path}, line {number}: entry {found.index} where {expected} was expected"
-                    )
-                expected = found.index + 1
-                try:
-                    page.append(found.entry())
-                except RecordError as error:
-                    raise RecordError(f"{path}, line {number}: {error.message}") from error
-                if len(page) == PAGE:
-                    yield page
-                    page = []
+        for entry in _entries(path):
+            page.append(entry)
+            if len(page) == PAGE:
+                yield page
+                page = []
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="is the path right?") from error
-    if page:
+    except RecordError as error:
+        failed = error
+    if page:  # also before a line that is not good: those are judged first
         yield page
+    if failed is not None:
+        raise failed
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    with path.open("rb") as file:
+        number, first = 0, 0
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            found = _line(path, number, raw)
+            if number == 1:
+                first = found.index
+            if found.index != first + number - 1:
+                raise RecordError(
+                    f"{path}, line {number}: entry {found.index} where {first + number - 1} was expected"
+                )
+            try:
+                yield found.entry()
+            except RecordError as error:
+                raise RecordError(f"{path}, line {number}: {error.message}") from error
 
 
 def _line(path: Path, number: int, raw: bytes) -> Exported:
@@ -156,24 +174,26 @@ def _line(path: Path, number: int, raw: bytes) -> Exported:
 
 
 def first_claim(path: Path) -> tuple[str, str]:
-    """Return which switch the first record of an export says that it is of: namespace, environment.
+    """Return which switch an export says that it is of, in its first record: namespace, environment.
 
     Nobody's signature is checked: it says what all entries have to be of.
 
     Raises:
         ConfigError: The file cannot be read.
-        RecordError: It begins with no record.
+        RecordError: It is empty, or no record is in it.
     """
+    number = 0
     try:
         with path.open("rb") as file:
-            raw = file.readline(MAX_LINE_BYTES + 1)
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                record = _line(path, number, raw).record
+                claims = record if isinstance(record, dict) else {}
+                namespace, environment = claims.get("namespace"), claims.get("environment")
+                if isinstance(namespace, str) and isinstance(environment, str):
+                    return namespace, environment
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="is the path right?") from error
-    if not raw:
+    if not number:
         raise RecordError(f"{path} is empty: it shows nothing")
-    record = _line(path, 1, raw).record
-    claims = record if isinstance(record, dict) else {}
-    namespace, environment = claims.get("namespace"), claims.get("environment")
-    if not isinstance(namespace, str) or not isinstance(environment, str):
-        raise RecordError(f"{path} begins with no record")
-    return namespace, environment
+    raise RecordError(f"{path} holds no record of golive")

@@ -12,13 +12,13 @@ from golive_redis.audit.opening import KINDS, Keysets, Opened
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import decode, peek
-from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.ledger import Entry
+from golive_redis.statefile import StateFileError
 from golive_redis.store.ledgersteps import PAGE
 from golive_redis.store.replies import Snapshot
 from golive_redis.store.store import Store
 
 THIS_HOST = "this host"
-# What is in force has its entry in the same step, or from whoever sent it, a moment later.
 ENTRY_WITHIN_MS = 3_000.0
 LOOK_EVERY_MS = 250.0
 ENDS = 20
@@ -33,6 +33,10 @@ class Stream:
         memory: Of this host.
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
+
+    Attributes:
+        whole: The end of the ledger was reached.
+        unremembered: Why this host could not remember how far the ledger was judged; None when it could.
     """
 
     def __init__(
@@ -50,16 +54,18 @@ class Stream:
         self._jobs = jobs
         self._told = told
         self.whole = True
+        self.unremembered: StateFileError | None = None
 
-    def whole_ledger(self, kept_head: str = "") -> Verdict:
+    def whole_ledger(self, kept_head: str = "", *, deadline_ms: float | None = None) -> Verdict:
         """Judge the ledger from its first entry, also against what is in force, and remember how far.
 
         Args:
             kept_head: A head that somebody has kept outside of Redis; "" for none.
+            deadline_ms: As for `what_is_new`.
 
         Raises:
             StoreError: Redis cannot be asked.
-            StateFileError: This host's memory cannot be read or written.
+            StateFileError: This host's memory cannot be read.
         """
         known = self._memory.read()
         anchors = [_anchor(known[0])] if known is not None and known[0].carry.count else []
@@ -67,7 +73,7 @@ class Stream:
             anchors.append(Anchor(kept_head, None, "the head that you kept"))
         expected = in_force(self._store.snapshot())
         judge = Judge(self._keysets, anchors=anchors, expected=expected, told=self._told)
-        return self._judged(judge, "-", None)
+        return self._judged(judge, "-", deadline_ms)
 
     def what_is_new(self, deadline_ms: float | None = None) -> Verdict:
         """Judge what came since this host has judged the ledger last, and remember how far.
@@ -78,14 +84,13 @@ class Stream:
 
         Raises:
             StoreError: Redis cannot be asked.
-            StateFileError: This host's memory cannot be read or written.
+            StateFileError: This host's memory cannot be read.
         """
         known = self._memory.read()
-        if known is None:
-            known_carry, seen, counts, anchors = Carry(), b"", None, []
-        else:
-            known_carry, seen, counts = known[0].carry, known[1], known[0].counts
-            anchors = [_anchor(known[0])]
+        if known is None or not known[0].carry.count or self._can_judge_more(known[0].carry):
+            return self.whole_ledger(deadline_ms=deadline_ms)
+        known_carry, seen, counts = known[0].carry, known[1], known[0].counts
+        anchors = [_anchor(known[0])]
         expected = in_force(self._store.snapshot(), above=known_carry.epoch)
         judge = Judge(
             self._keysets,
@@ -101,10 +106,12 @@ class Stream:
             return judge.verdict(error)
         return self._judged(judge, start, deadline_ms)
 
+    def _can_judge_more(self, carry: Carry) -> bool:
+        """Tell whether something was left open for want of a keyset that is at hand by now."""
+        return carry.unjudged is not None and not self._keysets.lenient
+
     def _where_it_ended(self, carry: Carry) -> str:
         """Return where to read on; the last entry that was judged has to be there still (V14)."""
-        if not carry.count:
-            return "-"
         page = self._store.ledger_from(carry.last_id)
         if not page or (page[0].id, page[0].head) != (carry.last_id, carry.head):
             raise BrokenLedgerError(
@@ -116,33 +123,76 @@ class Stream:
         pages = self._pages(judge, start, deadline_ms)
         verdict = judged(judge, pages, self._keysets, self._jobs, whole=lambda: self.whole)
         if verdict.broken is None:
-            self._memory.keep(*verdict.carry, verdict.counts)
+            try:
+                self._memory.keep(*verdict.carry, verdict.counts)
+            except StateFileError as error:  # the verdict is as good without
+                self.unremembered = error
         return verdict
 
     def _pages(self, judge: Judge, start: str, deadline_ms: float | None) -> Iterator[list[Entry]]:
-        """Yield the ledger up to an end that `golive:head` agrees with, while others write."""
-        head, waited_ms = GENESIS if start == "-" else judge.history.head, 0.0
-        count = length = judge.history.count
-        for _ in range(ENDS):
-            for page in self._store.ledger(start):
+        """Yield the ledger up to an end that `golive:head` agrees with, while others write.
+
+        What is in force has its entry in the same step, or from whoever sent it a moment later.
+        """
+        at = _End(judge.history.count, judge.history.head, start)
+        waited_ms = 0.0
+        while True:
+            for page in self._store.ledger(at.start):
                 yield page
-                start, head = f"({page[-1].id}", page[-1].head
-                count += len(page)
+                at.move(page)
                 late = deadline_ms is not None and clock.now_ms() >= deadline_ms
                 if late and len(page) == PAGE:
                     self.whole = False
                     return
-            length = self._store.ledger_length()
-            same = length == count and self._store.head() == head
-            if same and (not judge.expected or waited_ms >= ENTRY_WITHIN_MS):
+            yield from self._confirmed(at)
+            yield []  # so that all before it is judged, and what was in it is expected no more
+            if not judge.expected or waited_ms >= ENTRY_WITHIN_MS:
                 return
             clock.pause_ms(LOOK_EVERY_MS)
             waited_ms += LOOK_EVERY_MS
-        if length < count:
-            raise BrokenLedgerError(
-                length, "V14", f"is missing: the ledger has {length} entries now, and had {count}"
-            )
-        raise RecordError("golive:head is not the head of the last entry")
+
+    def _confirmed(self, at: _End) -> Iterator[list[Entry]]:
+        """Yield what comes meanwhile, and see that the ledger ends where `golive:head` says.
+
+        An entry and the head after it are written in one step. So a head that is read between two pages
+        is the one after the last entry, when nothing came in between, or else one of those that came.
+
+        Raises:
+            BrokenLedgerError: It ends elsewhere, or has lost entries (V2, V14).
+        """
+        for _ in range(ENDS):
+            head, length = self._store.head(), self._store.ledger_length()
+            page = self._store.ledger_from(at.start)
+            heads = {at.head, *(entry.head for entry in page)}
+            yield page
+            if head not in heads:
+                raise BrokenLedgerError(
+                    at.count + len(page), "V2", "is missing: golive:head has another end than this"
+                )
+            if length < at.count or (length > at.count and not page):
+                raise BrokenLedgerError(
+                    min(length, at.count),
+                    "V14",
+                    f"is at another place: the ledger has {length} entries now, and had {at.count}",
+                )
+            if not page:
+                return
+            at.move(page)
+
+
+class _End:
+    """How far a stream was read."""
+
+    def __init__(self, count: int, head: str, start: str) -> None:
+        self.count = count
+        self.head = head
+        self.start = start
+
+    def move(self, page: list[Entry]) -> None:
+        """Note that a page was read."""
+        self.count += len(page)
+        self.head = page[-1].head
+        self.start = f"({page[-1].id}"
 
 
 def _anchor(known: Remembered) -> Anchor:

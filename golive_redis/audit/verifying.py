@@ -6,10 +6,14 @@ in the order of the ledger.
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 import msgspec
 
@@ -17,7 +21,7 @@ from golive_redis.audit import words
 from golive_redis.audit.counting import Counts
 from golive_redis.audit.history import BrokenLedgerError, Carry, History, open_all
 from golive_redis.audit.opening import Keysets, Opened
-from golive_redis.errors import RecordError
+from golive_redis.errors import GoliveError, RecordError, StoreError
 from golive_redis.records.directive import Grant, GrantKind
 from golive_redis.records.ledger import GENESIS, Entry
 from golive_redis.records.rotation import parse_payload, payload_of
@@ -44,7 +48,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Attributes:
         entries: How many were judged, from the beginning of the ledger.
-        good: How many of them are known to be good: all, or those before the first that is not.
+        good: How many from the beginning are known to be good: all, or those before the first that is
+            not, that was not judged, or that names a directive which is not there.
         broken: The first that breaks a rule; None when none does.
         named: That entry in words, "" when it says nothing.
         anchored: Up to how many entries somebody remembers the ledger; None when nobody does.
@@ -74,6 +79,12 @@ class Verdict(msgspec.Struct, frozen=True):
     def verified(self) -> bool:
         """True when all is good and somebody remembers its end."""
         return self.broken is None and self.anchored is not None
+
+
+class ChildError(GoliveError):
+    """A process that shared the work was killed or ended by itself: nothing was judged."""
+
+    reason = "process"
 
 
 class Judge:
@@ -108,7 +119,7 @@ class Judge:
         self._told = told
         self._versions: set[int] = set()
         self._terms = 0
-        self._named = ""
+        self._last: Opened | str = ""
         self._met(GENESIS if carry.count == 0 else carry.head)
 
     def take(self, entries: Sequence[Entry], found: Sequence[Opened | str]) -> None:
@@ -118,13 +129,18 @@ class Judge:
             BrokenLedgerError: An entry breaks a rule.
         """
         for entry, item in zip(entries, found, strict=True):
-            self._named = "" if isinstance(item, str) else words.name(item)
+            self._last = item
             self.history.take(entry, item)
             self._met(entry.head)
             if not isinstance(item, str):
                 self._note(item)
         self.counts = self.counts.after(item for item in found if isinstance(item, Opened))
         self._told(self.history.count)
+
+    def _name_of(self, broken: BrokenLedgerError | None) -> str:
+        """Name the entry in words that was judged last, if that is the one."""
+        known = broken is not None and broken.index == self.history.count
+        return words.name(self._last) if known and isinstance(self._last, Opened) else ""
 
     def _note(self, item: Opened) -> None:
         self.expected.pop(item.identity, None)
@@ -171,14 +187,22 @@ class Judge:
     def verdict(self, broken: BrokenLedgerError | None = None) -> Verdict:
         """Return what is known now."""
         history = self.history
+        if broken is not None and history.unjudged is not None and not broken.hint:
+            at, version = history.unjudged
+            if at < broken.index:
+                hint = (
+                    f"entry {at} and others were not judged: add --keyset FILE, the keyset of version "
+                    f"{version}"
+                )
+                broken = BrokenLedgerError(broken.index, broken.rule, broken.why, hint=hint)
         count, who = max(self._kept, default=(None, ""))
         versions = self._versions
         by = ", ".join(sorted({name for at, name in self._kept if at == count}))
         return Verdict(
             entries=history.count,
-            good=history.count if broken is None else broken.index,
+            good=history.count if broken is None else min(broken.index, history.doubtful),
             broken=broken,
-            named=self._named if broken is not None and broken.index == history.count else "",
+            named=self._name_of(broken),
             anchored=count,
             by=by or who,
             keysets=(min(versions), max(versions)) if versions else None,
@@ -209,6 +233,7 @@ def judged(
 
     Raises:
         StoreError: From the pages.
+        ChildError: One of the processes was killed. There is no verdict then.
     """
     try:
         with opened_pages(pages, keysets, jobs) as found:
@@ -221,6 +246,11 @@ def judged(
     except RecordError as error:  # from a file: no entry at all
         broken = BrokenLedgerError(judge.history.count, "V1", f"cannot be read: {error.message}")
         return judge.verdict(broken)
+    except BrokenExecutor as error:
+        raise ChildError(
+            "a process that checked signatures has ended, so there is no verdict",
+            hint="look whether memory ran out (`dmesg`); --jobs 1 needs no further process",
+        ) from error
     return judge.verdict()
 
 
@@ -228,7 +258,10 @@ def judged(
 def opened_pages(
     pages: Iterable[list[Entry]], keysets: Keysets, jobs: int
 ) -> Iterator[Iterator[tuple[list[Entry], list[Opened | str]]]]:
-    """Open pages as they come, in their order, with several processes when there is work for them."""
+    """Open pages as they come, in their order, with several processes when there is work for them.
+
+    After an empty page all before it have been handed on.
+    """
     if jobs == 1:
         yield ((page, open_all([item.envelope for item in page], keysets)) for page in pages)
         return
@@ -243,25 +276,44 @@ def opened_pages(
 def _shared(
     pool: ProcessPoolExecutor, pages: Iterable[list[Entry]], ahead: int
 ) -> Iterator[tuple[list[Entry], list[Opened | str]]]:
-    waiting: list[tuple[list[Entry], Future[list[Opened | str]]]] = []
-    for page in pages:
-        waiting.append((page, pool.submit(_open, [item.envelope for item in page])))
-        if len(waiting) > ahead:
-            entries, future = waiting.pop(0)
+    waiting: deque[tuple[list[Entry], Future[list[Opened | str]]]] = deque()
+    failed: Exception | None = None
+    coming = iter(pages)
+    while True:
+        try:
+            page = next(coming, None)
+        except (RecordError, StoreError) as error:  # what came before it is judged all the same
+            page, failed = None, error
+        if page:
+            waiting.append((page, pool.submit(_open, [item.envelope for item in page])))
+        while waiting and (not page or len(waiting) > ahead):
+            entries, future = waiting.popleft()
             yield entries, future.result()
-    for entries, future in waiting:
-        yield entries, future.result()
+        if page is None:
+            break
+    if failed is not None:
+        raise failed
 
 
 _KEYSETS: list[Keysets] = []
 
 
 def _begin(plain: tuple[list[bytes], str, str, bool]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+    threading.Thread(target=_leave_with_the_first, daemon=True).start()
     values, namespace, environment, lenient = plain
     keysets = [parse_payload(value) for value in values]
     _KEYSETS[:] = [
         Keysets({item.version: item for item in keysets}, namespace, environment, lenient)
     ]
+
+
+def _leave_with_the_first() -> None:
+    """End when the process that began this one is gone: nobody would ever send it work again."""
+    first = parent_process()
+    assert first is not None  # noqa: S101  (runs in a child only)
+    first.join()
+    os._exit(1)
 
 
 def _open(raws: list[bytes]) -> list[Opened | str]:

@@ -74,12 +74,20 @@ def name(found: Opened) -> str:
 
 def utc(unix_ms: int) -> str:
     """Return an instant in UTC, to the ms: `2026-11-26 13:38:01.550`."""
-    at = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{unix_ms % 1000:03d}"
+    at = _day(unix_ms, "%Y-%m-%d %H:%M:%S.")
+    return at + f"{unix_ms % 1000:03d}" if at else f"{unix_ms} ms"
+
+
+def _day(unix_ms: int, form: str) -> str:
+    """Return an instant in that form; "" for one after the year 9999, which anybody may write."""
+    try:
+        return datetime.fromtimestamp(unix_ms // 1000, UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _grant(record: Grant) -> str:
-    until = datetime.fromtimestamp(record.not_after_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    until = _day(record.not_after_ms, "%Y-%m-%d %H:%M") or f"{record.not_after_ms} ms"
     lets_go = f", lets go {len(record.drops)}" if record.drops else ""
     if record.kind in {GrantKind.RESUME, GrantKind.RESTORE}:
         return f"{record.kind}: term {record.term}{lets_go}"

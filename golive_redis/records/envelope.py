@@ -164,6 +164,7 @@ class KeySigner:
         return self._private.sign(message)
 
 
+@lru_cache(maxsize=8)
 def pae(payload_type: str, payload: bytes) -> bytes:
     """Return DSSE's pre-authentication encoding, the bytes that are signed."""
     kind = payload_type.encode()
@@ -242,6 +243,9 @@ def together(raws: Iterable[bytes]) -> bytes:
     return encode(Envelope(first.payload_type, first.payload, tuple(sorted(signatures.items()))))
 
 
+# What is judged is asked several times in a row: of what kind it is, who says so, whether that is true.
+# Only what was well-formed is remembered.
+@lru_cache(maxsize=8)
 def decode(raw: bytes) -> Envelope:
     """Decode an envelope without verifying it (rules 1, 3 and the form of 4).
 
@@ -257,10 +261,10 @@ def decode(raw: bytes) -> Envelope:
 
 def _unbase64(text: str) -> bytes:
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise RecordError("bad base64") from error
-    if base64.b64encode(raw).decode() != text:
+    if binascii.b2a_base64(raw, newline=False).decode() != text:
         raise RecordError("base64 does not encode back to itself")
     return raw
 
@@ -292,7 +296,12 @@ def _peek(raw: bytes, kind: type[Record]) -> Record:
     envelope = decode(raw)
     if envelope.payload_type != kind.payload_type():
         raise RecordError(f"payload type {envelope.payload_type!r} is not {kind.payload_type()!r}")
-    return parse_record(envelope.payload, kind, MAX_ENVELOPE_BYTES)
+    return _parsed(envelope.payload, kind)
+
+
+@lru_cache(maxsize=8)
+def _parsed(payload: bytes, kind: type[Record]) -> Record:
+    return parse_record(payload, kind, MAX_ENVELOPE_BYTES)
 
 
 def verify(
@@ -323,7 +332,7 @@ def verify(
     if envelope.payload_type != kind.payload_type():
         raise RecordError(f"payload type {envelope.payload_type!r} is not {kind.payload_type()!r}")
     signers = signers_of(envelope, keyset, role, needed)
-    record = parse_record(envelope.payload, kind, MAX_ENVELOPE_BYTES)
+    record = cast(R, _parsed(envelope.payload, kind))
     if record.by not in signers:  # S1
         raise RecordError(f"{record.by!r} issued the {kind.KIND} and did not sign it as {role}")
     if (record.namespace, record.environment) != (namespace, environment):  # S1

@@ -33,9 +33,10 @@ def tells(
     profile: str = "micro",
     *,
     state: Path | None = None,
+    signers: Signers = SIGNERS,
 ) -> int:
     source = LedgerSource(value=LedgerValue(value), profile=Profile(profile))
-    where = Surroundings(Path(), {}, address, trust=SIGNERS.trust, state_dir=state)
+    where = Surroundings(Path(), {}, address, trust=signers.trust, state_dir=state)
     found = ledger.fetch(source, where, 60_000).value
     assert isinstance(found, int)
     return found
@@ -87,13 +88,14 @@ def test_a_ledger_with_a_grant_that_too_few_signed_tells_nothing(
 def test_a_grant_of_a_keyset_that_is_gone_counts_when_this_one_verifies_it(
     address: Address, any_server: EmbeddedServer
 ) -> None:
-    book = Book(SIGNERS, ago(2))
-    book.signers = Signers({**EVERYBODY, "dora": ("approver",)}, approvals=2, version=7)
-    book.activate()
-    book.at_ms += DAY_MS
-    book.activate(by=("alice", "dora"))
+    now = Signers(approvals=2, version=8)
+    book = Book(now, ago(2))
+    book.activate(keyset_version=7)
+    book.halt()
+    book.signers = Signers({**EVERYBODY, "dora": ("approver",)}, approvals=2, version=8)
+    book.activate(keyset_version=7, by=("alice", "dora"))
     kept(any_server, book)
-    assert tells(address, "active_days") == 1
+    assert tells(address, "active_days", signers=now) == 1
 
 
 def test_days_are_quiet_since_a_trigger_last_acted(

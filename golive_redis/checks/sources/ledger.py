@@ -30,7 +30,8 @@ def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetc
             judged than the time allows. What was judged is remembered, so the next try goes on there.
         StoreError: Redis cannot be asked; the check is unknown.
         RecordError: An entry breaks a rule of the ledger.
-        StateFileError: This host's memory of the ledger cannot be used.
+        StateFileError: This host's memory of the ledger cannot be read. One that cannot be written
+            costs time and no truth: all is judged again.
     """
     if where.trust is None:
         raise UnansweredError("the ledger is not read here")
@@ -61,6 +62,8 @@ def _counted(where: Surroundings, trust: Trust, deadline_ms: float) -> Counts:
         )
     if not stream.whole:
         again = "is remembered" if where.state_dir else "is lost, for there is no state_dir"
+        if stream.unremembered is not None:
+            again = f"is lost: {stream.unremembered.message}"
         raise UnansweredError(
             f"the ledger is long: {verdict.entries} entries were judged in time, which {again}",
             hint="`golive audit verify` judges all of it once; after that only new entries are",
