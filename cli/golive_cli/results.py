@@ -356,12 +356,15 @@ class AuditBroken(msgspec.Struct):
 class AuditVerifyResult(InPlace):
     """`golive audit verify`. `result`: VERIFIED, CONSISTENT or NOT VERIFIED.
 
-    `good` is how many entries from the beginning are known to be good. `anchored` is up to how many
-    `remembered_by` remembers them; null when nobody does.
+    `entries` is how many the ledger has up to where it was judged, `judged` how many of them were now,
+    `good` how many from the beginning are known to be good. `anchored` is up to how many `remembered_by`
+    remembers them; null when nobody does. `forgotten` is why this host will not remember this verdict;
+    "" when it will, and for a file.
     """
 
     result: str
     entries: int
+    judged: int
     good: int
     anchored: int | None
     remembered_by: str
@@ -370,6 +373,7 @@ class AuditVerifyResult(InPlace):
     late: int
     head: str
     broken: AuditBroken | None
+    forgotten: str
 
 
 class AuditExportResult(InPlace):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -55,18 +56,35 @@ def write(
         StoreError: From the pages. Nothing is left behind.
     """
     if path.exists():
-        raise ConfigError(f"{path} exists; an export replaces nothing", hint="name another file")
-    begun = path.with_name(f".{path.name}.part")
+        raise _exists(path)
+    begun = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with begun.open("wb") as file:
             result = _WRITERS[form](file, pages, keysets, told)
             file.flush()
-        begun.rename(path)
+            os.fsync(file.fileno())
+        _name(begun, path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
     finally:
         begun.unlink(missing_ok=True)
     return result
+
+
+def _name(begun: Path, path: Path) -> None:
+    """Give a finished file its name, unless somebody else has taken it meanwhile."""
+    try:
+        path.hardlink_to(begun)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # on a stick with FAT there is only one name for a file
+        if path.exists():
+            raise _exists(path) from None
+        begun.rename(path)
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError(f"{path} exists; an export replaces nothing", hint="name another file")
 
 
 def _jsonl(

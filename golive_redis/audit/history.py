@@ -89,8 +89,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         missing: Identities that directives name and that have not come, with the entry that names it.
         answers: Identity, proposal and issuer of the last consents.
         executions: By directive, issuer and answers of the last ones.
-        ahead: Of those that were entered long before they were issued, by their signers' clocks: the first
-            eight bytes in hex, and when they were issued.
+        ahead: Of those that were entered long before they were issued, by their signers' clocks: eight
+            bytes in hex, and when they were issued.
         window: At which of those seen the last 20 minutes begin.
     """
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from golive_redis.audit.opening import Keysets, Opened, opened
+from golive_redis.audit.opening import KINDS, Keysets, Opened, opened
 from golive_redis.core.labels import same
 from golive_redis.errors import RecordError, RefusedError
-from golive_redis.records.directive import Restriction
+from golive_redis.records.directive import GrantKind, Restriction, RestrictionKind
 from golive_redis.records.envelope import decode
 from golive_redis.records.ledger import Entry, Note
 from golive_redis.records.record import duration_ms
@@ -81,6 +81,12 @@ class Wanted(msgspec.Struct, frozen=True):
             )
             and (not self.refused or isinstance(record, Refusal))
         )
+
+
+def known_kinds() -> list[str]:
+    """Return what an entry can be, in the words of `Wanted.kind`."""
+    records = [kind.KIND for kind in KINDS.values()]
+    return [*records, *GrantKind, *RestrictionKind]
 
 
 def instant(text: str, now_ms: int) -> int:

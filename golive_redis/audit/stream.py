@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from golive_redis import clock
 from golive_redis.audit import words
 from golive_redis.audit.history import BrokenLedgerError, Carry
-from golive_redis.audit.memory import LedgerMemory, Remembered
+from golive_redis.audit.memory import START_ANEW, LedgerMemory, Remembered
 from golive_redis.audit.opening import KINDS, Keysets, Opened
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
 from golive_redis.errors import RecordError
@@ -19,6 +19,7 @@ from golive_redis.store.replies import Snapshot
 from golive_redis.store.store import Store
 
 THIS_HOST = "this host"
+ON_PURPOSE = f"only if Redis was emptied on purpose: {START_ANEW}"
 ENTRY_WITHIN_MS = 3_000.0
 LOOK_EVERY_MS = 250.0
 ENDS = 20
@@ -115,7 +116,10 @@ class Stream:
         page = self._store.ledger_from(carry.last_id)
         if not page or (page[0].id, page[0].head) != (carry.last_id, carry.head):
             raise BrokenLedgerError(
-                carry.count - 1, "V14", f"is not there any more as {THIS_HOST} has seen it"
+                carry.count - 1,
+                "V14",
+                f"is not there any more as {THIS_HOST} has seen it",
+                hint=ON_PURPOSE,
             )
         return f"({carry.last_id}"
 
@@ -196,7 +200,7 @@ class _End:
 
 
 def _anchor(known: Remembered) -> Anchor:
-    return Anchor(known.carry.head, known.carry.count, THIS_HOST)
+    return Anchor(known.carry.head, known.carry.count, THIS_HOST, ON_PURPOSE)
 
 
 def in_force(snapshot: Snapshot, above: int = 0) -> dict[str, str]:

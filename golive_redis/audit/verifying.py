@@ -36,26 +36,30 @@ class Anchor(msgspec.Struct, frozen=True):
         head: After the last entry that was seen.
         count: How many there were; None when that is not known.
         who: Remembers it, for people.
+        hint: What to do when it is not there.
     """
 
     head: str
     count: int | None
     who: str
+    hint: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What came of judging a ledger.
 
     Attributes:
-        entries: How many were judged, from the beginning of the ledger.
+        entries: How many there are, from the beginning of the ledger to where it was judged.
+        first: The first of them that was judged now.
         good: How many from the beginning are known to be good: all, or those before the first that is
             not, that was not judged, or that names a directive which is not there.
         broken: The first that breaks a rule; None when none does.
         named: That entry in words, "" when it says nothing.
         anchored: Up to how many entries somebody remembers the ledger; None when nobody does.
         by: Who that is.
-        keysets: Lowest and highest version under which something was signed; None for an empty one.
-        terms: How many began.
+        keysets: Lowest and highest version under which something was signed that was judged now; None
+            when that is nothing.
+        terms: How many began in what was judged now.
         late: How many entries came late.
         head: After the last entry that was judged.
         carry: To go on from, with what was seen.
@@ -63,6 +67,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """
 
     entries: int
+    first: int
     good: int
     broken: BrokenLedgerError | None
     named: str
@@ -111,6 +116,7 @@ class Judge:
     ) -> None:
         carry, seen = start or (Carry(), b"")
         self._keysets = keysets
+        self._first = carry.count
         self.history = History(keysets, carry, seen)
         self.counts = counts or Counts()
         self._anchors = list(anchors)
@@ -157,7 +163,10 @@ class Judge:
                 self._kept.append((count, anchor.who))
             elif anchor.count == count:
                 raise BrokenLedgerError(
-                    max(0, count - 1), "V14", f"is another than {anchor.who} has seen there"
+                    max(0, count - 1),
+                    "V14",
+                    f"is another than {anchor.who} has seen there",
+                    hint=anchor.hint,
                 )
 
     def end(self) -> None:
@@ -171,7 +180,10 @@ class Judge:
         for anchor in self._anchors:
             seen = f"{anchor.count} entries" if anchor.count is not None else "a later end"
             raise BrokenLedgerError(
-                count, "V14", f"is missing: the ledger ends here, and {anchor.who} has seen {seen}"
+                count,
+                "V14",
+                f"is missing: the ledger ends here, and {anchor.who} has seen {seen}",
+                hint=anchor.hint,
             )
         if unjudged is not None and not self._keysets.lenient:
             index, version = unjudged
@@ -200,6 +212,7 @@ class Judge:
         by = ", ".join(sorted({name for at, name in self._kept if at == count}))
         return Verdict(
             entries=history.count,
+            first=self._first,
             good=history.count if broken is None else min(broken.index, history.doubtful),
             broken=broken,
             named=self._name_of(broken),
@@ -285,7 +298,7 @@ def _shared(
         except (RecordError, StoreError) as error:  # what came before it is judged all the same
             page, failed = None, error
         if page:
-            waiting.append((page, pool.submit(_open, [item.envelope for item in page])))
+            waiting.append((page, _submitted(pool, page)))
         while waiting and (not page or len(waiting) > ahead):
             entries, future = waiting.popleft()
             yield entries, future.result()
@@ -295,11 +308,19 @@ def _shared(
         raise failed
 
 
+def _submitted(pool: ProcessPoolExecutor, page: list[Entry]) -> Future[list[Opened | str]]:
+    """Hand a page to the pool. A process that begins now never sees Ctrl-C: the first one answers it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_open, [item.envelope for item in page])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _KEYSETS: list[Keysets] = []
 
 
 def _begin(plain: tuple[list[bytes], str, str, bool]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
     threading.Thread(target=_leave_with_the_first, daemon=True).start()
     values, namespace, environment, lenient = plain
     keysets = [parse_payload(value) for value in values]

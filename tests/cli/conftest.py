@@ -14,6 +14,7 @@ import pytest
 
 from golive_redis.testing.server import EmbeddedServer
 from kit import zygote
+from kit.ledgers import CLI, install
 from kit.zygote import Forked
 
 PROGRAM = "golive_cli.main:main"
@@ -114,3 +115,11 @@ def beating(made: Golive, server: EmbeddedServer) -> Iterator[Callable[..., Fork
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def audited(made: Golive, server: EmbeddedServer) -> Golive:
+    """`golive` on an empty server, with the keyset of `kit.ledgers.CLI` in place of its own."""
+    install(made.folder, CLI)
+    made.environ["GOLIVE_REDIS_URL"] = server.url
+    return made

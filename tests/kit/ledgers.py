@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from golive_redis.records.approval import Answer, Execution, Said
@@ -12,6 +14,8 @@ from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing.signers import START_MS, Signers, identity
 
 POLICY = "0" * 64
+CLI = Signers(approvals=2, environment="testnet")
+"""Who signs what the command reads, in the folder that `golive init` makes."""
 
 
 class Book:
@@ -125,6 +129,30 @@ class Book:
         self.add(raw, at_ms=max(self.at_ms, issued_at(raw)) + 5)
         self.prev = identity(raw)
         return raw
+
+
+def day(signers: Signers, at_ms: int = START_MS) -> Book:
+    """A day: on, a halt, on again, off, on, off for good, with what heartbeats tell."""
+    book = Book(signers, at_ms)
+    book.activate()
+    book.note("joined", by="hb-2")
+    book.halt(labels={"symbol": "BTCUSDT"})
+    book.resume()
+    book.revoke()
+    book.note("stop-confirmed", by="rita")
+    book.report(passed=False)
+    book.activate()
+    book.halt(kind="reduce")
+    book.revoke()
+    book.note("goodbye")
+    return book
+
+
+def install(folder: Path, signers: Signers) -> Path:
+    """Make signers the keyset of a folder that `golive init` has made; returns the file."""
+    path = folder / "config" / "keyset.yaml"
+    path.write_text(json.dumps(signers.keyset_file))
+    return path
 
 
 def next_id(entries: list[Entry], at_ms: int) -> str:

@@ -14,27 +14,10 @@ from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.testing import Signers
 from golive_redis.testing.signers import EVERYBODY, identity
-from kit.ledgers import Book, chained, next_id
+from kit.ledgers import Book, chained, day, next_id
 
 SIGNERS = Signers()
 KEYSETS = Keysets.of([SIGNERS.keyset], "golive", "test")
-
-
-def day(signers: Signers = SIGNERS) -> Book:
-    """A day: on, a halt, on again, off, on, off for good, with what heartbeats tell."""
-    book = Book(signers)
-    book.activate()
-    book.note("joined", by="hb-2")
-    book.halt(labels={"symbol": "BTCUSDT"})
-    book.resume()
-    book.revoke()
-    book.note("stop-confirmed", by="rita")
-    book.report(passed=False)
-    book.activate()
-    book.halt(kind="reduce")
-    book.revoke()
-    book.note("goodbye")
-    return book
 
 
 def verdict(
@@ -55,7 +38,7 @@ def end(entries: list[Entry]) -> Anchor:
 
 
 def test_a_ledger_as_the_product_writes_it_is_good() -> None:
-    book = day()
+    book = day(SIGNERS)
     found = verdict(book.entries)
     assert (found.broken, found.entries, found.terms, found.late) == (None, 13, 2, 0)
     assert found.keysets == (1, 1)
@@ -71,7 +54,7 @@ def test_an_empty_ledger_is_good_and_protected_by_nobody() -> None:
 
 
 def test_v1_an_entry_has_two_fields_and_no_others() -> None:
-    entries = list(day().entries)
+    entries = list(day(SIGNERS).entries)
     entries[3] = Entry(entries[3].envelope, entries[3].head, entries[3].id, ("note",))
     assert broken(entries) == (3, "V1")
     entries[3] = Entry(b"", entries[3].head, entries[3].id)
@@ -79,7 +62,7 @@ def test_v1_an_entry_has_two_fields_and_no_others() -> None:
 
 
 def test_v2_an_entry_that_is_edited_removed_or_moved_breaks_the_chain_there() -> None:
-    good = day().entries
+    good = day(SIGNERS).entries
     edited = list(good)
     edited[2] = Entry(good[3].envelope, good[2].head, good[2].id)
     assert broken(edited) == (2, "V2")
@@ -96,7 +79,7 @@ def test_v2_an_entry_that_is_edited_removed_or_moved_breaks_the_chain_there() ->
 
 
 def test_v3_an_entry_is_signed_as_its_kind_demands() -> None:
-    book = day()
+    book = day(SIGNERS)
     raw = SIGNERS.grant(book.epoch + 1, by="rita", issued_at_ms=book.at_ms, prev=book.prev)
     book.add(raw)
     assert broken(book.entries) == (13, "V3")
@@ -106,7 +89,7 @@ def test_v3_an_entry_is_signed_as_its_kind_demands() -> None:
 
 
 def test_v3_a_record_is_judged_by_the_keyset_that_it_names_and_by_no_other() -> None:
-    book = day()
+    book = day(SIGNERS)
     without = {name: roles for name, roles in EVERYBODY.items() if name != "alice"}
     later = Signers({**without, "carol": ("approver",)}, version=2)
     book.signers = later
@@ -136,13 +119,13 @@ def test_two_keysets_of_one_version_or_of_two_fleets_are_refused() -> None:
 
 
 def test_v4_a_note_is_of_somebody_who_may_write_on_that() -> None:
-    book = day()
+    book = day(SIGNERS)
     book.note("goodbye", by="rita")
     assert broken(book.entries) == (13, "V3")
-    book = day()
+    book = day(SIGNERS)
     book.note("weather", by="hb-1")
     assert broken(book.entries) == (13, "V3")
-    book = day()
+    book = day(SIGNERS)
     book.add(SIGNERS.beat())  # no kind of record of a ledger
     assert broken(book.entries) == (13, "V3")
 
@@ -150,19 +133,19 @@ def test_v4_a_note_is_of_somebody_who_may_write_on_that() -> None:
 @pytest.mark.parametrize("index", range(13))
 def test_v5_an_entry_that_is_told_twice_is_found_however_much_later(index: int) -> None:
     for later_ms in (1_000, 3_600_000 * 24 * 400):
-        book = day()
+        book = day(SIGNERS)
         book.add(book.entries[index].envelope, at_ms=book.at_ms + later_ms)
         assert broken(book.entries) == (13, "V5")
 
 
 def test_v6_a_directive_that_a_later_one_names_cannot_be_removed() -> None:
-    good = day().entries
+    good = day(SIGNERS).entries
     for gone, first in [(1, (3, "V8")), (3, (3, "V6")), (5, (8, "V6")), (8, (8, "V9"))]:
         assert broken(chained([*good[:gone], *good[gone + 1 :]])) == first
 
 
 def test_v6_a_stop_that_came_late_from_a_spool_is_no_gap() -> None:
-    book = day()
+    book = day(SIGNERS)
     kept = SIGNERS.revocation(book.epoch + 2, issued_at_ms=book.at_ms)
     book.activate()
     book.epoch += 1
@@ -176,7 +159,7 @@ def test_v6_a_stop_that_came_late_from_a_spool_is_no_gap() -> None:
 
 
 def test_v7_a_restriction_that_was_moved_behind_its_stop_is_named() -> None:
-    good = day().entries
+    good = day(SIGNERS).entries
     entries = list(good)
     # Contents change places; ids, which rise, stay.
     entries[3], entries[5] = (
@@ -188,7 +171,7 @@ def test_v7_a_restriction_that_was_moved_behind_its_stop_is_named() -> None:
 
 
 def test_v7_a_late_restriction_is_good_and_is_counted() -> None:
-    book = day()
+    book = day(SIGNERS)
     late = SIGNERS.restriction(book.epoch - 1, term=1, issued_at_ms=book.at_ms, reason="spooled")
     book.add(late, at_ms=book.at_ms + 30_000)
     found = verdict(book.entries)
@@ -196,7 +179,7 @@ def test_v7_a_late_restriction_is_good_and_is_counted() -> None:
 
 
 def test_v7_a_grant_is_entered_when_it_is_issued() -> None:
-    book = day()
+    book = day(SIGNERS)
     book.report()
     raw = SIGNERS.grant(9, issued_at_ms=book.at_ms, prev=book.prev)
     book.add(raw, at_ms=book.at_ms + 700_000)
@@ -204,13 +187,13 @@ def test_v7_a_grant_is_entered_when_it_is_issued() -> None:
 
 
 def test_v8_nothing_is_granted_under_a_stop_or_in_a_term_that_does_not_run() -> None:
-    book = day()
+    book = day(SIGNERS)
     book.report()
     book.revoke()
     raw = SIGNERS.grant(book.epoch, issued_at_ms=book.at_ms)
     book.add(raw)
     assert broken(book.entries) == (15, "V8")
-    book = day()
+    book = day(SIGNERS)
     book.term = 1
     book.resume()
     assert broken(book.entries) == (13, "V8")
@@ -236,14 +219,14 @@ def test_v10_what_several_have_to_sign_has_their_answers_and_an_execution() -> N
     ],
 )
 def test_v9_an_activation_rests_on_a_passed_report(rest: Callable[[Book], str | None]) -> None:
-    book = day()
+    book = day(SIGNERS)
     report = rest(book)
     book._grant(term=book.epoch + 1, report=report)
     assert broken(book.entries)[1] == "V9"
 
 
 def test_v13_what_is_in_force_is_in_the_ledger() -> None:
-    book = day()
+    book = day(SIGNERS)
     judge = Judge(KEYSETS, expected={identity(SIGNERS.revocation(99)): "revocation 99 by rita"})
     found = judged(judge, [book.entries], KEYSETS).broken
     assert found is not None
@@ -254,7 +237,7 @@ def test_v13_what_is_in_force_is_in_the_ledger() -> None:
 
 
 def test_v14_a_ledger_that_is_shorter_or_another_than_somebody_has_seen() -> None:
-    good = day().entries
+    good = day(SIGNERS).entries
     seen = end(good)
     found = verdict(list(good[:-1]), anchors=(seen,)).broken
     assert found is not None
@@ -304,7 +287,7 @@ def test_what_is_known_of_the_beginning_goes_on_with_the_rest() -> None:
 
 
 def test_a_carry_knows_whether_something_was_left_unjudged() -> None:
-    book = day()
+    book = day(SIGNERS)
     book.signers = Signers(version=2)
     book.activate()
     lenient = Keysets({1: SIGNERS.keyset}, "golive", "test", lenient=True)

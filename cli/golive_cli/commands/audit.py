@@ -12,11 +12,12 @@ import typer
 from golive_cli.commands import ledger as shared
 from golive_cli.commands import witness
 from golive_cli.commands.auditfiles import export, verify
-from golive_cli.exits import Exit
+from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
 from golive_cli.output import Output, Painted, Piece
 from golive_cli.results import AuditEntry, AuditListResult, AuditShowResult, AuditSignature
 from golive_redis import clock
+from golive_redis.errors import RefusedError
 
 if TYPE_CHECKING:
     from golive_redis.audit.selection import Found
@@ -66,6 +67,7 @@ def list_(
     kind: Kind = "",
     topic: Topic = "",
     refused: Refused = False,
+    keysets: shared.KeysetFiles = None,
     last: Annotated[
         int | None,
         typer.Option(
@@ -85,12 +87,14 @@ def list_(
     Each signature is checked; that nothing is missing says `golive audit verify`.
     """
     from golive_cli.commands import change
-    from golive_redis.audit.selection import Wanted, instant, selected
+    from golive_redis.audit.selection import Wanted, known_kinds, selected
+    from golive_redis.records.ledger import TOPICS
 
-    now = clock.wall_ms()
+    _require(kind, "kind of entry", known_kinds())
+    _require(topic, "topic of a note", sorted(TOPICS))
     wanted = Wanted(
-        since_ms=instant(since, now) if since else None,
-        until_ms=instant(until, now) if until else None,
+        since_ms=_instant("--since", since),
+        until_ms=_instant("--until", until),
         actor=actor,
         kind=kind,
         topic=topic,
@@ -99,7 +103,7 @@ def list_(
     )
     limit = last or (None if since else NEWEST)
     out = Output(as_json=as_json)
-    with shared.ledger(config) as ledger:
+    with shared.ledger(config, keysets or ()) as ledger:
         found = selected(ledger.store, ledger.keysets, wanted, limit)
     trust = ledger.trust
     entries = [_entry(item) for item in found]
@@ -108,11 +112,28 @@ def list_(
     return Exit.VERIFICATION if any(item.opened is None for item in found) else Exit.DONE
 
 
+def _require(word: str, what: str, known: list[str]) -> None:
+    if word and word not in known:
+        raise UsageError(f"{word[:40]!r} is no {what}", hint=f"they are {', '.join(known)}")
+
+
+def _instant(option: str, text: str | None) -> int | None:
+    from golive_redis.audit.selection import instant
+
+    if text is None:
+        return None
+    try:
+        return instant(text, clock.wall_ms())
+    except RefusedError as error:
+        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
+
+
 @app.command("tail")
 def tail(
     last: Annotated[
         int, typer.Option("--last", "-n", min=0, metavar="N", help="Begin with the newest N.")
     ] = 10,
+    keysets: shared.KeysetFiles = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +141,7 @@ def tail(
     from golive_redis.audit.selection import Wanted, found, selected
 
     out = Output(as_json=as_json)
-    with shared.ledger(config) as ledger:
+    with shared.ledger(config, keysets or ()) as ledger:
         items = selected(ledger.store, ledger.keysets, Wanted(), max(1, last))
         after = items[-1].entry.id if items else ""
         index = items[-1].index + 1 if items else 0
@@ -132,8 +153,15 @@ def tail(
                 for entry in page:
                     _lines(out, [found(index, entry, ledger.keysets)])
                     after, index = entry.id, index + 1
-                if not page:
-                    clock.pause_ms(EVERY_MS)
+                if page:
+                    continue
+                if (length := ledger.store.ledger_length()) < index:
+                    out.note(
+                        f"the ledger is shorter than it was: {length} entries, and {index} were there; "
+                        "`golive audit verify` says more"
+                    )
+                    index = length
+                clock.pause_ms(EVERY_MS)
 
 
 @app.command("show")
@@ -145,6 +173,7 @@ def show(
             help="An index, an epoch (e7), or the first characters of an identity.",
         ),
     ],
+    keysets: shared.KeysetFiles = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
@@ -152,10 +181,10 @@ def show(
     from golive_redis.audit.selection import named
 
     out = Output(as_json=as_json)
-    with shared.ledger(config) as ledger:
+    with shared.ledger(config, keysets or ()) as ledger:
         found = named(ledger.store, ledger.keysets, name)
     opened = found.opened
-    signatures = [AuditSignature(*item) for item in shared.signatures(found, ledger.trust.keyset)]
+    signatures = [AuditSignature(*item) for item in shared.signatures(found, ledger.keysets)]
     record = msgspec.to_builtins(opened.record) if opened else None
     out.result(
         AuditShowResult(

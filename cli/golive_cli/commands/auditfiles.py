@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,16 +27,6 @@ BAR = 24
 DRAW_EVERY_MS = 200.0
 HEAD = r"^[0-9a-f]{64}$"
 
-KeysetFiles = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--keyset",
-        metavar="FILE",
-        help="A keyset of another version, under which entries were signed; repeat it.",
-        show_default=False,
-    ),
-]
-
 
 def verify(
     file: Annotated[
@@ -48,7 +38,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    keysets: KeysetFiles = None,
+    keysets: shared.KeysetFiles = None,
     head: Annotated[
         str,
         typer.Option(
@@ -85,20 +75,47 @@ def verify(
     if head and not re.fullmatch(HEAD, head):
         raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
     if file is not None and (new or config is not None):
-        raise UsageError("--file is judged whole, and without a configuration")
+        raise UsageError(
+            "--file goes without --new and --config: a file is judged whole, by its keysets alone"
+        )
+    if head and new:
+        raise UsageError(
+            "--head goes without --new, which looks at nothing that this host has judged before"
+        )
     out = Output(as_json=as_json)
     if file is not None:
-        verdict, loaded, where = _offline(out, file, keysets or [], head, jobs)
+        found = _offline(out, file, keysets or [], head, jobs)
     else:
-        verdict, loaded, where = _live(out, keysets or [], head, jobs, new=new, config=config)
-    out.result(_result(verdict, loaded))
-    _show(out, verdict, where)
+        found = _live(out, keysets or [], head, jobs, new=new, config=config)
+    verdict = found.verdict
+    out.result(_result(found))
+    _show(out, found)
     return Exit.DONE if verdict.broken is None else Exit.VERIFICATION
+
+
+class _Judged(NamedTuple):
+    """A verdict and what it is about.
+
+    Attributes:
+        verdict: The verdict.
+        keysets: By which it came about.
+        where: Which ledger, for people.
+        from_file: And not from Redis.
+        new: Only what is new was asked for.
+        forgotten: Why this host does not remember it; "" when it does, and for a file.
+    """
+
+    verdict: Verdict
+    keysets: Keysets
+    where: str
+    from_file: bool = True
+    new: bool = False
+    forgotten: str = ""
 
 
 def _offline(
     out: Output, file: Path, keyset_files: list[Path], head: str, jobs: int | None
-) -> tuple[Verdict, Keysets, str]:
+) -> _Judged:
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
     from golive_redis.audit.verifying import Anchor, Judge, judged
@@ -114,7 +131,7 @@ def _offline(
         judge = Judge(keysets, anchors=anchors, told=told)
         several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(file), keysets, several)
-    return verdict, keysets, f"{place(environment, namespace)}, from {file}"
+    return _Judged(verdict, keysets, f"{place(environment, namespace)}, from {file}")
 
 
 def _live(
@@ -125,7 +142,7 @@ def _live(
     *,
     new: bool,
     config: Path | None,
-) -> tuple[Verdict, Keysets, str]:
+) -> _Judged:
     from golive_redis.audit.memory import LedgerMemory
     from golive_redis.audit.stream import Stream
 
@@ -136,17 +153,22 @@ def _live(
         with _progress(out, length) as told:
             stream = Stream(ledger.store, ledger.keysets, memory, jobs=several, told=told)
             verdict = stream.what_is_new() if new else stream.whole_ledger(head)
-        trust = ledger.trust
-        return verdict, ledger.keysets, place(trust.environment, trust.namespace)
+        forgotten = "" if ledger.state_dir else "no state_dir is configured"
+        if stream.unremembered is not None:
+            forgotten = stream.unremembered.message
+        where = place(ledger.trust.environment, ledger.trust.namespace)
+        return _Judged(verdict, ledger.keysets, where, False, new, forgotten)
 
 
-def _result(verdict: Verdict, keysets: Keysets) -> AuditVerifyResult:
+def _result(found: _Judged) -> AuditVerifyResult:
+    verdict, keysets = found.verdict, found.keysets
     broken = verdict.broken
     return AuditVerifyResult(
         keysets.environment,
         keysets.namespace,
         _word(verdict),
         verdict.entries,
+        verdict.entries - verdict.first,
         verdict.good,
         verdict.anchored,
         verdict.by,
@@ -157,6 +179,7 @@ def _result(verdict: Verdict, keysets: Keysets) -> AuditVerifyResult:
         None
         if broken is None
         else AuditBroken(broken.index, broken.rule, verdict.named, broken.why, broken.hint),
+        found.forgotten,
     )
 
 
@@ -166,40 +189,64 @@ def _word(verdict: Verdict) -> str:
     return "VERIFIED" if verdict.verified else "CONSISTENT"
 
 
-def _show(out: Output, verdict: Verdict, where: str) -> None:
+def _show(out: Output, found: _Judged) -> None:
+    verdict, where = found.verdict, found.where
     broken, count = verdict.broken, verdict.entries
     if broken is not None:
         named = f" ({verdict.named})" if verdict.named else ""
         out.line(f"entry {broken.index}{named} {broken.why} ({broken.rule})")
-        good = _range(broken.index)
-        out.line(Painted("NOT VERIFIED", "red"), f" {where}: {good}")
+        out.line(Painted("NOT VERIFIED", "red"), f" {where}: {_good(verdict.good)}")
         if broken.hint:
             out.note(f"hint: {broken.hint}")
         return
-    low, high = verdict.keysets or (0, 0)
-    keysets = f"keysets {low} to {high}" if low != high else f"keyset {low}"
-    late = f" · {verdict.late} came late" if verdict.late else ""
-    if count:
-        out.line(f"{count} entries · {keysets} · {verdict.terms} terms{late}")
+    out.line(_counted(verdict, new=found.new))
     if verdict.anchored is None:
+        after = (
+            ""
+            if found.forgotten or found.from_file or not count
+            else "; this host does from now on"
+        )
         out.line(
             Painted("CONSISTENT", "yellow"),
-            f" {where}, not protected: nobody remembers its end",
+            f" {where}, not protected: nobody remembers its end{after}",
         )
     else:
         newer = count - verdict.anchored
-        more = f"; {newer} newer ones are chained and signed" if newer else ""
+        more = f"; {newer} newer: chained and signed" if newer else ""
         last = f"up to entry {verdict.anchored - 1}" if verdict.anchored else "from the beginning"
         out.line(
             Painted("VERIFIED", "green"), f" {where} {last}, which {verdict.by} remembers{more}"
         )
-    out.line(f"keep this head outside of Redis: {verdict.head}")
+    if count:
+        out.line(f"keep this head outside of Redis: {verdict.head}")
+    if found.forgotten:
+        out.note(f"this host does not remember it: {found.forgotten}")
 
 
-def _range(index: int) -> str:
-    if index == 0:
-        return "no entry before it"
-    return "entry 0 is good" if index == 1 else f"entries 0 to {index - 1} are good"
+def _counted(verdict: Verdict, *, new: bool) -> str:
+    """Say what was judged."""
+    count, judged = verdict.entries, verdict.entries - verdict.first
+    if not count:
+        return "the ledger is empty"
+    if not judged:
+        return f"nothing new: this host has judged all {count} entries before"
+    low, high = verdict.keysets or (0, 0)
+    keysets = f"keysets {low} to {high}" if low != high else f"keyset {low}"
+    late = f" · {verdict.late} came late" if verdict.late else ""
+    what = f"{_many(judged, 'new entry', 'new entries')} of {count}"
+    if not new or not verdict.first:
+        what = _many(count, "entry", "entries")
+    return f"{what} · {keysets} · {_many(verdict.terms, 'term', 'terms')}{late}"
+
+
+def _many(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+def _good(count: int) -> str:
+    if count == 0:
+        return "no entry before it is known to be good"
+    return "entry 0 is good" if count == 1 else f"entries 0 to {count - 1} are good"
 
 
 def export(
@@ -215,7 +262,7 @@ def export(
             help="jsonl, which `verify --file` judges; csv or parquet for tables.",
         ),
     ] = "jsonl",
-    keysets: KeysetFiles = None,
+    keysets: shared.KeysetFiles = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
@@ -231,7 +278,8 @@ def export(
         trust = ledger.trust
     out.result(AuditExportResult(trust.environment, trust.namespace, str(path), form, count, head))
     where = place(trust.environment, trust.namespace)
-    out.line(Painted("EXPORTED", "green"), f" {count} entries of {where} to {path}")
+    what = f"{_many(count, 'entry', 'entries')} of" if count else "the empty ledger of"
+    out.line(Painted("EXPORTED", "green"), f" {what} {where} to {path}")
     if count:
         out.line(f"keep this head apart from the file: {head}")
     return Exit.DONE

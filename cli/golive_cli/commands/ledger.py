@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from golive_cli.output import gone
 from golive_redis.errors import RecordError
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
     from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
+KeysetFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--keyset",
+        metavar="FILE",
+        help="A keyset of another version, under which entries were signed; repeat it.",
+        show_default=False,
+    ),
+]
 YEAR_MS = 31_536_000_000  # a number of ms that is larger is an instant, and no duration
 
 
@@ -82,18 +93,20 @@ def read_keysets(files: Iterable[Path]) -> list[Keyset]:
     return out
 
 
-def signatures(found: Found, keyset: Keyset) -> list[tuple[str, str | None]]:
-    """Return key id and principal of each signature; None for a key that this keyset does not know."""
+def signatures(found: Found, keysets: Keysets) -> list[tuple[str, str | None]]:
+    """Return key id and principal of each signature; None for a key that the keyset does not know.
+
+    The keyset is the one that the entry names, or the newest where that is not at hand.
+    """
     from golive_redis.records.envelope import decode
 
     try:
         pairs = decode(found.entry.envelope).signatures
     except RecordError:
         return []
-    return [
-        (keyid, keyset.keys[keyid].principal if keyid in keyset.keys else None)
-        for keyid, _ in pairs
-    ]
+    version = found.opened.record.keyset_version if found.opened else keysets.newest
+    keys = keysets.by_version.get(version, keysets.by_version[keysets.newest]).keys
+    return [(keyid, keys[keyid].principal if keyid in keys else None) for keyid, _ in pairs]
 
 
 def reader_is_gone() -> bool:
