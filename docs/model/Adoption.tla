@@ -87,7 +87,7 @@ Stop(known, risk) ==
 \* the heartbeat
 
 Signed == Cardinality(grant.signed)
-Enough == Signed >= THRESHOLD \/ ~Holds("threshold")
+Enough == Signed >= THRESHOLD \/ ~Holds("S1 threshold")
 \* One signature more than it takes lifts what is there against haste.
 More == Signed > THRESHOLD
 
@@ -95,11 +95,11 @@ Fresh(executed) ==
   \/ grant.age < FRESH
   \/ /\ executed
      /\ grant.execution < FRESH \/ ~Holds("S13 fresh execution")
-     /\ grant.lag <= WINDOW \/ ~Holds("execution within the window")
+     /\ grant.lag <= WINDOW \/ ~Holds("S13 within ten minutes")
 
-Cool == hb.stop = None \/ hb.stop >= COOL \/ More \/ ~Holds("cool-down")
-Few == hb.today < DAILY \/ More \/ ~Holds("daily limit")
-Agreed == ~hb.risk \/ Risk \in grant.signed \/ ~Holds("risk agrees")
+Cool == hb.stop = None \/ hb.stop >= COOL \/ More \/ ~Holds("D2 cool-down")
+Few == hb.today < DAILY \/ More \/ ~Holds("D3 daily limit")
+Agreed == ~hb.risk \/ Risk \in grant.signed \/ ~Holds("D4 risk agrees")
 
 Adopt(executed) ==
   /\ ~hb.on /\ grant.age # None

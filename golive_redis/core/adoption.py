@@ -75,7 +75,7 @@ def refused(
     grant: Verified[Grant], trust: Trust, haste: Haste, before: Before, wall_ms: float
 ) -> str:
     """Return why a fresh activation is not adopted, in words; "" when it is."""
-    if not trust.is_good_now(grant, wall_ms):  # D1
+    if not trust.is_good_now(grant, wall_ms):  # S13, D1
         return f"term {grant.record.term}: a key that signed it has expired"
     keyset = trust.keyset
     needed, risk = keyset.approvals(grant.record.kind), keyset.with_authority(Authority.RISK)

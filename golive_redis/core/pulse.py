@@ -264,7 +264,7 @@ class Pulse:
         happened = (
             self._seen.absent
             and grant.kind is GrantKind.ACTIVATE
-            and is_fresh(stored.grant, self._execution(answer), wall_ms)
+            and is_fresh(stored.grant, self._execution(answer), wall_ms)  # S13
         )
         if not happened and not advanced:  # S13
             self.waiting_for = (

@@ -71,7 +71,7 @@ class Trust(msgspec.Struct, frozen=True):
         no running term dies of it, and what only takes away never expires.
         """
         needed = self._approvals(raw)
-        item = self._current(self._verify(raw, Grant, Role.APPROVER, needed))
+        item = self._current(self._verify(raw, Grant, Role.APPROVER, needed))  # S1
         return self._unexpired(item, item.record.issued_at_ms, needed)  # S1
 
     def proposed(self, raw: bytes) -> Verified[Grant]:

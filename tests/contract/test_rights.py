@@ -30,7 +30,7 @@ HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
 KEYSPACE = Keyspace("golive")
 LISTED = rights.of_operator(KEYSPACE)
 OTHERS = {word for command in LISTED for word in command[1:] if ":" in str(word)}
-POD = re.compile(r"golive:(worker|heartbeat|receipt|left):.*")
+POD = re.compile(r"golive:(worker|heartbeat|receipt|left|proposal):.*")
 
 
 def _targets(words: list[str]) -> list[str]:
@@ -58,6 +58,11 @@ def _operators_day(deck: Deck, owner: Deck) -> None:
     store.delete_active()
     store.drop_tombstone()
     store.strike([WORKER.member])
+    store.propose("d1", 9_000_000_000_000, 1)
+    store.sign_proposal("d1", "alice", b"grant", b"answer", 9_000_000_000_000)
+    store.open_proposals(), store.server_ms()
+    store.close_proposal("d1")
+    store.drop_proposals()
     store.forget(WORKER.name, WORKER.instance, b"dead")
     store.link.call("HDEL", "golive:heartbeats", "hb-1")
     store.link.call("SUBSCRIBE", "golive:receipts")
