@@ -55,6 +55,8 @@ class RecordedCommandError(Exception):
 class RecordingLink:
     """A link that sends nothing: it raises the command instead."""
 
+    functions = False
+
     def call(self, *words: Any) -> Any:
         raise RecordedCommandError(packed(*words))
 
@@ -70,6 +72,8 @@ def command_of(step: Callable[[Store], object]) -> bytes:
 
 class SocketLink:
     """A link over a socket that the crowd goes on using."""
+
+    functions = False
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))

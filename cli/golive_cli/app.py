@@ -301,6 +301,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "init": Listed("init.init", "Create configuration, keyset and keys."),
         "keys": Listed("keys.app", "Make, list and show signing keys; sign the next keyset."),
         "acl": Listed("acl.app", "Print the Redis user of a role; prove what each may."),
+        "store": Listed("store.app", "Install the scripts as a function library."),
         "heartbeat": Listed(_heartbeat, "Keep the fleet alive: the daemon."),
         "dev": Listed("dev.dev", "Run a server and a heartbeat for writing a worker."),
         "demo": Listed("demo.demo", "Watch a fleet be stopped in three ways."),

@@ -530,3 +530,20 @@ class WitnessEvidence(msgspec.Struct):
     refused: str
     known: str | None
     request: str
+
+
+class StoreInstallResult(InPlace):
+    """`golive store install`; `installed` is false where it was there already."""
+
+    library: str
+    installed: bool
+    removed: list[str]
+
+
+class StoreStatusResult(InPlace):
+    """`golive store status`; `state`: installed, missing or differs."""
+
+    scripts: str
+    library: str
+    state: str
+    others: list[str]

@@ -43,7 +43,7 @@ def check_database_redis(address: Address, keyspace: Keyspace) -> Finding:
         probe = f"{keyspace.namespace}:preflight"
         link.call("SET", probe, "1", "PX", 1000)
         writable = link.call("GET", probe) == b"1"
-        wanted = rights.of_operator(keyspace)
+        wanted = rights.as_run(rights.of_operator(keyspace), functions=link.functions)
         lacking = rights.lacking(link, wanted)
         store = Store(link, keyspace)
         pods = [

@@ -141,6 +141,7 @@ class Config(Masked, frozen=True):
             sentinel_tls=store.sentinel.tls,
             addresses=addresses,
             said_in="store.url" if self.url == store.url else f"${URL_VARIABLE}",
+            functions=store.scripts == "function",
             default_user=self.policy.allows_default_user,
         )
         found = address.place()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -48,6 +48,8 @@ class StoreSettings(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_
     # None decides by the environment's name: a first try on a server without users works, and in
     # production one login that may do everything is a mistake that somebody has to mean.
     allow_default_user: bool | None = None
+    # What every server has; a library has to be installed first, by an administrator.
+    scripts: Literal["eval", "function"] = "eval"
     tls: TlsSettings | None = None
     sentinel: SentinelSettings = SentinelSettings()
 

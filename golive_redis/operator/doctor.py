@@ -24,7 +24,7 @@ from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.operator.session import TIMEOUT_MS, Operator
 from golive_redis.records.keyset import Keyset
-from golive_redis.store import rights, serverinfo
+from golive_redis.store import library, rights, serverinfo
 from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.place import UNIX
 from golive_redis.store.serverinfo import ServerInfo
@@ -108,6 +108,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         keyset: As pinned here.
         keyset_age_ms: Since its file was changed.
         now_ms: Unix ms.
+        library: What there is of the function library: "" where none is used, `installed`, `missing`,
+            `differs`, or `unknown`.
         ledger: None when it cannot be read.
         spooled: Records that wait on this host.
         behind: Bytes by which each replica is behind, by address; -1 for one that is not online.
@@ -131,6 +133,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     keyset: Keyset
     keyset_age_ms: float
     now_ms: int
+    library: str
     ledger: Ledger | None
     spooled: int
     behind: Mapping[str, int]
@@ -152,6 +155,7 @@ def examine(operator: Operator) -> Facts:
         settings = dict(_settings(link))
         ledger = _ledger(link, operator.keyspace.audit, clock.wall_ms() + offset_ms)
         beats = _beats(operator, clock.wall_ms() + offset_ms)
+        functions = _library(link)
         user = _user(link)
         lacking = _lacking(link, operator)
     keyset_file = config.resolve(config.policy.keys.keyset)
@@ -174,6 +178,7 @@ def examine(operator: Operator) -> Facts:
         keyset=operator.trust.keyset,
         keyset_age_ms=clock.wall_ms() - keyset_file.stat().st_mtime * 1000,
         now_ms=clock.wall_ms(),
+        library=functions,
         ledger=ledger,
         spooled=len(Spool(config.state_dir).waiting()) if config.state_dir else 0,
         behind=dict(_behind(info)),
@@ -231,6 +236,16 @@ def _beats(operator: Operator, server_ms: float) -> dict[str, float]:
                 ahead = beat.issued_at_ms - server_ms
                 out[beat.heartbeat] = ahead if ahead > 0 else min(0.0, ahead + oldest_ms)
     return out
+
+
+def _library(link: Link) -> str:
+    if not link.functions:
+        return ""
+    try:
+        found = library.look(link)
+    except StoreRefusedError:
+        return "unknown"
+    return "differs" if found.differs else "installed" if found.present else "missing"
 
 
 def _user(link: Link) -> str:

@@ -175,6 +175,31 @@ def _keyset(it: Facts) -> Diagnosis:
     return Diagnosis(name, Level.OK, seen)
 
 
+def _library(it: Facts) -> Diagnosis:
+    name = "script-library"
+    if not it.library:
+        return Diagnosis(name, Level.OK, "store.scripts is eval: none is needed")
+    if it.library == "installed":
+        return Diagnosis(name, Level.OK, "the library of this version is installed")
+    if it.library == "unknown":
+        return Diagnosis(
+            name,
+            Level.UNKNOWN,
+            "this login may not FUNCTION LIST",
+            "without the library of this version no worker arms",
+            "golive acl --role operator prints a line with it",
+        )
+    return Diagnosis(
+        name,
+        Level.RED,
+        "the library of this version is not installed"
+        if it.library == "missing"
+        else "the library has the name of this version, and other code",
+        "without it no worker arms, and nothing can be activated or halted",
+        "golive store install, as an administrator",
+    )
+
+
 def _ledger(it: Facts) -> Diagnosis:
     name, found = "ledger", it.ledger
     if found is None:
@@ -232,6 +257,7 @@ FINDINGS: dict[str, Callable[[Facts], Diagnosis]] = {
     "file-modes": _file_modes,
     "key-variable": _key_variable,
     "keyset": _keyset,
+    "script-library": _library,
     "ledger": _ledger,
     "spool": _spool,
 }

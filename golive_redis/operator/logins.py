@@ -116,7 +116,14 @@ def line_for(
         raise RefusedError(
             f"{info.shown} has no users of this kind", hint=f"use {info.kind} {least} or newer"
         )
-    made = acl.user_of(role, address.keyspace, name=name, cluster=info.cluster, more=more)
+    made = acl.user_of(
+        role,
+        address.keyspace,
+        name=name,
+        cluster=info.cluster,
+        functions=address.functions,
+        more=more,
+    )
     return made, info
 
 
@@ -182,12 +189,12 @@ def _may_ask(asking: Link, user: str) -> bool:
 
 def _prove(address: Address, asking: Link, login: Login) -> Proof:
     keys, bound = address.keyspace, _bound(login)
+    functions = address.functions
+    needed = roles.may(login.role, keys, bound or roles.TRIED, functions=functions)
+    denied = roles.may_not(login.role, keys, bound, functions=functions)
     wanted = [
-        *(
-            (command, Found.ALLOWED)
-            for command in roles.may(login.role, keys, bound or roles.TRIED)
-        ),
-        *((command, Found.REFUSED) for command in roles.may_not(login.role, keys, bound)),
+        *((command, Found.ALLOWED) for command in needed),
+        *((command, Found.REFUSED) for command in denied),
     ]
     commands = [command for command, _ in wanted]
     if login.password is None:

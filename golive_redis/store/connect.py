@@ -34,6 +34,7 @@ class Address(Masked, frozen=True):
         sentinel_tls: True when the Sentinels are spoken to by TLS, with the files above.
         addresses: Folder in which the addresses of names are remembered, or None.
         said_in: Where the URL comes from, for messages about it.
+        functions: The scripts are run as functions of a library.
         default_user: Being logged in as the Redis user `default` is no reason to refuse a connection.
     """
 
@@ -52,6 +53,7 @@ class Address(Masked, frozen=True):
     sentinel_tls: bool = False
     addresses: Path | None = None
     said_in: str = "store.url"
+    functions: bool = False
     default_user: bool = True
 
     def connect(
@@ -108,7 +110,7 @@ class Address(Masked, frozen=True):
         options |= _login(self.username or found.username, self._password(found))
         # Who we are is asked where somebody is expected, or one is not.
         who: dict[str, Any] = {"user": self.username, "default_user": self.default_user}
-        who = {} if any_user else who
+        who = {"functions": self.functions, **({} if any_user else who)}
         if found.scheme == UNIX:
             return RedisLink(Unix(path=found.path, **options), **who)
         bounds["folder"] = options["folder"] = self.addresses

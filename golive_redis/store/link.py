@@ -78,6 +78,7 @@ class StoreRefusedError(StoreError):
 
 
 _HINTS = {
+    "NOFUNCTION": "an administrator installs it: `golive store install`; or set store.scripts: eval",
     "OOM": "Redis has reached maxmemory; free memory or raise the limit",
     "LOADING": "Redis is still reading its data; try again in a moment",
     "MISCONF": "Redis cannot save to disk; see its log",
@@ -97,6 +98,11 @@ _ELSEWHERE = frozenset({"READONLY", "MOVED", "ASK", "CLUSTERDOWN"})
 
 class Link(Protocol):
     """One connection: ask and read, or send and read separately."""
+
+    @property
+    def functions(self) -> bool:
+        """True where the scripts are run as functions of a library, and not by EVAL."""
+        ...
 
     @property
     def closed(self) -> bool:
@@ -137,6 +143,7 @@ class RedisLink:
             address is fixed.
         user: Who we must be after each connect, also one that a command makes by itself; None when
             no user is configured, or when it does not matter.
+        functions: The scripts are run as functions of a library.
         default_user: False refuses a connection that is logged in as `default`, whatever is configured.
 
     Raises:
@@ -151,12 +158,14 @@ class RedisLink:
         finder: locate.Finder | None = None,
         user: str | None = None,
         *,
+        functions: bool = False,
         default_user: bool = True,
     ) -> None:
         self._connection = connection
         self._pid = os.getpid()
         self._user = user
         self._default_user = default_user
+        self.functions = functions
         self._waits_ms: float | None = None  # while listening: how long the kernel waits
         self._finder = finder
         self._here = ("", 0)

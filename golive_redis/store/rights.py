@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 
 from golive_redis.errors import StoreError
+from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import Link, StoreRefusedError
 
@@ -172,10 +173,22 @@ def lacking(link: Link, commands: Sequence[Command], *, lasting_only: bool = Fal
     Raises:
         StoreError: As `refusals`.
     """
+    commands = as_run(commands, functions=link.functions)
     return [
         _refused(command, error)
         for command, error in zip(commands, refusals(link, commands), strict=True)
         if error is not None and (is_lasting(error) or not lasting_only)
+    ]
+
+
+def as_run(commands: Sequence[Command], *, functions: bool) -> list[Command]:
+    """Return commands with the scripts among them as they are run: by EVAL, or as functions."""
+    if not functions:
+        return list(commands)
+    return [
+        ("FCALL", scripts.function("attend"), *command[2:]) if command[0] == "EVAL" else command
+        for command in commands
+        if command[0] != "EVALSHA"
     ]
 
 

@@ -15,14 +15,19 @@ TRIED = "acl-check"
 """Stands for a name, an instance or a directive that does not exist."""
 
 
-def may(role: Role, keys: Keyspace, name: str = TRIED) -> list[Command]:
+def may(role: Role, keys: Keyspace, name: str = TRIED, *, functions: bool = False) -> list[Command]:
     """Return commands that a role needs.
 
     Args:
         role: Which.
         keys: Of the switch.
         name: The worker or heartbeat that its user is bound to.
+        functions: The scripts are functions of a library.
     """
+    return rights.as_run(_needed(role, keys, name), functions=functions)
+
+
+def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
     if role is Role.WORKER:
         return rights.of_worker(keys, name, TRIED)
     if role is Role.HEARTBEAT:
@@ -87,13 +92,16 @@ def _reading(keys: Keyspace) -> list[Command]:
     ]
 
 
-def may_not(role: Role, keys: Keyspace, name: str = "") -> list[Command]:
+def may_not(
+    role: Role, keys: Keyspace, name: str = "", *, functions: bool = False
+) -> list[Command]:
     """Return commands that must be refused to a role.
 
     Args:
         role: Which.
         keys: Of the switch.
         name: The worker or heartbeat that its user is bound to, "" when to none.
+        functions: The scripts are functions of a library: then who stops nobody runs no other script.
     """
     own = {
         Role.WORKER: [
@@ -129,6 +137,8 @@ def may_not(role: Role, keys: Keyspace, name: str = "") -> list[Command]:
             ("SUBSCRIBE", keys.events),
         ],
     }[role]
+    if functions and role in {Role.WORKER, Role.ARCHIVIST}:
+        own += [("EVAL", "return 1", 0), ("EVALSHA", "0" * 40, 0)]
     if name:
         own += [("HSET", key, "x", "x") for key in _of_another(role, keys, name)]
     trims: list[Command] = [("XTRIM", keys.audit, "MAXLEN", 0)]

@@ -31,12 +31,14 @@ WORDS = {
     "resume": ["--all", "--reason", "r"],
     "revoke": ["--reason", "r"],
     "status": [],
+    "store install": [],
+    "store status": [],
     "watch": [],
     "workers": [],
     "workers forget": ["pod-2", "--reason", "r"],
 }
 # These are about Redis alone: they read no keyset.
-WITHOUT_KEYSET = {"acl", "acl check"}
+WITHOUT_KEYSET = {"acl", "acl check", "store install", "store status"}
 # How a configuration is chosen from the folder it is in, and what the error has to say of that.
 CHOSEN = {
     "default": ([], {}, "the default place"),

@@ -1,4 +1,6 @@
-"""The contract runs on three backends: fakeredis, Valkey from the wheel, and the machine's Redis.
+"""The contract runs on fakeredis, on Valkey from the wheel and on the machine's Redis.
+
+On the real servers it runs in both ways in which scripts are run: by EVAL, and as functions.
 
 fakeredis proves that the contract is not one server's accident and that a user's tests may stand on
 it. It knows no push, no ACL and no failure: those tests run on the real servers only.
@@ -56,17 +58,32 @@ function bit.tohex(one) return string.format('%08x', one % WORD) end
 NAMES = ("append", "attend", "beat", "fleet", "grant", "restrict", "revoke")
 
 
-@pytest.fixture(scope="session", params=["fake", *server_kinds()])
-def backend(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer | None]:
-    """A server for all tests of a `store`; None stands for fakeredis."""
-    if request.param == "fake":
-        yield None
+BACKENDS = ["fake", *server_kinds(), *(f"{kind}-functions" for kind in server_kinds())]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def _backend(request: pytest.FixtureRequest) -> Iterator[tuple[EmbeddedServer | None, bool]]:
+    kind, _, way = request.param.partition("-")
+    if kind == "fake":
+        yield None, False
         return
     binary, about = redis_binary()
-    if request.param == "redis" and binary is None:
+    if kind == "redis" and binary is None:
         pytest.fail(f"GOLIVE_REQUIRE_REDIS=1, but {about}")
-    with EmbeddedServer(binary if request.param == "redis" else None) as server:
-        yield server
+    with EmbeddedServer(binary if kind == "redis" else None) as server:
+        yield server, bool(way)
+
+
+@pytest.fixture
+def backend(_backend: tuple[EmbeddedServer | None, bool]) -> EmbeddedServer | None:
+    """A server for all tests of a `store`; None stands for fakeredis."""
+    return _backend[0]
+
+
+@pytest.fixture
+def functions(_backend: tuple[EmbeddedServer | None, bool]) -> bool:
+    """The scripts are run as functions of a library."""
+    return _backend[1]
 
 
 class FakeLink(RedisLink):
@@ -91,20 +108,23 @@ def _sha(text: str) -> str:
 
 
 @pytest.fixture
-def open_store(backend: EmbeddedServer | None) -> Iterator[Callable[[], Store]]:
+def open_store(backend: EmbeddedServer | None, functions: bool) -> Iterator[Callable[[], Store]]:
     """Opens stores on one empty backend, each on a connection of its own."""
     fake = FakeServer()
     if backend is not None:
         with backend.client() as client:
             client.flushall()
             client.script_flush()
+            client.execute_command("FUNCTION", "FLUSH")
+            if functions:
+                client.execute_command("FUNCTION", "LOAD", scripts.code())
     with ExitStack() as stack:
 
         def make() -> Store:
             if backend is None:
                 opened: RedisLink = FakeLink(fake)
             else:
-                opened = Address(backend.url).link(timeout_ms=2_000)
+                opened = Address(backend.url, functions=functions).link(timeout_ms=2_000)
             stack.callback(opened.close)
             return Store(opened, Keyspace("golive"))
 
@@ -303,19 +323,29 @@ def heard(connect: Callable[..., RedisLink]) -> Callable[..., Callable[[], bytes
 
 
 @pytest.fixture
-def acl_lines() -> dict[str, str]:
+def as_functions() -> bool:
+    """The users of `acl_lines` run the scripts as functions; a module may have it both ways."""
+    return False
+
+
+@pytest.fixture
+def acl_lines(as_functions: bool) -> dict[str, str]:
     """The ACL lines by user, as `golive acl` prints them and docs/reference/acl.txt has them."""
-    lines = acl.text(Keyspace("golive")).splitlines()
+    lines = acl.text(Keyspace("golive"), functions=as_functions).splitlines()
     return {line.split()[1]: line for line in lines}
 
 
 @pytest.fixture
-def guarded_server(own_server: EmbeddedServer, acl_lines: dict[str, str]) -> EmbeddedServer:
+def guarded_server(
+    own_server: EmbeddedServer, acl_lines: dict[str, str], as_functions: bool
+) -> EmbeddedServer:
     """A server with the documented users; each one's password is its name. `default` is still on.
 
     The tests keep `default` as the one who looks, except where they are about it.
     """
     with own_server.client() as client:
+        if as_functions:
+            client.execute_command("FUNCTION", "LOAD", scripts.code())
         for user, line in acl_lines.items():
             if user != "default":
                 client.execute_command("ACL", "SETUSER", *line.split()[1:], f">{user}")

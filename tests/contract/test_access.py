@@ -34,13 +34,21 @@ USERS = (
 )
 
 
+@pytest.fixture(params=["eval", "functions"])
+def as_functions(request: pytest.FixtureRequest) -> bool:
+    """Each way in which scripts are run has lines of its own."""
+    return bool(request.param == "functions")
+
+
 @pytest.fixture
-def as_user(guarded_server: EmbeddedServer, deck_on: Callable[..., Deck]) -> Callable[[str], Deck]:
+def as_user(
+    guarded_server: EmbeddedServer, deck_on: Callable[..., Deck], as_functions: bool
+) -> Callable[[str], Deck]:
     """A client logged in as one of the documented users."""
 
     def login(role: str) -> Deck:
         user = f"golive-{role}"
-        deck = deck_on(guarded_server, username=user, password=user)
+        deck = deck_on(guarded_server, username=user, password=user, functions=as_functions)
         deck.store.link.open()  # it also asks who we are
         return deck
 
@@ -401,7 +409,8 @@ def test_an_operator_can_run_the_preflight_check_of_the_server(
 ) -> None:
     """Rows 25 and 45: it finds the `default` user that was left on, and nothing else."""
     user = "golive-operator"
-    address = Address(guarded_server.url, username=user, password=user)
+    functions = "+fcall" in acl_lines[user]
+    address = Address(guarded_server.url, username=user, password=user, functions=functions)
     keyspace = Keyspace("golive")
     found = check_database_redis(address, keyspace)
     assert found.outcome is Outcome.FAIL

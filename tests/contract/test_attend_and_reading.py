@@ -214,6 +214,8 @@ def test_a_reply_of_another_shape_is_no_answer_of_any_step(reply: Any) -> None:
     class Parrot:
         """A link that says one thing whatever it is asked."""
 
+        functions = False
+
         def call(self, *_: Any) -> Any:
             return reply
 

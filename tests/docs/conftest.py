@@ -76,6 +76,8 @@ COMMANDS = (
     "golive keys draft next.yaml",
     "golive keys sign keyset-2.json --key config/keys/ruth.pem --yes",
     "golive keys take keyset-2.json",
+    "golive store install",
+    "golive store status",
     "golive preflight",
     "golive doctor",
     "golive activate --reason test --yes",

@@ -119,6 +119,8 @@ def signed(mutate: Mutator) -> bool:
 class Replies:
     """A link on which Redis says whatever it is told to."""
 
+    functions = False
+
     def __init__(self, *replies: Any) -> None:
         self.replies = list(replies)
 

@@ -264,7 +264,7 @@ def test_a_mask_hides_the_secret_and_nothing_else(config: Config) -> None:
     assert repr(Address(f"redis://alice:{MARK}@host", "bob", MARK)) == (
         "Address(url='redis://host', username='bob', password='***', ca=None, cert=None, "
         "key=None, namespace='golive', sentinel_username=None, sentinel_password=None, "
-        "sentinel_tls=False, addresses=None, said_in='store.url', default_user=True)"
+        "sentinel_tls=False, addresses=None, said_in='store.url', functions=False, default_user=True)"
     )
     assert "password=None" in repr(Address("redis://host"))
     assert f"environ={MASK!r}" in repr(config)

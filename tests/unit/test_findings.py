@@ -52,6 +52,7 @@ GOOD = Facts(
     keyset=Signers().trust.keyset,
     keyset_age_ms=DAY_MS,
     now_ms=1_800_000_000_000,
+    library="installed",
     ledger=Ledger(10, 2, more=False),
     spooled=0,
     behind={},
@@ -168,6 +169,9 @@ def test_those_of_valkey_likewise(version: str, fixed: bool) -> None:
         ),
         ("key-variable", {"key_in_environment": True}, Level.WARNING, "GOLIVE_KEY"),
         ("keyset", {"keyset_age_ms": 500 * DAY_MS}, Level.WARNING, "500 days ago"),
+        ("script-library", {"library": "missing"}, Level.RED, "not installed"),
+        ("script-library", {"library": "differs"}, Level.RED, "other code"),
+        ("script-library", {"library": "unknown"}, Level.UNKNOWN, "may not FUNCTION LIST"),
         ("ledger", {"ledger": None}, Level.UNKNOWN, "may not XLEN"),
         ("ledger", {"ledger": Ledger(2_000_000, 5, more=True)}, Level.WARNING, "2000000 entries"),
         (
