@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from golive_cli.main import main
 from golive_redis import clock, config
 from golive_redis.errors import ConfigError, StoreUnavailableError
+from golive_redis.operator import logins
 from golive_redis.store import acl
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
@@ -48,6 +50,23 @@ def test_a_whole_term_in_a_cluster(
     keys = [key for node in cluster.nodes[:3] for key in cluster.ask(node, "KEYS", "*")]
     assert all(key.startswith(NAMESPACE.encode()) for key in keys)
     assert not [key for node in cluster.others for key in cluster.ask(node, "KEYS", "*")]
+
+
+def test_a_whole_term_in_a_cluster_by_functions(
+    fleet: Callable[..., Any], cluster: Cluster
+) -> None:
+    """The library is on the node that owns the slot, and each key that a function takes is there."""
+    store = {"url": cluster.url, "scripts": "function"}
+    live = fleet(cluster, namespace=NAMESPACE, store=store)
+    assert main(["store", "install", "--config", str(live.path)]) == 0
+    assert cluster.ask(cluster.owner, "FUNCTION LIST")
+    live.go_live("pod-1")
+    live.halt(symbol="BTC")
+    live.resume(symbol="BTC")
+    outcome = live.revoke(config=live.patient).outcome
+    assert (outcome.result, outcome.by) == ("COMPLETE", "receipts")
+    with cluster.owner.client() as client:
+        assert not {"cmdstat_eval", "cmdstat_evalsha"} & client.info("commandstats").keys()
 
 
 def test_the_push_is_the_owners_and_a_bare_del_is_felt_at_once(
@@ -152,17 +171,19 @@ def test_the_documented_users_serve_in_a_cluster(
     fleet: Callable[..., Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `golive acl` prints them here: with leave to ask who owns the slot."""
-    for line in acl.text(Keyspace(NAMESPACE), cluster=True).splitlines()[1:]:
-        _, user, *rules = line.split()
+    live = fleet(cluster, namespace=NAMESPACE)
+    for role in acl.Role:
+        made, server = logins.line_for(live.config, role)
+        assert server.cluster
+        assert ("+cluster|slots" in made.rules) and f"~{NAMESPACE}:" in made.line.replace("%R", "")
         for node in cluster.nodes:
-            cluster.ask(node, "ACL SETUSER", user, *rules, f">{user}")
+            cluster.ask(node, "ACL SETUSER", made.user, *made.rules, f">{made.user}")
 
     def as_user(role: str) -> dict[str, Any]:
         user, variable = f"golive-{role}", f"PASSWORD_OF_{role.upper()}"
         monkeypatch.setenv(variable, user)
         return {"store": {"url": cluster.url, "username": user, "password_env": variable}}
 
-    live = fleet(cluster, namespace=NAMESPACE)
     live.start_heartbeat(config=as_user("heartbeat"))
     worker = live.start_worker("pod-1", config=as_user("worker"))
     # By the URL: a user of `store` makes the preflight ask for `default` to be off, whom the tests use.

@@ -204,6 +204,14 @@ def test_a_stop_loads_what_writes_the_ledger_after_its_effect_only():
     assert loaded & {"golive_redis.delivery.append", "golive_redis.stop.journal"} == set()
 
 
+@pytest.mark.parametrize("module", ["guard.guard", "stop.revoke", "heartbeat.daemon"])
+def test_what_makes_and_proves_users_is_loaded_by_nobody_who_runs(module):
+    loaded = loaded_after(f"import golive_redis.{module}")
+    assert "golive_redis.store.rights" in loaded
+    unwanted = ("store.acl", "store.roles", "store.library", "operator.logins", "operator.findings")
+    assert loaded & {f"golive_redis.{name}" for name in unwanted} == set()
+
+
 def test_a_heartbeat_loads_its_endpoint_only_when_it_is_asked_for():
     loaded = loaded_after("import golive_cli.commands.heartbeat, golive_redis.heartbeat.daemon")
     assert "golive_redis.heartbeat.health" in loaded
