@@ -39,10 +39,11 @@ def install(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load the library of this version, as an administrator; beside those of other versions.
+    """Load the library of this version, as an administrator.
 
-    Log in as one who may FUNCTION LOAD, in $GOLIVE_REDIS_URL. In a Redis Cluster it is loaded on the
-    node that owns the slot of the namespace.
+    Those of other versions stay beside it. Log in as one who may FUNCTION LOAD, in
+    $GOLIVE_REDIS_URL. In a Redis Cluster it is loaded on the node that owns the slot of the
+    namespace.
     """
     from golive_redis.store import library
 
@@ -75,7 +76,10 @@ def install(
 
 @app.command("status")
 def status(config: ConfigFile = None, as_json: AsJson = False) -> int:
-    """Show whether the library of this version is there; exits 1 where it is used and is not."""
+    """Show whether the library of this version is there.
+
+    Exits 1 where the configuration uses it and it is missing, or has other code.
+    """
     from golive_redis.store import library
 
     setup, link = _connected(config)
