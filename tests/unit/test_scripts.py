@@ -30,3 +30,27 @@ def test_a_script_is_there_although_the_process_has_no_file_handle_left(name: st
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert found.startswith(expected.splitlines()[0])
+
+
+def test_another_script_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its functions have other names: a server may have both."""
+    caches = (scripts.text, scripts.library, scripts.function, scripts.code)
+    names = scripts.names()
+    assert "ledger" not in names and len(names) == len(list(LUA.glob("*.lua"))) - 1
+    seen: set[tuple[str, ...]] = set()
+    try:
+        for name in ("", *names):
+            for cache in caches:
+                cache.cache_clear()
+            with monkeypatch.context() as patch:
+                if name:
+                    changed = scripts._FILES[name] + "-- changed\n"
+                    patch.setitem(scripts._FILES, name, changed)
+                assert scripts.code().startswith(f"#!lua name={scripts.library()}\n")
+                assert all(f"'{scripts.function(each)}'" in scripts.code() for each in names)
+                seen.add((scripts.library(), *map(scripts.function, names)))
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+    assert len({library for library, *_ in seen}) == len(names) + 1
+    assert len({each for _, *functions in seen for each in functions}) == len(names) * len(seen)
