@@ -95,7 +95,7 @@ def sign(
 
 def take(
     files: Annotated[
-        list[Path], typer.Argument(metavar="DRAFT...", help="Signed drafts, one after the other.")
+        list[Path], typer.Argument(metavar="DRAFTS", help="Signed drafts, one after the other.")
     ],
     config: ConfigFile = None,
     as_json: AsJson = False,
