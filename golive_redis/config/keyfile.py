@@ -276,7 +276,9 @@ def signer(private: Ed25519PrivateKey, keyset: Keyset, where: str) -> KeySigner:
 
 def forbid_core_dumps() -> None:
     """Keep the memory of this process, with the key in it, out of core files."""
-    import resource  # noqa: PLC0415  (not before a stop: each import is time)
-
+    try:
+        import resource  # noqa: PLC0415  (not before a stop: each import is time)
+    except ImportError:  # a system without it, or a process that may not read its Python any more
+        return
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
