@@ -148,9 +148,11 @@ class SimRevoke(Revoke):
         self._person = person
         super().__init__(SimConfig(person), reason="drill", **options)  # type: ignore[arg-type]
 
-    def _sign(self, epoch: int, *, blind: bool) -> None:
-        super()._sign(epoch, blind=blind)
+    def _sign(self, epoch: int, *, blind: bool) -> bool:
+        signed = super()._sign(epoch, blind=blind)
+        assert signed, "these people have their keys in memory"
         self._person.world.checker.signed(self._progress.newest)
+        return signed
 
     def _send(self) -> None:
         self._person.world.storm(faults.AROUND_STOPS)
