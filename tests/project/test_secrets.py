@@ -340,6 +340,16 @@ def fails(config: Config) -> dict[str, Callable[[], object]]:
         "needless passphrase": lambda: changed(GOLIVE_KEY=to_pem(other).decode()).signer(
             "operator", ours
         ),
+        "wrong passphrase of its own": lambda: changed(
+            GOLIVE_KEY_PASSPHRASE_RITA=f"{MARK}2", GOLIVE_KEY_PASSPHRASE=f"{MARK}3"
+        ).signer("operator", ours),
+        "a program's argument": lambda: config.signer_from(
+            f"exec:rita:/absent --token={MARK}", ours
+        ).sign(b"m", 1.0),
+        "a program that is none": lambda: config.signer_from(f"exec:rita:'{MARK}", ours),
+        "a PIN in a setting": lambda: config.signer_from(
+            f"pkcs11:token=a?pin-value={MARK}&module-path=/x", ours
+        ),
         "a web page": lambda: question(http={"url": f"http://al:{MARK}/b@127.0.0.1"}),
         "a web page's path": lambda: question(http={"url": f"http://a:{MARK}@127.0.0.1:1/?{MARK}"}),
         "another Redis": lambda: question(redis={"key": "x", "url": f"redis://a:{MARK}@h:x"}),
@@ -362,6 +372,10 @@ NAMES = [
     "cut short",
     "wrong passphrase",
     "needless passphrase",
+    "wrong passphrase of its own",
+    "a program's argument",
+    "a program that is none",
+    "a PIN in a setting",
     "a web page",
     "a web page's path",
     "another Redis",

@@ -43,7 +43,13 @@ with Guard.open({path!r}, worker="pod-1") as guard:
         time.sleep(1)
 """
 # Where one of these is set in a shell, a command or a worker there leaves the folder's own setup.
-ELSEWHERE = ("GOLIVE_CONFIG", "GOLIVE_REDIS_URL", "GOLIVE_KEY", "GOLIVE_KEY_PASSPHRASE")
+ELSEWHERE = (
+    "GOLIVE_CONFIG",
+    "GOLIVE_REDIS_URL",
+    "GOLIVE_KEY_FD",
+    "GOLIVE_KEY",
+    "GOLIVE_KEY_PASSPHRASE",
+)
 
 
 def dev(
