@@ -16,8 +16,8 @@ import msgspec
 from golive_redis.config.descriptor import read_once
 from golive_redis.config.keyfile import PASSPHRASE_VARIABLE as VARIABLE
 from golive_redis.config.keyfile import Ask
+from golive_redis.config.signing import PASSPHRASE_FD_VARIABLE as FD_VARIABLE
 
-FD_VARIABLE = "GOLIVE_KEY_PASSPHRASE_FD"
 MAX_TYPED_BYTES = 1024
 
 

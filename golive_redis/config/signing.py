@@ -20,6 +20,7 @@ from golive_redis.records.envelope import SIGN_TIMEOUT_S, Signer
 from golive_redis.records.keyset import Keyset
 
 FD_VARIABLE = "GOLIVE_KEY_FD"
+PASSPHRASE_FD_VARIABLE = "GOLIVE_KEY_PASSPHRASE_FD"  # noqa: S105  (the name of a variable)
 NAME_FIELD = "{name}"
 SCHEMES = ("agent", "pkcs11", "exec")
 DAEMONS = frozenset({"heartbeat", "worker"})
@@ -85,12 +86,14 @@ def on_terminal(what: str) -> str | None:
 
 
 def may_wait(source: KeySource, key: str | None) -> bool:
-    """Tell whether a person, a device or another program is asked for the key; never raises.
+    """Tell whether a person, a device, a pipe or a program is asked for the key; never raises.
 
     Args:
         source: Of the role.
         key: What takes the place of it, or None.
     """
+    if source.environ.get(PASSPHRASE_FD_VARIABLE):  # a pipe, which somebody has to fill
+        return True
     if key is None and source.override is not None:
         text = source.environ[source.override]
         return source.override == FD_VARIABLE or bool(_word_before_colon(text))

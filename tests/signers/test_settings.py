@@ -105,6 +105,7 @@ def test_it_is_known_who_may_keep_a_stop_waiting(load) -> None:
     assert not load({"GOLIVE_KEY": pem}, operator="agent:").stop_may_wait()
     assert load({"GOLIVE_KEY": "agent:"}, operator="a.pem").stop_may_wait()
     assert load({"GOLIVE_KEY_FD": "3"}, operator="a.pem").stop_may_wait()
+    assert load({"GOLIVE_KEY_PASSPHRASE_FD": "3"}, operator="a.pem").stop_may_wait()
 
 
 def test_no_value_of_the_variable_is_shown_that_is_no_pem(load) -> None:
