@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from golive_redis.errors import ConfigError, RefusedError
+from golive_redis.errors import ConfigError, GoliveError, RefusedError
 from golive_redis.records.checkpoint import Checkpoint, parse_text
 from golive_redis.records.signednote import Sign, VerifierKey, parse, parse_vkey, sign
 from golive_redis.statefile import StateFileError
@@ -132,13 +132,16 @@ class Database:
             )
         try:
             self.key = self._owner()
+            if self.key.public != public:
+                raise ConfigError(
+                    f"{path} is the memory of another key, {self.key.text}",
+                    hint="put back the key and the database that belong together",
+                )
         except WitnessDatabaseError as error:
             raise ConfigError(f"{path}: not the database of a witness ({error.message})") from error
-        if self.key.public != public:
-            raise ConfigError(
-                f"{path} is the memory of another key, {self.key.text}",
-                hint="put back the key and the database that belong together",
-            )
+        except GoliveError:
+            self._drop()
+            raise
 
     @classmethod
     def create(cls, path: Path, key: VerifierKey) -> Database:

@@ -440,11 +440,11 @@ def test_a_witness_never_signs_a_time_before_its_last(
 ) -> None:
     """The clock of its host is set back by an hour; and forward again."""
     faketime = need_program("faketime")
-    program = Path(sys.executable).with_name("golive")
+    program = (sys.executable, "-m", "golive_cli.main")
     witness = start()
     first = witness.submitter().submit(signed(LEAVES[:7]), PROVE)
     witness.kill()
-    behind = start(wrapped=(faketime, "-f", "-1h", str(program)))
+    behind = start(wrapped=(faketime, "-f", "-1h", *program))
     with pytest.raises(WitnessUnavailableError, match=r"answered 503: the clock of this witness"):
         behind.submitter(known=7).submit(signed(LEAVES[:40]), PROVE)
     assert size_known(behind) == 7

@@ -90,6 +90,7 @@ BREAKS = {
     "kill-path": [
         ("golive_redis/stop/journal.py", "def f(): import golive_redis.operator.session"),
         ("golive_redis/stop/revoke.py", "import tenacity"),
+        ("golive_redis/stop/before.py", "def f(): import golive_redis.witness.submit"),
         ("golive_redis/stop/inbox.py", "import golive_redis.checks.ask"),
         ("cli/golive_cli/commands/revoke.py", "import golive_redis.heartbeat.daemon"),
         ("cli/golive_cli/commands/revoke.py", "def f(): import typer"),
@@ -104,6 +105,7 @@ BREAKS = {
         ("golive_redis/guard/guard.py", "import golive_redis.operator.session"),
         ("golive_redis/guard/attending.py", "import golive_redis.stop.inbox"),
         ("golive_redis/guard/stopping.py", "import tenacity"),
+        ("golive_redis/guard/presence.py", "import golive_redis.witness.protocol"),
         ("golive_redis/guard/gate.py", "def f(): import httpx"),
     ],
     "library-weight": [
