@@ -34,6 +34,7 @@ from golive_redis.store.store import Store
 from golive_redis.testing import START_MS, Harness, Signers, identity
 from kit import directives
 
+from . import logs
 from .mutator import Mutator
 
 EXAMPLES = Path(__file__).parents[2] / "config"
@@ -272,13 +273,15 @@ def url(mutate: Mutator) -> bool:
 
 
 TARGETS: dict[str, tuple[Target, int]] = {
-    "payload": (payload, 40),
+    "payload": (payload, 34),
     "envelope": (envelope, 25),
     "reply": (reply, 12),
     "message": (message, 6),
     "url": (url, 6),
     "signed": (signed, 5),
     "answer": (answer, 5),
+    "log format": (logs.format_, 3),
+    "log note": (logs.note, 3),
     "file": (file, 1),
 }
 """Every target with its share of the inputs in per cent: the slow ones get fewer."""
