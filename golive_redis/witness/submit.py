@@ -81,7 +81,8 @@ class Cosigned(msgspec.Struct, frozen=True):
     Attributes:
         size: Of the checkpoint.
         lines: The cosignature, as it is added to the checkpoint.
-        time_s: When the witness says it signed, Unix time in seconds.
+        time_s: When the witness says it signed, Unix time in seconds; whether that is near our own
+            clock is not judged here.
         fell_back: The witness knew less than this client has seen it sign: the smaller size. None for
             a witness that remembers.
     """
@@ -219,7 +220,10 @@ class Submitter:
                 f"witness {self.url} answered without a signature by {self.key.name}",
                 hint="is it the verifier key that this witness prints? golive audit witness status",
             )
-        return tuple(signed.line for signed in found), found[0].time_s or 0
+        time_s = found[0].time_s
+        if not time_s:
+            raise WitnessUnavailableError(f"witness {self.url} has signed without a time")
+        return tuple(signed.line for signed in found), time_s
 
     def _post(self, body: bytes, deadline: Deadline) -> tuple[int, str, bytes]:
         try:

@@ -35,8 +35,9 @@ def conflict(size: int) -> bytes:
     return http(409, f"{size}\n".encode(), "text/x.tlog.size")
 
 
-def cosignature(note: bytes = NOTE, seed: str = "w1") -> bytes:
-    return sign(parse(note).text, witness_key(seed), private(seed).sign, time_s=7).text.encode()
+def cosignature(note: bytes = NOTE, seed: str = "w1", time_s: int = 7) -> bytes:
+    line = sign(parse(note).text, witness_key(seed), private(seed).sign, time_s=time_s)
+    return line.text.encode()
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_the_lines_of_other_keys_are_left_out(answers: Answers) -> None:
         (http(200, b"\xff\n"), "no cosignature"),
         (http(200, cosignature(signed(LEAVES[:9]))), "bad signature"),
         (http(200, cosignature(seed="w2")), "without a signature by"),
+        (http(200, cosignature(time_s=0)), "without a time"),
         (http(200, b"x" * 70_000), "too much"),
         (http(409, b"7\n"), "409 without a size"),
         (http(409, b"seven\n", "text/x.tlog.size"), "no size"),
