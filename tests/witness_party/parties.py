@@ -305,7 +305,9 @@ def test_our_client_goes_on_after_their_witness_was_killed(theirs: Theirs) -> No
 def ours(tmp_path: Path, wait_for: Wait) -> Iterator[WitnessProcess]:
     """Our witness, with our log."""
     make_witness(tmp_path / "ours")
-    witness = WitnessProcess(tmp_path / "ours", wait_for)
+    # Cold, and not by the zygote, which imports what only our other tests need.
+    cold = (sys.executable, "-P", "-m", "golive_cli.main")
+    witness = WitnessProcess(tmp_path / "ours", wait_for, wrapped=cold)
     yield witness
     witness.kill()
 
