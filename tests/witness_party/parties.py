@@ -1,7 +1,7 @@
 """Our trees, notes, client and witness against another implementation: `make parties` runs this.
 
-The other side is aics-tlog and aics-witness, which take Python 3.12. `make test` does not collect this
-file, for its name begins with no `test_`.
+The other side is aics-tlog and aics-witness, which take Python 3.12, and pymerkle. `make test` does not
+collect this file, for its name begins with no `test_`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from aics_witness.feeder import (
     merge_cosignatures,
 )
 from aics_witness.protocol import format_add_checkpoint_request, parse_add_checkpoint_request
+from pymerkle import InmemoryTree
 
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import Checkpoint, open_checkpoint
@@ -89,6 +90,25 @@ def test_proofs_agree_for_all_pairs_up_to_256_and_each_verifies_the_others(start
                 assert aics_tlog.verify_inclusion(LEAVES[old], old, new, theirs, ROOTS[new])
             pairs += 1
     assert pairs == sum(range(start + 2, start + 34))
+
+
+def test_a_third_implementation_has_the_same_roots_and_inclusion_proofs() -> None:
+    """pymerkle counts from one, orders a proof from left to right, and puts what is proved into it.
+
+    Its consistency proofs have a form of their own, which says nothing about ours.
+    """
+    tree = InmemoryTree(algorithm="sha256")
+    for index in range(MOST):
+        tree.append_entry(f"entry {index}".encode())
+    assert [tree.get_root(size) for size in range(1, MOST + 1)] == ROOTS[1:]
+    pairs = 0
+    for new in range(1, 71):
+        for index in range(new):
+            theirs = tree.prove_inclusion(index + 1, new).serialize()["path"]
+            ours = [LEAVES[index], *prove(inclusion_path(index, new), LEAVES)]
+            assert sorted(map(bytes.fromhex, theirs)) == sorted(ours)
+            pairs += 1
+    assert pairs == 2_485
 
 
 @pytest.mark.parametrize("new", range(1, 41))
