@@ -322,9 +322,15 @@ class AuditEntry(msgspec.Struct):
 
 
 class AuditListResult(InPlace):
-    """`golive audit list`; `golive audit tail --json` prints such an entry on each line."""
+    """`golive audit list`."""
 
     entries: list[AuditEntry]
+
+
+class AuditTailLine(InPlace):
+    """A line of `golive audit tail --json`."""
+
+    entry: AuditEntry
 
 
 class AuditSignature(msgspec.Struct):

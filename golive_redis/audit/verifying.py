@@ -125,7 +125,7 @@ class Judge:
         self._told = told
         self._versions: set[int] = set()
         self._terms = 0
-        self._last: Opened | str = ""
+        self._last: tuple[int, Opened | str] = -1, ""
         self._met(GENESIS if carry.count == 0 else carry.head)
 
     def take(self, entries: Sequence[Entry], found: Sequence[Opened | str]) -> None:
@@ -135,7 +135,7 @@ class Judge:
             BrokenLedgerError: An entry breaks a rule.
         """
         for entry, item in zip(entries, found, strict=True):
-            self._last = item
+            self._last = self.history.count, item
             self.history.take(entry, item)
             self._met(entry.head)
             if not isinstance(item, str):
@@ -144,9 +144,10 @@ class Judge:
         self._told(self.history.count)
 
     def _name_of(self, broken: BrokenLedgerError | None) -> str:
-        """Name the entry in words that was judged last, if that is the one."""
-        known = broken is not None and broken.index == self.history.count
-        return words.name(self._last) if known and isinstance(self._last, Opened) else ""
+        """Name an entry in words, if it is the one that was judged last; else ""."""
+        index, item = self._last
+        known = broken is not None and broken.index == index
+        return words.name(item) if known and isinstance(item, Opened) else ""
 
     def _note(self, item: Opened) -> None:
         self.expected.pop(item.identity, None)

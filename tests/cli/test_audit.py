@@ -329,9 +329,9 @@ def test_tail_shows_entries_as_they_come_until_ctrl_c(
     rest, err = process.communicate(timeout=60)
     assert (process.returncode, rest, err) == (0, "", "")
     if as_json:
-        assert json.loads(first)["index"] == 12
-        assert json.loads(second)["why"] == "seen at once"
-        assert json.loads(second)["index"] == 13
+        assert json.loads(first)["entry"]["index"] == 12
+        assert json.loads(second)["entry"]["why"] == "seen at once"
+        assert json.loads(second)["entry"]["index"] == 13
     else:
         assert first.startswith("12  ")
         assert second.startswith("13  ")
@@ -353,7 +353,7 @@ def test_tail_of_an_empty_ledger_begins_with_the_first_entry(
         book = Book(CLI)
         book.note()
         put_last(server, book)
-        assert json.loads(line(process))["index"] == 0
+        assert json.loads(line(process))["entry"]["index"] == 0
     finally:
         process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

@@ -317,7 +317,7 @@ def test_a_torn_edited_or_foreign_file_is_not_verified_and_the_entry_is_named(
     record = json.loads(lines[3])["record"]
     edited(file, 3, record={**record, "reason": "another"})
     clear = offline(audited, file, code=5)
-    assert (clear["broken"]["index"], clear["good"]) == (3, 3)
+    assert (clear["broken"]["index"], clear["good"], clear["broken"]["entry"]) == (3, 3, "")
     assert "what it shows in clear is not what was signed" in clear["broken"]["why"]
 
     for fields, said in [

@@ -96,7 +96,14 @@ COMMANDS = (
     "golive audit witness init ./w --name w.example",
     f"golive audit witness add-log ./w {VKEY}",
     "golive audit witness status ./w",
+    "golive audit list",
+    "golive audit show e1",
+    "golive audit tail",
+    "golive audit verify",
+    "golive audit export --out ledger.jsonl",
 )
+FOLLOWS = {"golive watch": "}", "golive audit tail": "stop-confirmed"}
+"""Commands that go on until they are ended, and what they have printed once they can be."""
 
 
 def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
@@ -107,7 +114,7 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     def run(command: str) -> None:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
-        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro| ruth| next| keyset-2", command)[0]
+        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro| ruth| next| keyset-2| e1", command)[0]
         said[words] = json.loads(lines[0])
 
     def look() -> None:
@@ -121,9 +128,9 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
                 keys[key] = kind, client.pttl(key), fields | before
 
     for command in COMMANDS:
-        if command == "golive watch":
+        if command in FOLLOWS:
             terminal.type(f"{command} --json > watch.log & WATCH=$!")
-            terminal.await_text("watch.log", "}")
+            terminal.await_text("watch.log", FOLLOWS[command])
             terminal.type("kill $WATCH")
             said[command] = json.loads(terminal.type("head -n 1 watch.log")[0])
             continue
@@ -176,6 +183,7 @@ SESSIONS = {  # page -> whether it starts its own server
     "docs/how-to/operate.md": False,
     "docs/how-to/guard-your-bot.md": False,
     "docs/how-to/troubleshoot.md": False,
+    "docs/how-to/audit.md": False,
 }
 
 

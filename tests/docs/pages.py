@@ -14,7 +14,7 @@ NOT_RUN = "<!-- not run -->"
 # What differs from run to run, made equal.
 VARIES = [
     # Whether a time is today, and so has no date, depends on when one looks.
-    (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d)?", "TIME"),
+    (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\d+(\.\d+)? ms", "N ms"),
     (r"\(in \d+ (s|min|h|d)\)", "(in N)"),

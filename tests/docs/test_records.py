@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from golive_redis.errors import RecordError
+from golive_redis.records.approval import Answer, Execution
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Label, Restriction, Revocation
 from golive_redis.records.envelope import MAX_ENVELOPE_BYTES, MAX_SIGNATURES, pae, peek, seal
@@ -19,13 +20,16 @@ from golive_redis.records.ledger import GENESIS, Note, extend
 from golive_redis.records.limits import Limits
 from golive_redis.records.receipt import Receipt
 from golive_redis.records.record import MAX_INT, Record, encode_record
+from golive_redis.records.refusal import Refusal
 from golive_redis.records.report import Finding, Report
 from golive_redis.records.rotation import Rotation
 from golive_redis.testing import EVERYBODY, FLEET, START_MS, Signers, identity
 from kit.curve import NEUTRAL, encoded, small_order_points
 
 PAGE = "docs/reference/records.md"
-KINDS = (Grant, Restriction, Revocation, Beat, Receipt, Report, Note, Rotation)
+KINDS = (
+    Grant, Restriction, Revocation, Beat, Receipt, Report, Note, Rotation, Refusal, Answer, Execution
+)  # fmt: skip
 
 
 def fields(kind: type[msgspec.Struct]) -> list[str]:

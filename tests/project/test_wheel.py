@@ -75,6 +75,7 @@ def test_the_metadata_names_licence_versions_and_extras(wheel):
         "patterns",
         "pkcs11",
         "openssh",
+        "parquet",
         "all",
         "dev",
         "bench",

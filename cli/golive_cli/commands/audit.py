@@ -15,12 +15,19 @@ from golive_cli.commands.auditfiles import export, verify
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
 from golive_cli.output import Output, Painted, Piece
-from golive_cli.results import AuditEntry, AuditListResult, AuditShowResult, AuditSignature
+from golive_cli.results import (
+    AuditEntry,
+    AuditListResult,
+    AuditShowResult,
+    AuditSignature,
+    AuditTailLine,
+)
 from golive_redis import clock
 from golive_redis.errors import RefusedError
 
 if TYPE_CHECKING:
     from golive_redis.audit.selection import Found
+    from golive_redis.records.trust import Trust
 
 NEWEST = 20
 EVERY_MS = 1_000.0
@@ -137,7 +144,7 @@ def tail(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show entries as they come, until Ctrl-C; with --json one object a line."""
+    """Show entries as they come, until Ctrl-C."""
     from golive_redis.audit.selection import Wanted, found, selected
 
     out = Output(as_json=as_json)
@@ -145,13 +152,13 @@ def tail(
         items = selected(ledger.store, ledger.keysets, Wanted(), max(1, last))
         after = items[-1].entry.id if items else ""
         index = items[-1].index + 1 if items else 0
-        _lines(out, items[-last:] if last else [])
+        _lines(out, ledger.trust, items[-last:] if last else [])
         with contextlib.suppress(KeyboardInterrupt):
             while not shared.reader_is_gone():
                 # Not a blocking read: one that waits there makes whoever writes wait for it.
                 page = ledger.store.ledger_from(f"({after}" if after else "-")
                 for entry in page:
-                    _lines(out, [found(index, entry, ledger.keysets)])
+                    _lines(out, ledger.trust, [found(index, entry, ledger.keysets)])
                     after, index = entry.id, index + 1
                 if page:
                     continue
@@ -177,7 +184,10 @@ def show(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show one entry: every field, who signed it, under which keyset, and where it stands."""
+    """Show one entry: its fields, its signers, its place.
+
+    Of each signature it says whose it is, by the keyset that the entry names.
+    """
     from golive_redis.audit.selection import named
 
     out = Output(as_json=as_json)
@@ -197,7 +207,7 @@ def show(
         )
     )
     for key, value in _facts(found, signatures):
-        out.line(Painted(f"{key:<14}", "dim"), value)
+        out.line(Painted(f"{key:<16}", "dim"), value)
     return Exit.VERIFICATION if opened is None else Exit.DONE
 
 
@@ -248,9 +258,9 @@ def _table(out: Output, found: list[Found]) -> None:
     out.table(("n", "when (UTC)", "what", "by", "why"), [_row(item) for item in found])
 
 
-def _lines(out: Output, found: list[Found]) -> None:
+def _lines(out: Output, trust: Trust, found: list[Found]) -> None:
     for item in found:
-        out.result(_entry(item))
+        out.result(AuditTailLine(trust.environment, trust.namespace, _entry(item)))
         index, at, *rest = _row(item)
         out.line(index, "  ", at, *(piece for part in rest if part for piece in ("  ", part)))
 

@@ -65,7 +65,7 @@ def verify(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Judge the ledger from its first entry to its last; the first that is not good is named.
+    """Judge the whole ledger, and name the first bad entry.
 
     Exits 5 when it does not verify. CONSISTENT means that all of it is good, and that
     nobody remembers its end: a tail that was cut off would not be seen.
@@ -218,7 +218,8 @@ def _show(out: Output, found: _Judged) -> None:
             Painted("VERIFIED", "green"), f" {where} {last}, which {verdict.by} remembers{more}"
         )
     if count:
-        out.line(f"keep this head outside of Redis: {verdict.head}")
+        apart = "apart from the file" if found.from_file else "outside of Redis"
+        out.line(f"keep this head {apart}: {verdict.head}")
     if found.forgotten:
         out.note(f"this host does not remember it: {found.forgotten}")
 
@@ -245,7 +246,7 @@ def _many(count: int, one: str, several: str) -> str:
 
 def _good(count: int) -> str:
     if count == 0:
-        return "no entry before it is known to be good"
+        return "no entry is known to be good"
     return "entry 0 is good" if count == 1 else f"entries 0 to {count - 1} are good"
 
 
@@ -266,7 +267,10 @@ def export(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write the whole ledger into a file: every entry as it was signed, and in clear."""
+    """Write the whole ledger into a file.
+
+    Every entry is there as it was signed, and in clear.
+    """
     from golive_redis.audit.export import Form, write
 
     if form not in list(Form):
