@@ -55,7 +55,7 @@ Kind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="grant, restriction, revocation, report, note or refusal; or activate, halt...",
+        help="grant, restriction, revocation, report, note, refusal; or halt, say.",
         show_default=False,
     ),
 ]
@@ -148,27 +148,26 @@ def tail(
     from golive_redis.audit.selection import Wanted, found, selected
 
     out = Output(as_json=as_json)
-    with shared.ledger(config, keysets or ()) as ledger:
+    with contextlib.suppress(KeyboardInterrupt), shared.ledger(config, keysets or ()) as ledger:
         items = selected(ledger.store, ledger.keysets, Wanted(), max(1, last))
         after = items[-1].entry.id if items else ""
         index = items[-1].index + 1 if items else 0
         _lines(out, ledger.trust, items[-last:] if last else [])
-        with contextlib.suppress(KeyboardInterrupt):
-            while not shared.reader_is_gone():
-                # Not a blocking read: one that waits there makes whoever writes wait for it.
-                page = ledger.store.ledger_from(f"({after}" if after else "-")
-                for entry in page:
-                    _lines(out, ledger.trust, [found(index, entry, ledger.keysets)])
-                    after, index = entry.id, index + 1
-                if page:
-                    continue
-                if (length := ledger.store.ledger_length()) < index:
-                    out.note(
-                        f"the ledger is shorter than it was: {length} entries, and {index} were there; "
-                        "`golive audit verify` says more"
-                    )
-                    index = length
-                clock.pause_ms(EVERY_MS)
+        while not shared.reader_is_gone():
+            # Not a blocking read: one that waits there makes whoever writes wait for it.
+            page = ledger.store.ledger_from(f"({after}" if after else "-")
+            for entry in page:
+                _lines(out, ledger.trust, [found(index, entry, ledger.keysets)])
+                after, index = entry.id, index + 1
+            if page:
+                continue
+            if (length := ledger.store.ledger_length()) < index:
+                out.note(
+                    f"the ledger is shorter than it was: {length} entries, and {index} were there; "
+                    "`golive audit verify` says more"
+                )
+                index = length
+            clock.pause_ms(EVERY_MS)
 
 
 @app.command("show")

@@ -26,7 +26,7 @@ KeysetFiles = Annotated[
     typer.Option(
         "--keyset",
         metavar="FILE",
-        help="A keyset of another version, under which entries were signed; repeat it.",
+        help="The keyset of another version; repeat it.",
         show_default=False,
     ),
 ]
