@@ -25,6 +25,7 @@ SCRIPTS = (
     "imports",
     "hot_path",
     "verification",
+    "audit",
     "cold_revoke",
     "cold_commands",
     "raw_removal",
