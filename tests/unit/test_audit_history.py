@@ -6,14 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from golive_redis.audit.history import KEPT, BrokenLedgerError, Carry
+from golive_redis.audit.history import (
+    CLOCKS_MS,
+    KEPT,
+    PRUNE_EACH,
+    WINDOW_MS,
+    BrokenLedgerError,
+    Carry,
+    Seen,
+)
 from golive_redis.audit.opening import Keysets
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
 from golive_redis.errors import ConfigError
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.testing import Signers
-from golive_redis.testing.signers import EVERYBODY, identity
+from golive_redis.testing.signers import EVERYBODY, START_MS, identity
 from kit.ledgers import Book, chained, day, next_id
 
 SIGNERS = Signers()
@@ -298,3 +306,60 @@ def test_a_carry_knows_whether_something_was_left_unjudged() -> None:
     with pytest.raises(BrokenLedgerError, match="keyset version 2"):
         judge.end()
     assert Carry().unjudged is None
+
+
+@pytest.mark.parametrize("hour", [1, 24 * 30])
+def test_v5_what_was_entered_long_before_its_issue_is_found_when_it_is_told_again(
+    hour: int,
+) -> None:
+    """The clock of its signer was fast: the copy looks as if it were entered in time."""
+    book = day(SIGNERS)
+    ahead_ms = hour * 3_600_000
+    issued_ms = book.at_ms + ahead_ms
+    book.note(issued_at_ms=issued_ms)
+    early = book.entries[-1].envelope
+    book.at_ms = issued_ms - 60_000
+    book.note()
+    book.add(early, at_ms=issued_ms)
+    assert broken(book.entries) == (15, "V5")
+    first = verdict(book.entries[:14])
+    judge = Judge(KEYSETS, start=first.carry)
+    found = judged(judge, [book.entries[14:]], KEYSETS).broken
+    assert found is not None
+    assert (found.index, found.rule) == (15, "V5")
+
+
+def test_clocks_that_are_ahead_do_not_fill_the_memory() -> None:
+    seen = Seen(b"", 0, 0, {})
+    for number in range(3 * PRUNE_EACH):
+        at_ms = START_MS + number * 3_600_000
+        assert not seen.add(f"{number:016x}" + "0" * 48, at_ms, at_ms + 2 * CLOCKS_MS)
+    assert len(seen.ahead()) <= PRUNE_EACH
+    assert seen.add("0" * 64, START_MS + 2 * CLOCKS_MS, START_MS + 2 * CLOCKS_MS + WINDOW_MS)
+
+
+def test_what_was_not_judged_and_what_names_a_gap_is_not_called_good() -> None:
+    book = day(SIGNERS)
+    book.note("goodbye", by="rita")  # breaks V3
+    gap = chained([*book.entries[:3], *book.entries[4:]])
+    found = verdict(gap)
+    assert found.broken is not None
+    assert (found.broken.index, found.good) == (12, 3)
+    assert "resume" not in found.named
+    newer = Signers(approvals=2, version=2)
+    book = Book(newer)
+    book.note()
+    book.signers = SIGNERS
+    book.note()
+    book.add(b"?")
+    found = verdict(book.entries)
+    assert found.broken is not None
+    assert (found.broken.index, found.broken.rule, found.good) == (2, "V3", 0)
+    assert "keyset of version 2" in found.broken.hint
+
+
+def test_only_the_entry_that_is_bad_is_named_in_words() -> None:
+    book = day(SIGNERS)
+    book.add(book.entries[5].envelope, at_ms=book.at_ms + 1_000)
+    assert verdict(book.entries).named.startswith("revocation 4 by rita")
+    assert verdict(book.entries[:13], anchors=(Anchor("f" * 64, 20, "you"),)).named == ""
