@@ -60,7 +60,7 @@ def test_the_commands_of_the_page_make_a_witness_that_signs(commands, tmp_path, 
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    code, out, err = golive(*status)
+    code, out, err = golive(*status, COLUMNS="200")
     assert code == 5, err
     header, row = out.splitlines()[1:]
     assert header.split() == ["log", "entries", "cosigned", "keys", "finding"]

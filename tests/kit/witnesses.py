@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,8 @@ class WitnessProcess:
         with self.log.open("wb") as file:
             files = {"stdout": file, "stderr": file}
             if wrapped:
-                self.process = subprocess.Popen([*wrapped, *words], **files)  # type: ignore[call-overload]
+                # A group of its own: faketime runs the program as a child, which outlives it.
+                self.process = subprocess.Popen([*wrapped, *words], process_group=0, **files)  # type: ignore[call-overload]
             elif dies:
                 target, words = "kit.programs.witness:main", (str(folder), "127.0.0.1:0", dies)
                 self.process = zygote.start(target, *words, **files)  # type: ignore[arg-type]
@@ -107,6 +109,8 @@ class WitnessProcess:
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
+        if isinstance(self.process, subprocess.Popen) and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait(60)
 

@@ -411,7 +411,7 @@ def test_a_fork_is_kept_as_evidence_whole_and_survives_the_process(
     witness.kill()
     file = tmp_path / "evidence.jsonl"
     words = ("audit", "witness", "status", str(witness.folder))
-    code, out, err = golive(*words, "--evidence", str(file))
+    code, out, err = golive(*words, "--evidence", str(file), COLUMNS="200")
     assert (code, "FORKED: 1 checkpoint(s)" in out) == (5, True), out + err
     code, out, _ = golive(*words, "--json")
     (log,) = json.loads(out)["logs"]
