@@ -59,7 +59,10 @@ def propose_activate(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Propose to turn trading on; the checks run now, and again at the last signature."""
+    """Propose to turn trading on.
+
+    The checks run now, and again at the last signature.
+    """
     from golive_redis import config as configuration
     from golive_redis.operator.activation import Activation
     from golive_redis.operator.proposals import propose_activation
@@ -132,7 +135,10 @@ def propose_extend(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Propose to move the end of the window, and to let later heartbeats in."""
+    """Propose to move the end of the window.
+
+    It also lets later heartbeats in.
+    """
     return _change(
         "extend", reason, ticket, keys, config, wait=wait, as_json=as_json, minutes=minutes
     )
@@ -147,7 +153,10 @@ def propose_promote(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Propose to go up one capital profile; its criteria are asked now, and again at the end."""
+    """Propose to go up one capital profile.
+
+    Its criteria are asked now, and again at the last signature.
+    """
     return _change("promote", reason, ticket, keys, config, wait=wait, as_json=as_json)
 
 
