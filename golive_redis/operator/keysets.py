@@ -18,6 +18,7 @@ import msgspec
 
 from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError, RecordError, RefusedError
+from golive_redis.records.directive import GrantKind
 from golive_redis.records.envelope import (
     MAX_SIGNATURES,
     SIGN_TIMEOUT_S,
@@ -260,8 +261,9 @@ def differences(before: Keyset, new: Keyset) -> list[str]:
             lines.append(f"- {name}: {was[name]}")
         elif was[name] != then[name]:
             lines.append(f"~ {name}: {was[name]} -> {then[name]}")
-    pairs = {role: (before.threshold(role), new.threshold(role)) for role in Role}
-    lines += [f"~ threshold of {role}: {a} -> {b}" for role, (a, b) in pairs.items() if a != b]
+    pairs = {str(role): (before.threshold(role), new.threshold(role)) for role in Role}
+    pairs |= {str(kind): (before.approvals(kind), new.approvals(kind)) for kind in GrantKind}
+    lines += [f"~ threshold of {what}: {a} -> {b}" for what, (a, b) in pairs.items() if a != b]
     return lines
 
 
@@ -270,6 +272,7 @@ def _by_name(keyset: Keyset) -> dict[str, str]:
     for key in sorted(keyset.keys.values(), key=lambda key: key.keyid):
         words = [", ".join(sorted(key.roles)), "shared" if key.shared else ""]
         words += [f"until {key.expires}" if key.expires else ""]
+        words += [f"authority {key.authority}" if key.authority else ""]
         found.setdefault(key.principal, ["; ".join(filter(None, words))]).append(key.keyid[:12])
     return {name: f"{words}, key {', '.join(ids)}" for name, (words, *ids) in found.items()}
 

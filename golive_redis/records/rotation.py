@@ -65,7 +65,8 @@ class Step(msgspec.Struct, frozen=True):
 def payload_of(keyset: Keyset) -> bytes:
     """Return a keyset as the bytes that its digest is of: the same however its file is written.
 
-    JSON with sorted keys and no spaces; keys and roles sorted; thresholds of 1 left out.
+    JSON with sorted keys and no spaces; keys and roles sorted; left out are thresholds of roles that are
+    1, and those of kinds of grants that are the approvers'.
     """
     principals: dict[str, dict[str, Any]] = {}
     for key in keyset.keys.values():
@@ -85,10 +86,20 @@ def payload_of(keyset: Keyset) -> bytes:
     value = {
         "version": keyset.version,
         "fleet": keyset.fleet,
-        "thresholds": {str(role): n for role, n in keyset.thresholds.items() if n > 1},
+        "thresholds": _thresholds_of(keyset),
         "principals": principals,
     }
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _thresholds_of(keyset: Keyset) -> dict[str, int]:
+    usual = keyset.threshold(Role.APPROVER)
+    # A kind of grant that takes 1 where others take 2 says so: without it, it would take 2.
+    return {
+        str(what): needed
+        for what, needed in keyset.thresholds.items()
+        if needed != (1 if isinstance(what, Role) else usual)
+    }
 
 
 def digest_of(payload: bytes) -> str:

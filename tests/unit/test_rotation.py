@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from golive_redis.errors import RecordError
+from golive_redis.operator.keysets import differences
+from golive_redis.records.directive import GrantKind
 from golive_redis.records.envelope import KeySigner, decode, seal
-from golive_redis.records.keyset import Keyset, encode_public, parse_keyset
+from golive_redis.records.keyset import Keyset, Role, encode_public, parse_keyset
 from golive_redis.records.rotation import (
     Rotation,
     Step,
@@ -241,3 +243,43 @@ def test_a_draft_is_recognised_and_a_changed_one_is_not() -> None:
     assert not is_draft_of(record, keyset(1, ("ruth", "omar")), two)
     assert not is_draft_of(record, one, keyset(3))
     assert decode(seal(record, signer("ruth"))).payload_type == Rotation.payload_type()
+
+
+TWO = {
+    "alice": {"roles": ["approver"], "keys": [encode_public(signer("alice").public)]},
+    "bob": {"roles": ["approver"], "keys": [encode_public(signer("bob").public)]},
+    "ruth": {"roles": ["root"], "keys": [encode_public(signer("ruth").public)]},
+}
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        {},
+        {"approver": 2},
+        {"extend": 2},
+        {"approver": 2, "extend": 1},
+        {"approver": 2, "resume": 2},
+    ],
+)
+def test_what_each_kind_of_grant_takes_comes_through_a_step(thresholds: dict[str, int]) -> None:
+    """Also where it takes fewer than the others do."""
+    file = {"version": 2, "fleet": FLEET, "thresholds": thresholds, "principals": TWO}
+    two, again = parse_keyset(file), parse_payload(payload_of(parse_keyset(file)))
+    for kind in GrantKind:
+        assert again.approvals(kind) == two.approvals(kind), kind
+    for role in Role:
+        assert again.threshold(role) == two.threshold(role), role
+
+
+def test_signers_are_shown_every_change_of_what_it_takes_and_of_whose_word_counts() -> None:
+    def made(thresholds: dict[str, int], **bob: str) -> Keyset:
+        principals = {**TWO, "bob": {**TWO["bob"], **bob}}
+        file = {"version": 2, "fleet": FLEET, "thresholds": thresholds, "principals": principals}
+        return parse_keyset(file)
+
+    assert differences(made({}), made({})) == []
+    fewer = differences(made({"approver": 2}), made({"approver": 2, "extend": 1}))
+    assert fewer == ["~ threshold of extend: 2 -> 1"]
+    (risk,) = differences(made({}), made({}, authority="risk"))
+    assert risk.startswith("~ bob: ") and "authority risk" in risk
