@@ -62,9 +62,6 @@ def _operators_later(keys: Keyspace) -> list[Command]:
     return [
         *_of_ledger(keys),
         ("SET", keys.keyset, "x"),
-        ("HSETNX", keys.proposal(TRIED), "x", "x"),
-        ("PEXPIRE", keys.proposal(TRIED), 1),
-        ("ZADD", keys.proposals, 1, "x"),
         ("GET", keys.checkpoint),
     ]
 

@@ -202,7 +202,7 @@ def test_a_directive_in_force_that_is_not_in_the_ledger_is_named(
 def test_an_entry_under_a_keyset_that_is_not_at_hand_names_the_file_wanted(
     audited: Audited, server: EmbeddedServer
 ):
-    newer = Signers(approvals=2, version=2, environment="testnet")
+    newer = Signers(version=2, environment="testnet")
     book = Book(newer)
     book.activate()
     book.signers = CLI
@@ -220,7 +220,7 @@ def test_an_entry_under_a_keyset_that_is_not_at_hand_names_the_file_wanted(
 def test_what_breaks_later_does_not_make_good_what_was_not_judged(
     audited: Audited, server: EmbeddedServer
 ):
-    book = Book(Signers(approvals=2, version=2, environment="testnet"))
+    book = Book(Signers(version=2, environment="testnet"))
     book.note()
     book.note()
     book.signers = CLI
@@ -343,7 +343,7 @@ def test_a_torn_edited_or_foreign_file_is_not_verified_and_the_entry_is_named(
 
 
 def test_an_export_of_another_fleet_is_not_verified(audited: Audited, server: EmbeddedServer):
-    put(server, day(Signers(approvals=2, environment="testnet", fleet="a" * 32)))
+    put(server, day(Signers(environment="testnet", fleet="a" * 32)))
     file = exported(audited)
     found = offline(audited, file, code=5)
     assert (found["broken"]["index"], found["broken"]["rule"]) == (0, "V3")
@@ -549,7 +549,7 @@ def test_another_fleet_and_another_environment_have_memories_of_their_own(
     audited: Audited, book: Book, server: EmbeddedServer
 ):
     audited("audit", "verify")
-    other = Signers(approvals=2, environment="testnet", fleet="b" * 32)
+    other = Signers(environment="testnet", fleet="b" * 32)
     install(audited.folder, other)
     put(server, day(other))
     assert audited.json("audit", "verify")["result"] == "CONSISTENT"

@@ -16,6 +16,12 @@ WORDS = {
     "acl": ["--role", "worker"],
     "acl check": [],
     "activate": ["--reason", "r", "--yes"],
+    "approve": ["7f3k-9qmx", "--yes", "7f3k-9qmx"],
+    "audit export": ["--out", "ledger.jsonl"],
+    "audit list": [],
+    "audit show": ["e1"],
+    "audit tail": [],
+    "audit verify": [],
     "demote": ["micro", "--reason", "r"],
     "extend": ["--reason", "r"],
     "halt": ["--reason", "r"],
@@ -29,7 +35,14 @@ WORDS = {
     "preflight": [],
     "doctor": [],
     "promote": ["--reason", "r"],
+    "proposals": [],
+    "propose activate": ["--reason", "r"],
+    "propose extend": ["--reason", "r"],
+    "propose promote": ["--reason", "r"],
+    "propose restore": ["--all", "--reason", "r"],
+    "propose resume": ["--all", "--reason", "r"],
     "reduce": ["--reason", "r"],
+    "reject": ["7f3k-9qmx", "--reason", "r"],
     "restore": ["--all", "--reason", "r"],
     "resume": ["--all", "--reason", "r"],
     "revoke": ["--reason", "r"],
@@ -38,6 +51,7 @@ WORDS = {
     "store status": [],
     "watch": [],
     "workers": [],
+    "withdraw": ["7f3k-9qmx"],
     "workers forget": ["pod-2", "--reason", "r"],
 }
 # These are about Redis alone: they read no keyset.
@@ -92,7 +106,8 @@ def damaged(folder, what):
 
 def test_every_command_that_takes_a_configuration_is_asked():
     assert reading() == set(WORDS)
-    without = {"help", "version", "audit"}  # of `audit` there is `witness` only, which reads none
+    # Of `audit witness` no command reads one.
+    without = {"help", "version", "audit", "propose"}
     assert {name.split()[0] for name in WORDS} | WITHOUT_CONFIG | without == set(COMMANDS)
 
 

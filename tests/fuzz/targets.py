@@ -145,7 +145,7 @@ KEYS = Keyspace("golive")
 CALLER = Caller("worker", "pod-1", "0" * 32)
 ATTEND = [
     *(b"%032x" % 1, b"OK", None, identity(HALT).encode(), 24_000, GRANT, [HALT]),
-    *([b"hb-1", BEAT], REVOCATION, b"0" * 64),
+    *([b"hb-1", BEAT], REVOCATION, b"0" * 64, GRANT),
 ]
 HASH = [b"term", b"1", b"grant", GRANT, b"r:2", HALT, b"origin", b"0" * 40, b"last", b"1" * 64]
 TOMBSTONE = [b"epoch", b"3", b"record", REVOCATION, b"id", b"0" * 64]

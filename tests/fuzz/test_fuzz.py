@@ -179,6 +179,7 @@ def test_an_answer_of_megabytes_is_refused_at_the_cost_of_its_own_size() -> None
         [b"hb-1", huge],
         huge,
         huge,
+        huge,
     ]
     gc.collect()
     tracemalloc.start()

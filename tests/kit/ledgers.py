@@ -14,7 +14,7 @@ from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.testing.signers import START_MS, Signers, identity
 
 POLICY = "0" * 64
-CLI = Signers(approvals=2, environment="testnet")
+CLI = Signers(environment="testnet")
 """Who signs what the command reads, in the folder that `golive init` makes."""
 
 

@@ -262,6 +262,7 @@ class Server:
         fleet: str,
         keeps: tuple[str, ...],
         now: float,
+        execution: bytes = b"",
     ) -> Step:
         """The `grant` script."""
         data, active = self.data, self.live(now)
@@ -284,7 +285,7 @@ class Server:
         if data.head != head:
             return Step(Status.HEAD, data.head)
         self.before(self)
-        data.ledger.append(record)
+        data.ledger += [execution, record] if execution else [record]
         data.head = head_after
         if active is None:
             expires = now + self.wall_off_ms + ttl_ms

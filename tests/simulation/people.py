@@ -126,6 +126,9 @@ POLICY = msgspec.convert(
         "activation_enabled": True,
         "required_preflight": [],
         "window_minutes": 60,
+        # Its people stop and start all the time; docs/model/Adoption.tla is about haste.
+        "cool_down": "0s",
+        "activations_per_day": 0,
         "keys": {"operator": "operator.pem"},
         "profiles": {
             "micro": {

@@ -146,6 +146,9 @@ class SimStore:
 
         return self._do(execute)
 
+    def drop_proposals(self) -> bool:
+        return self._do(lambda _: False)  # nobody proposes anything here
+
     def leave(self, caller: Caller) -> None:
         self._do(lambda s: s.leave(caller))
 
@@ -187,12 +190,15 @@ class SimStore:
         head: str,
         origin: str = "",
         keeps: Sequence[str] = (),
+        execution: bytes = b"",
     ) -> Step:
         record = item.record
+        begun = extend(head, execution) if execution else head
         asked = {
             **_asked(item),
             "head": head,
-            "head_after": extend(head, item.raw),
+            "head_after": extend(begun, item.raw),
+            "execution": execution,
             "activates": record.kind is GrantKind.ACTIVATE,
             "term": record.term,
             "prev": record.prev or "",
