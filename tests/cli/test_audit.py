@@ -382,3 +382,20 @@ def test_tail_ends_with_4_when_redis_goes_away(audited: Audited):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 4
     assert err.startswith("error: ")
+
+
+def test_a_ledger_or_a_head_of_a_wrong_type_is_named(
+    audited: Audited, book: Book, server: EmbeddedServer
+):
+    with server.client() as client:
+        client.rename("golive:audit", "golive:aside")
+        client.set("golive:audit", "oops")
+    for asked in (("list",), ("show", "1"), ("verify",), ("export", "--out", "x"), ("tail",)):
+        done = audited("audit", *asked)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "golive:audit" in done.stderr or "WRONGTYPE" in done.stderr
+    with server.client() as client:
+        client.delete("golive:audit", "golive:head")
+        client.rename("golive:aside", "golive:audit")
+        client.hset("golive:head", "a", "b")
+    assert audited("audit", "verify").returncode == 4

@@ -18,7 +18,7 @@ from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 from kit.ledgers import Book, day
 
-SIGNERS = Signers(approvals=2)
+SIGNERS = Signers()
 KEYSETS = Keysets.of([SIGNERS.keyset], "golive", "test")
 
 
@@ -142,7 +142,7 @@ def test_what_is_in_force_may_have_its_entry_a_moment_later(
 def test_a_host_that_could_not_judge_all_judges_all_once_it_can(
     store: Store, any_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    older = Signers(approvals=2, version=3)
+    older = Signers(version=3)
     book = Book(older)
     book.activate()
     book.signers = SIGNERS

@@ -180,3 +180,14 @@ def test_a_ledger_that_somebody_changed_tells_nothing(
     if harm in {"dropped", "anew", "twice"}:  # found by who has never seen it, too
         with pytest.raises(RecordError, match="the ledger is not good"):
             tells(address, "quiet_days")
+
+
+def test_a_memory_that_cannot_be_written_costs_time_and_no_answer(
+    address: Address, any_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    book = Book(SIGNERS, ago(2))
+    book.activate()
+    kept(any_server, book)
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    assert tells(address, "active_days", state=no_folder) == 1
