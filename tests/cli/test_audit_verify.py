@@ -239,9 +239,11 @@ def test_what_breaks_later_does_not_make_good_what_was_not_judged(
     ("asked", "code", "said"),
     [
         (("--head", "abc"), 2, "--head is no head"),
+        (("--head", "0" * 64), 2, "that of an empty ledger"),
+        (("--file", "/dev/null", "--keyset", "k"), 2, "/dev/null is no regular file"),
         (("--file", "ledger.jsonl"), 2, "--file takes the keysets, too"),
         (("--file", "ledger.jsonl", "--new", "--keyset", "k"), 2, "--file goes without --new"),
-        (("--head", "0" * 64, "--new"), 2, "--head goes without --new"),
+        (("--head", "1" * 64, "--new"), 2, "--head goes without --new"),
         (("--jobs", "0"), 2, "greater than or equal to 1"),
         (("--keyset", "nowhere.yaml"), 6, "nowhere.yaml"),
         (("--file", "nowhere.jsonl", "--keyset", "config/keyset.yaml"), 6, "No such file"),
@@ -451,6 +453,29 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(audited: Audited, server:
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "")
     assert not [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists()]
+
+
+def test_no_process_stays_behind_when_the_first_is_killed(audited: Audited, server: EmbeddedServer):
+    put(server, long_book(12_000))
+    process = audited.start("audit", "verify", "--jobs", "2")
+    children = _children(process.pid)
+    assert len(children) >= 2
+    process.kill()
+    process.communicate(timeout=60)
+    pause = threading.Event()
+    for _ in range(600):
+        left = [pid for pid in children if _runs(pid)]
+        if not left:
+            return
+        pause.wait(0.05)
+    raise AssertionError(f"{left} go on")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _children(pid: int, wanted: int = 2) -> list[int]:

@@ -74,6 +74,10 @@ def verify(
 
     if head and not re.fullmatch(HEAD, head):
         raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
+    if head and not int(head, 16):
+        raise UsageError("--head is that of an empty ledger: every ledger has it")
+    if file is not None and file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no regular file", hint="it is read twice: save it first")
     if file is not None and (new or config is not None):
         raise UsageError(
             "--file goes without --new and --config: a file is judged whole, by its keysets alone"
