@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from golive_cli.exits import Exit, UsageError, code_of
 from golive_cli.output import Output
-from golive_cli.words import named_config, wants_json
+from golive_cli.words import named_config, offline, wants_json
 from golive_redis.errors import GoliveError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _configuration(error: GoliveError, argv: Sequence[str]) -> str:
     A key that is missing in one folder may be there in the other, which a forgotten $GOLIVE_CONFIG
     has kept this command from.
     """
-    if isinstance(error, UsageError) or _reads_none(argv):
+    if isinstance(error, UsageError) or _reads_none(argv) or offline(argv):
         return ""
     from golive_redis.config.config import chosen
 

@@ -21,6 +21,13 @@ def named_config(argv: Sequence[str]) -> str | None:
     return found
 
 
+def offline(argv: Sequence[str]) -> bool:
+    """Tell whether it is `audit verify --file`, which reads no configuration."""
+    words = _options(argv)
+    file = any(word == "--file" or word.startswith("--file=") for word in words)
+    return words[:2] == ["audit", "verify"] and file
+
+
 def _options(argv: Sequence[str]) -> list[str]:
     words = list(argv)
     return words[: words.index("--")] if "--" in words else words

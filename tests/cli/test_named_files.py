@@ -189,6 +189,9 @@ def test_a_state_folder_that_is_none_is_named_with_the_configuration_that_names_
         ("keys", "new", "bob", "--role", "worker", "--out", "config/keys/alice.pem"),
         ("activate", "--reason", "r", "--yes", "--report", "nowhere/report"),
         ("preflight", "--out", "nowhere/report"),
+        ("audit", "export", "--out", "nowhere/report"),
+        ("audit", "verify", "--keyset", "nowhere/report"),
+        ("audit", "verify", "--file", "nowhere/report", "--keyset", "config/keyset.yaml"),
         ("halt", "--reason", "r", "--ticket", "--config"),
         ("revoke", "--reason", "r", "--key", "nowhere/alice.pem"),
         ("init",),
@@ -205,6 +208,13 @@ def test_no_file_is_named_by_a_path_that_rests_on_where_one_is(made, server, wor
     folder = str(made.folder.resolve())
     assert all(path.startswith(folder) for path in named), done.stderr
     assert named or "--config" in words
+
+
+def test_a_file_that_is_judged_without_a_configuration_blames_none(made):
+    done = made("audit", "verify", "--file", "nowhere", "--keyset", "config/keyset.yaml")
+    path = made.folder.resolve() / "nowhere"
+    assert done.returncode == Exit.CONFIG
+    assert done.stderr.splitlines()[0] == f"error: {path}: No such file or directory"
 
 
 def test_an_error_of_a_command_without_configuration_names_none(made):

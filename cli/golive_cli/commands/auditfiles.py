@@ -123,18 +123,20 @@ def _offline(
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
     from golive_redis.audit.verifying import Anchor, Judge, judged
+    from golive_redis.config.yamlfile import in_full
 
     if not keyset_files:
         raise UsageError(
             "--file takes the keysets, too", hint="--keyset FILE, from somebody whom you trust"
         )
-    namespace, environment = first_claim(file)
+    path = in_full(file)
+    namespace, environment = first_claim(path)
     keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
     with _progress(out, None) as told:
         judge = Judge(keysets, anchors=anchors, told=told)
         several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
-        verdict = judged(judge, entries_of_file(file), keysets, several)
+        verdict = judged(judge, entries_of_file(path), keysets, several)
     return _Judged(verdict, keysets, f"{place(environment, namespace)}, from {file}")
 
 
@@ -276,15 +278,16 @@ def export(
     Every entry is there as it was signed, and in clear.
     """
     from golive_redis.audit.export import Form, write
+    from golive_redis.config.yamlfile import in_full
 
     if form not in list(Form):
         raise UsageError(f"{form!r} is no format", hint=f"they are {', '.join(Form)}")
-    out = Output(as_json=as_json)
+    out, whole = Output(as_json=as_json), in_full(path)
     with shared.ledger(config, keysets or []) as ledger:
         with _progress(out, ledger.store.ledger_length()) as told:
-            count, head = write(path, Form(form), ledger.store.ledger(), ledger.keysets, told)
+            count, head = write(whole, Form(form), ledger.store.ledger(), ledger.keysets, told)
         trust = ledger.trust
-    out.result(AuditExportResult(trust.environment, trust.namespace, str(path), form, count, head))
+    out.result(AuditExportResult(trust.environment, trust.namespace, str(whole), form, count, head))
     where = place(trust.environment, trust.namespace)
     what = f"{_many(count, 'entry', 'entries')} of" if count else "the empty ledger of"
     out.line(Painted("EXPORTED", "green"), f" {what} {where} to {path}")
