@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from golive_redis.audit import history
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution
 from golive_redis.records.beat import Beat
@@ -76,6 +78,11 @@ def test_the_formulas_on_the_page_give_what_the_code_gives():
     body = hashlib.sha256(b"envelope").hexdigest()
     head = hashlib.sha256(f"golive-ledger-v1\n{GENESIS}\n{body}".encode()).hexdigest()
     assert extend(GENESIS, b"envelope") == head
+
+
+def test_the_page_has_the_rules_of_the_ledger_that_the_code_judges(docs):
+    written = [row[0] for row in docs.table(PAGE, "The rules of the ledger")]
+    assert written == re.findall(r"^\| (V\d+) \|", history.__doc__, re.MULTILINE)
 
 
 def test_the_page_lists_the_keys_under_which_anybody_can_sign(docs):
