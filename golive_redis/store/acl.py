@@ -70,7 +70,7 @@ _RULES: dict[Role, _Rules] = {
     Role.WORKER: _Rules(
         commands="time get hmget hgetall pttl zscore",
         keys="worker:* fleet",
-        reads="active beat revoked head keyset",
+        reads="active beat revoked head keyset left:*",
         writes=(
             ("worker:*", "hset pexpire del"),
             ("fleet", "zadd"),

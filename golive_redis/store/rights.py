@@ -96,6 +96,7 @@ def of_worker(keys: Keyspace, name: str, instance: str) -> list[Command]:
         ("ZADD", keys.fleet, 1, "x"),
         ("ZSCORE", keys.fleet, "x"),
         *_answering(keys, receipt),
+        ("GET", keys.goodbye(name, instance)),
         ("SET", keys.goodbye(name, instance), "x"),
         ("DEL", pod),
     ]

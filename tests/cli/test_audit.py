@@ -108,7 +108,6 @@ def test_a_list_as_json_has_every_entry_with_its_place_identity_and_signers(
         (("--kind", "grant"), [1, 4, 9]),
         (("--kind", "reduce"), [10]),
         (("--actor", "rita"), [3, 5, 6, 10, 11]),
-        (("--actor", "rita"), [3, 5, 6, 10, 11]),
         (("--actor", "nobody"), []),
         (("--topic", "goodbye"), [12]),
         (("symbol=btcusdt",), [3]),

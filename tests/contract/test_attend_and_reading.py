@@ -40,17 +40,23 @@ def test_a_worker_that_registers_ends_the_word_that_it_is_dead(deck: Deck) -> No
     place = store.keys.goodbye(*pods[0])
     deck.attend()
     assert store.link.call("EXISTS", place) == 0, "no word is made"
+    dead = b'{"payloadType":"application/vnd.golive.note.v1+json"}'
     for pod in pods:
-        store.link.call("SET", store.keys.goodbye(*pod), "dead", "PX", GOODBYE_MS)
+        store.link.call("SET", store.keys.goodbye(*pod), dead, "PX", GOODBYE_MS)
     deck.attend(new=False)
-    assert store.goodbyes(pods) == [b"dead", b"dead"]
+    assert store.goodbyes(pods) == [dead, dead]
     deck.attend()
-    assert store.goodbyes(pods) == [b"dead"], "the word about the other process stands"
+    assert store.goodbyes(pods) == [dead], "the word about the other process stands"
     assert store.link.call("GET", place) == b""
     assert GOODBYE_MS - 60_000 < store.link.call("PTTL", place) <= GOODBYE_MS
-    store.link.call("SET", f"{store.keys.namespace}:left:{HEARTBEAT.member}", "x")
+    # A question that it gave up on may be carried out after its own goodbye.
+    goodbye = b'{"payloadType":"application/vnd.golive.receipt.v1+json"}'
+    store.link.call("SET", place, goodbye)
+    deck.attend()
+    assert store.link.call("GET", place) == goodbye
+    store.link.call("SET", f"{store.keys.namespace}:left:{HEARTBEAT.member}", dead)
     deck.attend(HEARTBEAT)
-    assert store.link.call("GET", f"{store.keys.namespace}:left:{HEARTBEAT.member}") == b"x"
+    assert store.link.call("GET", f"{store.keys.namespace}:left:{HEARTBEAT.member}") == dead
 
 
 # -- attend ----------------------------------------------------------------------------------------

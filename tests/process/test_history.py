@@ -89,11 +89,10 @@ def test_a_grant_of_a_keyset_that_is_gone_counts_when_this_one_verifies_it(
     address: Address, any_server: EmbeddedServer
 ) -> None:
     now = Signers(approvals=2, version=8)
-    book = Book(now, ago(2))
-    book.activate(keyset_version=7)
-    book.halt()
-    book.signers = Signers({**EVERYBODY, "dora": ("approver",)}, approvals=2, version=8)
-    book.activate(keyset_version=7, by=("alice", "dora"))
+    book = Book(Signers({**EVERYBODY, "dora": ("approver",)}, approvals=2, version=7), ago(2))
+    book.activate()
+    book.at_ms += DAY_MS
+    book.activate(by=("alice", "dora"))
     kept(any_server, book)
     assert tells(address, "active_days", signers=now) == 1
 

@@ -27,8 +27,11 @@ if #ARGV > 8 then
   redis.call('HSET', KEYS[1], unpack(ARGV, 9))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   if ARGV[7] == 'worker' then
-    -- A5: a word that it is dead was wrong, and may not count when somebody hides its entry later.
-    redis.call('SET', ns .. ':left:' .. ARGV[5], '', 'XX', 'KEEPTTL')
+    -- A5: a word that it is dead was wrong, and may not count when somebody hides its entry later. Its own
+    -- goodbye stays: a question that it gave up on may be carried out after it.
+    local left = ns .. ':left:' .. ARGV[5]
+    local word = redis.pcall('GET', left)
+    if type(word) == 'string' and string.find(word, 'golive.note.', 1, true) then redis.call('SET', left, '', 'XX', 'KEEPTTL') end
     local roster = redis.pcall('ZADD', KEYS[2], 'NX', redis.call('TIME')[1], ARGV[5])
     if bad(roster) then return corrupt(KEYS[2], roster) end
   else
