@@ -137,7 +137,15 @@ def store(open_store: Callable[[], Store]) -> Store:
     return open_store()
 
 
-_HOW = ("ttl_ms", "origin", "head", "keeps", "entry", "again")  # of the step, not of its directive
+_HOW = (
+    "ttl_ms",
+    "origin",
+    "head",
+    "keeps",
+    "execution",
+    "entry",
+    "again",
+)  # of the step, not of its directive
 
 
 class Deck:
@@ -185,7 +193,8 @@ class Deck:
         step = self.store.grant(item, **how)
         if step.status is Status.OK:
             self.term = item.record.term
-            self._moved(item, how["head"])
+            execution = how.get("execution", b"")
+            self._moved(item, extend(how["head"], execution) if execution else how["head"])
         return step
 
     def restrict(self, epoch: int = 0, **changes: Any) -> Step:

@@ -12,11 +12,12 @@ from golive_redis.delivery.append import append_once
 from golive_redis.errors import StoreError
 from golive_redis.records.ledger import GENESIS, Entry, extend, first_break
 from golive_redis.store.link import StoreRefusedError
-from golive_redis.store.replies import Audit, Status, Step
+from golive_redis.store.replies import Audit, Caller, Status, Step
 from golive_redis.store.store import Store
 from golive_redis.testing import FLEET, START_MS, Signers
 
 TTL_MS = 24_000
+HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
 Deck = Any  # the `deck` fixture's class: test modules cannot import a conftest
 
 
@@ -30,6 +31,20 @@ def _chain_holds(deck: Deck) -> bool:
 
 
 # -- grant -----------------------------------------------------------------------------------------
+
+
+def test_an_execution_is_entered_before_its_grant_and_stands_beside_it(deck: Deck) -> None:
+    deck.activate(record=b"grant 1", execution=b"now")
+    assert [envelope for envelope, _ in deck.entries()] == [b"now", b"grant 1"]
+    assert _chain_holds(deck)
+    assert deck.store.link.call("HGET", "golive:active", "execution") == b"now"
+    _, told, _ = deck.attend(HEARTBEAT)
+    assert told.execution == b"now"
+    _, told, _ = deck.attend()
+    assert told.execution is None, "a worker has no use for it"
+    deck.change(record=b"grant 2")
+    assert deck.store.link.call("HGET", "golive:active", "execution") is None
+    assert _chain_holds(deck)
 
 
 def test_an_activation_puts_the_grant_in_force_and_writes_it_to_the_ledger(deck: Deck) -> None:

@@ -67,6 +67,12 @@ def _attended(deck: Deck, _: redis.Redis) -> None:
     deck.attend(HEARTBEAT)
 
 
+def _attested_dead(deck: Deck, client: redis.Redis) -> None:
+    deck.activate()
+    word = b'{"payloadType":"application/vnd.golive.note.v1+json"}'
+    client.set(deck.store.keys.goodbye("pod-7", "0" * 32), word)
+
+
 def _nothing(deck: Deck, _: redis.Redis) -> None:
     del deck
 
@@ -78,6 +84,9 @@ def _append(deck: Deck) -> Step:
 
 SCENES = {
     "activate": Scene("grant", _nothing, lambda deck: deck.activate(record=b"mine")),
+    "activate with an execution": Scene(
+        "grant", _nothing, lambda deck: deck.activate(record=b"mine", execution=b"now")
+    ),
     "activate after a stop": Scene("grant", _stopped, lambda deck: deck.activate(record=b"mine")),
     "resume": Scene("grant", _halted, lambda deck: deck.change(record=b"mine")),
     "halt": Scene("restrict", _live, lambda deck: deck.restrict(record=b"mine")),
@@ -91,6 +100,9 @@ SCENES = {
     "append first": Scene("append", _nothing, _append),
     "beat": Scene("beat", _late, lambda deck: deck.beat(2)),
     "register a worker": Scene("attend", _live, lambda deck: deck.attend()),
+    "register one that is said to be dead": Scene(
+        "attend", _attested_dead, lambda deck: deck.attend()
+    ),
     "register a heartbeat": Scene("attend", _live, lambda deck: deck.attend(HEARTBEAT)),
     "renew a worker": Scene("attend", _attended, lambda deck: deck.attend(new=False)),
     "renew a heartbeat": Scene("attend", _attended, lambda deck: deck.attend(HEARTBEAT, new=False)),
