@@ -72,6 +72,8 @@ COMMANDS = (
     "golive keys show config/keys/alice.pem",
     "golive acl --role worker",
     "golive acl check --role auditor",
+    "golive keys new bob --role approver --add",
+    "golive keys new carol --role approver --add",
     "golive keys new ruth --role root --add",
     "golive keys draft next.yaml",
     "golive keys sign keyset-2.json --key config/keys/ruth.pem --yes",
@@ -90,6 +92,7 @@ COMMANDS = (
     "golive resume symbol=ETHUSDT --reason test",
     "golive extend --minutes 800 --reason test",
     "golive promote --plan",
+    "golive proposals",
     "golive promote --reason test",
     "golive demote micro --reason test",
     "golive revoke --reason test",
@@ -106,6 +109,23 @@ FOLLOWS = {"golive watch": "}", "golive audit tail": "stop-confirmed"}
 """Commands that go on until they are ended, and what they have printed once they can be."""
 
 
+PROPOSE = "golive propose activate --reason test --json"
+
+
+def _propose(terminal: Terminal, said: dict[str, object]) -> None:
+    """Propose an activation, which takes three from now on, and have a second sign it."""
+    terminal.type(
+        "python -c \"import yaml; k = yaml.safe_load(open('config/keyset.yaml')); "
+        "k['thresholds'] = {'approver': 3}; yaml.safe_dump(k, open('config/keyset.yaml', 'w'))\""
+    )
+    proposed = json.loads(terminal.type(f"{PROPOSE} 2>/dev/null")[0])
+    assert "proposal" in proposed, proposed
+    name = proposed["proposal"]["id"]
+    second = f"golive approve {name} --yes {name} --key config/keys/bob.pem --json 2>/dev/null"
+    said["golive propose"] = proposed
+    said["golive approve"] = json.loads(terminal.type(second)[0])
+
+
 def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     """Run every command with --json against a fleet of one heartbeat and one worker."""
     said: dict[str, object] = {}
@@ -114,7 +134,9 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     def run(command: str) -> None:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
-        words = re.split(r" -| \S+[=/]| hb-2| pod-2| micro| ruth| next| keyset-2| e1", command)[0]
+        words = re.split(
+            r" -| \S+[=/]| hb-2| pod-2| micro| bob| carol| ruth| next| keyset-2| e1", command
+        )[0]
         said[words] = json.loads(lines[0])
 
     def look() -> None:
@@ -160,6 +182,12 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
     terminal.type("kill -KILL $WORKER")
     terminal.await_said("golive workers", "1 gone")
     run("golive workers forget pod-2 --reason test")
+    _propose(terminal, said)
+    look()
+    for word in ("withdraw", "reject"):
+        name = json.loads(terminal.type(f"{PROPOSE} 2>/dev/null")[0])["proposal"]["id"]
+        answer = f"golive {word} {name} --reason test --json 2>/dev/null"
+        said[f"golive {word}"] = json.loads(terminal.type(answer)[0])
     witness = "golive audit witness serve"
     terminal.type(f"{witness} ./w --listen 127.0.0.1:0 --json > w.log & WITNESS=$!")
     terminal.await_text("w.log", "its key")

@@ -30,6 +30,7 @@ from golive_redis.errors import RefusedError
 if TYPE_CHECKING:
     from golive_redis.operator.proposals import Decided, Proposal
     from golive_redis.operator.session import Operator, Reading
+    from golive_redis.records.directive import Grant
 
 proposing = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -452,7 +453,7 @@ def _shown(operator: Operator, proposal: Proposal, reading: Reading) -> list[str
         f"  profile   {record.profile}" + _was(before, "profile", record.profile),
         f"  window    until {end}",
         f"  limits    {_limits(record)}",
-        f"  lets go   {len(record.drops)} restriction(s), keeps {len(record.keeps)}",
+        f"  lifts     {_lifted(record, reading)}",
     ]
     if reading.revocation is not None:
         lines.append(f"  last stop {described(reading.revocation)}")
@@ -461,12 +462,28 @@ def _shown(operator: Operator, proposal: Proposal, reading: Reading) -> list[str
     return lines
 
 
+def _lifted(record: Grant, reading: Reading) -> str:
+    """Return what of that which is in force now a grant does not keep, in words."""
+    from golive_cli.meeting import named
+    from golive_redis.operator.session import described
+
+    held = reading.state.restrictions if reading.state is not None else ()
+    gone = [item for item in held if item.identity not in record.keeps]
+    return (
+        "; ".join(
+            f"{described(i)}: {named({str(k): v for k, v in i.record.labels.items()})}"
+            for i in gone
+        )
+        or "nothing"
+    )
+
+
 def _was(before: Any, field: str, now: object) -> str:
     was = getattr(before, field, None)
     return "" if was is None or was == now else f" (was {was})"
 
 
-def _limits(record: Any) -> str:
+def _limits(record: Grant) -> str:
     limits = record.limits
     return (
         f"{limits.max_order_notional} {limits.currency} an order, "
