@@ -22,6 +22,7 @@ from golive_redis.operator.grants import (
     put_grant,
     waiting,
 )
+from golive_redis.operator.refusals import told
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -45,6 +46,7 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.keyset import Authority
 from golive_redis.records.record import wording
+from golive_redis.records.refusal import Attempt
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.stop.roster import goodbyes, read_rosters, strike
 from golive_redis.store.keyspace import PRESENCE_MS
@@ -89,6 +91,7 @@ class Activation:
         over_unconfirmed: Activate although the last stop is not confirmed.
         report: A signed report to rest on, instead of running the checks now.
         others: Others sign on their own hosts, so one approver is enough here.
+        proposal: Identity of the proposed grant that this is about, or None.
         told: Told of each finding as it comes.
         say: Told in a sentence what happens.
     """
@@ -105,11 +108,13 @@ class Activation:
         over_unconfirmed: bool = False,
         report: bytes | None = None,
         others: bool = False,
+        proposal: str | None = None,
         told: preflight.Told = preflight.nobody,
         say: Say = quiet,
     ) -> None:
         self._operator = operator
         self._others = others
+        self._proposal = proposal
         self._reason = wording(reason)
         self._ticket = wording(ticket)
         self._profile = _allowed_profile(operator, profile)
@@ -138,6 +143,11 @@ class Activation:
         Raises:
             RefusedError: With what to do about it.
         """
+        attempt = Attempt.PROPOSE if self._others else Attempt.ACTIVATE
+        with told(self._operator, Attempt.EXECUTE if together else attempt, self._proposal):
+            return self._prepare(by, together)
+
+    def _prepare(self, by: Sequence[Signer], together: frozenset[str]) -> Reading:
         operator = self._operator
         operator.require_enabled()
         windows.require_open(self._windows, clock.wall_ms())

@@ -25,6 +25,7 @@ from golive_redis.errors import (
     StoreError,
 )
 from golive_redis.operator.approvals import signed
+from golive_redis.operator.refusals import told
 from golive_redis.operator.session import (
     Operator,
     Reading,
@@ -47,6 +48,7 @@ from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.keyset import Role
 from golive_redis.records.record import wording
+from golive_redis.records.refusal import Attempt
 from golive_redis.store.replies import Status, Step
 
 MAX_TRIES = 10
@@ -251,18 +253,19 @@ def loosen(
             window is open.
         ConflictError: Another directive came first.
     """
-    signers = operator.approvers(keys, kind)
-    planned, draft, reading = drafted(
-        operator,
-        kind,
-        signers[0],
-        reason=reason,
-        ticket=ticket,
-        labels=labels,
-        every=every,
-        minutes=minutes,
-        say=say,
-    )
+    with told(operator, Attempt(kind)):
+        signers = operator.approvers(keys, kind)
+        planned, draft, reading = drafted(
+            operator,
+            kind,
+            signers[0],
+            reason=reason,
+            ticket=ticket,
+            labels=labels,
+            every=every,
+            minutes=minutes,
+            say=say,
+        )
     grant, execution = signed(operator, draft, signers)
     put_successor(operator, reading, grant, execution, say=say)
     return Loosened(grant, planned.dropped)

@@ -13,13 +13,14 @@ import msgspec
 from golive_redis.checks import ask, runner
 from golive_redis.checks.conditions import Conditions
 from golive_redis.errors import RefusedError
-from golive_redis.operator import preflight
+from golive_redis.operator import preflight, refusals
 from golive_redis.operator.approvals import signed
 from golive_redis.operator.grants import put_successor, successor
 from golive_redis.operator.session import Operator, Reading, Say, active, quiet, send_spool
 from golive_redis.records.directive import Grant, GrantKind, Profile, smallest
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.record import wording
+from golive_redis.records.refusal import Attempt
 from golive_redis.records.report import Finding, Outcome, failed
 
 
@@ -131,10 +132,11 @@ def promote(
         RefusedError: Like `plan`, or too few approvers signed.
         ConflictError: Another directive came first.
     """
-    signers = operator.approvers(keys, GrantKind.PROMOTE)
-    found, draft = drafted_promotion(
-        operator, signers[0], reason=reason, ticket=ticket, told=told, say=say
-    )
+    with refusals.told(operator, Attempt.PROMOTE):
+        signers = operator.approvers(keys, GrantKind.PROMOTE)
+        found, draft = drafted_promotion(
+            operator, signers[0], reason=reason, ticket=ticket, told=told, say=say
+        )
     grant, execution = signed(operator, draft, signers)
     put_successor(operator, found.reading, grant, execution, say=say)
     return found, grant

@@ -14,7 +14,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.errors import ConflictError, RecordError, RefusedError
-from golive_redis.operator import preflight
+from golive_redis.operator import preflight, refusals
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.approvals import answered, enter, executed
 from golive_redis.operator.grants import drafted, put_successor
@@ -25,6 +25,7 @@ from golive_redis.records.beat import ISSUED_TOLERANCE_MS
 from golive_redis.records.directive import Grant, GrantKind
 from golive_redis.records.envelope import Signer, Verified, seal, together
 from golive_redis.records.record import wording
+from golive_redis.records.refusal import Attempt
 from golive_redis.records.report import Outcome, Report
 from golive_redis.store.proposals import Stored
 
@@ -107,12 +108,23 @@ def propose_change(
     Raises:
         RefusedError: It would be refused now, or too many proposals are open.
     """
-    signers = operator.approvers(keys, kind, others=True)
-    if kind is GrantKind.PROMOTE:
-        _, record = drafted_promotion(operator, signers[0], told=told, say=say, **options)  # type: ignore[arg-type]
-    else:
-        _, record, _ = drafted(operator, kind, signers[0], say=say, **options)  # type: ignore[arg-type]
+    with refusals.told(operator, Attempt.PROPOSE):
+        signers = operator.approvers(keys, kind, others=True)
+        record = _change(operator, kind, signers[0], told, say, options)
     return _proposed(operator, record, signers)
+
+
+def _change(
+    operator: Operator,
+    kind: GrantKind,
+    signer: Signer,
+    told: preflight.Told,
+    say: Say,
+    options: dict[str, object],
+) -> Grant:
+    if kind is GrantKind.PROMOTE:
+        return drafted_promotion(operator, signer, told=told, say=say, **options)[1]  # type: ignore[arg-type]
+    return drafted(operator, kind, signer, say=say, **options)[1]  # type: ignore[arg-type]
 
 
 def _proposed(operator: Operator, record: Grant, signers: Sequence[Signer]) -> Proposal:
@@ -243,7 +255,31 @@ def approve(
         MaybeAppliedError: It is unknown whether it is in force.
     """
     record = proposal.grant.record
-    signers = operator.approvers(keys, record.kind, others=True)
+    with refusals.told(operator, Attempt.APPROVE, proposal.grant.identity):
+        new, reading = _may_sign(operator, proposal, keys)
+    last = len(proposal.grant.signers) + len(new) >= proposal.needed
+    if not last:
+        return Decided(_signed(operator, proposal, new))
+    if record.kind is GrantKind.ACTIVATE:
+        return _activate(operator, proposal, new, over_unconfirmed, told, say)
+    report = None
+    if record.report is not None:
+        with refusals.told(operator, Attempt.EXECUTE, proposal.grant.identity):
+            report = _checked(operator, new[0], told)
+        preflight.enter(operator, report)
+    whole = _signed(operator, proposal, new)
+    execution = _executed(operator, whole, report, new[-1])
+    grant = operator.trust.grant(whole.grant.raw)
+    put_successor(operator, reading, grant, execution, say=say)
+    operator.store.close_proposal(grant.identity)
+    return Decided(whole, grant)
+
+
+def _may_sign(
+    operator: Operator, proposal: Proposal, keys: Sequence[str]
+) -> tuple[list[Signer], Reading]:
+    """Return who signs here and has not yet, and what was read."""
+    signers = operator.approvers(keys, proposal.grant.record.kind, others=True)
     new = [item for item in signers if item.principal not in proposal.grant.signers]
     if not new:
         names = ", ".join(item.principal for item in signers)
@@ -255,21 +291,7 @@ def approve(
     reading = operator.read()
     if why := stale(operator, proposal, reading):
         raise ConflictError(f"the proposal is out of date: {why}", hint="propose it again")
-    last = len(proposal.grant.signers) + len(new) >= proposal.needed
-    if not last:
-        return Decided(_signed(operator, proposal, new))
-    if record.kind is GrantKind.ACTIVATE:
-        return _activate(operator, proposal, new, over_unconfirmed, told, say)
-    report = None
-    if record.report is not None:
-        report = _checked(operator, new[0], told)
-        preflight.enter(operator, report)
-    whole = _signed(operator, proposal, new)
-    execution = _executed(operator, whole, report, new[-1])
-    grant = operator.trust.grant(whole.grant.raw)
-    put_successor(operator, reading, grant, execution, say=say)
-    operator.store.close_proposal(grant.identity)
-    return Decided(whole, grant)
+    return new, reading
 
 
 def _activate(
@@ -288,6 +310,7 @@ def _activate(
         profile=str(record.profile),
         over_unconfirmed=over_unconfirmed,
         others=True,
+        proposal=proposal.grant.identity,
         told=told,
         say=say,
     )

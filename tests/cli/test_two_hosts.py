@@ -71,7 +71,7 @@ def test_what_one_proposes_the_other_sees_signs_and_executes(hosts: tuple[Golive
     assert "ACTIVE in testnet (golive): term 1" in done.stdout
     assert bob.json("proposals")["proposals"] == []
     kinds = [item["kind"] for item in bob.json("audit", "list")["entries"]]
-    assert kinds == ["report", "answer", "report", "answer", "execution", "grant"]
+    assert kinds == ["refusal", "report", "answer", "report", "answer", "execution", "grant"]
     assert bob.json("audit", "verify")["result"] == "CONSISTENT"
     # Within the term: what would be lifted is named, and a no is a no.
     assert alice("halt", "symbol=BTC", "--reason", "odd").returncode == Exit.NO_MATCH

@@ -164,7 +164,7 @@ class Server:
             if caller.role == "heartbeat":
                 data.heartbeats[member] = caller.instance
             else:
-                if member in data.goodbyes:
+                if b"golive.note." in data.goodbyes.get(member, b""):  # its own goodbye stays
                     data.goodbyes[member] = b""
                 data.fleet.setdefault(member)
         else:

@@ -180,7 +180,7 @@ class Pair:
             self.real.keep_goodbye(caller, b"goodbye")
             self.model.keep_goodbye(caller, b"goodbye")
         other = self.random.choice([pod for pod in PODS if pod.role == "worker"])
-        word = (other.name, other.instance, b"dead")
+        word = (other.name, other.instance, b"golive.note.: dead")
         self.same("forget", self.real.forget(*word), self.model.forget(*word, 0.0))
         pods = [(pod.name, pod.instance) for pod in PODS if pod.role == "worker"]
         self.same("goodbyes", self.real.goodbyes(pods), self.model.kept_goodbyes(pods))
