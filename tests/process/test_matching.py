@@ -138,15 +138,15 @@ def test_a_dry_run_says_whom_it_would_meet_and_changes_nothing(live: Any, golive
     for asked in ("--all", "symbol=X"):
         code, said = golive("restore", asked, "--reason", "r", "--dry-run")
         assert (code, "no reduction is in force" in said) == (Exit.REFUSED, True)
+    for kind in ("resume", "restore"):
+        code, said = golive(kind, "--all", "symbol=BTCUSDT", "--reason", "r")
+        assert (code, "--all or labels, not both" in said) == (Exit.USAGE, True)
+    assert everything(live) == before
     code, said = golive("resume", "symbol=X", "--reason", "r")
     assert code == Exit.REFUSED
     assert (
         "no halt with these labels is in force (halt 2 by alice (test) for symbol=BTCUSDT)" in said
     )
-    for kind in ("resume", "restore"):
-        code, said = golive(kind, "--all", "symbol=BTCUSDT", "--reason", "r")
-        assert (code, "--all or labels, not both" in said) == (Exit.USAGE, True)
-    assert everything(live) == before
     assert permits(live)["pod-1"] is False
     code, said = golive("resume", "symbol=btcusdt", "--reason", "r", "--json")
     result = json.loads(said)

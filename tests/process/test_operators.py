@@ -147,7 +147,7 @@ def test_an_activation_that_cannot_be_written_down_or_kept_alive_does_not_happen
     with pytest.raises((RefusedError, StoreError)):
         live.activate()
     assert live.raw.exists("golive:active") == 0
-    live.raw.delete("golive:audit")
+    live.raw.delete("golive:audit", "golive:head")
     live.raw.config_set("maxmemory", 1)
     with pytest.raises((RefusedError, StoreError)):
         live.activate()

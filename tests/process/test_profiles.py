@@ -146,7 +146,7 @@ def test_a_plan_shows_what_is_missing_and_changes_nothing(live: Any) -> None:
     with pytest.raises(promotion.CriteriaFailedError, match="small-1: 0, wanted") as caught:
         promote(live)
     assert caught.value.findings == plan.findings or len(caught.value.findings) == 2
-    assert live.raw.xlen("golive:audit") == ledger
+    assert live.raw.xlen("golive:audit") == ledger + 1, "the refusal alone"
     assert in_force(live)[0] == "micro"
 
 
