@@ -15,7 +15,7 @@ an entry (V5), so that a ledger of any length can be judged, and gone on with la
 | V7 | has a higher epoch than all before it, or came late and takes something away |
 | V8 | grants nothing at or under the epoch of a revocation, and within a term changes the running one |
 | V9 | rests, when it activates or promotes, on a passed report before it, of the same policy |
-| V10 | that several have to sign has an answer of each of them before it, and an execution by one |
+| V10 | that several have to sign has their answers and an execution before it, once the ledger has one |
 | V13 | is there for each directive that is in force in Redis |
 | V14 | is still there when somebody has seen it there |
 """
@@ -309,6 +309,8 @@ class History:
     def _consented(self, found: Opened, record: Grant) -> None:
         trust = self._keysets.trust(record.keyset_version)
         if trust is None or (needed := trust.keyset.approvals(record.kind)) == 1:
+            return
+        if not self._executions:  # golive 0.1 wrote none: it is asked for once there has been one
             return
         by, named = self._executions.get(found.identity, ("", []))
         if by not in found.signers:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from golive_redis import clock
-from golive_redis.errors import ConflictError, RecordError, RefusedError
+from golive_redis.errors import ConflictError, RecordError, RefusedError, StoreError
 from golive_redis.operator import preflight, refusals
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.approvals import answered, enter, executed
@@ -271,8 +271,16 @@ def approve(
     execution = _executed(operator, whole, report, new[-1])
     grant = operator.trust.grant(whole.grant.raw)
     put_successor(operator, reading, grant, execution, say=say)
-    operator.store.close_proposal(grant.identity)
+    _close(operator, grant, say)
     return Decided(whole, grant)
+
+
+def _close(operator: Operator, grant: Verified[Grant], say: Say) -> None:
+    """Take a proposal away that is in force; where that fails it is out of date all the same (A7)."""
+    try:
+        operator.store.close_proposal(grant.identity)
+    except StoreError as error:
+        say(f"in force, and still listed under `golive proposals`: {error.message}")
 
 
 def _may_sign(
@@ -281,7 +289,8 @@ def _may_sign(
     """Return who signs here and has not yet, and what was read."""
     signers = operator.approvers(keys, proposal.grant.record.kind, others=True)
     new = [item for item in signers if item.principal not in proposal.grant.signers]
-    if not new:
+    # With enough signatures it was not executed: who has signed it may do that now.
+    if not new and len(proposal.grant.signers) < proposal.needed:
         names = ", ".join(item.principal for item in signers)
         raise RefusedError(
             f"{names} has signed it already", hint="somebody else has to: `golive proposals`"
@@ -291,7 +300,7 @@ def _may_sign(
     reading = operator.read()
     if why := stale(operator, proposal, reading):
         raise ConflictError(f"the proposal is out of date: {why}", hint="propose it again")
-    return new, reading
+    return new or signers, reading
 
 
 def _activate(
@@ -321,7 +330,7 @@ def _activate(
     execution = _executed(operator, whole, report, new[-1])
     grant = operator.trust.grant(whole.grant.raw)
     activation.take_effect(grant, execution)
-    operator.store.close_proposal(grant.identity)
+    _close(operator, grant, say)
     return Decided(whole, grant, activation)
 
 

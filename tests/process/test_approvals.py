@@ -164,6 +164,28 @@ def test_a_stop_or_a_halt_in_between_makes_a_proposal_stale(two: Fleet) -> None:
     assert judged(two) == ""
 
 
+def test_what_has_every_signature_and_was_not_executed_is_executed_by_one_of_them(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last command was killed between its signature and the step that puts it in force."""
+    alice, bob = Desk(two, "alice"), Desk(two, "bob")
+    proposal = alice.propose()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Activation, "take_effect", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bob.approve(proposal.id)
+    assert two.raw.hgetall("golive:active") == {}
+    decided = alice.approve(proposal.id)
+    assert decided.grant is not None
+    assert decided.grant.signers == {"alice", "bob"}
+    two.wait_all_armed()
+    assert judged(two) == ""
+
+
 def test_of_two_last_signatures_at_once_one_executes(
     fleet: MakeFleet, own_server: EmbeddedServer
 ) -> None:

@@ -18,6 +18,9 @@ from golive_redis.audit.history import (
 from golive_redis.audit.opening import Keysets
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
 from golive_redis.errors import ConfigError
+from golive_redis.records.approval import Answer, Execution
+from golive_redis.records.directive import Grant, GrantKind
+from golive_redis.records.envelope import decode, peek
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.testing import Signers
@@ -212,9 +215,24 @@ def test_v10_what_several_have_to_sign_has_their_answers_and_an_execution() -> N
     both = Keysets.of([several.keyset], "golive", "test")
     good = day(several).entries
     assert verdict(good, both).broken is None
-    # The first day begins with a report, two answers, the execution, and the grant.
-    for gone in (1, 2, 3):
-        assert broken(chained([*good[:gone], *good[gone + 1 :]]), both) == (3, "V10")
+    # The second term: a report, two answers, the execution, and the grant.
+    grant = next(n for n, item in enumerate(good) if n > 5 and _activates(item))
+    for gone in (grant - 1, grant - 2, grant - 3):
+        assert broken(chained([*good[:gone], *good[gone + 1 :]]), both) == (grant - 1, "V10")
+
+
+def test_v10_a_ledger_of_golive_0_1_had_no_executions() -> None:
+    several = Signers(approvals=2)
+    both = Keysets.of([several.keyset], "golive", "test")
+    kinds = {Answer.payload_type(), Execution.payload_type()}
+    old = [item for item in day(several).entries if decode(item.envelope).payload_type not in kinds]
+    assert verdict(chained(old), both).broken is None
+
+
+def _activates(entry: Entry) -> bool:
+    return decode(entry.envelope).payload_type == Grant.payload_type() and (
+        peek(entry.envelope, Grant).kind is GrantKind.ACTIVATE
+    )
 
 
 @pytest.mark.parametrize(
