@@ -144,9 +144,12 @@ def test_a_word_about_a_worker_that_lives_is_taken_back_by_its_next_read(
     wait_for(lambda: not live.raw.exists(f"golive:worker:{member}"), what="it is silent")
     with Operator(live.config) as operator:
         assert forget(operator, ["pod-2"], reason="taken for dead").back == ()
+    word = live.raw.get(f"golive:left:{member}")
     frozen.resume()
     wait_for(lambda: live.raw.zscore("golive:fleet", member) is not None, what="it reads")
     frozen.kill()
+    # Its registration has ended the word. Who puts it back gains nothing while it is on the roster.
+    live.raw.set(f"golive:left:{member}", word)
     report = live.revoke()
     assert (report.outcome.result, report.outcome.by) == ("STOPPED", "time")
     assert report.outcome.drain_unknown == ["pod-2"]
