@@ -191,7 +191,7 @@ class Database:
         """
         with self._transaction() as connection:
             others, keys = connection.execute(
-                "SELECT count(DISTINCT origin), count(*) FILTER (WHERE origin = ?1) FROM log_key",
+                "SELECT count(DISTINCT origin), count(*) FILTER (WHERE origin = ?) FROM log_key",
                 (origin,),
             ).fetchone()
             if (not keys and others >= MAX_LOGS) or keys >= MAX_KEYS:
