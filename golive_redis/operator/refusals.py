@@ -21,7 +21,7 @@ def told(operator: Operator, attempt: Attempt, proposal: str | None = None) -> I
     """Within, a refusal is entered before it is raised.
 
     It costs the attempt nothing: where it cannot be signed or entered, only the error is told; where
-    Redis does not take it, it waits in the spool.
+    Redis does not take it, it waits in the spool. Nothing is written where another fleet is at home.
 
     Args:
         operator: At work.
@@ -37,6 +37,10 @@ def told(operator: Operator, attempt: Attempt, proposal: str | None = None) -> I
 
 
 def _enter(operator: Operator, attempt: Attempt, error: RefusedError, proposal: str | None) -> None:
+    if operator.another_fleet(
+        operator.store.snapshot().fleet
+    ):  # A12: its ledger is not ours to write
+        return
     signer = operator.signers(())[0]
     findings = getattr(error, "findings", ())
     failed = [item.check for item in findings if item.outcome is not Outcome.PASS]

@@ -143,6 +143,17 @@ def test_whoever_has_signed_cannot_sign_again_and_one_alone_starts_nothing(two: 
     assert two.raw.hgetall("golive:active") == {}
 
 
+def test_a_refusal_is_entered_at_home_and_in_no_ledger_of_another_fleet(two: Fleet) -> None:
+    with pytest.raises(RefusedError, match="1 given"):
+        two.activate()
+    assert two.raw.xlen("golive:audit") == 1
+    two.raw.set("golive:fleet-id", "f" * 32)
+    for tried in (two.activate, Desk(two, "alice").propose):
+        with pytest.raises(RefusedError):
+            tried()
+    assert two.raw.xlen("golive:audit") == 1
+
+
 def test_a_stop_or_a_halt_in_between_makes_a_proposal_stale(two: Fleet) -> None:
     alice, bob = Desk(two, "alice"), Desk(two, "bob")
     bob.approve(alice.propose().id)
