@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from golive_redis.errors import GoliveError
+from golive_redis.testing.freeze import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -266,8 +267,8 @@ class EmbeddedServer:
         child.wait(STOP_TIMEOUT_MS / 1000)
 
     def pause(self) -> None:
-        """Freeze the server (SIGSTOP): connections stay open and nothing answers."""
-        self._child().send_signal(signal.SIGSTOP)
+        """Freeze the server (SIGSTOP): connections stay open, and from now on nothing answers."""
+        freeze(self._child().pid)
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""

@@ -15,6 +15,7 @@ import pytest
 
 from golive_redis.checks.source import UnansweredError
 from golive_redis.records.report import Outcome
+from golive_redis.testing.freeze import freeze
 
 PATIENCE_S = 60  # what would hang does so for minutes
 
@@ -152,7 +153,7 @@ def assert_nothing_runs(postgres: Any) -> None:
 
 def test_a_server_that_says_nothing_is_unknown_in_time(asking: Asking, postgres: Any) -> None:
     source = {"query": "select 1", "url": postgres.url}
-    os.kill(postgres.process.pid, signal.SIGSTOP)  # nobody accepts the connection
+    freeze(postgres.process.pid)  # nobody accepts the connection
     try:
         began = time.monotonic()
         found = asking.finding({"sql": source, "equals": 1, "deadline": "400ms"})

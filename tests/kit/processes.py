@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from golive_redis import clock
+from golive_redis.testing.freeze import freeze, frozen
 from golive_redis.testing.server import EmbeddedServer
 from kit import zygote
 
@@ -139,21 +139,12 @@ class Process:
 
     def pause(self) -> None:
         """SIGSTOP, and return once it has stopped."""
-        self._child.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + PATIENCE_MS / 1000
-        while not self.stopped:
-            assert time.monotonic() < deadline, f"{self.name} does not stop"
-            time.sleep(0.001)
+        freeze(self.pid)
 
     @property
     def stopped(self) -> bool:
         """True when SIGSTOP is in force."""
-        argv = ["ps", "-o", "stat=", "-p", str(self.pid)]
-        if sys.platform == "linux":
-            stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        else:
-            stat = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-        return stat.strip()[:1] == "T"
+        return frozen(self.pid)
 
     def resume(self) -> None:
         self._child.send_signal(signal.SIGCONT)

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from golive_redis.testing import server
+from golive_redis.testing.freeze import freeze
 from golive_redis.testing.server import EmbeddedServer, EmbeddedServerError, find_binary, free_port
 from kit.servers import server_kinds
 
@@ -268,7 +269,7 @@ def test_the_server_dies_with_a_parent_that_is_killed(
 ) -> None:
     parent, pid, folder = _parent(server_binary)
     if frozen:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     parent.kill()
     parent.communicate(timeout=120)
     wait_for(lambda: _gone(pid), what="the server's end")

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from golive_redis.testing.freeze import freeze
 from golive_redis.testing.server import EmbeddedServer, free_port
 from kit.program import Program, Wait
 
@@ -118,7 +119,7 @@ def test_a_process_that_is_stopped_and_a_loop_that_hangs_are_not_live(
     live = fleet(any_server)
     heartbeat = program(live, *LISTEN)
     kubelet = Kubelet.of(heartbeat)
-    heartbeat.process.send_signal(signal.SIGSTOP)
+    freeze(heartbeat.process.pid)
     with pytest.raises(TimeoutError):
         kubelet.get("/live", timeout_s=1)
     heartbeat.process.send_signal(signal.SIGCONT)

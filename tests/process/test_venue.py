@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from golive_cli.demo.prices import PaperOrder, orders
+from golive_redis.testing.freeze import freeze
 from golive_redis.testing.venue_client import VenueClient, VenueError
 from kit import zygote
 from kit.zygote import Forked
@@ -219,7 +220,7 @@ def test_a_frozen_venue_is_an_unknown_outcome_and_nothing_is_sent_twice(
 ) -> None:
     client = VenueClient(venue.port, timeout_ms=200)
     client.place(**GOOD)
-    venue.process.send_signal(signal.SIGSTOP)
+    freeze(venue.process.pid)
     with pytest.raises(VenueError):
         client.place(**{**GOOD, "symbol": "MSFT"})
     venue.process.send_signal(signal.SIGCONT)

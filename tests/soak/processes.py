@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from golive_redis.testing.freeze import freeze
 from golive_redis.testing.server import bound_to_parent
 
 CONTROL = "control"
@@ -47,7 +48,8 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
+        if self._process is not None and self._process.poll() is None:
+            freeze(self._process.pid)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
