@@ -29,6 +29,7 @@ from golive_redis.records.refusal import Attempt
 from golive_redis.records.report import Outcome, Report
 from golive_redis.store.proposals import Stored
 
+NO = {Said.REJECT: "rejected", Said.WITHDRAW: "withdrew"}
 LEAST = 4  # characters by which one may be named
 
 
@@ -297,6 +298,7 @@ def _may_sign(
         )
     _require_waiting(proposal)
     _require_clock(operator)
+    _require_no_refusal(operator, proposal)
     reading = operator.read()
     if why := stale(operator, proposal, reading):
         raise ConflictError(f"the proposal is out of date: {why}", hint="propose it again")
@@ -396,6 +398,25 @@ def decline(
 def _require_waiting(proposal: Proposal) -> None:
     if clock.wall_ms() >= proposal.until_ms:
         raise RefusedError("the proposal has waited too long", hint="propose it again")
+
+
+def _require_no_refusal(operator: Operator, proposal: Proposal) -> None:
+    """Refuse what somebody has rejected or its maker withdrawn, though it be put back into Redis.
+
+    Its signatures are good until it has waited too long; the ledger knows who has said no.
+    """
+    began_ms = proposal.grant.record.issued_at_ms - ISSUED_TOLERANCE_MS
+    for page in operator.store.ledger(str(began_ms)):
+        for entry in page:
+            try:
+                said = operator.trust.answer(entry.envelope).record
+            except RecordError:
+                continue  # another record, or one that counts for nothing
+            if said.proposal == proposal.grant.identity and said.answer in NO:
+                raise ConflictError(
+                    f"{said.by} {NO[said.answer]} this proposal: {said.reason or 'no reason given'}",
+                    hint="propose it again",
+                )
 
 
 def _require_clock(operator: Operator) -> None:

@@ -53,12 +53,14 @@ class Proposals:
             RefusedError: 20 are open.
         """
         self.link.call("ZREMRANGEBYSCORE", self.keys.proposals, "-inf", now_ms)
-        if int(self.link.call("ZCARD", self.keys.proposals)) >= MAX_OPEN:
+        self.link.call("ZADD", self.keys.proposals, until_ms, identity)
+        # Counted when it is in: of two that come at once neither can push the other out of sight.
+        if int(self.link.call("ZCARD", self.keys.proposals)) > MAX_OPEN:
+            self.link.call("ZREM", self.keys.proposals, identity)
             raise RefusedError(
                 f"{MAX_OPEN} proposals are open",
                 hint="`golive proposals` shows them; withdraw some",
             )
-        self.link.call("ZADD", self.keys.proposals, until_ms, identity)
         self.link.call("PEXPIREAT", self.keys.proposals, until_ms + KEEP_MS)
 
     @usable("sign_proposal", wrote=True)

@@ -239,6 +239,35 @@ def test_what_was_rejected_or_withdrawn_waits_no_longer_and_is_in_the_ledger(two
     assert judged(two) == ""
 
 
+def test_what_was_rejected_and_is_put_back_into_redis_is_signed_by_nobody(two: Fleet) -> None:
+    """Its maker's signature is good for ten minutes; the ledger knows that somebody said no."""
+    alice, bob = Desk(two, "alice"), Desk(two, "bob")
+    proposal = alice.propose()
+    key = f"golive:proposal:{proposal.grant.identity}"
+    fields = two.raw.hgetall(key)
+    with Operator(bob.config) as operator:
+        proposals.decline(operator, proposal, Said.REJECT, "not now")
+    two.raw.hset(key, mapping=fields)
+    two.raw.zadd("golive:proposals", {proposal.grant.identity: proposal.until_ms})
+    assert bob.waiting() == [proposal.id]
+    with pytest.raises(ConflictError, match="bob rejected this proposal: not now"):
+        bob.approve(proposal.id)
+    assert not two.raw.exists("golive:active")
+
+
+def test_more_than_twenty_wait_for_nobody_and_those_that_wait_are_all_shown(two: Fleet) -> None:
+    alice = Desk(two, "alice")
+    with Operator(alice.config) as operator:
+        until_ms = clock.wall_ms() + 60_000
+        for number in range(19):
+            operator.store.propose(f"{number:064x}", until_ms, clock.wall_ms())
+    proposal = alice.propose()
+    with pytest.raises(RefusedError, match="20 proposals are open"):
+        alice.propose(ticket="OPS-2")
+    assert alice.waiting() == [proposal.id]
+    assert two.raw.zcard("golive:proposals") == 20
+
+
 def test_a_host_with_another_policy_does_not_sign(two: Fleet) -> None:
     proposal = Desk(two, "alice").propose()
     with pytest.raises(ConflictError, match="another policy"):
