@@ -284,7 +284,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "restore": Listed(_restore, "Lift a reduction, or all."),
         "extend": Listed(_extend, "Move the end of the window."),
         "promote": Listed("profiles.promote", "Go up one capital profile."),
-        "propose": Listed("approvals.proposing", "Propose one of these, for others to approve."),
+        "propose": Listed("propose.proposing", "Propose one of these, for others to approve."),
         "proposals": Listed("approvals.proposals", "Show what waits for signatures."),
         "approve": Listed("approvals.approve", "Sign a proposal; the last signature executes it."),
         "reject": Listed("approvals.reject", "Say no to a proposal."),

@@ -68,6 +68,8 @@ def test_what_one_proposes_the_other_sees_signs_and_executes(hosts: tuple[Golive
     assert shown[0].startswith(f"proposal {name} by alice in testnet (golive)")
     assert "  now       off" in shown
     assert any(line.startswith("  limits    25 USD an order") for line in shown)
+    assert any(line.endswith("keyset 1") for line in shown if line.startswith("  policy "))
+    assert any(line.startswith("  checks    passed ") for line in shown)
     assert "ACTIVE in testnet (golive): term 1" in done.stdout
     assert bob.json("proposals")["proposals"] == []
     kinds = [item["kind"] for item in bob.json("audit", "list")["entries"]]
@@ -122,6 +124,10 @@ def test_whoever_waits_is_told_what_became_of_it(hosts: tuple[Golive, Golive]) -
     waiting = alice.start("propose", "activate", "--reason", "again", "--wait")
     while not (found := bob.json("proposals")["proposals"]):
         pass
+    path = bob.folder / "config/keyset.yaml"
+    path.write_text(path.read_text().replace("  bob:\n", "  bob:\n    authority: risk\n"))
+    shown = bob("approve", found[0]["id"]).stderr  # no terminal: it is shown, and not signed
+    assert "by bob (enough); so bob (risk) has to sign" in shown
     assert bob("reject", found[0]["id"], "--reason", "no").returncode == Exit.DONE
     _, err = waiting.communicate(timeout=60)
     assert waiting.returncode == Exit.REFUSED
