@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from golive_redis import programs
 from golive_redis.checks.source import UnansweredError
 from golive_redis.checks.sources import command
 from golive_redis.records.report import Outcome
@@ -132,7 +133,7 @@ def sigchld_ignored() -> Iterator[None]:
 def test_an_exit_status_that_nobody_could_collect_is_unknown(asking: Asking) -> None:
     """Row 79: subprocess says 0 then, and a failing command would pass."""
     for source in (sh("exit 3"), sh("exit 0"), sh("echo 0", stdout=True)):
-        with pytest.raises(UnansweredError, match=r"how sh ended is not known.*SIGCHLD"):
+        with pytest.raises(UnansweredError, match=r"sh ended, and how is not known.*SIGCHLD"):
             asking.value(command=source, equals=0)
         assert asking.finding({"command": source, "equals": 0}).outcome is Outcome.UNKNOWN
 
@@ -278,7 +279,7 @@ def test_a_function_that_hangs_in_c_and_holds_the_interpreters_lock_stops_nobody
     question = {"python": {"name": "hang"}, "equals": 1, "deadline": "1500ms"}
     found = own.finding(question, {"command": sh("exit 0"), "equals": 0})
     assert found.outcome is Outcome.UNKNOWN
-    assert found.explain.startswith(f"1 python: {sys.executable} did not end in time")
+    assert found.explain.startswith(f"1 python: {sys.executable} has not answered within")
     assert found.facts["2 command"].startswith("0, wanted equals 0")
     assert time.monotonic() - began < PATIENCE_S
 
@@ -304,7 +305,7 @@ def test_a_program_that_is_being_started_at_the_end_ends_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in between: started, and not yet on the list of those to be ended."""
-    start, started, go_on = command._start, threading.Event(), threading.Event()
+    start, started, go_on = programs._start, threading.Event(), threading.Event()
     made: list[subprocess.Popen[bytes]] = []
 
     def slow(*args: Any) -> subprocess.Popen[bytes]:
@@ -313,16 +314,16 @@ def test_a_program_that_is_being_started_at_the_end_ends_with_it(
         assert go_on.wait(PATIENCE_S)
         return made[0]
 
-    monkeypatch.setattr(command, "_start", slow)
+    monkeypatch.setattr(programs, "_start", slow)
     starting = _Lock()
-    monkeypatch.setattr(command, "_starting", starting)
+    monkeypatch.setattr(programs, "_starting", starting)
     where: Any = SimpleNamespace(folder=tmp_path, environ=dict(os.environ))
 
     def ask() -> None:
         with suppress(UnansweredError):
             command.run(["sleep", "600"], where, 600_000)
 
-    asking, ending = threading.Thread(target=ask), threading.Thread(target=command._end_all)
+    asking, ending = threading.Thread(target=ask), threading.Thread(target=programs._end_all)
     asking.start()
     assert started.wait(PATIENCE_S)
     try:

@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[str, str]] = {
         "sys.stderr.write('A' * (1 << 20)); sys.exit(3)",
         "exited 3: A{300}(?!A)",
     ),
-    "is killed": ("os.kill(os.getpid(), 9)", "exited -9"),
+    "is killed": ("os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
 }
 
 
