@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from golive_redis.checks.conditions import Conditions
+from golive_redis.config.auditing import AuditSettings
 from golive_redis.config.policy import Policy
 
 
@@ -16,12 +17,12 @@ def schema() -> dict[str, Any]:
     It knows names, types and choices. Rules between settings, such as the timers' inequalities, are
     checked by `golive` alone.
     """
-    (policy, evidence), definitions = msgspec.json.schema_components(
-        [Policy, Conditions], ref_template="#/$defs/{name}"
+    (policy, evidence, audit), definitions = msgspec.json.schema_components(
+        [Policy, Conditions, AuditSettings], ref_template="#/$defs/{name}"
     )
     whole = definitions.pop(_name(policy))
     sections = definitions.pop(_name(evidence))["properties"]
-    whole["properties"].update(sections)
+    whole["properties"].update(sections, audit=audit)
     whole |= {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "golive-redis: go_live.yaml",

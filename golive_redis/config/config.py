@@ -52,8 +52,9 @@ class Config(Masked, frozen=True):
     def policy_digest(self) -> str:
         """SHA-256 of the policy as JSON (keys sorted, no spaces) without what differs by host.
 
-        Left out are `store`, `keys` and `state_dir`, and `activation_enabled`, which an operator edits
-        while workers run. Where workers and operator differ in it, they run by other rules.
+        Left out are `store`, `keys` and `state_dir`, `activation_enabled`, which an operator edits
+        while workers run, and `audit`: who cosigns the ledger changes nothing for an order. Where
+        workers and operator differ in it, they run by other rules.
 
         Raises:
             ConfigError: Names in the sections about evidence are no text.
@@ -62,7 +63,7 @@ class Config(Masked, frozen=True):
             value = msgspec.to_builtins(self.policy, order="sorted", str_keys=True)
         except TypeError as error:
             raise ConfigError(f"{self.path}: every name in it is text: {error}") from error
-        for name in ("store", "keys", "state_dir", "activation_enabled"):
+        for name in ("store", "keys", "state_dir", "activation_enabled", "audit"):
             del value[name]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -104,6 +104,8 @@ class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     triggers: Any = {}
     windows: Any = {}
     promotions: Any = {}
+    # Likewise (`golive_redis.config.auditing`).
+    audit: Any = {}
 
     @property
     def allows_default_user(self) -> bool:

@@ -70,7 +70,7 @@ _RULES: dict[Role, _Rules] = {
     Role.WORKER: _Rules(
         commands="time get hmget hgetall pttl zscore",
         keys="worker:* fleet",
-        reads="active beat revoked head keyset left:*",
+        reads="active beat revoked head keyset checkpoint left:*",
         writes=(
             ("worker:*", "hset pexpire del"),
             ("fleet", "zadd"),
@@ -92,7 +92,7 @@ _RULES: dict[Role, _Rules] = {
             ("heartbeats revoked", "hdel"),
             ("epoch last head", "set"),
             ("audit", "xadd"),
-            ("checkpoint", "set hset"),
+            ("checkpoint", "set"),
         ),
         hears="events receipts",
         says="events receipts",

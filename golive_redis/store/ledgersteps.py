@@ -1,4 +1,4 @@
-"""The steps on the ledger: append to it, look for a record in it, read it a page at a time."""
+"""The steps on the ledger: append, look for a record, read a page at a time, publish a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from golive_redis.records.ledger import GENESIS, Entry
 from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.link import Link, Reply, usable
-from golive_redis.store.replies import Step, entries_of, parse_step, stream_ms, text
+from golive_redis.store.link import Link, Reply, StoreRefusedError, usable
+from golive_redis.store.replies import Step, entries_of, or_none, parse_step, stream_ms, text
 
 LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
 PAGE = 1_000  # entries in one answer
@@ -77,14 +77,15 @@ class LedgerSteps:
         return found[::-1]
 
     @usable("ledger_from")
-    def ledger_from(self, start: str = "-") -> list[Entry]:
+    def ledger_from(self, start: str = "-", end: str = "+") -> list[Entry]:
         """Return a page of the ledger, oldest first; an empty one is the end.
 
         Args:
             start: Where it begins: an id of the stream, one after `(` for what follows that entry, or
                 Unix ms.
+            end: The last that may be in it, likewise; Unix ms takes all of that millisecond.
         """
-        return _entries(self.link.call("XRANGE", self.keys.audit, start, "+", "COUNT", PAGE))
+        return _entries(self.link.call("XRANGE", self.keys.audit, start, end, "COUNT", PAGE))
 
     def ledger(self, start: str = "-") -> Iterator[list[Entry]]:
         """Yield the ledger from there to its end, a page at a time; blocks no writer.
@@ -109,6 +110,35 @@ class LedgerSteps:
     def ledger_length(self) -> int:
         """Return how many entries the ledger has in Redis."""
         return int(self.link.call("XLEN", self.keys.audit))
+
+    # -- its checkpoint --------------------------------------------------------------------------
+
+    @usable("checkpoint")
+    def checkpoint(self) -> bytes:
+        """Return the newest checkpoint, unverified: a signed note; b"" where none stands.
+
+        What is no string was written by nobody of ours and counts as nothing: the next one replaces it.
+        """
+        try:
+            return or_none(self.link.call("GET", self.keys.checkpoint)) or b""
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return b""
+
+    def replace_checkpoint(self, new: bytes, *, read: bytes) -> Step:
+        """Put a checkpoint in the place of the one that was read, exactly once.
+
+        Args:
+            new: The signed note.
+            read: As `checkpoint` has returned it.
+
+        Returns:
+            `OK`, `SAME` when it stands there already, or `CONFLICT` when another one does, which is then
+            looked at first.
+        """
+        reply = scripts.run(self.link, "checkpoint", (self.keys.checkpoint,), read, new)
+        return parse_step(reply)
 
 
 def _entries(page: Reply) -> list[Entry]:

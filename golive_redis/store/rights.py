@@ -51,6 +51,8 @@ def of_operator(keys: Keyspace) -> list[Command]:
         *(("PTTL", key) for key in (keys.active, *pod)),
         ("ZRANGE", keys.fleet, 0, 0),
         ("XREVRANGE", keys.audit, "+", "-", "COUNT", 1),
+        ("XLEN", keys.audit),
+        ("GET", keys.checkpoint),
         ("INFO",),
         ("WAIT", 0, 1),
         *(("SET", key, "x") for key in strings),
@@ -122,6 +124,7 @@ def of_heartbeat(keys: Keyspace, name: str, instance: str) -> list[Command]:
         *(("SET", key, "x") for key in (keys.epoch, keys.last, keys.head)),
         ("XADD", keys.audit, "*", "x", "x"),
         ("XREVRANGE", keys.audit, "+", "-", "COUNT", 1),
+        *_publishing(keys),
         ("DEL", keys.active, keys.beat),
         *(("HDEL", key, "x") for key in (keys.revoked, keys.heartbeats)),
         ("PUBLISH", keys.events, "x"),
@@ -135,6 +138,18 @@ def of_heartbeat(keys: Keyspace, name: str, instance: str) -> list[Command]:
         *(("PTTL", key) for key in _pods(keys, pod)),
         ("WAIT", 0, 1),
         ("SUBSCRIBE", keys.receipts),
+    ]
+
+
+def _publishing(keys: Keyspace) -> list[Command]:
+    """Return what checkpoints of the ledger need: to read it forwards, to look and to replace."""
+    return [
+        ("EVAL", "return 1", 1, keys.checkpoint),
+        ("EVALSHA", "0" * 40, 1, keys.checkpoint),
+        ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
+        ("GET", keys.checkpoint),
+        ("SET", keys.checkpoint, "x"),
+        ("TIME",),
     ]
 
 

@@ -49,12 +49,10 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
 
 
 def _heartbeats_later(keys: Keyspace) -> list[Command]:
-    """Return what is provided for: the signed keyset, proposals, checkpoints."""
+    """Return what is provided for: the signed keyset, proposals."""
     return [
-        ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
         ("GET", keys.keyset),
         ("HGETALL", keys.proposal(TRIED)),
-        ("SET", keys.checkpoint, "x"),
     ]
 
 
@@ -62,7 +60,6 @@ def _operators_later(keys: Keyspace) -> list[Command]:
     return [
         *_of_ledger(keys),
         ("SET", keys.keyset, "x"),
-        ("GET", keys.checkpoint),
     ]
 
 

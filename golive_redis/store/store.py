@@ -55,6 +55,7 @@ class Store(Rosters, LedgerSteps, Proposals):
     | `publish` | one command | reaches them twice | works | all who sign |
     | `delete_active` | one command | finds nothing | refused, but not on OOM | stops |
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
+    | `replace_checkpoint` | script, compare-and-set | says SAME or CONFLICT | refused | heartbeats |
     | `deliver` | three commands | reaches twice, writes the same | published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
     | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | operators |

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from golive_redis.config import yamlfile
+from golive_redis.config.auditing import AuditSettings, WitnessSettings
 from golive_redis.config.policy import (
     KeySettings,
     Policy,
@@ -31,8 +32,10 @@ GROUPS = {
     "store.sentinel.": SentinelSettings,
     "keys.": KeySettings,
     "profiles.NAME.": Limits,
+    "audit.": AuditSettings,
+    "audit.witnesses[].": WitnessSettings,
 }
-SECTIONS = {"store", "keys", "store.tls", "store.sentinel"}
+SECTIONS = {"store", "keys", "store.tls", "store.sentinel", "audit", "audit.witnesses"}
 
 
 def settings() -> dict[str, str]:

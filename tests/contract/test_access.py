@@ -639,7 +639,7 @@ def test_the_words_of_the_file_are_those_that_the_scripts_use(acl_lines: dict[st
     """Row 45: a permission that no code needs is one that only an intruder has use for."""
     used = "".join(
         scripts.text(name).lower()
-        for name in ("append", "attend", "beat", "grant", "restrict", "revoke")
+        for name in ("append", "attend", "beat", "checkpoint", "grant", "restrict", "revoke")
     )
     python = "".join(
         path.read_text(encoding="utf-8").lower()
@@ -648,7 +648,7 @@ def test_the_words_of_the_file_are_those_that_the_scripts_use(acl_lines: dict[st
     # PING and WAIT are the guard's and the operator's; SELECT and SETNAME the client library's;
     # TYPE, TIME, XLEN and the ranges what people read a ledger with.
     by_hand = {"ping", "wait", "select", "client|setname", "time", "type", "xlen", "xrange"}
-    # What is provided for: proposals, the signed keyset, checkpoints, and a trim.
+    # What is provided for: proposals, the signed keyset, and a trim.
     by_hand |= {"hsetnx", "zadd", "zrem", "xtrim"}
     for user in USERS:
         words = acl_lines[user].replace("(", " ").replace(")", " ").split()

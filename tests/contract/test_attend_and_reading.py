@@ -483,3 +483,33 @@ def test_a_snapshot_names_the_keys_of_a_wrong_type_and_reads_the_others(
     assert now.grant == (None if name == "active" else b"grant 1")
     assert now.beats == ({} if name == "beat" else {"hb-1": b"beat 1"})
     assert now.head == (GENESIS if name == "head" else deck.head)
+
+
+# -- the checkpoint --------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_takes_the_place_of_the_one_that_was_read_and_of_no_other(deck: Deck) -> None:
+    """Two heartbeats that sign at once: the second one looks again, and repeats do no harm."""
+    store = deck.store
+    assert store.checkpoint() == b""
+    assert store.replace_checkpoint(b"one", read=b"").status is Status.OK
+    assert store.replace_checkpoint(b"one", read=b"").status is Status.SAME
+    assert store.replace_checkpoint(b"two", read=b"").status is Status.CONFLICT
+    assert store.checkpoint() == b"one"
+    assert store.replace_checkpoint(b"two", read=b"one").status is Status.OK
+    assert store.checkpoint() == b"two"
+
+
+def test_a_checkpoint_of_a_wrong_type_counts_as_none_and_is_replaced(deck: Deck) -> None:
+    deck.store.link.call("ZADD", "golive:checkpoint", 1, "x")
+    assert deck.store.checkpoint() == b""
+    assert deck.store.replace_checkpoint(b"one", read=b"").status is Status.OK
+    assert deck.store.checkpoint() == b"one"
+
+
+def test_a_page_of_the_ledger_ends_where_it_is_told(deck: Deck) -> None:
+    for number in (1, 2, 3):
+        deck.store.link.call("XADD", "golive:audit", f"{number}-0", "r", "x", "h", str(number))
+    assert [entry.head for entry in deck.store.ledger_from("1-0", "2")] == ["1", "2"]
+    assert [entry.head for entry in deck.store.ledger_from("(1-0", "2-0")] == ["2"]
+    assert deck.store.ledger_from("(3-0", "9") == []

@@ -57,6 +57,7 @@ def _day(deck: Deck) -> None:
     assert deck.restrict().status is Status.OK
     assert deck.revoke().status is Status.OK
     assert store.append(b"n", head=deck.head, head_after="a" * 64).status is Status.OK
+    assert store.replace_checkpoint(b"c", read=b"").status is Status.OK
     assert store.fleet().pods == [(WORKER.name, WORKER.instance)]
     store.link.call("DEL", store.keys.worker(WORKER.name, WORKER.instance))
     assert store.forget(WORKER.name, WORKER.instance, b"dead")

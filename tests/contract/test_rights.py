@@ -51,6 +51,7 @@ def _operators_day(deck: Deck, owner: Deck) -> None:
     store.snapshot(), store.told_directives(), store.workers(), store.heartbeats()
     store.receipts("d1"), store.head(), store.entries(3), store.server()
     store.goodbyes([(WORKER.name, WORKER.instance)])
+    store.ledger_length(), store.checkpoint()
     store.replicated(0, 1)
     store.confirm(deck.last, b"note")
     store.append(b"n", head=deck.head, head_after="a" * 64)
@@ -92,6 +93,8 @@ def _heartbeats_day(deck: Deck, owner: Deck) -> None:
     store.goodbyes([(WORKER.name, WORKER.instance)])
     store.replicated(0, 1)
     store.append(b"n", head=deck.head, head_after="a" * 64)
+    store.ledger_from(), store.server_ms()
+    store.replace_checkpoint(b"n", read=store.checkpoint())
     store.leave(HEARTBEAT)
     for channel in ("events", "receipts"):
         store.link.call("SUBSCRIBE", f"golive:{channel}")
