@@ -31,6 +31,9 @@ from golive_redis.records.signednote import KeyType, VerifierKey, parse_vkey, re
 QUORUM = "witnesses"
 """The group of all witnesses, in the policy that a configuration makes."""
 MAX_WITNESSES = 32
+MIN_LAG_MS = 30_000
+LAG_FAILOVERS = 3
+MIN_EVERY_MS = 1_000
 
 
 class WitnessSettings(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,15 +51,17 @@ class AuditSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         origin: Names the log; None makes it of environment and namespace.
-        checkpoint_lag: How old an entry is before a checkpoint covers it.
+        checkpoint_lag: How old an entry is before a checkpoint covers it; None for three times
+            `timing.failover_ms`, and 30 s at least.
+        checkpoint_every: No more often is a checkpoint signed.
         witnesses: Who cosigns.
         quorum: How many of them are needed; None for all.
     """
 
     origin: Annotated[str, msgspec.Meta(max_length=256)] | None = None
-    # A failover may lose what Redis has answered a moment before. What a checkpoint has counted may
-    # not be lost, or the log would have to be given up: so it waits three times as long as a failover.
-    checkpoint_lag: Duration = "30s"
+    checkpoint_lag: Duration | None = None
+    # A minute of entries is what a witness cannot speak for yet.
+    checkpoint_every: Duration = "60s"
     witnesses: Annotated[list[WitnessSettings], msgspec.Meta(max_length=MAX_WITNESSES)] = []
     quorum: Annotated[int, msgspec.Meta(ge=1, le=MAX_WITNESSES)] | None = None
 
@@ -67,12 +72,14 @@ class LogSettings(msgspec.Struct, frozen=True):
     Attributes:
         origin: Names the log.
         lag_ms: How old an entry is before a checkpoint covers it, by the server's clock.
+        every_ms: No more often is a checkpoint signed.
         witnesses: Who cosigns, under the names that their keys have.
         quorum: How many of them are needed; 0 where there are none.
     """
 
     origin: str
     lag_ms: int
+    every_ms: int
     witnesses: tuple[TrustedWitness, ...] = ()
     quorum: int = 0
 
@@ -95,13 +102,21 @@ class LogSettings(msgspec.Struct, frozen=True):
             require_name(origin)
         except RecordError as error:
             raise refuse("origin", error.message) from error
-        lag_ms, failover_ms = duration_ms(said.checkpoint_lag), policy.timers.failover_ms
+        failover_ms = policy.timers.failover_ms
+        # A failover may lose what Redis has answered a moment before. What a checkpoint has counted may
+        # not be lost, or the log has to be given up: so it waits three times as long as a failover.
+        lag_ms = max(MIN_LAG_MS, LAG_FAILOVERS * failover_ms)
+        if said.checkpoint_lag is not None:
+            lag_ms = duration_ms(said.checkpoint_lag)
         if lag_ms <= failover_ms:
             raise refuse(
                 "checkpoint_lag",
                 f"{said.checkpoint_lag} is not more than timing.failover_ms, {failover_ms} ms",
-                "what a failover loses must not be in a checkpoint yet: leave it out for 30s",
+                "what a failover loses must not be in a checkpoint yet: leave it out",
             )
+        every_ms = duration_ms(said.checkpoint_every)
+        if every_ms < MIN_EVERY_MS:
+            raise refuse("checkpoint_every", f"{said.checkpoint_every} is less than 1s")
         witnesses: list[TrustedWitness] = []
         for number, each in enumerate(said.witnesses):
             try:
@@ -112,7 +127,7 @@ class LogSettings(msgspec.Struct, frozen=True):
         quorum = len(witnesses) if said.quorum is None else said.quorum
         if quorum > len(witnesses):
             raise refuse("quorum", f"{quorum} of {len(witnesses)} witnesses can never be met")
-        return cls(origin, lag_ms, tuple(witnesses), quorum)
+        return cls(origin, lag_ms, every_ms, tuple(witnesses), quorum)
 
     def verifier(self, raw: bytes) -> VerifierKey:
         """Return a heartbeat's public key as a key of this log."""

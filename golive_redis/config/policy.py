@@ -68,7 +68,7 @@ class KeySettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class Policy(Masked, Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration file, validated."""
 
-    MASKED: ClassVar[frozenset[str]] = frozenset({"checks", "triggers", "promotions"})
+    MASKED: ClassVar[frozenset[str]] = frozenset({"checks", "triggers", "promotions", "audit"})
 
     environment: Name
     namespace: Annotated[

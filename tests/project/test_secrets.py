@@ -28,6 +28,7 @@ from golive_redis.checks.question import Question
 from golive_redis.checks.source import Surroundings
 from golive_redis.checks.sources.http import Reply
 from golive_redis.config import Config
+from golive_redis.config.auditing import WitnessSettings
 from golive_redis.config.keyfile import to_pem
 from golive_redis.config.policy import Policy, StoreSettings
 from golive_redis.errors import GoliveError
@@ -236,6 +237,7 @@ def holders(config: Config, guard: Guard) -> list[Any]:
         signers,
         TrustedLog(VERIFIER, f"https://alice:{MARK}@host"),
         TrustedWitness("w1", VERIFIER, f"https://alice:{MARK}@host"),
+        WitnessSettings(vkey=VERIFIER.text, url=f"https://alice:{MARK}@host"),
     ]
 
 

@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from golive_redis import config as configuration
 from golive_redis.config.auditing import LogSettings
+from golive_redis.core.timing import TIMINGS
 from golive_redis.errors import ConfigError
 from golive_redis.records.logpolicy import NONE, parse_policy
 from golive_redis.records.signednote import KeyType, VerifierKey
@@ -45,7 +47,8 @@ def load(tmp_path: Path) -> Any:
 
 def test_without_a_section_there_is_a_log_and_no_witness(load: Any) -> None:
     settings = LogSettings.of(load())
-    assert (settings.origin, settings.lag_ms) == ("production.invalid/golive", 30_000)
+    assert settings.origin == "production.invalid/golive"
+    assert (settings.lag_ms, settings.every_ms) == (30_000, 60_000)
     assert (settings.witnesses, settings.quorum) == ((), 0)
     keyset = Signers().keyset
     policy = settings.policy([keyset, keyset])
@@ -64,6 +67,12 @@ def test_a_quorum_counts_witnesses_and_is_all_of_them_where_nothing_is_said(load
     assert parse_policy(policy.encode()) == policy
 
 
+def test_the_lag_follows_the_longest_failover(load: Any) -> None:
+    """What a failover may lose is in no checkpoint, whatever the timers are."""
+    timing = msgspec.to_builtins(TIMINGS["standard"]) | {"failover_ms": 60_000, "ttl_ms": 120_000}
+    assert LogSettings.of(load(timing=timing)).lag_ms == 180_000
+
+
 def test_it_does_not_change_the_digest_by_which_hosts_are_compared(load: Any) -> None:
     assert load({"witnesses": [witness("w")]}).policy_digest == load().policy_digest
 
@@ -73,6 +82,7 @@ WRONG = [
     ({"origin": "two words"}, "audit.origin: 'two words' is no name of a key"),
     ({"origin": "a+b"}, "audit.origin"),
     ({"checkpoint_lag": "10s"}, "audit.checkpoint_lag: 10s is not more than timing.failover_ms"),
+    ({"checkpoint_every": "0s"}, "audit.checkpoint_every"),
     ({"witnesses": [{"vkey": "x", "url": "http://h"}]}, "audit.witnesses[0].vkey"),
     ({"witnesses": [witness("w"), witness("w")]}, "audit.witnesses[1].vkey: w is listed already"),
     ({"witnesses": [witness("w", vkey=key("v", "w").text), witness("w")]}, "listed already"),
