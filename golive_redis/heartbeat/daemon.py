@@ -36,6 +36,7 @@ from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.health import Health
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
+from golive_redis.heartbeat.publishing import LogKeys, Publisher
 from golive_redis.heartbeat.setup import Setup, see_own
 from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.logs import ASIDE, Log, aside
@@ -54,6 +55,7 @@ from golive_redis.threads import Backoff, Loop
 
 MAX_PUSHED = 1_000
 PATIENCE = 4  # times `timeout_ms`: for answers on which no beat rests
+READING_MS = 5_000.0  # for a page of the ledger, of which a whole megabyte may come
 
 FLUSH_S = 1.0
 RELOAD_LOOK_S = 0.1  # how often a reload that waits looks whether the heartbeat is stopping
@@ -82,6 +84,7 @@ class Heartbeat:
             when they are closed.
         triggers: What watches over its terms while it runs; None watches nothing.
         haste: How fast the fleet may be started again; as fast as somebody can, by default.
+        log: By which it signs checkpoints of the ledger; None signs none.
         say: Told in a sentence what an operator should know.
 
     Attributes:
@@ -105,6 +108,7 @@ class Heartbeat:
         open_until: Callable[[int], int | None] = always,
         triggers: Triggers | None = None,
         haste: Haste = Haste(),  # noqa: B008  (frozen)
+        log: LogKeys | None = None,
         say: Callable[[str], None] = logger.info,
     ) -> None:
         see_own(signer, name)
@@ -132,6 +136,8 @@ class Heartbeat:
             spool=Spool(state_dir) if state_dir else None,
             say=say,
         )
+        reading = partial(_connect, address, READING_MS, name)
+        self._publisher = Publisher(log, reading, keyspace, state_dir, say) if log else None
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._setup: Setup | None = None
         self._changes: deque[tuple[Setup, Future[None]]] = deque()
@@ -185,6 +191,7 @@ class Heartbeat:
             open_until=setup.open_until,
             triggers=setup.triggers,
             haste=config.policy.haste,
+            log=setup.log,
             say=say,
         )
         heartbeat._setup = setup
@@ -256,6 +263,8 @@ class Heartbeat:
         pulse.haste = new.config.policy.haste
         self._duties.sign_as(new.trust, new.signer)
         self._presence.follows(new.config.policy_digest)
+        if self._publisher is not None:
+            self._publisher.follow(new.log)
         self._hours = _Hours(new.open_until, self._say)
         self._signer, self._triggers, self._setup = new.signer, new.triggers, new
 
@@ -324,6 +333,8 @@ class Heartbeat:
         self._wake.set()
 
     def _cycle(self) -> None:
+        if self._publisher is not None:
+            self._publisher.loop.start()  # no beat depends on it
         if self._duties.memory.durable is Durable.FAILED:
             self._duties.persist()
         if self._has_threads() and self._guarded(self._read):
@@ -378,7 +389,8 @@ class Heartbeat:
             self._act(self._pulse.push(self._pushed.popleft(), wall_ms=clock.wall_ms()))
         pulse, presence = self._pulse, self._presence
         store = self._connection.store()  # first, for a new connection has to be told everything
-        presence.hears(self._listener.arrives, self._duties.receipts.outbox.lacks)
+        log = self._publisher.word if self._publisher is not None else ""
+        presence.hears(self._listener.arrives, self._duties.receipts.outbox.lacks, log)
         ask = pulse.known.ask(secrets.token_hex(8))
         durable = self._duties.memory.durable
         fields = presence.changed(pulse, durable)
@@ -442,6 +454,8 @@ class Heartbeat:
         self._duties.receipts.outbox.close(timing.read_every_ms / 1000)
         self._connection.drop()
         self._duties.memory.release()
+        if self._publisher is not None:
+            self._publisher.close(timing.read_every_ms / 1000)
         self._listener.close(timing.read_every_ms / 250)
 
     def _leave(self, term: int | None) -> None:

@@ -31,14 +31,15 @@ class Presence:
         self._policy = policy
         self._push = Pushes.NONE
         self._lacks = ""
+        self._log = ""
 
     def follows(self, policy: str) -> None:
         """Note by which policy it goes on."""
         self._policy = policy
 
-    def hears(self, push: Pushes, lacks: str) -> None:
-        """Note what is pushed to it, and what its login may not do."""
-        self._push, self._lacks = push, lacks
+    def hears(self, push: Pushes, lacks: str, log: str = "") -> None:
+        """Note what is pushed to it, what its login may not do, and whether it signs checkpoints."""
+        self._push, self._lacks, self._log = push, lacks, log
 
     def forget(self) -> None:
         """Tell everything anew: another connection may lead to another server."""
@@ -63,6 +64,7 @@ class Presence:
             "durable": durable,
             "push": self._push,
             "lacks": self._lacks[:MAX_LACKS],
+            "log": self._log[:MAX_LACKS],
             "directive": pulse.newest or b"",
             "version": VERSION,
             "policy": self._policy,

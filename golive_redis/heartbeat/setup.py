@@ -15,12 +15,15 @@ from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
+from golive_redis.config.auditing import LogSettings
 from golive_redis.errors import ConfigError
+from golive_redis.heartbeat.publishing import LogKeys
 from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
+from golive_redis.witness.submit import Submitter
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -34,6 +37,7 @@ class Setup(msgspec.Struct, frozen=True):
         open_until: Given Unix ms, when the trading windows that are open then will have closed; None
             when they are closed.
         triggers: What watches over its terms; not started.
+        log: By which it signs checkpoints of the ledger.
     """
 
     config: configuration.Config
@@ -42,6 +46,7 @@ class Setup(msgspec.Struct, frozen=True):
     address: Address
     open_until: Callable[[int], int | None]
     triggers: Triggers
+    log: LogKeys
 
     @classmethod
     def of(cls, config: configuration.Config, name: str, say: Callable[[str], None]) -> Setup:
@@ -69,7 +74,11 @@ class Setup(msgspec.Struct, frozen=True):
         signer = config.signer("heartbeat", trust.keyset, name=name)
         see_own(signer, name)
         triggers = Triggers(config, trust.keyset, signer, say)
-        return cls(config, trust, signer, config.address(), open_until, triggers)
+        settings = LogSettings.of(config)
+        for witness in settings.witnesses:
+            Submitter(witness.url, witness.verifier)  # a URL that cannot be used is found out now
+        log = LogKeys.of(trust, signer, settings)
+        return cls(config, trust, signer, config.address(), open_until, triggers, log)
 
     def follow(self, old: Setup) -> None:
         """See that a running heartbeat may go over to this from what it uses now.
@@ -90,6 +99,8 @@ class Setup(msgspec.Struct, frozen=True):
             "store": old.address != address,
             "timing": was.policy.timers != now.policy.timers,
         }
+        if not (fixed["environment"] or fixed["namespace"]):  # of which it is made
+            fixed["audit.origin"] = old.log.settings.origin != self.log.settings.origin
         if changed := [name for name, differs in fixed.items() if differs]:
             raise ConfigError(
                 f"{now.path}: {' and '.join(changed)} cannot change while a heartbeat runs",

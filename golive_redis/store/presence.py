@@ -29,7 +29,7 @@ _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._+:-]{0,128}\Z")]
 _Labels = dict[Name, Annotated[str, msgspec.Meta(max_length=128)]]
 _NUMBERS = ("term", "epoch", "in_flight", "permits", "sent", "rejected", "skipped", "forked", "pid")
 _WORDS = ("state", "durable", "push", "version", "policy")
-FIELDS = (*_NUMBERS, *_WORDS, "reason", "lacks", "host", "labels", "stated")
+FIELDS = (*_NUMBERS, *_WORDS, "reason", "lacks", "log", "host", "labels", "stated")
 """What is read of a presence: whatever else somebody wrote into one is not even fetched."""
 
 
@@ -110,7 +110,7 @@ def _read(field: str, value: bytes) -> str | None:
         return None
     try:
         text = value.decode()
-        if field == "lacks" and len(text) > MAX_LACKS:
+        if field in {"lacks", "log"} and len(text) > MAX_LACKS:
             return None
         if field in _NUMBERS:
             number = int(convert(text, _Number))

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from golive_redis.witness.database import Database
 from golive_redis.witness.protocol import ADD_PATH, encode_submission
 from golive_redis.witness.submit import Submitter
 from kit import zygote
-from kit.notary import ORIGIN, WITNESS, log_key, private, witness_key
+from kit.notary import WITNESS, log_key, private, witness_key
 
 GOLIVE = "golive_cli.main:main"
 Wait = Callable[..., None]
@@ -39,12 +39,16 @@ def golive(*words: str, **environ: str) -> tuple[int, str, str]:
     return child.returncode or 0, out, err
 
 
-def make_witness(folder: Path, seed: str = "w1", name: str = WITNESS) -> VerifierKey:
-    """Make a witness with a key that is derived from a word, and with one log."""
+def make_witness(
+    folder: Path, seed: str = "w1", name: str = WITNESS, logs: Sequence[VerifierKey] = ()
+) -> VerifierKey:
+    """Make a witness with a key that is derived from a word, and with one log, or those given."""
     key = witness_key(seed, name)
+    folder.mkdir(exist_ok=True)
     keyfile.write(folder / "witness.pem", private(seed))
     database = Database.create(folder / "witness.db", key)
-    database.add_log(ORIGIN, log_key())
+    for log in logs or [log_key()]:
+        database.add_log(log.name, log)
     database.close()
     return key
 
@@ -57,14 +61,21 @@ class WitnessProcess:
         wait_for: Waits for a condition.
         dies: Where it kills itself, as kit/programs/witness.py has it; "" for the real program.
         wrapped: Words that go before the interpreter's, such as `faketime`; then it starts cold.
+        port: To listen on, for one that begins anew where another was; 0 for a free one.
     """
 
     def __init__(
-        self, folder: Path, wait_for: Wait, *, dies: str = "", wrapped: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        wait_for: Wait,
+        *,
+        dies: str = "",
+        wrapped: tuple[str, ...] = (),
+        port: int = 0,
     ) -> None:
         self.folder = folder
         self.log = folder / "serve.log"
-        words = ("audit", "witness", "serve", str(folder), "--listen", "127.0.0.1:0")
+        words = ("audit", "witness", "serve", str(folder), "--listen", f"127.0.0.1:{port}")
         with self.log.open("wb") as file:
             files = {"stdout": file, "stderr": file}
             if wrapped:
