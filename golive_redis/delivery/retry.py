@@ -5,7 +5,8 @@ when the ledger's head has moved or no answer came, and so do the notes of trigg
 worker never do, and import contracts say so: a stop repeats itself until it is confirmed. A guard and
 a heartbeat ask at a fixed rate, which is their retry: with it they connect again, send receipts and
 empty the spool. Nor do `append` and a halt: each of their tries goes on top of what somebody else has
-put there meanwhile. They are bounded by their number and do not wait, for a halt must not.
+put there meanwhile. They are bounded by their number. A halt does not wait, for it must not; `append`
+comes after the effect, and waits a little from the fourth try on (`append.pause`).
 """
 
 from __future__ import annotations

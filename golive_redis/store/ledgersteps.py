@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from golive_redis.errors import StoreError
-from golive_redis.records.ledger import GENESIS, Entry
+from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.record import MAX_INT
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
@@ -14,6 +14,8 @@ from golive_redis.store.replies import Step, entries_of, or_none, parse_step, st
 
 LOOK_BACK_MS = 600_000  # by so much clocks may differ when a record is looked for in the ledger
 PAGE = 1_000  # entries in one answer
+MAX_TOGETHER = 16
+"""Entries that go in as one step: 128 KiB at most."""
 
 
 class LedgerSteps:
@@ -31,6 +33,22 @@ class LedgerSteps:
         """Append to the ledger, exactly once, if its head is still `head`."""
         names = (self.keys.head, self.keys.audit)
         return parse_step(scripts.run(self.link, "append", names, head, head_after, record))
+
+    def append_all(self, records: Sequence[bytes], *, head: str) -> Step:
+        """Append up to 16 records one after the other, all or none, if the head is still `head`.
+
+        Raises:
+            ValueError: There is none, or there are more.
+        """
+        if not 1 <= len(records) <= MAX_TOGETHER:
+            raise ValueError(f"{len(records)} records cannot be appended at once")
+        flat: list[str | bytes] = []
+        after = head
+        for record in records:
+            after = extend(after, record)
+            flat += [after, record]
+        names = (self.keys.head, self.keys.audit)
+        return parse_step(scripts.run(self.link, "append", names, head, *flat))
 
     @usable("recorded")
     def recorded(self, record: bytes, issued_at_ms: int, limit: int = MAX_INT) -> bool:

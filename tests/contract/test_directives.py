@@ -678,6 +678,24 @@ def test_a_beat_leaves_a_tampered_life_alone(deck: Deck, left_ms: int | None) ->
 # -- append ----------------------------------------------------------------------------------------
 
 
+def test_several_entries_are_appended_as_one_step_or_none_of_them(deck: Deck) -> None:
+    """A directive and the note on it: who reads the one finds the other."""
+    records = [b"one", b"two", b"three"]
+    heads = [extend(GENESIS, b"one")]
+    heads += [extend(heads[0], b"two")]
+    heads += [extend(heads[1], b"three")]
+    assert deck.store.append_all(records, head=GENESIS) == Step(Status.OK)
+    assert deck.store.append_all(records, head=GENESIS) == Step(Status.SAME)
+    assert deck.store.append_all([b"late"], head=heads[1]) == Step(Status.HEAD, heads[2])
+    assert [(e.envelope, e.head) for e in deck.store.entries(9)] == list(
+        zip(records, heads, strict=True)
+    )
+    assert deck.store.head() == heads[2]
+    for number in (0, 17):
+        with pytest.raises(ValueError, match=f"{number} records"):
+            deck.store.append_all([b"x"] * number, head=heads[2])
+
+
 def test_an_entry_is_appended_exactly_once_however_often_it_is_sent(deck: Deck) -> None:
     """Row 42: duplicated by a retry."""
     after = extend(GENESIS, b"note")
