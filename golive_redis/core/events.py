@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from golive_redis.core.incidents import Refused
 from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Verified
 
@@ -22,12 +23,17 @@ class Happened(StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One thing that happened, with the directive it is about or a sentence for the log."""
+    """One thing that happened, with the directive it is about or a sentence for the log.
+
+    Attributes:
+        word: Of a security event: its kind.
+    """
 
     kind: Happened
     revocation: Verified[Revocation] | None = None
     restriction: Verified[Restriction] | None = None
     text: str = ""
+    word: str = Refused.RECORD
 
 
 class Change(StrEnum):
@@ -48,9 +54,14 @@ class Change(StrEnum):
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """One change, with the directive it is about or a sentence for the log."""
+    """One change, with the directive it is about or a sentence for the log.
+
+    Attributes:
+        word: Of a security event: its kind.
+    """
 
     change: Change
     revocation: Verified[Revocation] | None = None
     restriction: Verified[Restriction] | None = None
     text: str = ""
+    word: str = Refused.RECORD

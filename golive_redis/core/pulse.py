@@ -26,6 +26,7 @@ from golive_redis.core.adoption import DAY_MS, Before, is_fresh, refused
 from golive_redis.core.answer import Answer, Latch
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.hints import Hints
+from golive_redis.core.incidents import Refused
 from golive_redis.core.knowledge import Knowledge
 from golive_redis.core.state import State, assemble
 from golive_redis.core.timing import Haste, Timing
@@ -157,7 +158,7 @@ class Pulse:
         """
         if answer.corrupt is not None:
             self.known.stored = None
-            return self._refused(f"{answer.corrupt} has a wrong type")
+            return self._refused(f"{answer.corrupt} has a wrong type", Refused.WRONG_TYPE)
         out: list[Happening] = []
         try:
             out += self._tombstone(answer, wall_ms)
@@ -173,13 +174,13 @@ class Pulse:
         self.known.told(stored, answer)
         return out
 
-    def _refused(self, text: str) -> list[Happening]:
+    def _refused(self, text: str, word: str = Refused.RECORD) -> list[Happening]:
         """Stay silent for that reason, and say so once rather than at every reading."""
         self.waiting_for = text
         if text == self._refusal:
             return []
         self._refusal = text
-        return [Happening(Change.SECURITY, text=text)]
+        return [Happening(Change.SECURITY, text=text, word=word)]
 
     def _tombstone(self, answer: Answer, wall_ms: float) -> list[Happening]:
         out: list[Happening] = []
@@ -276,7 +277,7 @@ class Pulse:
             before = Before(self.revocation, self.stopped_ms, self.adopted_ms)
             why = refused(stored.grant, self.known.trust, self.haste, before, wall_ms)
             if why:  # D1 to D4
-                return self._refused(why)
+                return self._refused(why, Refused.TERM)
             self.adopted_ms = [at for at in self.adopted_ms if wall_ms - at < DAY_MS]
             self.adopted_ms.append(int(wall_ms))
         self.term = grant.term
@@ -297,7 +298,7 @@ class Pulse:
             # What the store restricts is taken up all the same: were its newest directive newer than
             # the epoch of our beats, they would no longer tell that it lacks the grant (S4).
             out = self._on(held.restricted(stored.restrictions))
-            return out + self._refused("the store went back to an older grant")
+            return out + self._refused("the store went back to an older grant", Refused.REPLAY)
         self._refusal = ""
         merged = self.known.met(stored)
         out = self._on(merged)

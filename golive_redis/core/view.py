@@ -52,6 +52,7 @@ from golive_redis.core.answer import Answer, Ask, Latch, Request
 from golive_redis.core.decision import Verdict, closed
 from golive_redis.core.events import Event, Happened
 from golive_redis.core.freshness import Observed, deadline
+from golive_redis.core.incidents import Refused
 from golive_redis.core.knowledge import Knowledge
 from golive_redis.core.permit import Phase, Reason
 from golive_redis.core.restrictions import RestrictionIndex, with_labels
@@ -145,9 +146,8 @@ class View:
         if answer.unchanged and request.known_last != self.known.last:
             return []  # a push ended or changed what "unchanged" was about: ask again
         if answer.corrupt is not None:
-            return self._refuse(
-                Reason.STORE_CORRUPT, Happened.SECURITY, f"{answer.corrupt} has a wrong type"
-            )
+            text = f"{answer.corrupt} has a wrong type"
+            return self._refuse(Reason.STORE_CORRUPT, Happened.SECURITY, text, Refused.WRONG_TYPE)
         try:
             tombstone = self.known.tombstone(answer)
         except RecordError as error:
@@ -175,17 +175,15 @@ class View:
             self.known.last = ""
             if self.phase is Phase.LATCHED:
                 return []
-            return self._refuse(
-                Reason.REVOKED, Happened.SECURITY, f"term {stored.term} was revoked and is back"
-            )
+            text = f"term {stored.term} was revoked and is back"
+            return self._refuse(Reason.REVOKED, Happened.SECURITY, text, Refused.REPLAY)
         if self.phase is Phase.LATCHED and not self._drained:
             return []  # S9: the stop is on disk and receipted before anything may begin
         # S3: before it enters another term. One that it left for older data would come back without
         # the halts that it has forgotten.
         if self.known.went_back(stored):
-            return self._refuse(
-                Reason.STATE_BEHIND, Happened.SECURITY, "the store went back to an older grant"
-            )
+            text = "the store went back to an older grant"
+            return self._refuse(Reason.STATE_BEHIND, Happened.SECURITY, text, Refused.REPLAY)
         events = self._enter(stored)
         merged = self.known.met(stored)  # S3
         events += self._applied(merged)
@@ -205,7 +203,9 @@ class View:
         )
         events += [Event(Happened.SECURITY, text=text) for text in refused]
         if behind is not None:  # S4
-            return events + self._refuse(Reason.STATE_BEHIND, Happened.SECURITY, behind)
+            return events + self._refuse(
+                Reason.STATE_BEHIND, Happened.SECURITY, behind, Refused.REPLAY
+            )
         self._arm(merged, answer, request, now_ns)
         return events
 
@@ -361,10 +361,12 @@ class View:
         self._observed.unsee()  # S7
         self._close(reason)
 
-    def _refuse(self, reason: Reason, kind: Happened, text: str) -> list[Event]:
+    def _refuse(
+        self, reason: Reason, kind: Happened, text: str, word: str = Refused.RECORD
+    ) -> list[Event]:
         self.known.last = ""  # whatever comes next is asked for in full
         self._cold(reason)
-        return [Event(kind, text=text)]
+        return [Event(kind, text=text, word=word)]
 
     def _close(self, reason: Reason) -> None:
         state = self.state

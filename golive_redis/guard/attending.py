@@ -177,11 +177,12 @@ class Attending:
         self._asking = (
             True  # before it looks whether it leaves, as `_leave` looks in the other order
         )
+        in_order([self._presence.incidents.look], self._failed)
         running = all(loop.start() and loop.is_alive() for loop in self._others())
         if running and not self._leaving and self._can_keep():  # S7, A15
             in_order([self._attend], self._failed)
         self._asking = False
-        in_order([self._gate.skips.flush, crowd.look], self._failed)
+        in_order([self._presence.incidents.look, self._gate.skips.flush, crowd.look], self._failed)
 
     def _can_keep(self) -> bool:
         """Tell whether the next stop could be written down (A15)."""
@@ -319,6 +320,7 @@ class Attending:
                 self.stopping.restricted(event.restriction)
             elif event.kind is Happened.SECURITY:
                 self.troubles.security(event.text)
+                self._presence.incidents.refused(event.word, event.text)
 
     def _stop_done(self, kept: bool) -> None:
         with self._lock:
@@ -340,6 +342,7 @@ class Attending:
         if self._lock.acquire(timeout=SEAL_S):
             self._lock.release()
         term = max(self._view.verdict.term, self._view.latch.term)
+        self._presence.incidents.killed(reason, term)
         self.stopping.kill(term, lambda: self._seal(Reason.KILLED))
         logger.critical("guard of %s stopped locally: %s", self._presence.caller.name, reason)
 
@@ -414,7 +417,8 @@ class Attending:
                 store = self._connection.store()
                 with suppress(StoreRefusedError):  # then it is kept, at least
                     store.publish(store.keys.receipts, raw)
-                store.keep_goodbye(self._presence.caller, raw)
+                self._presence.incidents.end()
+                store.keep_goodbye(self._presence.caller, raw, self._presence.incidents.told)
         except (StoreError, SignerError) as error:
             logger.info("the roster does not know that this worker has left: %s", error)
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from golive_redis import clock
 from golive_redis.guard.gate import Gate
+from golive_redis.guard.incidents import GuardIncidents
 from golive_redis.records.receipt import Durable
 from golive_redis.store.presence import MAX_LACKS
 from golive_redis.store.push import Pushes
@@ -32,6 +33,7 @@ class Presence:
 
     Attributes:
         caller: Likewise.
+        incidents: What it states for the ledger.
         push: What is pushed to it.
         lacks: What its login may not do; "" for nothing.
     """
@@ -40,6 +42,7 @@ class Presence:
         self.caller = caller
         self.push = Pushes.NONE
         self.lacks = ""
+        self.incidents = GuardIncidents(gate)
         self._gate = gate
         self._who: Fields = {
             "labels": json.dumps(labels, sort_keys=True),
@@ -80,6 +83,7 @@ class Presence:
             "skipped": str(sum(gate.skips.counts.total().values())),
             "forked": str(gate.skips.children.number()),
             "stated": gate.stated.told,
+            "incidents": self.incidents.told,
             "durable": durable,
             "push": self.push,
             "lacks": self.lacks[:MAX_LACKS],

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 
+from golive_redis.core.incidents import Incidents
 from golive_redis.core.pulse import Pulse
 from golive_redis.records.receipt import Durable
 from golive_redis.store.presence import MAX_LACKS
@@ -20,13 +21,15 @@ class Presence:
     Args:
         caller: Its name and instance.
         policy: Digest of its policy.
+        incidents: What befell it, for the ledger.
 
     Attributes:
         caller: Its name and instance.
     """
 
-    def __init__(self, caller: Caller, policy: str) -> None:
+    def __init__(self, caller: Caller, policy: str, incidents: Incidents) -> None:
         self.caller = caller
+        self._incidents = incidents
         self._told: dict[str, str | bytes] = {}
         self._policy = policy
         self._push = Pushes.NONE
@@ -70,4 +73,5 @@ class Presence:
             "policy": self._policy,
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
+            "incidents": self._incidents.told,
         }

@@ -10,7 +10,7 @@ from golive_redis.errors import RecordError
 from golive_redis.records.receipt import Instance
 from golive_redis.records.record import Name, Strict, convert, decodable
 from golive_redis.store import scripts
-from golive_redis.store.keyspace import GOODBYE_MS, Keyspace
+from golive_redis.store.keyspace import GOODBYE_MS, PRESENCE_MS, Keyspace
 from golive_redis.store.link import Link, StoreRefusedError, usable
 from golive_redis.store.presence import FIELDS, Presence, parse_presence
 from golive_redis.store.replies import Caller, all_bytes, pairs, text
@@ -72,14 +72,50 @@ class Rosters:
         with suppress(StoreRefusedError):  # it runs out by itself, and the rest is done (A7)
             self.link.call("DEL", presence)
 
-    def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
+    def keep_goodbye(self, caller: Caller, receipt: bytes, incidents: str = "") -> None:
         """Keep a worker's signed goodbye, and drop its presence.
 
         It stays on the roster: only who has verified that goodbye may strike it off (A4).
+
+        Args:
+            caller: Who leaves.
+            receipt: The goodbye.
+            incidents: What it states last, for a heartbeat to note: it stays for as long as a presence
+                does, alone, so that nobody takes it for one.
         """
         key = self.keys.goodbye(caller.name, caller.instance)
         self.link.call("SET", key, receipt, "PX", GOODBYE_MS)
-        self._drop(self.keys.worker(caller.name, caller.instance))
+        presence = self.keys.worker(caller.name, caller.instance)
+        self._drop(presence)
+        if incidents:
+            self.link.pipeline(
+                [("HSET", presence, "incidents", incidents), ("PEXPIRE", presence, PRESENCE_MS)]
+            )
+
+    @usable("incidents")
+    def incidents(self) -> list[tuple[str, str, bytes]]:
+        """Return what pods state of their incidents: name, instance and JSON, unverified.
+
+        Without those that state none. Of a fleet of more than 10,000 the oldest are asked.
+        """
+        roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
+        pods = [
+            (name, text(raw), self.keys.heartbeat(name, text(raw)))
+            for name, raw in sorted(roster.items())
+            if is_name(name)
+        ]
+        members = _fleet(self.fleet_page(0, POD_PAGE - 1), whole=False).pods
+        pods += [(name, instance, self.keys.worker(name, instance)) for name, instance in members]
+        found: list[tuple[str, str, bytes]] = []
+        for first in range(0, len(pods), PAGE):
+            page = pods[first : first + PAGE]
+            replies = self.link.pipeline([("HGET", key, "incidents") for *_, key in page])
+            found += [
+                (name, instance, raw)
+                for (name, instance, _), raw in zip(page, replies, strict=True)
+                if isinstance(raw, bytes) and raw
+            ]
+        return found
 
     def forget(self, worker: str, instance: str, note: bytes) -> bool:
         """Take a silent worker off the roster, and keep the signed word that it is dead.
