@@ -37,6 +37,7 @@ from golive_redis.heartbeat.health import Health
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
 from golive_redis.heartbeat.publishing import LogKeys, Publisher
+from golive_redis.heartbeat.recorder import Recorder
 from golive_redis.heartbeat.setup import Setup, see_own
 from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.logs import ASIDE, Log, aside
@@ -118,7 +119,6 @@ class Heartbeat:
         caller = Caller("heartbeat", name, secrets.token_hex(16))
         self._signer = signer
         self._say = say
-        self._presence = Presence(caller, policy)
         self._hours = _Hours(open_until, say)
         self._triggers = triggers
         memory = HeartbeatMemory(state_dir, name, say)
@@ -138,6 +138,8 @@ class Heartbeat:
         )
         reading = partial(_connect, address, READING_MS, name)
         self._publisher = Publisher(log, reading, keyspace, state_dir, say) if log else None
+        self._presence = Presence(caller, policy, self._duties.incidents)
+        self._recorder = Recorder(name, patient, keyspace, trust, signer, say)
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._setup: Setup | None = None
         self._changes: deque[tuple[Setup, Future[None]]] = deque()
@@ -262,6 +264,7 @@ class Heartbeat:
         pulse.rely_on(new.trust, held)
         pulse.haste = new.config.policy.haste
         self._duties.sign_as(new.trust, new.signer)
+        self._recorder.sign_as(new.trust, new.signer)
         self._presence.follows(new.config.policy_digest)
         if self._publisher is not None:
             self._publisher.follow(new.log)
@@ -284,6 +287,7 @@ class Heartbeat:
     def _run(self) -> None:
         ASIDE.start()
         self._duties.persist()
+        self._recorder.loop.start()  # where it cannot be, notes wait: no beat and no stop does
         self._due = time.monotonic()
         self._loop.run()
 
@@ -391,6 +395,7 @@ class Heartbeat:
         store = self._connection.store()  # first, for a new connection has to be told everything
         log = self._publisher.word if self._publisher is not None else ""
         presence.hears(self._listener.arrives, self._duties.receipts.outbox.lacks, log)
+        self._duties.incidents.turn(clock.wall_ms())
         ask = pulse.known.ask(secrets.token_hex(8))
         durable = self._duties.memory.durable
         fields = presence.changed(pulse, durable)
@@ -432,6 +437,7 @@ class Heartbeat:
     def _take(self, raw: bytes) -> None:
         """Keep what was pushed for the loop, which alone may act on it (S12)."""
         self._pushed.append(raw)
+        self._recorder.heard(raw)
         self._wake.set()
 
     # -- the end ---------------------------------------------------------------------------------
@@ -451,6 +457,7 @@ class Heartbeat:
                 f"{name} no longer beats for term {term}; nothing is revoked. Without another "
                 f"heartbeat every worker is off by {off_at}, and only an activation starts it again."
             )
+        self._recorder.loop.end(timing.read_every_ms / 1000)
         self._duties.receipts.outbox.close(timing.read_every_ms / 1000)
         self._connection.drop()
         self._duties.memory.release()

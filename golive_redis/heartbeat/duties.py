@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from golive_redis import clock
 from golive_redis.core.adoption import DAY_MS
 from golive_redis.core.events import Change, Happening
+from golive_redis.core.incidents import Incidents
 from golive_redis.core.pulse import Pulse
-from golive_redis.delivery.append import append, append_once
+from golive_redis.delivery.append import append
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
@@ -61,6 +62,7 @@ class Duties:
     Attributes:
         memory: Likewise.
         receipts: Likewise.
+        incidents: What it refused, for its presence.
         head: Ledger head as last read, or None.
     """
 
@@ -77,6 +79,7 @@ class Duties:
     ) -> None:
         self.memory = memory
         self.receipts = receipts
+        self.incidents = Incidents()
         self.head: str | None = None
         self._pulse = pulse
         self._trust = trust
@@ -174,14 +177,12 @@ class Duties:
                     item.text,
                     revocation,
                     lambda: put_back(store(), self._trust, revocation, reach_ms=reach_ms),
-                    store,
                 )
             case Happening(change=Change.LOST_RESTRICTION, restriction=Verified() as restriction):
                 self._reassert(
                     item.text,
                     restriction,
                     lambda: store().restrict(restriction, again=True),
-                    store,
                 )
             case Happening(change=Change.GONE):
                 self.note("out-of-band", item.text, {}, store)
@@ -189,6 +190,8 @@ class Duties:
                 self.note("window", item.text, {}, store)
             case Happening(change=Change.JOINED):
                 self._join(store)
+            case Happening(change=Change.SECURITY):
+                self.incidents.refused(item.word, item.text, clock.wall_ms())
             case _:
                 pass  # persisted above, or only to be said
 
@@ -235,10 +238,10 @@ class Duties:
         lost: str,
         item: Verified[Revocation] | Verified[Restriction],
         put: Callable[[], Step | Stop],
-        store: Callable[[], Store],
     ) -> None:
         """Put back what the store lacks, and say what came of it; what was on its way, only if not.
 
+        That the ledger has it is seen to by the recorder, once its command has had the time to.
         What stays as it is was said once: it is tried with each beat.
         """
         lead = lost or f"revocation {item.record.epoch} was pushed and is not stored yet"
@@ -266,7 +269,6 @@ class Duties:
         else:
             why = done.why if isinstance(done, Step) else done.detail
             tell(f"NOT re-asserted: the store refused it: {why}")
-        self._enter(item, done.status, store)
 
     def _join(self, store: Callable[[], Store]) -> None:
         """Say that it beats for a running term, lest an earlier goodbye be taken for its last word."""
@@ -280,20 +282,6 @@ class Duties:
             raise
 
     # -- the ledger ------------------------------------------------------------------------------
-
-    def _enter(
-        self,
-        item: Verified[Revocation] | Verified[Restriction],
-        status: Status,
-        store: Callable[[], Store],
-    ) -> None:
-        """See that what was put back is in the ledger, which may have been lost with it.
-
-        Or was never there: of a stop that was published while Redis refused writes, this heartbeat may
-        be the only one who knows.
-        """
-        if status is Status.OK:
-            append_once(store(), item.raw, limit=LOOK_AT)
 
     def note(
         self, topic: str, text: str, facts: dict[str, str], store: Callable[[], Store]

@@ -28,6 +28,14 @@ TOPICS: dict[str, Role] = {
     "out-of-band": Role.HEARTBEAT,
     "window": Role.HEARTBEAT,
     "trigger": Role.HEARTBEAT,
+    "early-warning": Role.HEARTBEAT,
+    "local-kill": Role.HEARTBEAT,
+    "lapse": Role.HEARTBEAT,
+    "heal": Role.HEARTBEAT,
+    "skips": Role.HEARTBEAT,
+    "security": Role.HEARTBEAT,
+    "receipts": Role.HEARTBEAT,
+    "repaired": Role.HEARTBEAT,
 }
 _DOMAIN = b"golive-ledger-v1\n"
 

@@ -17,7 +17,7 @@ from golive_redis.records.ledger import digest, extend
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
 from golive_redis.store.ledgersteps import LedgerSteps
-from golive_redis.store.link import usable
+from golive_redis.store.link import StoreRefusedError, usable
 from golive_redis.store.proposals import Proposals
 from golive_redis.store.replies import (
     Caller,
@@ -56,6 +56,7 @@ class Store(Rosters, LedgerSteps, Proposals):
     | `delete_active` | one command | finds nothing | refused, but not on OOM | stops |
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
     | `replace_checkpoint` | script, compare-and-set | says SAME or CONFLICT | refused | heartbeats |
+    | `append_all` | as `append` | as `append` | as `append` | heartbeats |
     | `deliver` | three commands | reaches twice, writes the same | published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
     | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | operators |
@@ -164,6 +165,11 @@ class Store(Rosters, LedgerSteps, Proposals):
         if int(self.link.call("HLEN", key)) > MAX_RECEIPTS:
             return [], False
         return list(pairs(self.link.call("HGETALL", key)).values()), True
+
+    @usable("receipts_kept")
+    def receipts_kept(self, directive: str) -> int:
+        """Return how many receipts for a directive are stored."""
+        return int(self.link.call("HLEN", self.keys.receipt(directive)))
 
     # -- directives ------------------------------------------------------------------------------
 
@@ -288,6 +294,22 @@ class Store(Rosters, LedgerSteps, Proposals):
             ("GET", keys.fleet_id),
         ]
         return parse_snapshot([str(name) for _, name in commands], self.link.pipeline(commands))
+
+    @usable("taking_away")
+    def taking_away(self) -> list[bytes]:
+        """Return what takes permission away now, unverified: the restrictions and the tombstone.
+
+        Of a key of another type than ours nothing: pods name it, and `golive revoke` mends it.
+        """
+        active, stone = self.link.pipeline(
+            [("HGETALL", self.keys.active), ("HGET", self.keys.revoked, "record")]
+        )
+        for reply in (active, stone):
+            if isinstance(reply, StoreRefusedError) and reply.code != "WRONGTYPE":
+                raise reply
+        fields = pairs(active) if isinstance(active, list) else {}
+        found = [raw for name, raw in fields.items() if name.startswith("r:")]
+        return [*found, stone] if isinstance(stone, bytes) else found
 
     @usable("told_directives")
     def told_directives(self, in_time: Callable[[], bool] = lambda: True) -> list[bytes]:

@@ -152,7 +152,7 @@ class SimStore:
     def leave(self, caller: Caller) -> None:
         self._do(lambda s: s.leave(caller))
 
-    def keep_goodbye(self, caller: Caller, receipt: bytes) -> None:
+    def keep_goodbye(self, caller: Caller, receipt: bytes, incidents: str = "") -> None:
         self._do(lambda s: s.keep_goodbye(caller, receipt))
 
     def forget(self, worker: str, instance: str, note: bytes) -> bool:
@@ -269,6 +269,13 @@ class SimStore:
 
     def ping(self) -> None:
         self._do(lambda _: None)
+
+    def taking_away(self) -> list[bytes]:
+        seen = self.snapshot()
+        return [*seen.restrictions.values(), *([seen.revoked] if seen.revoked else [])]
+
+    def receipts_kept(self, directive: str) -> int:
+        return len(self.receipts(directive)[0])
 
     def deliver(self, directive: str, field: str, raw: bytes) -> tuple[bool, str]:
         self._do(lambda s: s.keep_receipt(directive, field, raw))

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -50,6 +51,24 @@ class Loud(logging.Logger):
 
 
 LOUD = Loud("golive_redis.simulated")
+
+
+class SimRecorder:
+    """Notes nothing: no beat, no stop and no latch waits for what a heartbeat enters for others.
+
+    The ledger of this world has no times, by which the real one looks; it has tests of its own.
+    """
+
+    def __init__(self, *_: object) -> None:
+        self.loop = SimpleNamespace(start=lambda: True, end=lambda _: None)
+
+    def heard(self, raw: bytes) -> None:
+        """Whatever was pushed."""
+
+    def sign_as(self, trust: object, signer: object) -> None:
+        """Whatever the keyset is."""
+
+
 # The modules that wait, and what they find in place of the machine they would run on.
 BLOCKING = (
     activation,
@@ -77,6 +96,7 @@ SIMULATED: dict[str, Any] = {
     "Outbox": lambda _, __, retry_s, ___: SimOutbox(fibers.node(), retry_s * 1_000),
     "ASIDE": fibers.SimAside,
     "PushListener": SimListener,
+    "Recorder": SimRecorder,
     "SimpleQueue": fibers.SimQueue,
     "aside": lambda say: say,
     "Memory": remembered,
