@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from golive_redis.audit.opening import Opened
-from golive_redis.records.directive import Grant, Profile, Restriction, Revocation, smallest
+from golive_redis.errors import RecordError
+from golive_redis.records.directive import (
+    Grant,
+    GrantKind,
+    Profile,
+    Restriction,
+    Revocation,
+    smallest,
+)
+from golive_redis.records.envelope import decode
 from golive_redis.records.ledger import Note
 from golive_redis.records.record import Count, Ms, Strict, decodable
+from golive_redis.records.trust import Trust
+from golive_redis.store.store import Store
 
 DAY_MS = 86_400_000
 # How the reason of a directive begins that a trigger has issued, and the topic of its note.
@@ -55,6 +66,39 @@ class Counts(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 triggered_ms = max(triggered_ms or 0, record.issued_at_ms)
         kept = {profile: sorted(each) for profile, each in days.items()}
         return Counts(days=kept, triggered_ms=triggered_ms, granted_ms=granted_ms)
+
+
+def activated_since(store: Store, trust: Trust, since_ms: int, most: int) -> list[int] | None:
+    """Return when the activations of the ledger since then were issued, Unix ms; None when it is long.
+
+    Args:
+        store: A connected store.
+        trust: Verifies the grants; what it refuses is none.
+        since_ms: Entered since, Unix ms of the server's clock.
+        most: So many entries are looked at, to the next full page.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    out: list[int] = []
+    looked, page = 0, store.ledger_before()
+    while page and page[0].at_ms > since_ms:
+        out += [at for entry in page if (at := _activated_at(entry.envelope, trust)) is not None]
+        looked += len(page)
+        if looked >= most:
+            return None
+        page = store.ledger_before(f"({page[-1].id}")
+    return [at for at in out if at > since_ms]
+
+
+def _activated_at(raw: bytes, trust: Trust) -> int | None:
+    try:
+        if decode(raw).payload_type != Grant.payload_type():
+            return None
+        record = trust.grant(raw).record
+    except RecordError:
+        return None
+    return record.issued_at_ms if record.kind is GrantKind.ACTIVATE else None
 
 
 def _is_triggered(found: Opened) -> bool:

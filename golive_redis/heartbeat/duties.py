@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from golive_redis import clock
+from golive_redis.audit.counting import activated_since
 from golive_redis.core.adoption import DAY_MS
 from golive_redis.core.events import Change, Happening
 from golive_redis.core.incidents import Incidents
@@ -16,11 +17,11 @@ from golive_redis.delivery.append import append
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.delivery.spool import Spool
 from golive_redis.delivery.tombstone import put_back
-from golive_redis.errors import MaybeAppliedError, RecordError, SignerError, StoreError
+from golive_redis.errors import MaybeAppliedError, SignerError, StoreError
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.records.beat import Beat
-from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
-from golive_redis.records.envelope import Signer, Verified, decode, seal
+from golive_redis.records.directive import Restriction, Revocation
+from golive_redis.records.envelope import Signer, Verified, seal
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.trust import Trust
@@ -119,28 +120,10 @@ class Duties:
         """
         if self._counted or not self._pulse.haste.daily:
             return
-        now, found, looked = clock.wall_ms(), [], 0
-        page = store.ledger_before()
-        while page and page[0].at_ms > now - DAY_MS:
-            found += [
-                at for entry in page if (at := self._activated_at(entry.envelope)) is not None
-            ]
-            looked += len(page)
-            if looked >= LOOK_AT:
-                found += [now] * self._pulse.haste.daily
-                break
-            page = store.ledger_before(f"({page[-1].id}")
-        self._pulse.adopted_ms += [at for at in found if at > now - DAY_MS]
+        now, daily = clock.wall_ms(), self._pulse.haste.daily
+        found = activated_since(store, self._trust, now - DAY_MS, LOOK_AT)
+        self._pulse.adopted_ms += [now] * daily if found is None else found
         self._counted = True
-
-    def _activated_at(self, raw: bytes) -> int | None:
-        try:
-            if decode(raw).payload_type != Grant.payload_type():
-                return None
-            record = self._trust.grant(raw).record
-        except RecordError:
-            return None
-        return record.issued_at_ms if record.kind is GrantKind.ACTIVATE else None
 
     # -- what follows ----------------------------------------------------------------------------
 

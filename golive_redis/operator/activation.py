@@ -8,9 +8,10 @@ from contextlib import suppress
 import msgspec
 
 from golive_redis import clock
+from golive_redis.audit.counting import activated_since
 from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
-from golive_redis.core.adoption import Before, haste_refused
+from golive_redis.core.adoption import DAY_MS, Before, haste_refused
 from golive_redis.core.barrier import Pod, Result
 from golive_redis.errors import RefusedError, StoreError
 from golive_redis.operator import preflight
@@ -53,6 +54,7 @@ from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence, listed
 
 POLL_MS = 100.0
+LOOK_AT = 20_000  # entries of the last day: two seconds
 HASTE = "wait, or let one approver more sign: --key FILE, or `golive propose activate`"
 
 
@@ -251,16 +253,18 @@ class Activation:
         return self._report
 
     def _refuse_haste(self, reading: Reading, together: frozenset[str]) -> None:
-        """Refuse what no heartbeat would adopt, as far as it is known here; they decide (D2, D4)."""
-        operator = self._operator
+        """Refuse what no heartbeat would adopt, as far as it is known here; they decide (D2 to D4)."""
+        operator, now = self._operator, clock.wall_ms()
         keyset = operator.trust.keyset
+        # As the judge of the ledger counts them (V11); of a day too long to look through, they decide.
+        earlier = activated_since(operator.store, operator.trust, now - DAY_MS, LOOK_AT)
         why = haste_refused(
             together | {signer.principal for signer in self.signers},
             keyset.approvals(GrantKind.ACTIVATE),
             keyset.with_authority(Authority.RISK),
-            msgspec.structs.replace(operator.policy.haste, daily=0),
-            Before(reading.revocation),
-            clock.wall_ms(),
+            operator.policy.haste,
+            Before(reading.revocation, adopted_ms=earlier or ()),
+            now,
         )
         if why:
             raise HasteError(f"no heartbeat would adopt it: {why}", hint=HASTE)
