@@ -389,6 +389,7 @@ class AuditExportResult(InPlace):
     format: str
     entries: int
     head: str
+    receipts: int
 
 
 class Proposed(msgspec.Struct):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from golive_redis.audit import words
 from golive_redis.audit.opening import Keysets
@@ -22,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 # A table program takes a text that begins so for a formula, and it may be anybody's reason.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+T = TypeVar("T")
 
 
 class Form(StrEnum):
@@ -55,12 +56,39 @@ def write(
         ConfigError: The file exists or cannot be written, or pyarrow is not installed.
         StoreError: From the pages. Nothing is left behind.
     """
+    return written(path, lambda file: _WRITERS[form](file, pages, keysets, told))
+
+
+def write_receipts(path: Path, raws: Iterable[bytes]) -> int:
+    """Write receipts into a new file, one envelope a line; returns how many.
+
+    Raises:
+        ConfigError: The file exists or cannot be written.
+        StoreError: From the receipts. Nothing is left behind.
+    """
+
+    def fill(file: IO[bytes]) -> int:
+        count = 0
+        for raw in raws:
+            file.write(raw + b"\n")
+            count += 1
+        return count
+
+    return written(path, fill)
+
+
+def written(path: Path, fill: Callable[[IO[bytes]], T]) -> T:
+    """Write a new file, whole or not at all, and return what its writer returns.
+
+    Raises:
+        ConfigError: The file exists or cannot be written.
+    """
     if path.exists():
         raise _exists(path)
     begun = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with begun.open("wb") as file:
-            result = _WRITERS[form](file, pages, keysets, told)
+            result = fill(file)
             file.flush()
             os.fsync(file.fileno())
         _name(begun, path)

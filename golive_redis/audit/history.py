@@ -16,6 +16,8 @@ an entry (V5), so that a ledger of any length can be judged, and gone on with la
 | V8 | grants nothing at or under the epoch of a revocation, and within a term changes the running one |
 | V9 | rests, when it activates or promotes, on a passed report before it, of the same policy |
 | V10 | that several have to sign has their answers and an execution before it, once the ledger has one |
+| V11 | keeps, when it activates, cool-down and daily limit, and is signed by risk after a stop by risk |
+| V12 | is there for each head that a receipt has seen |
 | V13 | is there for each directive that is in force in Redis |
 | V14 | is still there when somebody has seen it there |
 """
@@ -27,7 +29,9 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 
+from golive_redis.audit.haste import Hasty, Starts
 from golive_redis.audit.opening import Keysets, Opened, opened
+from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
@@ -47,6 +51,7 @@ PRUNE_EACH = 1_024
 _FRESH_ON_A_REPORT = {GrantKind.ACTIVATE, GrantKind.PROMOTE}
 
 _CONSENT = {Said.PROPOSE, Said.APPROVE}
+NO_POLICIES: Mapping[str, Haste] = {}
 
 Directive = Grant | Restriction | Revocation
 
@@ -92,6 +97,7 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ahead: Of those that were entered long before they were issued, by their signers' clocks: eight
             bytes in hex, and when they were issued.
         window: At which of those seen the last 20 minutes begin.
+        hasty: Of stops and starts (V11).
     """
 
     count: Count = 0
@@ -110,6 +116,7 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     executions: dict[str, tuple[str, list[str]]] = {}
     ahead: dict[str, Ms] = {}
     window: Count = 0
+    hasty: Hasty = Hasty()
 
 
 class History:
@@ -119,9 +126,16 @@ class History:
         keysets: Those at hand; for grants that were signed under an older one than a grant before.
         carry: Where to go on; from the first entry by default.
         seen: What belongs to it.
+        policies: What is allowed by which policy, by digest (V11).
     """
 
-    def __init__(self, keysets: Keysets, carry: Carry | None = None, seen: bytes = b"") -> None:
+    def __init__(
+        self,
+        keysets: Keysets,
+        carry: Carry | None = None,
+        seen: bytes = b"",
+        policies: Mapping[str, Haste] = NO_POLICIES,
+    ) -> None:
         state = carry or Carry()
         self._keysets = keysets
         self.count = state.count
@@ -139,6 +153,7 @@ class History:
         self._answers = deque(state.answers, KEPT)
         self._executions = dict(state.executions)
         self._seen = Seen(seen, state.window, _id_ms(state.last_id), state.ahead)
+        self._starts = Starts(keysets, policies, state.hasty)
 
     def carry(self) -> tuple[Carry, bytes]:
         """Return what is known now, and what was seen."""
@@ -160,6 +175,7 @@ class History:
             executions=dict(self._executions),
             ahead=self._seen.ahead(),
             window=window,
+            hasty=self._starts.known(),
         )
         return state, seen
 
@@ -221,6 +237,7 @@ class History:
                 while len(self._executions) >= KEPT:
                     del self._executions[next(iter(self._executions))]
                 self._executions[execution.directive] = execution.by, list(execution.answers)
+                self._starts.executed(execution.directive, execution.by, execution.issued_at_ms)
             case _:
                 pass
 
@@ -257,6 +274,7 @@ class History:
                 )
             case Revocation():
                 self._revoked = max(self._revoked, record.epoch)
+                self._starts.stopped(entry, found, record)
             case _:
                 pass
         self._epoch = max(self._epoch, record.epoch)
@@ -294,6 +312,12 @@ class History:
         if found.judged and record.keyset_version < self._keyset:
             self._still_good(entry, record)
         self._keyset = max(self._keyset, record.keyset_version)
+        if record.kind is GrantKind.ACTIVATE and (
+            hasty := self._starts.refused(entry, found, record)
+        ):
+            raise self._broken(
+                "V11", f"(grant {record.epoch}) activates against the rules: {hasty}"
+            )
 
     def _rests(self, record: Grant) -> None:
         policy = dict(self._reports).get(record.report or "")

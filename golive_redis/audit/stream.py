@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from golive_redis import clock
 from golive_redis.audit import words
-from golive_redis.audit.history import BrokenLedgerError, Carry
+from golive_redis.audit.history import NO_POLICIES, BrokenLedgerError, Carry
 from golive_redis.audit.memory import START_ANEW, LedgerMemory, Remembered
 from golive_redis.audit.opening import KINDS, Keysets, Opened
+from golive_redis.audit.receipts import claimed_heads, kept_receipts, recent_directives
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import decode, peek
 from golive_redis.records.ledger import Entry
@@ -34,6 +36,7 @@ class Stream:
         memory: Of this host.
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
+        policies: What is allowed by which policy, by digest (V11).
 
     Attributes:
         whole: The end of the ledger was reached.
@@ -48,12 +51,14 @@ class Stream:
         *,
         jobs: int = 1,
         told: Callable[[int], None] = lambda _: None,
+        policies: Mapping[str, Haste] = NO_POLICIES,
     ) -> None:
         self._store = store
         self._keysets = keysets
         self._memory = memory
         self._jobs = jobs
         self._told = told
+        self._policies = policies
         self.whole = True
         self.unremembered: StateFileError | None = None
 
@@ -73,7 +78,14 @@ class Stream:
         if kept_head:
             anchors.append(Anchor(kept_head, None, "the head that you kept"))
         expected = in_force(self._store.snapshot())
-        judge = Judge(self._keysets, anchors=anchors, expected=expected, told=self._told)
+        judge = Judge(
+            self._keysets,
+            anchors=anchors,
+            expected=expected,
+            heads=self._heads(),
+            policies=self._policies,
+            told=self._told,
+        )
         return self._judged(judge, "-", deadline_ms)
 
     def what_is_new(self, deadline_ms: float | None = None) -> Verdict:
@@ -99,6 +111,7 @@ class Stream:
             counts=counts,
             anchors=anchors,
             expected=expected,
+            policies=self._policies,
             told=self._told,
         )
         try:
@@ -106,6 +119,15 @@ class Stream:
         except BrokenLedgerError as error:
             return judge.verdict(error)
         return self._judged(judge, start, deadline_ms)
+
+    def _heads(self) -> dict[str, str]:
+        """Return the heads that receipts have seen; read before the ledger is, so it has them (V12).
+
+        Not asked of what is new alone: a head that stood before it cannot be looked up there.
+        """
+        directives = recent_directives(self._store, clock.wall_ms())
+        receipts = (raw for name in directives for raw in kept_receipts(self._store, name))
+        return claimed_heads(receipts, self._keysets)
 
     def _can_judge_more(self, carry: Carry) -> bool:
         """Tell whether something was left open for want of a keyset that is at hand by now."""

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -19,14 +19,16 @@ import msgspec
 
 from golive_redis.audit import words
 from golive_redis.audit.counting import Counts
-from golive_redis.audit.history import BrokenLedgerError, Carry, History, open_all
+from golive_redis.audit.history import NO_POLICIES, BrokenLedgerError, Carry, History, open_all
 from golive_redis.audit.opening import Keysets, Opened
+from golive_redis.core.timing import Haste
 from golive_redis.errors import GoliveError, RecordError, StoreError
 from golive_redis.records.directive import Grant, GrantKind
 from golive_redis.records.ledger import GENESIS, Entry
 from golive_redis.records.rotation import parse_payload, payload_of
 
 AHEAD = 4  # pages that wait for each process
+NOTHING: Mapping[str, str] = {}
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -101,6 +103,8 @@ class Judge:
         counts: What was counted up to there.
         anchors: Ends that it must still have.
         expected: Identities that must be in it, with what to call them (V13).
+        heads: Heads that it must have, with whose receipt has seen each (V12).
+        policies: What is allowed by which policy, by digest (V11).
         told: Told how many entries were judged, after each page.
     """
 
@@ -112,16 +116,19 @@ class Judge:
         counts: Counts | None = None,
         anchors: Sequence[Anchor] = (),
         expected: dict[str, str] | None = None,
+        heads: Mapping[str, str] = NOTHING,
+        policies: Mapping[str, Haste] = NO_POLICIES,
         told: Callable[[int], None] = lambda _: None,
     ) -> None:
         carry, seen = start or (Carry(), b"")
         self._keysets = keysets
         self._first = carry.count
-        self.history = History(keysets, carry, seen)
+        self.history = History(keysets, carry, seen, policies)
         self.counts = counts or Counts()
         self._anchors = list(anchors)
         self._kept: list[tuple[int, str]] = []
         self.expected = dict(expected or {})
+        self._heads = dict(heads)
         self._told = told
         self._versions: set[int] = set()
         self._terms = 0
@@ -156,8 +163,9 @@ class Judge:
         self._terms += isinstance(record, Grant) and record.kind is GrantKind.ACTIVATE
 
     def _met(self, head: str) -> None:
-        """Hold the ledger so far against what others remember of it (V14)."""
+        """Hold the ledger so far against what others remember of it (V12, V14)."""
         count = self.history.count
+        self._heads.pop(head, None)
         for anchor in list(self._anchors):
             if anchor.head == head:
                 self._anchors.remove(anchor)
@@ -193,6 +201,10 @@ class Judge:
                 "V3",
                 f"was signed under keyset version {version}, which is not at hand",
                 hint=f"add --keyset FILE, the keyset of version {version}",
+            )
+        for who in self._heads.values():
+            raise BrokenLedgerError(
+                count, "V12", f"is missing: {who} has seen a head that is not here"
             )
         for what in self.expected.values():
             raise BrokenLedgerError(count, "V13", f"is missing: in force in Redis is {what}")

@@ -10,6 +10,7 @@ import msgspec
 
 from golive_redis.config import Config
 from golive_redis.config.yamlfile import beside
+from golive_redis.core.timing import Haste
 from golive_redis.errors import GoliveError
 from golive_redis.masking import Masked
 from golive_redis.records.trust import Trust
@@ -49,6 +50,7 @@ class Surroundings(Masked, frozen=True):
         trust: Verifies the records of the ledger; None where it is not read.
         memory: Shared by all questions that are asked from here.
         state_dir: Where this host remembers what it has judged of the ledger; None for nowhere.
+        haste: What that policy allows; None where it is not known.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"environ"})
@@ -60,6 +62,7 @@ class Surroundings(Masked, frozen=True):
     trust: Trust | None = None
     memory: Memory = msgspec.field(default_factory=Memory)
     state_dir: Path | None = None
+    haste: Haste | None = None
 
     @classmethod
     def of(cls, config: Config, trust: Trust | None = None) -> Surroundings:
@@ -76,6 +79,7 @@ class Surroundings(Masked, frozen=True):
             config.policy_digest,
             trust,
             state_dir=config.state_dir,
+            haste=config.policy.haste,
         )
 
     def resolve(self, name: str) -> Path:

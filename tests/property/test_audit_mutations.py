@@ -20,6 +20,8 @@ from golive_redis.audit import verifying
 from golive_redis.audit.history import open_all
 from golive_redis.audit.opening import Keysets, Opened
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.core.timing import Haste
+from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import Entry
 from golive_redis.testing import Signers
 from kit.ledgers import Book, chained
@@ -27,6 +29,7 @@ from kit.ledgers import Book, chained
 SIGNERS = Signers(approvals=2)
 KEYSETS = Keysets.of([SIGNERS.keyset], "golive", "test")
 ROUNDS = 10_000
+HEARTBEATS = {"hb-1": ("heartbeat",)}
 
 Entries = list[Entry]
 Change = Callable[[random.Random, Entries], None]
@@ -215,6 +218,79 @@ def test_what_is_broken_does_not_become_good_by_another_change() -> None:
                 draw.choice(CHANGES)(draw, entries)
         same = [(e.envelope, e.others) for e in entries] == [(e.envelope, e.others) for e in GOOD]
         assert same or not verdict(chained(entries), END).verified
+
+
+# -- starts and stops, drawn ----------------------------------------------------------------------
+
+CREW = Signers({"alice": ("approver",), "bob": ("approver",), "rita": ("approver",), **HEARTBEATS})
+ALLOWED = Haste(cool_down_ms=60_000, daily=4)
+RISK = "rita"
+
+
+def _crew() -> Keysets:
+    file = {**CREW.keyset_file, "principals": dict(CREW.keyset_file["principals"])}
+    file["principals"][RISK] = {**file["principals"][RISK], "authority": "risk"}
+    return Keysets.of([parse_keyset(file)], "golive", "test")
+
+
+def _against_the_rules(
+    at_ms: int, by: tuple[str, ...], stop: tuple[int, str] | None, starts: Sequence[int]
+) -> bool:
+    """The rules once more, as an auditor would read them from the protocol."""
+    if stop is not None and stop[1] == RISK and RISK not in by:
+        return True
+    if len(by) > 1:
+        return False
+    too_soon = stop is not None and at_ms < stop[0] + ALLOWED.cool_down_ms
+    return too_soon or sum(at_ms - start < 86_400_000 for start in starts) >= ALLOWED.daily
+
+
+def test_v11_names_the_first_start_against_the_rules_in_any_order_of_starts_and_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verifying, "open_all", open_all)  # by the keyset of this crew
+    draw, crew = random.Random(4), _crew()
+    named = good = 0
+    for _ in range(300):
+        book, starts, stop, first = Book(CREW), [], None, None
+        for _ in range(draw.randrange(3, 9)):
+            if stop is not None or starts:
+                book.at_ms += draw.choice((500, 58_000, 59_500, 61_000, 3_600_000, 9 * 3_600_000))
+            by = draw.choice((("alice",), ("bob",), ("rita",), ("alice", "bob"), ("bob", "rita")))
+            book.activate(by=by)
+            issued_ms = book.entries[-1].at_ms - 5
+            if _against_the_rules(issued_ms, by, stop, starts):
+                first = len(book.entries) - 1
+                break
+            starts.append(issued_ms)
+            if draw.random() < 0.8:
+                book.revoke(by=(who := draw.choice(("alice", "rita"))))
+                stop = book.entries[-1].at_ms - 5, who
+        judge = Judge(crew, policies={"0" * 64: ALLOWED})
+        found = judged(judge, [book.entries], crew).broken
+        assert (found and (found.index, found.rule)) == (first and (first, "V11"))
+        named, good = named + (found is not None), good + (found is None)
+    assert named > 50
+    assert good > 30
+
+
+def test_v12_a_head_that_was_seen_and_is_gone_is_named_whatever_was_changed() -> None:
+    """Each head that a receipt could have seen, against ledgers that were changed and chained anew."""
+    draw = random.Random(5)
+    made = 0
+    while made < 500:
+        entries = list(GOOD)
+        draw.choice(CHANGES)(draw, entries)
+        entries = chained(entries)
+        seen = draw.choice(GOOD).head
+        gone = seen not in {entry.head for entry in entries}
+        judge = Judge(KEYSETS, heads={seen: "hb-1"})
+        found = judged(judge, [entries], KEYSETS).broken
+        if not gone:
+            assert found is None or found.rule != "V12"
+            continue
+        made += 1
+        assert found is not None
 
 
 def test_the_ledger_itself_verifies() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 
 from golive_redis.audit.history import (
@@ -16,11 +18,13 @@ from golive_redis.audit.history import (
     Seen,
 )
 from golive_redis.audit.opening import Keysets
+from golive_redis.audit.receipts import claimed_heads
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.core.timing import Haste
 from golive_redis.errors import ConfigError
-from golive_redis.records.approval import Answer, Execution
-from golive_redis.records.directive import Grant, GrantKind
-from golive_redis.records.envelope import decode, peek
+from golive_redis.records.approval import Answer, Execution, Said
+from golive_redis.records.directive import Grant, GrantKind, Revocation
+from golive_redis.records.envelope import decode, peek, seal
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.testing import Signers
@@ -381,3 +385,258 @@ def test_only_the_entry_that_is_bad_is_named_in_words() -> None:
     book.add(book.entries[5].envelope, at_ms=book.at_ms + 1_000)
     assert verdict(book.entries).named.startswith("revocation 4 by rita")
     assert verdict(book.entries[:13], anchors=(Anchor("f" * 64, 20, "you"),)).named == ""
+
+
+# -- V11: against haste ------------------------------------------------------------------------------
+
+RISK = Signers({**EVERYBODY, "carol": ("approver", "revoker"), "dave": ("approver",)})
+POLICY = "0" * 64
+HASTE = Haste(cool_down_ms=60_000, daily=3)
+
+
+def with_risk(signers: Signers = RISK, name: str = "carol") -> Keysets:
+    """The keyset of these signers, where one has the authority of risk."""
+    file = {**signers.keyset_file, "principals": dict(signers.keyset_file["principals"])}
+    file["principals"][name] = {**file["principals"][name], "authority": "risk"}
+    return Keysets.of([parse_keyset(file)], "golive", "test")
+
+
+def hasty(
+    entries: list[Entry], keysets: Keysets, policies: dict[str, Haste] | None = None
+) -> tuple[int, str, str] | None:
+    """Index, rule and reason; the same in one run and in two, wherever the first ends."""
+    policies = {POLICY: HASTE} if policies is None else policies
+    whole = judged(Judge(keysets, policies=policies), [entries], keysets)
+    for cut in range(1, len(entries)):
+        first = judged(Judge(keysets, policies=policies), [entries[:cut]], keysets)
+        if first.broken is not None:
+            break
+        start = (
+            msgspec.json.decode(msgspec.json.encode(first.carry[0]), type=Carry),
+            first.carry[1],
+        )
+        rest = judged(Judge(keysets, start=start, policies=policies), [entries[cut:]], keysets)
+        assert (rest.broken and rest.broken.message) == (whole.broken and whole.broken.message)
+    found = whole.broken
+    return None if found is None else (found.index, found.rule, found.why)
+
+
+def stopped(by: str = "rita", signers: Signers = RISK) -> Book:
+    book = Book(signers)
+    book.activate()
+    book.revoke(by=by)
+    return book
+
+
+def after_a_stop(wait_ms: int, **fields: Any) -> list[Entry]:
+    book = stopped(**fields.pop("stop", {}))
+    stop_ms = book.entries[-1].at_ms - 5  # when it was issued
+    book.at_ms = stop_ms + wait_ms - 1_000 - 5  # its report comes a second before
+    book.activate(**fields)
+    return book.entries
+
+
+def test_v11_an_activation_waits_for_the_cool_down() -> None:
+    keysets = with_risk()
+    assert hasty(after_a_stop(60_005), keysets) is None
+    found = hasty(after_a_stop(59_000), keysets)
+    assert found is not None
+    assert found[:2] == (4, "V11")
+    assert "cool-down after the stop: 1 s left" in found[2]
+    assert (
+        hasty(after_a_stop(5_000, by=("alice", "bob")), keysets) is None
+    )  # one more than it takes
+
+
+def test_v11_a_policy_that_is_not_at_hand_judges_no_cool_down_and_no_daily_limit() -> None:
+    keysets = with_risk()
+    assert hasty(after_a_stop(5_000), keysets, {}) is None
+    assert hasty(after_a_stop(5_000), keysets, {"1" * 64: HASTE}) is None
+    assert hasty(after_a_stop(5_000), keysets, {POLICY: Haste()}) is None
+
+
+def test_v11_no_more_activations_in_24_hours_than_the_policy_allows() -> None:
+    keysets = with_risk()
+
+    def days(pause_ms: int, **last: Any) -> list[Entry]:
+        book = Book(RISK)
+        for number in range(4):
+            book.activate(**(last if number == 3 else {}))
+            book.at_ms += 120_000
+            book.revoke()
+            book.at_ms += pause_ms
+        return book.entries
+
+    found = hasty(days(120_000), keysets)
+    assert found is not None
+    assert found[:2] == (10, "V11")
+    assert "3 activations in the last 24 h, and 3 are allowed" in found[2]
+    assert hasty(days(120_000, by=("alice", "bob")), keysets) is None
+    assert hasty(days(8 * 3_600_000), keysets) is None  # the first was more than a day ago
+    assert hasty(days(120_000), keysets, {POLICY: Haste(60_000, 4)}) is None
+
+
+def test_v11_after_a_stop_by_risk_one_of_risk_has_signed() -> None:
+    keysets = with_risk()
+    wait_ms = 3_600_000
+    for policies in ({}, {POLICY: HASTE}):  # the keyset alone says so
+        found = hasty(after_a_stop(wait_ms, stop={"by": "carol"}), keysets, policies)
+        assert found is not None
+        assert found[:2] == (4, "V11")
+        assert "the last stop was by carol (risk), so carol has to sign" in found[2]
+        for by in ("carol", ("alice", "carol")):
+            entries = after_a_stop(wait_ms, stop={"by": "carol"}, by=by)
+            assert hasty(entries, keysets, policies) is None
+        # More signatures do not stand in for it, and a stop by another asks for nobody.
+        entries = after_a_stop(wait_ms, stop={"by": "carol"}, by=("alice", "bob"))
+        assert hasty(entries, keysets, policies) is not None
+        assert hasty(after_a_stop(wait_ms), keysets, policies) is None
+
+
+def test_v11_the_last_stop_is_the_one_with_the_highest_epoch_also_when_another_comes_late() -> None:
+    keysets = with_risk()
+    book = stopped("carol")
+    late = RISK.revocation(1, issued_at_ms=book.at_ms - 60_000)
+    book.add(late, at_ms=book.at_ms + 3_600_000)
+    book.activate()
+    found = hasty(book.entries, keysets)
+    assert found is not None
+    assert found[:2] == (5, "V11")
+
+
+def test_v11_a_stop_counts_from_its_issue_or_its_entry_whichever_is_earlier() -> None:
+    keysets = with_risk()
+    book = Book(RISK)
+    book.activate()
+    fast = RISK.revocation(2, issued_at_ms=book.at_ms + 500_000)  # by a clock that is fast
+    book.epoch += 1
+    book.add(fast)
+    book.prev = identity(fast)
+    book.at_ms += 61_000
+    book.activate()
+    assert hasty(book.entries, keysets) is None
+
+
+def test_v11_a_decision_counts_for_no_later_than_its_entry_and_30_s() -> None:
+    """A grant that claims to be issued after the cool-down was entered within it."""
+    keysets = with_risk()
+    for entered_ms, claimed_ms, good in [
+        (31_000, 60_000, True),  # by a clock that is 29 s fast
+        (29_000, 60_000, False),
+        (10_000, 300_000, False),
+    ]:
+        book = stopped()
+        stop_ms = book.entries[-1].at_ms - 5
+        report = book.report()
+        book.epoch += 1
+        raw = RISK.grant(
+            book.epoch,
+            issued_at_ms=stop_ms + claimed_ms,
+            not_after_ms=stop_ms + 9_000_000,
+            report=report,
+            prev=book.prev,
+        )
+        book.add(raw, at_ms=stop_ms + entered_ms)
+        assert (hasty(book.entries, keysets) is None) is good, (entered_ms, claimed_ms)
+
+
+def test_v11_what_waited_for_a_second_person_is_judged_when_it_is_executed() -> None:
+    several = Signers({**EVERYBODY, "carol": ("approver", "revoker")}, approvals=2)
+    keysets = with_risk(several)
+
+    def executed_after(wait_ms: int) -> list[Entry]:
+        book = stopped(signers=several)
+        stop_ms = book.entries[-1].at_ms - 5
+        report = book.report()
+        book.epoch += 1
+        grant = several.grant(
+            book.epoch, issued_at_ms=stop_ms + 5_000, report=report, prev=book.prev
+        )
+        answers = []
+        for name in ("alice", "bob"):
+            raw = seal(
+                Answer(
+                    **several.trust.heading(name, stop_ms + 6_000),
+                    proposal=identity(grant),
+                    answer=Said.APPROVE,
+                    approve_by_ms=stop_ms + 600_000,
+                    reason="",
+                ),
+                several.signers[name],
+            )
+            book.add(raw)
+            answers.append(identity(raw))
+        book.at_ms = stop_ms + wait_ms
+        execution = Execution(
+            **several.trust.heading("bob", book.at_ms),
+            directive=identity(grant),
+            report=None,
+            answers=answers,
+        )
+        book.add(seal(execution, several.signers["bob"]))
+        book.add(grant)
+        return book.entries
+
+    assert hasty(executed_after(61_000), keysets) is None
+    found = hasty(executed_after(40_000), keysets)
+    assert found is not None
+    assert found[1] == "V11"
+
+
+# -- V12: heads in receipts --------------------------------------------------------------------------
+
+
+def receipts_of(book: Book, *heads: str | None, by: str = "hb-1", **fields: Any) -> list[bytes]:
+    stop = next(
+        item.envelope
+        for item in reversed(book.entries)
+        if decode(item.envelope).payload_type == Revocation.payload_type()
+    )
+    fields = {"heartbeat": "hb-1", "worker": None, "by": by} | fields
+    return [SIGNERS.receipt(stop, head=head, **fields) for head in heads]
+
+
+def with_receipts(book: Book, raws: list[bytes], entries: list[Entry] | None = None) -> Verdict:
+    heads = claimed_heads(raws, KEYSETS)
+    return judged(Judge(KEYSETS, heads=heads), [entries or book.entries], KEYSETS)
+
+
+def test_v12_every_head_that_a_receipt_has_seen_is_one_of_the_ledger() -> None:
+    book = day(SIGNERS)
+    good = [entry.head for entry in book.entries]
+    assert with_receipts(book, receipts_of(book, *good, GENESIS, None)).broken is None
+    found = with_receipts(book, receipts_of(book, good[3], "e" * 64)).broken
+    assert found is not None
+    assert (found.index, found.rule) == (13, "V12")
+    assert "hb-1, whose receipt answers directive 2," in found.message
+
+
+def test_v12_an_end_that_was_cut_off_is_seen_by_the_receipts_of_a_stop() -> None:
+    book = day(SIGNERS)
+    raws = receipts_of(book, book.entries[11].head)
+    cut = [*book.entries[:11]]
+    found = with_receipts(book, raws, cut).broken
+    assert found is not None
+    assert (found.index, found.rule) == (11, "V12")
+    whole_anew = chained([*book.entries[:2], *book.entries[3:]])
+    assert with_receipts(book, raws, whole_anew).broken is not None
+
+
+def test_v12_what_no_pod_has_signed_claims_nothing() -> None:
+    """Whoever may write receipts could else make a good ledger a bad one."""
+    book = day(SIGNERS)
+    bogus = "e" * 64
+    planted = [
+        *receipts_of(book, bogus, by="rita", heartbeat="rita"),
+        receipts_of(book, bogus)[0].replace(b'"sig":"', b'"sig":"A', 1),
+        b"?",
+        *of_version(2, book, bogus),
+    ]
+    assert with_receipts(book, planted).broken is None
+    assert with_receipts(book, [*planted, *receipts_of(book, bogus)]).broken is not None
+
+
+def of_version(version: int, book: Book, head: str) -> list[bytes]:
+    stop = book.entries[5].envelope
+    other = Signers(version=version)
+    return [other.receipt(stop, head=head, heartbeat="hb-1", worker=None, by="hb-1")]

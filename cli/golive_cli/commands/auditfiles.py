@@ -51,6 +51,15 @@ def verify(
     new: Annotated[
         bool, typer.Option("--new", help="Only what came since this host has judged it last.")
     ] = False,
+    receipts: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipts",
+            metavar="FILE",
+            help="With --file: its receipts, as `export --receipts` writes them.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -86,9 +95,11 @@ def verify(
         raise UsageError(
             "--head goes without --new, which looks at nothing that this host has judged before"
         )
+    if receipts is not None and file is None:
+        raise UsageError("--receipts goes with --file: without it they are read from Redis")
     out = Output(as_json=as_json)
     if file is not None:
-        found = _offline(out, file, keysets or [], head, jobs)
+        found = _offline(out, file, keysets or [], head, jobs, receipts)
     else:
         found = _live(out, keysets or [], head, jobs, new=new, config=config)
     verdict = found.verdict
@@ -118,10 +129,16 @@ class _Judged(NamedTuple):
 
 
 def _offline(
-    out: Output, file: Path, keyset_files: list[Path], head: str, jobs: int | None
+    out: Output,
+    file: Path,
+    keyset_files: list[Path],
+    head: str,
+    jobs: int | None,
+    receipts: Path | None,
 ) -> _Judged:
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
+    from golive_redis.audit.receipts import claimed_heads, receipts_of_file
     from golive_redis.audit.verifying import Anchor, Judge, judged
     from golive_redis.config.yamlfile import in_full
 
@@ -133,8 +150,10 @@ def _offline(
     namespace, environment = first_claim(path)
     keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
+    raws = receipts_of_file(in_full(receipts)) if receipts is not None else []
     with _progress(out, None) as told:
-        judge = Judge(keysets, anchors=anchors, told=told)
+        heads = claimed_heads(raws, keysets)
+        judge = Judge(keysets, anchors=anchors, heads=heads, told=told)
         several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(path), keysets, several)
     return _Judged(verdict, keysets, f"{place(environment, namespace)}, from {file}")
@@ -157,7 +176,14 @@ def _live(
         several = jobs or (_cores() if length > SEVERAL_FROM and not new else 1)
         memory = LedgerMemory(ledger.state_dir, ledger.trust)
         with _progress(out, length) as told:
-            stream = Stream(ledger.store, ledger.keysets, memory, jobs=several, told=told)
+            stream = Stream(
+                ledger.store,
+                ledger.keysets,
+                memory,
+                jobs=several,
+                told=told,
+                policies=ledger.policies,
+            )
             verdict = stream.what_is_new() if new else stream.whole_ledger(head)
         forgotten = "" if ledger.state_dir else "no state_dir is configured"
         if stream.unremembered is not None:
@@ -269,6 +295,15 @@ def export(
             help="jsonl, which `verify --file` judges; csv or parquet for tables.",
         ),
     ] = "jsonl",
+    receipts: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipts",
+            metavar="FILE",
+            help="Write the receipts that Redis still keeps into a second new file.",
+            show_default=False,
+        ),
+    ] = None,
     keysets: shared.KeysetFiles = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -277,20 +312,31 @@ def export(
 
     Every entry is there as it was signed, and in clear.
     """
-    from golive_redis.audit.export import Form, write
+    from golive_redis.audit.export import Form, write, write_receipts
+    from golive_redis.audit.receipts import kept_receipts, recent_directives
     from golive_redis.config.yamlfile import in_full
 
     if form not in list(Form):
         raise UsageError(f"{form!r} is no format", hint=f"they are {', '.join(Form)}")
-    out, whole = Output(as_json=as_json), in_full(path)
+    out, whole, answers = Output(as_json=as_json), in_full(path), 0
     with shared.ledger(config, keysets or []) as ledger:
         with _progress(out, ledger.store.ledger_length()) as told:
+            if receipts is not None:  # before the ledger, which then has every head that they name
+                names = recent_directives(ledger.store, clock.wall_ms())
+                raws = (raw for name in names for raw in kept_receipts(ledger.store, name))
+                answers = write_receipts(in_full(receipts), raws)
             count, head = write(whole, Form(form), ledger.store.ledger(), ledger.keysets, told)
         trust = ledger.trust
-    out.result(AuditExportResult(trust.environment, trust.namespace, str(whole), form, count, head))
+    out.result(
+        AuditExportResult(
+            trust.environment, trust.namespace, str(whole), form, count, head, answers
+        )
+    )
     where = place(trust.environment, trust.namespace)
     what = f"{_many(count, 'entry', 'entries')} of" if count else "the empty ledger of"
     out.line(Painted("EXPORTED", "green"), f" {what} {where} to {path}")
+    if receipts is not None:
+        out.line(f"{_many(answers, 'receipt', 'receipts')} to {receipts}")
     if count:
         out.line(f"keep this head apart from the file: {head}")
     return Exit.DONE

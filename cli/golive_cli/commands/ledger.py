@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from golive_cli.output import gone
-from golive_redis.errors import RecordError
+from golive_redis.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.selection import Found
+    from golive_redis.core.timing import Haste
     from golive_redis.records.keyset import Keyset
     from golive_redis.records.trust import Trust
     from golive_redis.store.store import Store
@@ -41,12 +42,14 @@ class Ledger(NamedTuple):
         trust: This host's keyset, namespace and environment.
         keysets: All that are at hand.
         state_dir: Where this host remembers what it has judged, or None.
+        policies: What this host's policy allows, by its digest.
     """
 
     store: Store
     trust: Trust
     keysets: Keysets
     state_dir: Path | None
+    policies: Mapping[str, Haste]
 
 
 @contextmanager
@@ -67,7 +70,10 @@ def ledger(config: Path | None, keyset_files: Sequence[Path] = ()) -> Iterator[L
     keysets = Keysets.of(found, trust.namespace, trust.environment)
     link = address.connect(timeout_ms=TIMEOUT_MS, name="golive-audit")
     try:
-        yield Ledger(Store(link, address.keyspace), trust, keysets, loaded.state_dir)
+        policies: dict[str, Haste] = {}
+        with suppress(ConfigError):  # a mistake in a section about evidence hides no ledger
+            policies = {loaded.policy_digest: loaded.policy.haste}
+        yield Ledger(Store(link, address.keyspace), trust, keysets, loaded.state_dir, policies)
     finally:
         link.close()
 
@@ -79,7 +85,6 @@ def read_keysets(files: Iterable[Path]) -> list[Keyset]:
         ConfigError: One cannot be read, or is none.
     """
     from golive_redis.config.yamlfile import in_full, located, read_yaml
-    from golive_redis.errors import ConfigError
     from golive_redis.records.keyset import parse_keyset
 
     out = []

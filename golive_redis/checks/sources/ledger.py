@@ -50,7 +50,10 @@ def _counted(where: Surroundings, trust: Trust, deadline_ms: float) -> Counts:
     link = where.address.connect(timeout_ms=min(TIMEOUT_MS, deadline_ms), name="golive-check")
     try:
         stream = Stream(
-            Store(link, where.address.keyspace), keysets, LedgerMemory(where.state_dir, trust)
+            Store(link, where.address.keyspace),
+            keysets,
+            LedgerMemory(where.state_dir, trust),
+            policies={where.policy: where.haste} if where.haste is not None else {},
         )
         verdict = stream.what_is_new(until_ms)
     finally:
