@@ -35,8 +35,8 @@ from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
-from golive_redis.records.ledger import GENESIS, Entry, extend
-from golive_redis.records.record import Count, Epoch, Ms, Strict, decodable
+from golive_redis.records.ledger import GENESIS, Entry, Note, extend
+from golive_redis.records.record import Count, Epoch, Ms, Record, Strict, decodable
 from golive_redis.records.report import Report
 
 CLOCKS_MS = 600_000
@@ -79,7 +79,9 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is known after some entries, to go on from there; what was seen (V5) is kept beside it.
 
     Attributes:
-        count: How many entries there were.
+        generation: Of the ledger, from 1; a higher one has indices of its own.
+        first: The index of the first entry of which it is known that it was there (V5).
+        count: How many entries there were, with those before the first.
         head: After the last of them.
         last_id: Of that entry in the stream, "" when there was none.
         epoch: The highest of a directive.
@@ -100,6 +102,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         hasty: Of stops and starts (V11).
     """
 
+    generation: Count = 1
+    first: Count = 0
     count: Count = 0
     head: str = GENESIS
     last_id: str = ""
@@ -138,6 +142,8 @@ class History:
     ) -> None:
         state = carry or Carry()
         self._keysets = keysets
+        self.generation = state.generation
+        self._first = state.first
         self.count = state.count
         self.head = state.head
         self.last_id = state.last_id
@@ -159,6 +165,8 @@ class History:
         """Return what is known now, and what was seen."""
         seen, window = self._seen.kept()
         state = Carry(
+            generation=self.generation,
+            first=self._first,
             count=self.count,
             head=self.head,
             last_id=self.last_id,
@@ -200,6 +208,7 @@ class History:
             self.unjudged = self.count, found.record.keyset_version
         record = found.record
         late = False
+        self._begins(record)
         if isinstance(record, Grant | Restriction | Revocation):
             late = self._directive(entry, found, record)
         else:
@@ -255,6 +264,16 @@ class History:
         if _place(entry.id) <= _place(self.last_id) and self.last_id:
             raise self._broken("V2", "has an id that is not higher than the one before it")
         self.head, self.last_id = head, entry.id
+
+    def _begins(self, record: Record) -> None:
+        """A note that begins the ledger anew is the first of its generation, and no other entry is."""
+        anew = isinstance(record, Note) and record.topic == "generation"
+        if anew and (self.count or self.generation == 1):
+            raise self._broken(
+                "V2", "begins the ledger anew, and stands within one that was not begun there"
+            )
+        if self.generation > 1 and not self.count and not anew:
+            raise self._broken("V2", f"is none that begins generation {self.generation}")
 
     def _once(self, entry: Entry, found: Opened) -> None:
         if self._seen.add(found.identity, entry.at_ms, found.record.issued_at_ms):

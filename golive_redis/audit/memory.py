@@ -80,7 +80,7 @@ class LedgerMemory:
             if known is None:
                 return None
             # A longer one is of a command that was killed before it wrote the other file.
-            seen = self._beside(file, SEEN_BYTES * known.carry.count)
+            seen = self._beside(file, SEEN_BYTES * (known.carry.count - known.carry.first))
         finally:
             file.release()
         if seen_digest(seen) != known.seen:
@@ -111,7 +111,7 @@ class LedgerMemory:
         file = self._held()
         try:
             held = self._known(file)
-            if held is not None and held.carry.count > carry.count:
+            if held is not None and _reach(held.carry) > _reach(carry):
                 return
             # The larger one first: it begins with what belongs to the other that is there already.
             try:
@@ -168,3 +168,7 @@ class LedgerMemory:
                     raise
                 clock.pause_ms(PAUSE_MS)
         raise AssertionError
+
+
+def _reach(carry: Carry) -> tuple[int, int]:
+    return carry.generation, carry.count

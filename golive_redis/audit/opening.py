@@ -155,6 +155,8 @@ def verifier(claimed: Record, trust: Trust) -> Callable[[bytes], Verified[Any]]:
             return trust.answer
         case Execution():
             return trust.execution
+        case Note(topic="generation"):
+            return trust.generation
         case Note() if claimed.topic in TOPICS:
             role = TOPICS[claimed.topic]
             return lambda raw: trust.note(raw, role)

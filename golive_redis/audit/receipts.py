@@ -68,13 +68,20 @@ def verified_receipts(raws: Iterable[bytes], keysets: Keysets) -> Iterator[Verif
             continue
 
 
-def claimed_heads(raws: Iterable[bytes], keysets: Keysets) -> dict[str, str]:
-    """Return the heads that receipts say to have seen, each with whose receipt that is, for people."""
+def claimed_heads(raws: Iterable[bytes], keysets: Keysets, *, above: int = 0) -> dict[str, str]:
+    """Return the heads that receipts say to have seen, each with whose receipt that is, for people.
+
+    Args:
+        raws: Receipts, as they were signed.
+        keysets: Those at hand.
+        above: An epoch: answers to directives up to it are left out.
+    """
     claims = (raw for raw in raws if _has_head(raw))
     heads: dict[str, str] = {}
     for item in verified_receipts(claims, keysets):
         record = item.record
-        if record.head is not None and record.head != GENESIS:
+        newer = record.epoch is None or record.epoch > above
+        if record.head is not None and record.head != GENESIS and newer:
             pod = record.heartbeat or record.worker
             heads.setdefault(record.head, f"{pod}, whose receipt answers directive {record.epoch},")
     return heads

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from golive_redis import clock
 from golive_redis.audit import words
+from golive_redis.audit.beginning import Beginning, of_stream
+from golive_redis.audit.beginning import length as total
 from golive_redis.audit.history import NO_POLICIES, BrokenLedgerError, Carry
 from golive_redis.audit.memory import START_ANEW, LedgerMemory, Remembered
 from golive_redis.audit.opening import KINDS, Keysets, Opened
@@ -40,6 +42,8 @@ class Stream:
 
     Attributes:
         whole: The end of the ledger was reached.
+        beginning: Where it begins.
+        overtaken: How far this host had judged it, when it begins behind that, or anew; else None.
         unremembered: Why this host could not remember how far the ledger was judged; None when it could.
     """
 
@@ -60,6 +64,8 @@ class Stream:
         self._told = told
         self._policies = policies
         self.whole = True
+        self.beginning = Beginning()
+        self.overtaken: Carry | None = None
         self.unremembered: StateFileError | None = None
 
     def whole_ledger(self, kept_head: str = "", *, deadline_ms: float | None = None) -> Verdict:
@@ -74,19 +80,70 @@ class Stream:
             StateFileError: This host's memory cannot be read.
         """
         known = self._memory.read()
-        anchors = [_anchor(known[0])] if known is not None and known[0].carry.count else []
-        if kept_head:
-            anchors.append(Anchor(kept_head, None, "the head that you kept"))
-        expected = in_force(self._store.snapshot())
-        judge = Judge(
+        carry = known[0].carry if known is not None else Carry()
+        kept = [Anchor(kept_head, None, "the head that you kept")] if kept_head else []
+        begun = self._begun()
+        tried = []
+        while True:
+            tried.append(begun)
+            judge = self._from_the_beginning(begun, known and known[0], kept)
+            try:
+                self._require_generation(carry, begun)
+                verdict = self._judged(judge, begun.start, deadline_ms)
+            except BrokenLedgerError as error:
+                verdict = judge.verdict(error)
+            other = None if verdict.broken is None else self._elsewhere(tried)
+            if other is None:
+                return verdict
+            begun = self.beginning = other
+
+    def _begun(self) -> Beginning:
+        """Return where the ledger begins, and remember it."""
+        found = of_stream(self._store, self._keysets)
+        self.beginning = found if found is not None else Beginning()
+        return self.beginning
+
+    def _elsewhere(self, tried: list[Beginning]) -> Beginning | None:
+        """Return where else a ledger may begin that is broken; None for nowhere.
+
+        It may have been trimmed meanwhile, or begin where only a note far behind says.
+        """
+        for look in (False, True):
+            found = of_stream(self._store, self._keysets, look=look)
+            if found is not None and found not in tried:
+                return found
+        return None
+
+    def _from_the_beginning(
+        self, begun: Beginning, known: Remembered | None, kept: list[Anchor]
+    ) -> Judge:
+        anchors = list(kept)
+        if known is not None and known.carry.count:
+            here = known.carry.generation, known.carry.count
+            if here < (begun.generation, begun.count):
+                self.overtaken = known.carry
+            else:
+                anchors.append(_anchor(known))
+        return Judge(
             self._keysets,
+            start=(begun.carry, b""),
             anchors=anchors,
-            expected=expected,
-            heads=self._heads(),
+            expected=in_force(self._store.snapshot(), above=begun.carry.epoch),
+            heads=self._heads(above=begun.carry.epoch),
             policies=self._policies,
             told=self._told,
         )
-        return self._judged(judge, "-", deadline_ms)
+
+    def _require_generation(self, carry: Carry, begun: Beginning) -> None:
+        """Refuse an older generation than this host has seen (V14)."""
+        if carry.generation > begun.generation:
+            raise BrokenLedgerError(
+                0,
+                "V14",
+                f"is of generation {begun.generation}, and {THIS_HOST} has seen generation "
+                f"{carry.generation}",
+                hint=ON_PURPOSE,
+            )
 
     def what_is_new(self, deadline_ms: float | None = None) -> Verdict:
         """Judge what came since this host has judged the ledger last, and remember how far.
@@ -103,6 +160,9 @@ class Stream:
         if known is None or not known[0].carry.count or self._can_judge_more(known[0].carry):
             return self.whole_ledger(deadline_ms=deadline_ms)
         known_carry, seen, counts = known[0].carry, known[1], known[0].counts
+        begun = self._begun()
+        if (known_carry.generation, known_carry.count) < (begun.generation, begun.count):
+            return self.whole_ledger(deadline_ms=deadline_ms)
         anchors = [_anchor(known[0])]
         expected = in_force(self._store.snapshot(), above=known_carry.epoch)
         judge = Judge(
@@ -115,26 +175,34 @@ class Stream:
             told=self._told,
         )
         try:
-            start = self._where_it_ended(known_carry)
+            self._require_generation(known_carry, begun)
+            start = self._where_it_ended(known_carry, begun)
+            verdict = self._judged(judge, start, deadline_ms)
         except BrokenLedgerError as error:
-            return judge.verdict(error)
-        return self._judged(judge, start, deadline_ms)
+            verdict = judge.verdict(error)
+        if verdict.broken is not None and self._elsewhere([begun]) is not None:
+            return self.whole_ledger(deadline_ms=deadline_ms)  # trimmed meanwhile, or begun anew
+        return verdict
 
-    def _heads(self) -> dict[str, str]:
+    def _heads(self, above: int) -> dict[str, str]:
         """Return the heads that receipts have seen; read before the ledger is, so it has them (V12).
+
+        Of directives above an epoch alone: what pods saw before the ledger begins is not in it.
 
         Not asked of what is new alone: a head that stood before it cannot be looked up there.
         """
         directives = recent_directives(self._store, clock.wall_ms())
         receipts = (raw for name in directives for raw in kept_receipts(self._store, name))
-        return claimed_heads(receipts, self._keysets)
+        return claimed_heads(receipts, self._keysets, above=above)
 
     def _can_judge_more(self, carry: Carry) -> bool:
         """Tell whether something was left open for want of a keyset that is at hand by now."""
         return carry.unjudged is not None and not self._keysets.lenient
 
-    def _where_it_ended(self, carry: Carry) -> str:
+    def _where_it_ended(self, carry: Carry, begun: Beginning) -> str:
         """Return where to read on; the last entry that was judged has to be there still (V14)."""
+        if (carry.count, carry.head) == (begun.count, begun.head):
+            return begun.start  # and it was the last that was trimmed
         page = self._store.ledger_from(carry.last_id)
         if not page or (page[0].id, page[0].head) != (carry.last_id, carry.head):
             raise BrokenLedgerError(
@@ -187,7 +255,7 @@ class Stream:
             BrokenLedgerError: It ends elsewhere, or has lost entries (V2, V14).
         """
         for _ in range(ENDS):
-            head, length = self._store.head(), self._store.ledger_length()
+            head, length = self._store.head(), total(self._store, self.beginning)
             page = self._store.ledger_from(at.start)
             heads = {at.head, *(entry.head for entry in page)}
             yield page
@@ -195,6 +263,8 @@ class Stream:
                 raise BrokenLedgerError(
                     at.count + len(page), "V2", "is missing: golive:head has another end than this"
                 )
+            if length is None:  # it begins behind entries that are being taken out
+                length = at.count + len(page)
             if length < at.count or (length > at.count and not page):
                 raise BrokenLedgerError(
                     min(length, at.count),

@@ -133,7 +133,7 @@ class Judge:
         self._versions: set[int] = set()
         self._terms = 0
         self._last: tuple[int, Opened | str] = -1, ""
-        self._met(GENESIS if carry.count == 0 else carry.head)
+        self._met(GENESIS if carry.count == 0 and carry.generation == 1 else carry.head)
 
     def take(self, entries: Sequence[Entry], found: Sequence[Opened | str]) -> None:
         """Judge a page.

@@ -36,6 +36,8 @@ TOPICS: dict[str, Role] = {
     "security": Role.HEARTBEAT,
     "receipts": Role.HEARTBEAT,
     "repaired": Role.HEARTBEAT,
+    "trimmed": Role.APPROVER,
+    "generation": Role.APPROVER,
 }
 _DOMAIN = b"golive-ledger-v1\n"
 

@@ -151,6 +151,15 @@ class Trust(msgspec.Struct, frozen=True):
         """Verify a note of somebody in `role`."""
         return self._verify(raw, Note, role)
 
+    def generation(self, raw: bytes) -> Verified[Note]:
+        """Verify a note that begins the ledger anew: as many approvers as a grant takes.
+
+        It says that what hosts remember of the ledger before counts no more, so no single person can.
+        """
+        needed = self.keyset.threshold(Role.APPROVER)
+        item = self._current(self._verify(raw, Note, Role.APPROVER, needed))
+        return self._unexpired(item, item.record.issued_at_ms, needed)
+
     def refusal(self, raw: bytes) -> Verified[Refusal]:
         """Verify a refusal: whoever tried, in whatever role; it tells, and has no effect."""
         by = peek(raw, Refusal).by

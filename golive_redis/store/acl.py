@@ -84,7 +84,7 @@ _RULES: dict[Role, _Rules] = {
     Role.HEARTBEAT: _Rules(
         commands="time info wait get hget hmget hgetall hlen mget pttl zrange xrange xrevrange",
         keys=f"{_STATE} heartbeat:* heartbeats checkpoint",
-        reads="fleet fleet-id left:* worker:* heartbeat:* receipt:* keyset proposal:* proposals",
+        reads="fleet fleet-id left:* worker:* heartbeat:* receipt:* keyset proposal:* proposals begins",
         writes=(
             ("active beat revoked heartbeat:* heartbeats receipt:*", "hset"),
             ("active beat heartbeat:* receipt:*", "pexpire"),
@@ -103,13 +103,13 @@ _RULES: dict[Role, _Rules] = {
         commands="time info wait type get hget hmget hgetall hlen hkeys mget pttl zcard zrange xlen "
         "xrange xrevrange",
         keys=f"{_STATE} fleet-id left:* keyset proposal:* proposals",
-        reads="fleet heartbeats worker:* heartbeat:* receipt:* checkpoint preflight",
+        reads="fleet heartbeats worker:* heartbeat:* receipt:* checkpoint begins preflight",
         writes=(
             ("active revoked", "hset"),
             ("active", "pexpire"),
             ("active beat revoked heartbeat:*", "del"),
             ("active revoked heartbeats", "hdel"),
-            ("epoch last head fleet-id left:* preflight", "set"),
+            ("epoch last head fleet-id left:* preflight begins", "set"),
             ("audit", "xadd"),
             ("fleet", "zrem"),
             ("keyset", "set hset"),
@@ -127,10 +127,10 @@ _RULES: dict[Role, _Rules] = {
         scripts=False,
     ),
     Role.ARCHIVIST: _Rules(
-        commands="info time type get xlen xrange xrevrange",
+        commands="info time type get hlen hgetall xlen xrange xrevrange",
         keys="head audit",
-        reads="checkpoint keyset",
-        writes=(("head", "set"), ("audit", "xadd xtrim")),
+        reads="checkpoint keyset fleet-id begins receipt:*",
+        writes=(("head begins", "set"), ("audit", "xadd xtrim"), ("receipt:*", "del")),
     ),
 }
 

@@ -96,6 +96,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         return f"{self.namespace}:checkpoint"
 
     @property
+    def begins(self) -> str:
+        """The note with which the ledger in Redis begins, once it was trimmed or begun anew."""
+        return f"{self.namespace}:begins"
+
+    @property
     def events(self) -> str:
         """Channel of directives."""
         return self._channel("events")

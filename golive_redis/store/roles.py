@@ -43,7 +43,11 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
         ("SET", keys.head, "x"),
         ("XADD", keys.audit, "*", "x", "x"),
         ("XTRIM", keys.audit, "MINID", "0"),
+        ("SET", keys.begins, "x"),
+        *(("GET", key) for key in (keys.begins, keys.checkpoint, keys.fleet_id)),
+        *((word, keys.receipt(TRIED)) for word in ("HLEN", "HGETALL", "DEL")),
         *_of_ledger(keys),
+        ("TIME",),
         ("INFO",),
     ]
 
@@ -53,6 +57,7 @@ def _heartbeats_later(keys: Keyspace) -> list[Command]:
     return [
         ("GET", keys.keyset),
         ("HGETALL", keys.proposal(TRIED)),
+        ("GET", keys.begins),
     ]
 
 
@@ -60,6 +65,7 @@ def _operators_later(keys: Keyspace) -> list[Command]:
     return [
         *_of_ledger(keys),
         ("SET", keys.keyset, "x"),
+        *((word, keys.begins, *more) for word, *more in (("GET",), ("SET", "x"))),
     ]
 
 
