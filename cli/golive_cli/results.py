@@ -392,6 +392,26 @@ class AuditExportResult(InPlace):
     receipts: int
 
 
+class AuditArchiveResult(InPlace):
+    """`golive audit archive`.
+
+    `entries` is how many the archive has, `new` how many of them came now, `waiting` how many are too
+    young. `root` is that of the tree over all of them, in hex, read back from the files. `checkpoint` is
+    of how many entries the one was that was held against it, null when there is none; `cosigned` are the
+    witnesses that have signed it. `receipts` is of how many directives receipts were kept.
+    """
+
+    archive: str
+    generation: int
+    entries: int
+    new: int
+    waiting: int
+    root: str
+    checkpoint: int | None
+    cosigned: list[str]
+    receipts: int
+
+
 class Proposed(msgspec.Struct):
     """A grant that waits for signatures; `until_ms` is until when it waits."""
 

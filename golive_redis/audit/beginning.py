@@ -200,7 +200,11 @@ def of_stream(store: Store, keysets: Keysets, *, look: bool = False) -> Beginnin
     for note in notes:
         found = read(note, keysets)
         # What was to be trimmed and is all there is judged: it hides nothing that can be read.
-        if found is not None and (found.generation > 1 or not whole) and _begins_there(store, found):
+        if (
+            found is not None
+            and (found.generation > 1 or not whole)
+            and _begins_there(store, found)
+        ):
             return found
     if whole:
         return Beginning()

@@ -37,7 +37,7 @@ class Writer(Archive):
         folder: Made when missing.
         trust: Whose ledger it is for.
         generation: Of the ledger.
-        start: The head before its first entry, for a new archive.
+        start: The head before its first entry, for a new archive of a ledger that was begun anew.
         last_id: The id in the stream before it, likewise.
 
     Raises:
@@ -52,7 +52,7 @@ class Writer(Archive):
         trust: Trust,
         *,
         generation: int = 1,
-        start: str = GENESIS,
+        start: str | None = None,
         last_id: str = "",
     ) -> None:
         self._lock = locked(folder)
@@ -64,8 +64,8 @@ class Writer(Archive):
                     namespace=trust.namespace,
                     environment=trust.environment,
                     generation=generation,
-                    start=start,
-                    head=start,
+                    start=start or GENESIS,
+                    head=start or GENESIS,
                     last_id=last_id,
                 )
                 replace(folder / STATE, encoded(fresh))

@@ -1,4 +1,4 @@
-"""Laws of tiles: whatever the size, files are as the book says, and the tree is that of RFC 6962."""
+"""Laws of tiles: whatever the size, the files are those of the book, and the tree that of RFC 6962."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_names_are_those_of_the_book(index: int, width: int, level: int) -> None
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 511, 512, 70_000, 256**2, 256**2 + 1])
-def test_the_tiles_of_a_log_are_those_of_its_levels_and_its_tree_comes_from_the_last(size: int) -> None:
+def test_the_tiles_of_a_log_are_those_of_its_levels_and_its_tree_comes_from_the_last(
+    size: int,
+) -> None:
     leaves = entries(size)
     levels = naive_levels(leaves) if leaves else []
     made = {

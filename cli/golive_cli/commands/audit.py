@@ -11,6 +11,7 @@ import typer
 
 from golive_cli.commands import ledger as shared
 from golive_cli.commands import witness
+from golive_cli.commands.archive import archive
 from golive_cli.commands.auditfiles import export, verify
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
@@ -212,6 +213,7 @@ def show(
 
 app.command("verify")(verify)
 app.command("export")(export)
+app.command("archive")(archive)
 app.add_typer(witness.app, name="witness")
 
 

@@ -38,6 +38,15 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            metavar="DIR",
+            help="Judge an archive, with every file of it: no Redis.",
+            show_default=False,
+        ),
+    ] = None,
     keysets: shared.KeysetFiles = None,
     head: Annotated[
         str,
@@ -91,6 +100,8 @@ def verify(
         raise UsageError(
             "--file goes without --new and --config: a file is judged whole, by its keysets alone"
         )
+    if archive is not None and (new or file is not None):
+        raise UsageError("--archive goes without --new and --file: it is judged whole")
     if head and new:
         raise UsageError(
             "--head goes without --new, which looks at nothing that this host has judged before"
@@ -100,6 +111,8 @@ def verify(
     out = Output(as_json=as_json)
     if file is not None:
         found = _offline(out, file, keysets or [], head, jobs, receipts)
+    elif archive is not None:
+        found = _archived(out, archive, keysets or [], head, jobs, config)
     else:
         found = _live(out, keysets or [], head, jobs, new=new, config=config)
     verdict = found.verdict
@@ -151,12 +164,49 @@ def _offline(
     keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
     raws = receipts_of_file(in_full(receipts)) if receipts is not None else []
-    with _progress(out, None) as told:
+    with progress(out, None) as told:
         heads = claimed_heads(raws, keysets)
         judge = Judge(keysets, anchors=anchors, heads=heads, told=told)
         several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(path), keysets, several)
     return _Judged(verdict, keysets, f"{place(environment, namespace)}, from {file}")
+
+
+def _archived(
+    out: Output,
+    folder: Path,
+    keyset_files: list[Path],
+    head: str,
+    jobs: int | None,
+    config: Path | None,
+) -> _Judged:
+    from golive_redis import config as configuration
+    from golive_redis.audit.archive import Archive
+    from golive_redis.audit.archived import judge_archive
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.verifying import Anchor
+    from golive_redis.config.auditing import LogSettings
+    from golive_redis.config.yamlfile import in_full
+
+    held = Archive(in_full(folder))
+    reach, policy = held.reach, None
+    if keyset_files and config is None:  # like an export: with the keyset files only
+        found = shared.read_keysets(keyset_files)
+        keysets = Keysets.of(found, reach.namespace, reach.environment)
+    else:
+        loaded = configuration.load(config)
+        trust = loaded.trust()
+        held.require_of(trust)
+        found = [trust.keyset, *shared.read_keysets(keyset_files)]
+        keysets = Keysets.of(found, trust.namespace, trust.environment)
+        policy = shared.log_policy(LogSettings.of(loaded), reach.generation, keysets)
+    anchors = [Anchor(head, None, "the head that you kept")] if head else []
+    several = jobs or (_cores() if reach.size > SEVERAL_FROM else 1)
+    with progress(out, reach.size) as told:
+        verdict = judge_archive(
+            held, keysets, policy=policy, anchors=anchors, jobs=several, told=told
+        )
+    return _Judged(verdict, keysets, f"{place(reach.environment, reach.namespace)}, from {folder}")
 
 
 def _live(
@@ -175,7 +225,7 @@ def _live(
         length = ledger.store.ledger_length()
         several = jobs or (_cores() if length > SEVERAL_FROM and not new else 1)
         memory = LedgerMemory(ledger.state_dir, ledger.trust)
-        with _progress(out, length) as told:
+        with progress(out, length) as told:
             stream = Stream(
                 ledger.store,
                 ledger.keysets,
@@ -320,7 +370,7 @@ def export(
         raise UsageError(f"{form!r} is no format", hint=f"they are {', '.join(Form)}")
     out, whole, answers = Output(as_json=as_json), in_full(path), 0
     with shared.ledger(config, keysets or []) as ledger:
-        with _progress(out, ledger.store.ledger_length()) as told:
+        with progress(out, ledger.store.ledger_length()) as told:
             if receipts is not None:  # before the ledger, which then has every head that they name
                 names = recent_directives(ledger.store, clock.wall_ms())
                 raws = (raw for name in names for raw in kept_receipts(ledger.store, name))
@@ -347,7 +397,7 @@ def _cores() -> int:
 
 
 @contextmanager
-def _progress(out: Output, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(out: Output, total: int | None) -> Iterator[Callable[[int], None]]:
     """Draw how far it is, on a terminal, once it takes longer than an instant."""
     began = drawn = clock.now_ms()
     shown = False

@@ -16,8 +16,11 @@ from golive_redis.errors import ConfigError, RecordError
 if TYPE_CHECKING:
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.selection import Found
+    from golive_redis.config import Config
+    from golive_redis.config.auditing import LogSettings
     from golive_redis.core.timing import Haste
     from golive_redis.records.keyset import Keyset
+    from golive_redis.records.logpolicy import Policy
     from golive_redis.records.trust import Trust
     from golive_redis.store.store import Store
 
@@ -43,6 +46,7 @@ class Ledger(NamedTuple):
         keysets: All that are at hand.
         state_dir: Where this host remembers what it has judged, or None.
         policies: What this host's policy allows, by its digest.
+        config: Of this host.
     """
 
     store: Store
@@ -50,6 +54,7 @@ class Ledger(NamedTuple):
     keysets: Keysets
     state_dir: Path | None
     policies: Mapping[str, Haste]
+    config: Config
 
 
 @contextmanager
@@ -73,9 +78,40 @@ def ledger(config: Path | None, keyset_files: Sequence[Path] = ()) -> Iterator[L
         policies: dict[str, Haste] = {}
         with suppress(ConfigError):  # a mistake in a section about evidence hides no ledger
             policies = {loaded.policy_digest: loaded.policy.haste}
-        yield Ledger(Store(link, address.keyspace), trust, keysets, loaded.state_dir, policies)
+        yield Ledger(
+            Store(link, address.keyspace), trust, keysets, loaded.state_dir, policies, loaded
+        )
     finally:
         link.close()
+
+
+def log_settings(ledger: Ledger) -> LogSettings:
+    """Return what the configuration says about the ledger as a log.
+
+    Raises:
+        ConfigError: The section `audit` is not good.
+    """
+    from golive_redis.config.auditing import LogSettings
+
+    return LogSettings.of(ledger.config)
+
+
+def log_policy(settings: LogSettings, generation: int, keysets: Keysets) -> Policy:
+    """Return the policy for checkpoints of a generation of the ledger: `<origin>/2` is the second."""
+    import msgspec
+
+    if generation > 1:
+        settings = msgspec.structs.replace(settings, origin=f"{settings.origin}/{generation}")
+    newest_first = sorted(keysets.by_version, reverse=True)
+    return settings.policy(keysets.by_version[version] for version in newest_first)
+
+
+def no_beginning() -> RecordError:
+    """Return what to say of a ledger that begins where no note says that it does."""
+    return RecordError(
+        "the ledger in Redis does not begin with its first entry, and no note by a trusted key says why",
+        hint="`golive audit verify` judges it; --keyset FILE adds the keyset of another version",
+    )
 
 
 def read_keysets(files: Iterable[Path]) -> list[Keyset]:
