@@ -19,7 +19,16 @@ import msgspec
 
 from golive_redis.core.permit import Reason
 from golive_redis.errors import RecordError
-from golive_redis.records.record import Count, Epoch, Ms, Strict, convert, decodable, parse_json
+from golive_redis.records.record import (
+    MAX_INT,
+    Count,
+    Epoch,
+    Ms,
+    Strict,
+    convert,
+    decodable,
+    parse_json,
+)
 
 MAX_INCIDENTS = 16
 """So many are stated, the newest. A heartbeat looks once a second."""
@@ -303,4 +312,5 @@ def _most(counts: Mapping[str, int]) -> dict[str, int]:
         return dict(counts)
     order = sorted(counts, key=lambda why: -counts[why])
     first, rest = order[: MAX_COUNTS - 1], order[MAX_COUNTS - 1 :]
-    return {why: counts[why] for why in first} | {"others": sum(counts[why] for why in rest)}
+    others = min(MAX_INT, sum(counts[why] for why in rest))
+    return {why: counts[why] for why in first} | {"others": others}

@@ -20,6 +20,7 @@ from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.clock import Throttle
 from golive_redis.core.events import Happening
+from golive_redis.core.incidents import What
 from golive_redis.core.state import State
 from golive_redis.core.timing import Haste, Timing
 from golive_redis.delivery.outbox import Outbox
@@ -139,6 +140,8 @@ class Heartbeat:
         reading = partial(_connect, address, READING_MS, name)
         self._publisher = Publisher(log, reading, keyspace, state_dir, say) if log else None
         self._presence = Presence(caller, policy, self._duties.incidents)
+        if triggers is not None:
+            triggers.on_warning(self._warned)
         self._recorder = Recorder(name, patient, keyspace, trust, signer, say)
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._setup: Setup | None = None
@@ -259,6 +262,7 @@ class Heartbeat:
                 hint="have it signed by those who stay (activate or extend, revoke, restore); "
                 "or restart the heartbeat, which ends the term",
             ) from error
+        new.triggers.on_warning(self._warned)
         new.triggers.replace(old.triggers, lambda: self.state)
         # Nothing below can fail, so nothing is taken over in part.
         pulse.rely_on(new.trust, held)
@@ -430,6 +434,17 @@ class Heartbeat:
             pulse.waiting_for = f"beat refused: {step.why}"  # until one succeeds
             self._say(pulse.waiting_for)
             self._wake.set()
+
+    def _warned(self, trigger: str, text: str) -> None:
+        """State that a trigger's check is close to its limit; on any thread."""
+        state = self.state
+        self._duties.incidents.add(
+            What.EARLY_WARNING,
+            trigger,
+            clock.wall_ms(),
+            text=text,
+            term=state.term if state is not None else 0,
+        )
 
     def _act(self, happenings: Sequence[Happening]) -> None:
         self._duties.act(happenings, self._connection.store)

@@ -81,6 +81,11 @@ class Triggers:
                 questions = conditions.questions(wanted.check, config.policy)
             self._samplers[trigger] = _Sampler(trigger, wanted, questions, config, actions)
 
+    def on_warning(self, warned: Callable[[str, str], object]) -> None:
+        """Have a warning told: name of the trigger and a sentence, once until it is over."""
+        for sampler in self._samplers.values():
+            sampler.on_warning(warned)
+
     @property
     def names(self) -> list[str]:
         """Of the triggers, in the order of the configuration."""
@@ -169,6 +174,11 @@ class _Sampler:
         self._changing = threading.Lock()  # a reload, and the first look at a term
         self._said = Outcome.PASS
         self._warned = False
+        self._on_warning: Callable[[str, str], object] = lambda *_: None
+
+    def on_warning(self, warned: Callable[[str, str], object]) -> None:
+        """Have a warning told, beside the log."""
+        self._on_warning = warned
 
     def asks_what(self, other: _Sampler) -> bool:
         """Tell whether the other one samples, counts and acts in the same way."""
@@ -242,6 +252,8 @@ class _Sampler:
             self._actions.say(f"trigger {self._name}: {found.outcome}: {found.explain}")
         elif found.warning and not self._warned:
             self._actions.say(f"trigger {self._name}: warning: {found.explain}")
+        if found.warning and not self._warned:
+            self._on_warning(self._name, found.explain)
         self._warned = found.warning
 
 

@@ -125,7 +125,7 @@ def stated(*incidents: dict[str, Any]) -> str:
 def test_a_stop_that_its_command_did_not_enter_is_entered_once_by_the_first_heartbeat(
     desk: Desk,
 ) -> None:
-    """M2: in force, and in neither ledger nor spool."""
+    """Row 120: in force, and in neither ledger nor spool."""
     desk.start("hb-1", "hb-2")
     stop = bare_stop(desk)
     desk.after(100)

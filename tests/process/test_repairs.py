@@ -48,8 +48,9 @@ def entered(live: Any, kind: str) -> Counter[str]:
     return Counter(live.records(kind))
 
 
-def repaired(live: Any) -> Counter[str]:
-    notes = [note for note in live.notes() if note.topic == "repaired"]
+def noted(live: Any, topic: str) -> Counter[str]:
+    """How often there is a note on each directive."""
+    notes = [note for note in live.notes() if note.topic == topic]
     return Counter(note.facts["directive"] for note in notes)
 
 
@@ -68,6 +69,7 @@ def in_force(live: Any) -> str:
     return decode(raw).identity if raw else ""
 
 
+@pytest.mark.session
 @pytest.mark.parametrize("point", ["published", "executed"])
 def test_a_stop_whose_command_is_killed_before_its_entry_is_entered_once(
     point: str,
@@ -96,8 +98,9 @@ def test_a_stop_whose_command_is_killed_before_its_entry_is_entered_once(
         if number == 1:
             live.start_heartbeat("hb-1")
         live.revoke()  # the same stop: it finds its entry
+    wait_for(lambda: set(noted(live, "receipts")) == stops, what="the notes on their receipts")
     assert entered(live, "revocation") == Counter(stops)
-    assert repaired(live) == Counter(stops)
+    assert noted(live, "repaired") == noted(live, "receipts") == Counter(stops)
     verify(live)
 
 
@@ -123,8 +126,8 @@ def test_halts_whose_commands_are_killed_before_their_entries_are_entered_once(
     once = entered(live, "restriction")
     assert len(once) == HALTS + 1
     assert set(once.values()) == {1}
-    assert len(repaired(live)) == HALTS
-    assert set(repaired(live).values()) == {1}
+    assert len(noted(live, "repaired")) == HALTS
+    assert set(noted(live, "repaired").values()) == {1}
     verify(live)
 
 
@@ -145,12 +148,5 @@ def test_a_stop_that_is_played_with_publish_and_del_is_entered(
     live.raw.delete("golive:active")
     identity = decode(raw).identity
     wait_for(lambda: identity in entered(live, "revocation"), what="its entry")
-    wait_for(
-        lambda: any(
-            note.topic == "receipts" and note.facts["directive"] == identity
-            for note in live.notes()
-        ),
-        what="the note on its receipts",
-    )
-    assert entered(live, "revocation")[identity] == repaired(live)[identity] == 1
+    assert entered(live, "revocation")[identity] == noted(live, "repaired")[identity] == 1
     verify(live)
