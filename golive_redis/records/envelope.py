@@ -36,6 +36,7 @@ from golive_redis.records.record import (
     Ms,
     Record,
     Strict,
+    as_written,
     convert,
     decodable,
     encode_record,
@@ -252,7 +253,9 @@ def decode(raw: bytes) -> Envelope:
     Raises:
         RecordError: It breaks one of them.
     """
-    parsed = convert(parse_json(raw, MAX_ENVELOPE_BYTES), _Json)
+    parsed = as_written(raw, _Json, MAX_ENVELOPE_BYTES)
+    if parsed is None:
+        parsed = convert(parse_json(raw, MAX_ENVELOPE_BYTES), _Json)
     signatures = tuple((item.keyid, _unbase64(item.sig)) for item in parsed.signatures)
     if len({keyid for keyid, _ in signatures}) != len(signatures):  # S1
         raise RecordError("one key signed the envelope twice")
