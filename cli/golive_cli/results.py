@@ -365,7 +365,8 @@ class AuditVerifyResult(InPlace):
     `entries` is how many the ledger has up to where it was judged, `judged` how many of them were now,
     `good` how many from the beginning are known to be good. `anchored` is up to how many `remembered_by`
     remembers them; null when nobody does. `forgotten` is why this host will not remember this verdict;
-    "" when it will, and for a file.
+    "" when it will, and for a file. `generation` and `begins` say with which entry the judged ledger
+    begins: 1 and 0 for the first of all.
     """
 
     result: str
@@ -380,6 +381,8 @@ class AuditVerifyResult(InPlace):
     head: str
     broken: AuditBroken | None
     forgotten: str
+    generation: int
+    begins: int
 
 
 class AuditExportResult(InPlace):
@@ -409,6 +412,22 @@ class AuditArchiveResult(InPlace):
     root: str
     checkpoint: int | None
     cosigned: list[str]
+    receipts: int
+
+
+class AuditTrimResult(InPlace):
+    """`golive audit trim`.
+
+    `first` is the index with which the ledger in Redis begins now, `removed` how many entries were taken
+    out, `left` how many Redis has. `note` is the identity of the note that says so, "" where nothing was
+    old enough. `receipts` is of how many directives the receipts were removed.
+    """
+
+    archive: str
+    first: int
+    removed: int
+    left: int
+    note: str
     receipts: int
 
 

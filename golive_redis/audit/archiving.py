@@ -246,16 +246,18 @@ def _checkpoint(writer: Writer, policy: Policy, raw: bytes) -> Judged:
             f"the checkpoint of {said.size} entries is about another ledger than {writer.folder}: a fork"
         )
     kept = writer.checkpoint()
-    if kept is None or _size(policy, kept) <= said.size:
+    if kept is None or _worth(policy, kept) <= _worth(policy, raw):
         writer.keep_checkpoint(raw, said.size)
     return judged
 
 
-def _size(policy: Policy, raw: bytes) -> int:
+def _worth(policy: Policy, raw: bytes) -> tuple[bool, int]:
+    """Order checkpoints: one that is cosigned as the policy says is worth more than a longer one."""
     try:
-        return policy.look(raw).checkpoint.size
+        found = policy.look(raw)
     except RecordError:
-        return 0
+        return False, -1
+    return policy.met(found.witnesses), found.checkpoint.size
 
 
 def _receipts(store: Store, writer: Writer) -> int:

@@ -251,3 +251,22 @@ def length(store: Store, beginning: Beginning) -> int | None:
     if first is not None and beginning.last_id and not beginning.fits(first):
         return None
     return beginning.count + store.ledger_length()
+
+
+def entries_now(store: Store, beginning: Beginning) -> int:
+    """Return how many entries the ledger has with those before its beginning, for people.
+
+    What stands before its beginning in Redis is counted, which takes a while where that is much.
+    """
+    others = 0
+    page = store.ledger_before(beginning.last_id) if beginning.last_id else []
+    while page:
+        others += len(page)
+        page = store.ledger_before(f"({page[-1].id}")
+    return beginning.count + store.ledger_length() - others
+
+
+def place(name: str) -> tuple[int, int]:
+    """Return an id of a stream as numbers, which have its order."""
+    first, _, second = name.partition("-")
+    return int(first or 0), int(second or 0)

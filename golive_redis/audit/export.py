@@ -39,6 +39,8 @@ def write(
     pages: Iterable[list[Entry]],
     keysets: Keysets,
     told: Callable[[int], None] = lambda _: None,
+    *,
+    first: int = 0,
 ) -> tuple[int, str]:
     """Write a ledger into a new file, whole or not at all.
 
@@ -48,6 +50,7 @@ def write(
         pages: From the beginning of the ledger to its end.
         keysets: For the columns of a table; an export as JSON Lines is judged where it is read.
         told: Told how many entries are written, after each page.
+        first: The index of the first of them.
 
     Returns:
         How many entries there are, and the head after the last.
@@ -56,7 +59,7 @@ def write(
         ConfigError: The file exists or cannot be written, or pyarrow is not installed.
         StoreError: From the pages. Nothing is left behind.
     """
-    return written(path, lambda file: _WRITERS[form](file, pages, keysets, told))
+    return written(path, lambda file: _WRITERS[form](file, pages, keysets, told, first))
 
 
 def write_receipts(path: Path, raws: Iterable[bytes]) -> int:
@@ -116,19 +119,27 @@ def _exists(path: Path) -> ConfigError:
 
 
 def _jsonl(
-    file: IO[bytes], pages: Iterable[list[Entry]], _: Keysets, told: Callable[[int], None]
+    file: IO[bytes],
+    pages: Iterable[list[Entry]],
+    _: Keysets,
+    told: Callable[[int], None],
+    first: int,
 ) -> tuple[int, str]:
     count, head = 0, ""
     for page in pages:
         for entry in page:
-            file.write(write_line(count, entry))
+            file.write(write_line(first + count, entry))
             count, head = count + 1, entry.head
         told(count)
     return count, head
 
 
 def _csv(
-    file: IO[bytes], pages: Iterable[list[Entry]], keysets: Keysets, told: Callable[[int], None]
+    file: IO[bytes],
+    pages: Iterable[list[Entry]],
+    keysets: Keysets,
+    told: Callable[[int], None],
+    first: int,
 ) -> tuple[int, str]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
@@ -136,7 +147,7 @@ def _csv(
     count, head = 0, ""
     for page in pages:
         for entry in page:
-            row = table_row(found(count, entry, keysets))
+            row = table_row(found(first + count, entry, keysets))
             writer.writerow([_no_formula(str(value)) for value in row])
             count, head = count + 1, entry.head
         told(count)
@@ -146,7 +157,11 @@ def _csv(
 
 
 def _parquet(
-    file: IO[bytes], pages: Iterable[list[Entry]], keysets: Keysets, told: Callable[[int], None]
+    file: IO[bytes],
+    pages: Iterable[list[Entry]],
+    keysets: Keysets,
+    told: Callable[[int], None],
+    first: int,
 ) -> tuple[int, str]:
     try:
         import pyarrow as pa  # noqa: PLC0415  (170 MB that nothing else needs)
@@ -162,7 +177,10 @@ def _parquet(
     count, head = 0, ""
     with parquet.ParquetWriter(file, schema) as writer:
         for page in pages:
-            rows = [table_row(found(count + at, entry, keysets)) for at, entry in enumerate(page)]
+            rows = [
+                table_row(found(first + count + at, entry, keysets))
+                for at, entry in enumerate(page)
+            ]
             columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
             columns["at"] = [entry.at_ms for entry in page]
             writer.write_table(pa.table(columns, schema))

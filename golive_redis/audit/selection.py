@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from golive_redis.audit.beginning import Beginning, entries_now, of_stream, place
 from golive_redis.audit.opening import KINDS, Keysets, Opened, opened
 from golive_redis.core.labels import same
 from golive_redis.errors import RecordError, RefusedError
@@ -27,7 +28,7 @@ class Found(msgspec.Struct, frozen=True):
     """An entry, where it stands, and what it says.
 
     Attributes:
-        index: From 0 at the beginning of the ledger in Redis.
+        index: From 0 at the beginning of the ledger, also where that was trimmed.
         entry: As stored.
         opened: What it says; None when it is refused.
         refused: Why; "" when it is not.
@@ -126,23 +127,34 @@ def found(index: int, entry: Entry, keysets: Keysets) -> Found:
         return Found(index, entry, None, error.message)
 
 
-def newest_first(store: Store) -> Iterator[tuple[int, Entry]]:
+def newest_first(store: Store, begun: Beginning) -> Iterator[tuple[int, Entry]]:
     """Yield the entries of the ledger with their indices, from its end to its beginning.
 
     Raises:
         StoreError: Redis cannot be asked.
     """
-    length, page = store.ledger_length(), store.ledger_before()
+    length, page = entries_now(store, begun), store.ledger_before()
     for _ in range(TRIES):  # an entry that comes between would shift every index
-        if (now := store.ledger_length()) == length:
+        if (now := entries_now(store, begun)) == length:
             break
         length, page = now, store.ledger_before()
-    index = length - 1
+    index, before = length - 1, place(begun.last_id)
     while page:
         for entry in page:
+            if begun.last_id and place(entry.id) <= before:
+                return
             yield index, entry
             index -= 1
         page = store.ledger_before(f"({page[-1].id}")
+
+
+def begun_at(store: Store, keysets: Keysets) -> Beginning:
+    """Return where the ledger in Redis begins; with the first of all where nothing says where.
+
+    Raises:
+        StoreError: Redis cannot be asked.
+    """
+    return of_stream(store, keysets) or Beginning()
 
 
 def selected(store: Store, keysets: Keysets, wanted: Wanted, limit: int | None) -> list[Found]:
@@ -152,7 +164,7 @@ def selected(store: Store, keysets: Keysets, wanted: Wanted, limit: int | None) 
         StoreError: Redis cannot be asked.
     """
     out: list[Found] = []
-    for index, entry in newest_first(store):
+    for index, entry in newest_first(store, begun_at(store, keysets)):
         if wanted.until_ms is not None and entry.at_ms >= wanted.until_ms:
             continue
         if wanted.since_ms is not None and entry.at_ms < wanted.since_ms:
@@ -184,7 +196,7 @@ def named(store: Store, keysets: Keysets, name: str) -> Found:
             hint=f"an index, an epoch (e7), or {SHORTEST} or more characters of an identity",
         )
     matching: list[Found] = []
-    for index, entry in newest_first(store):
+    for index, entry in newest_first(store, begun_at(store, keysets)):
         if not epoch and name.isdigit() and index == int(name):
             return found(index, entry, keysets)
         if epoch:

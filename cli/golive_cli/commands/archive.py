@@ -11,12 +11,14 @@ from golive_cli.commands import ledger as shared
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted, place
-from golive_cli.results import AuditArchiveResult
+from golive_cli.results import AuditArchiveResult, AuditTrimResult
 
 if TYPE_CHECKING:
     from golive_redis.audit.archiving import Archived
     from golive_redis.audit.opening import Keysets
     from golive_redis.config.auditing import LogSettings
+
+DAY_MS = 86_400_000
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The archive; made when it is missing.")
@@ -143,3 +145,102 @@ def _show(
         )
     if done.size:
         out.line(f"root of the {done.size} entries, read back: {done.root.hex()}")
+
+
+def trim(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The archive that has what is removed.")
+    ],
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="DURATION", help="What is younger stays; 1d at least.")
+    ] = "90d",
+    unwitnessed: Annotated[
+        bool,
+        typer.Option(
+            "--unwitnessed",
+            help="Where no witnesses are configured: the archive alone vouches for what is removed.",
+        ),
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            help="The approver's key that signs the note; else keys.operator.",
+            show_default=False,
+        ),
+    ] = None,
+    keysets: shared.KeysetFiles = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Remove old entries from Redis that are archived, read back and witnessed.
+
+    The note `trimmed` is entered first: with it the ledger is judged from there on.
+    """
+    from golive_cli.commands.auditfiles import cores, progress
+    from golive_redis.audit.archive import Archive
+    from golive_redis.audit.trimming import covered
+    from golive_redis.config.yamlfile import in_full
+    from golive_redis.errors import RefusedError
+    from golive_redis.operator import trims
+
+    keep_ms = duration("--keep", keep)
+    if keep_ms < DAY_MS:
+        raise UsageError(f"--keep {keep} is less than a day", hint="what is new is read in Redis")
+    out, path = Output(as_json=as_json), in_full(folder)
+    with shared.ledger(config, keysets or ()) as ledger:
+        settings, trust = shared.log_settings(ledger), ledger.trust
+        if settings.witnesses and unwitnessed:
+            raise UsageError("--unwitnessed goes only where audit.witnesses names nobody")
+        if not settings.witnesses and not unwitnessed:
+            raise RefusedError(
+                "no witnesses are configured, so nobody else vouches for what would be removed",
+                hint="name some under audit.witnesses; or --unwitnessed, and keep a second copy "
+                f"of {folder} where this host cannot write",
+            )
+        held = Archive(path)
+        held.require_of(trust)
+        policy = shared.log_policy(settings, held.reach.generation, ledger.keysets)
+        vouched = covered(held, policy, witnessed=not unwitnessed)
+        signer = (
+            ledger.config.signer("operator", trust.keyset)
+            if key is None
+            else ledger.config.signer_from(key, trust.keyset)
+        )
+        length = ledger.store.ledger_length()
+        with progress(out, length) as told:
+            done = trims.trim(
+                ledger.store,
+                trust,
+                ledger.keysets,
+                held,
+                signer,
+                keep_ms=keep_ms,
+                vouched=vouched,
+                jobs=cores() if length > shared.SEVERAL_FROM else 1,
+                told=told,
+            )
+    out.result(
+        AuditTrimResult(
+            trust.environment,
+            trust.namespace,
+            str(path),
+            done.first,
+            done.removed,
+            done.left,
+            done.note,
+            done.receipts,
+        )
+    )
+    where = place(trust.environment, trust.namespace)
+    if not done.note:
+        out.line(f"nothing to trim in {where}: no full bundle of the archive is older than {keep}")
+    else:
+        out.line(
+            Painted("TRIMMED", "green"),
+            f" {where}: {done.removed} entries removed, {done.left} left; the ledger in Redis begins "
+            f"with entry {done.first}",
+        )
+        out.line(f"note {done.note[:8]}... by {signer.principal} says so; {folder} has all of it")
+    return Exit.DONE

@@ -11,7 +11,7 @@ import typer
 
 from golive_cli.commands import ledger as shared
 from golive_cli.commands import witness
-from golive_cli.commands.archive import archive
+from golive_cli.commands.archive import archive, trim
 from golive_cli.commands.auditfiles import export, verify
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
@@ -146,13 +146,14 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show entries as they come, until Ctrl-C."""
-    from golive_redis.audit.selection import Wanted, found, selected
+    from golive_redis.audit.beginning import entries_now
+    from golive_redis.audit.selection import Wanted, begun_at, found, selected
 
     out = Output(as_json=as_json)
     with contextlib.suppress(KeyboardInterrupt), shared.ledger(config, keysets or ()) as ledger:
         items = selected(ledger.store, ledger.keysets, Wanted(), max(1, last))
         after = items[-1].entry.id if items else ""
-        index = items[-1].index + 1 if items else 0
+        index = items[-1].index + 1 if items else begun_at(ledger.store, ledger.keysets).count
         _lines(out, ledger.trust, items[-last:] if last else [])
         while not shared.reader_is_gone():
             # Not a blocking read: one that waits there makes whoever writes wait for it.
@@ -162,7 +163,8 @@ def tail(
                 after, index = entry.id, index + 1
             if page:
                 continue
-            if (length := ledger.store.ledger_length()) < index:
+            begun = begun_at(ledger.store, ledger.keysets)  # it may have been trimmed since
+            if (length := entries_now(ledger.store, begun)) < index:
                 out.note(
                     f"the ledger is shorter than it was: {length} entries, and {index} were there; "
                     "`golive audit verify` says more"
@@ -214,6 +216,7 @@ def show(
 app.command("verify")(verify)
 app.command("export")(export)
 app.command("archive")(archive)
+app.command("trim")(trim)
 app.add_typer(witness.app, name="witness")
 
 

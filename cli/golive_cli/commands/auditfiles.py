@@ -19,10 +19,11 @@ from golive_cli.results import AuditBroken, AuditExportResult, AuditVerifyResult
 from golive_redis import clock
 
 if TYPE_CHECKING:
+    from golive_redis.audit.beginning import Beginning
+    from golive_redis.audit.history import Carry
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.verifying import Verdict
 
-SEVERAL_FROM = 5_000  # entries: with fewer, further processes take longer to start than to help
 BAR = 24
 DRAW_EVERY_MS = 200.0
 HEAD = r"^[0-9a-f]{64}$"
@@ -131,6 +132,9 @@ class _Judged(NamedTuple):
         from_file: And not from Redis.
         new: Only what is new was asked for.
         forgotten: Why this host does not remember it; "" when it does, and for a file.
+        begun: Where it begins, and what follows from that, in sentences; none for the first entry.
+        generation: Of the ledger.
+        begins: The index of its first entry.
     """
 
     verdict: Verdict
@@ -139,6 +143,9 @@ class _Judged(NamedTuple):
     from_file: bool = True
     new: bool = False
     forgotten: str = ""
+    begun: tuple[str, ...] = ()
+    generation: int = 1
+    begins: int = 0
 
 
 def _offline(
@@ -149,6 +156,7 @@ def _offline(
     jobs: int | None,
     receipts: Path | None,
 ) -> _Judged:
+    from golive_redis.audit.beginning import Beginning, of_pages
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
     from golive_redis.audit.receipts import claimed_heads, receipts_of_file
@@ -164,12 +172,26 @@ def _offline(
     keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
     raws = receipts_of_file(in_full(receipts)) if receipts is not None else []
+    # One that begins behind the first entry says why, somewhere in it. It is read to its end for that.
+    begun = of_pages(entries_of_file(path), keysets) or Beginning()
     with progress(out, None) as told:
-        heads = claimed_heads(raws, keysets)
-        judge = Judge(keysets, anchors=anchors, heads=heads, told=told)
-        several = jobs or (_cores() if file.stat().st_size > SEVERAL_FROM * 1_000 else 1)
+        judge = Judge(
+            keysets,
+            start=(begun.carry, b""),
+            anchors=anchors,
+            heads=claimed_heads(raws, keysets, above=begun.carry.epoch),
+            told=told,
+        )
+        several = jobs or (cores() if file.stat().st_size > shared.SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(path), keysets, several)
-    return _Judged(verdict, keysets, f"{place(environment, namespace)}, from {file}")
+    return _Judged(
+        verdict,
+        keysets,
+        f"{place(environment, namespace)}, from {file}",
+        begun=_begun(begun, None),
+        generation=begun.generation,
+        begins=begun.count,
+    )
 
 
 def _archived(
@@ -201,12 +223,17 @@ def _archived(
         keysets = Keysets.of(found, trust.namespace, trust.environment)
         policy = shared.log_policy(LogSettings.of(loaded), reach.generation, keysets)
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
-    several = jobs or (_cores() if reach.size > SEVERAL_FROM else 1)
+    several = jobs or (cores() if reach.size > shared.SEVERAL_FROM else 1)
     with progress(out, reach.size) as told:
         verdict = judge_archive(
             held, keysets, policy=policy, anchors=anchors, jobs=several, told=told
         )
-    return _Judged(verdict, keysets, f"{place(reach.environment, reach.namespace)}, from {folder}")
+    return _Judged(
+        verdict,
+        keysets,
+        f"{place(reach.environment, reach.namespace)}, from {folder}",
+        generation=reach.generation,
+    )
 
 
 def _live(
@@ -223,7 +250,7 @@ def _live(
 
     with shared.ledger(config, keyset_files) as ledger:
         length = ledger.store.ledger_length()
-        several = jobs or (_cores() if length > SEVERAL_FROM and not new else 1)
+        several = jobs or (cores() if length > shared.SEVERAL_FROM and not new else 1)
         memory = LedgerMemory(ledger.state_dir, ledger.trust)
         with progress(out, length) as told:
             stream = Stream(
@@ -239,7 +266,41 @@ def _live(
         if stream.unremembered is not None:
             forgotten = stream.unremembered.message
         where = place(ledger.trust.environment, ledger.trust.namespace)
-        return _Judged(verdict, ledger.keysets, where, False, new, forgotten)
+        begun = stream.beginning
+        return _Judged(
+            verdict,
+            ledger.keysets,
+            where,
+            False,
+            new,
+            forgotten,
+            _begun(begun, stream.overtaken),
+            begun.generation,
+            begun.count,
+        )
+
+
+def _begun(begun: Beginning, overtaken: Carry | None) -> tuple[str, ...]:
+    """Say where a ledger begins that does not begin with the first of all entries."""
+    from golive_redis.audit import words
+
+    by = f"{' and '.join(begun.by)}, {words.utc(begun.at_ms)} UTC"
+    said = []
+    if begun.generation > 1:
+        said.append(f"generation {begun.generation} of the ledger, begun anew by {by}")
+    if begun.count:
+        said.append(f"entries 0 to {begun.count - 1} were trimmed, says {by}: an archive has them")
+    if overtaken is not None and overtaken.generation < begun.generation:
+        said.append(
+            f"this host had judged {overtaken.count} entries of generation {overtaken.generation}, "
+            "and takes up the new one"
+        )
+    elif overtaken is not None:
+        said.append(
+            f"this host had judged entries up to {overtaken.count - 1}; those up to {begun.count - 1} "
+            "are only in the archive: `golive audit verify --archive DIR` judges them"
+        )
+    return tuple(said)
 
 
 def _result(found: _Judged) -> AuditVerifyResult:
@@ -262,6 +323,8 @@ def _result(found: _Judged) -> AuditVerifyResult:
         if broken is None
         else AuditBroken(broken.index, broken.rule, verdict.named, broken.why, broken.hint),
         found.forgotten,
+        found.generation,
+        found.begins,
     )
 
 
@@ -282,6 +345,8 @@ def _show(out: Output, found: _Judged) -> None:
             out.note(f"hint: {broken.hint}")
         return
     out.line(_counted(verdict, new=found.new))
+    for text in found.begun:
+        out.line(text)
     if verdict.anchored is None:
         after = (
             ""
@@ -364,6 +429,7 @@ def export(
     """
     from golive_redis.audit.export import Form, write, write_receipts
     from golive_redis.audit.receipts import kept_receipts, recent_directives
+    from golive_redis.audit.selection import begun_at
     from golive_redis.config.yamlfile import in_full
 
     if form not in list(Form):
@@ -375,7 +441,9 @@ def export(
                 names = recent_directives(ledger.store, clock.wall_ms())
                 raws = (raw for name in names for raw in kept_receipts(ledger.store, name))
                 answers = write_receipts(in_full(receipts), raws)
-            count, head = write(whole, Form(form), ledger.store.ledger(), ledger.keysets, told)
+            begun = begun_at(ledger.store, ledger.keysets)
+            pages = ledger.store.ledger(begun.start)
+            count, head = write(whole, Form(form), pages, ledger.keysets, told, first=begun.count)
         trust = ledger.trust
     out.result(
         AuditExportResult(
@@ -392,7 +460,8 @@ def export(
     return Exit.DONE
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -34,6 +34,7 @@ KeysetFiles = Annotated[
         show_default=False,
     ),
 ]
+SEVERAL_FROM = 5_000  # entries: with fewer, further processes take longer to start than to help
 YEAR_MS = 31_536_000_000  # a number of ms that is larger is an instant, and no duration
 
 

@@ -1,0 +1,156 @@
+"""Taking old entries out of Redis: first the signed note that says so, then the entries, step by step.
+
+Killed at any point, the ledger can be read: before the note nothing has happened, after it readers begin
+where it says, whatever of the entries before is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from golive_redis import clock
+from golive_redis.audit.archive import Archive
+from golive_redis.audit.archiving import directive_of, read_receipts, require_ours
+from golive_redis.audit.beginning import TRIMMED, Beginning, facts, of_stream, place
+from golive_redis.audit.opening import Keysets
+from golive_redis.audit.trimming import Plan, plan
+from golive_redis.delivery.append import append_once
+from golive_redis.errors import RecordError
+from golive_redis.records.envelope import Signer, seal
+from golive_redis.records.keyset import Role
+from golive_redis.records.ledger import Note
+from golive_redis.records.trust import Trust
+from golive_redis.store.keyspace import RECEIPTS_MS
+from golive_redis.store.store import Store
+
+PAUSE_MS = 20.0
+"""Between two steps: whoever waits for an answer gets it first."""
+NOT_FROM_THE_FIRST = (
+    "the ledger in Redis does not begin with its first entry, and no note by a trusted key says why"
+)
+
+
+class Trimmed(msgspec.Struct, frozen=True):
+    """What came of it.
+
+    Attributes:
+        first: The index with which the ledger in Redis begins now.
+        removed: How many entries were taken out.
+        left: How many entries Redis has.
+        note: Its identity; "" where nothing was to be done.
+        receipts: Of how many directives the receipts were removed.
+    """
+
+    first: int
+    removed: int
+    left: int
+    note: str = ""
+    receipts: int = 0
+
+
+def trim(
+    store: Store,
+    trust: Trust,
+    keysets: Keysets,
+    held: Archive,
+    signer: Signer,
+    *,
+    keep_ms: int,
+    vouched: int,
+    jobs: int = 1,
+    told: Callable[[int], None] = lambda _: None,
+) -> Trimmed:
+    """Remove from Redis what is old, archived and vouched for.
+
+    Args:
+        store: A connected store, of a login that may trim.
+        trust: This host's keyset, namespace and environment.
+        keysets: Those at hand.
+        held: The archive of the ledger.
+        signer: Of the note: an approver.
+        keep_ms: What is younger stays.
+        vouched: As from `audit.trimming.covered`.
+        jobs: How many processes check signatures.
+        told: Told how many entries were judged, after each page.
+
+    Raises:
+        RecordError: The ledger is broken, or the archive is of another. Nothing was removed.
+        StoreError: Redis does not do it; the next run goes on.
+    """
+    require_ours(store, keysets)
+    begun = of_stream(store, keysets)
+    if begun is None:
+        raise RecordError(NOT_FROM_THE_FIRST, hint="`golive audit verify` judges it")
+    # What a run that was killed has left. What stands before a new generation is no rest of a trim.
+    removed = _remove(store, begun.start, ()) if begun.count else 0
+    now_ms = store.server_ms()
+    cut = plan(
+        store,
+        keysets,
+        held,
+        begun,
+        before_ms=now_ms - keep_ms,
+        vouched=vouched,
+        jobs=jobs,
+        told=told,
+    )
+    if cut is None:
+        return Trimmed(begun.count, removed, store.ledger_length())
+    raw = seal(_note(trust, signer, begun, cut), signer)
+    append_once(store, raw)
+    store.set_begins(raw)
+    removed += _remove(store, f"({cut.carry.last_id}", cut.ids)
+    receipts = _forget_receipts(store, held, begun.count, cut.count, now_ms)
+    note = trust.note(raw, Role.APPROVER).identity
+    return Trimmed(cut.count, removed, store.ledger_length(), note, receipts)
+
+
+def _note(trust: Trust, signer: Signer, begun: Beginning, cut: Plan) -> Note:
+    said = facts(
+        cut.carry,
+        cut.tree,
+        generation=begun.generation,
+        directives=cut.directives,
+        **{"from": str(begun.count)},
+    )
+    return Note(
+        **trust.heading(signer.principal, clock.wall_ms()),
+        topic=TRIMMED,
+        text=f"entries {begun.count} to {cut.count - 1} are archived and no more in Redis",
+        facts=said,
+    )
+
+
+def _remove(store: Store, start: str, ids: tuple[str, ...]) -> int:
+    """Remove what stands before an entry, a step at each of these ids; return how many that were."""
+    first = store.ledger_first(start)
+    if first is None:
+        return 0
+    removed = 0
+    steps = list(ids)
+    if not steps and start != "-":  # those ids are not known any more: they are read
+        steps = [page[-1].id for page in store.ledger() if place(page[-1].id) < place(first.id)]
+    for step in (*steps, first.id):
+        removed += store.trim_ledger(step)
+        clock.pause_ms(PAUSE_MS)
+    return removed
+
+
+def _forget_receipts(store: Store, held: Archive, start: int, end: int, now_ms: int) -> int:
+    """Remove the receipts of directives that were removed, once the archive has them."""
+    forgotten, index = 0, start
+    for page in held.entries(start):
+        for entry in page:
+            name = directive_of(entry) if index < end else ""
+            index += 1
+            if not name or entry.at_ms < now_ms - 2 * RECEIPTS_MS:
+                continue  # Redis has forgotten them by itself
+            found, whole = store.receipts(name)
+            kept = read_receipts(held.folder / "receipts" / f"{name}.json")
+            if found and whole and set(found) <= set(kept):
+                forgotten += store.forget_receipts(name)
+        if index >= end:
+            break
+    return forgotten
