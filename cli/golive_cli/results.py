@@ -431,6 +431,18 @@ class AuditTrimResult(InPlace):
     receipts: int
 
 
+class AuditReportResult(InPlace):
+    """`golive audit report`; `result`: the verdict; `page` and `figures`: paths of the new files."""
+
+    result: str
+    broken: AuditBroken | None
+    from_ms: int
+    to_ms: int
+    counted: int
+    page: str
+    figures: str
+
+
 class Proposed(msgspec.Struct):
     """A grant that waits for signatures; `until_ms` is until when it waits."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from golive_redis.audit.beginning import Beginning
 from golive_redis.audit.opening import Keysets
 from golive_redis.audit.selection import newest_first
 from golive_redis.errors import ConfigError, RecordError
@@ -35,7 +36,7 @@ def recent_directives(store: Store, now_ms: int) -> list[str]:
         StoreError: Redis cannot be asked.
     """
     found: list[str] = []
-    for looked, (_, entry) in enumerate(newest_first(store)):
+    for looked, (_, entry) in enumerate(newest_first(store, Beginning())):
         old = entry.at_ms < now_ms - 2 * RECEIPTS_MS  # repeated receipts are kept from then on
         if old or looked >= LOOK_AT or len(found) >= MOST_DIRECTIVES:
             break

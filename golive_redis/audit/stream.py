@@ -39,6 +39,7 @@ class Stream:
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
         policies: What is allowed by which policy, by digest (V11).
+        taken: Given each entry that was found good, with what it says.
 
     Attributes:
         whole: The end of the ledger was reached.
@@ -56,6 +57,7 @@ class Stream:
         jobs: int = 1,
         told: Callable[[int], None] = lambda _: None,
         policies: Mapping[str, Haste] = NO_POLICIES,
+        taken: Callable[[Entry, Opened], None] | None = None,
     ) -> None:
         self._store = store
         self._keysets = keysets
@@ -63,6 +65,7 @@ class Stream:
         self._jobs = jobs
         self._told = told
         self._policies = policies
+        self._taken = taken
         self.whole = True
         self.beginning = Beginning()
         self.overtaken: Carry | None = None
@@ -132,6 +135,7 @@ class Stream:
             heads=self._heads(above=begun.carry.epoch),
             policies=self._policies,
             told=self._told,
+            taken=self._taken,
         )
 
     def _require_generation(self, carry: Carry, begun: Beginning) -> None:
@@ -173,6 +177,7 @@ class Stream:
             expected=expected,
             policies=self._policies,
             told=self._told,
+            taken=self._taken,
         )
         try:
             self._require_generation(known_carry, begun)

@@ -106,6 +106,7 @@ class Judge:
         heads: Heads that it must have, with whose receipt has seen each (V12).
         policies: What is allowed by which policy, by digest (V11).
         told: Told how many entries were judged, after each page.
+        taken: Given each entry that was found good, in its order, with what it says.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Judge:
         heads: Mapping[str, str] = NOTHING,
         policies: Mapping[str, Haste] = NO_POLICIES,
         told: Callable[[int], None] = lambda _: None,
+        taken: Callable[[Entry, Opened], None] | None = None,
     ) -> None:
         carry, seen = start or (Carry(), b"")
         self._keysets = keysets
@@ -130,6 +132,7 @@ class Judge:
         self.expected = dict(expected or {})
         self._heads = dict(heads)
         self._told = told
+        self._taken = taken
         self._versions: set[int] = set()
         self._terms = 0
         self._last: tuple[int, Opened | str] = -1, ""
@@ -147,6 +150,8 @@ class Judge:
             self._met(entry.head)
             if not isinstance(item, str):
                 self._note(item)
+                if self._taken is not None:
+                    self._taken(entry, item)
         self.counts = self.counts.after(item for item in found if isinstance(item, Opened))
         self._told(self.history.count)
 

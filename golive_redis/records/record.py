@@ -9,7 +9,6 @@ exhaust a parser.
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
 import msgspec
@@ -37,6 +36,7 @@ DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0
 
 _Any = TypeVar("_Any")
 _Record = TypeVar("_Record", bound="Record")
+_READERS: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -176,9 +176,10 @@ def convert(value: Any, kind: type[_Any]) -> _Any:
         raise RecordError(f"{kind.__name__.lower()}: {error}") from error
 
 
-@cache
 def _reader(kind: type[_Any]) -> msgspec.json.Decoder[_Any]:
-    return msgspec.json.Decoder(kind)
+    if kind not in _READERS:
+        _READERS[kind] = msgspec.json.Decoder(kind)
+    return _READERS[kind]
 
 
 def as_written(raw: bytes, kind: type[_Any], limit: int) -> _Any | None:

@@ -13,6 +13,7 @@ from golive_cli.commands import ledger as shared
 from golive_cli.commands import witness
 from golive_cli.commands.archive import archive, trim
 from golive_cli.commands.auditfiles import export, verify
+from golive_cli.commands.auditreport import report
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
 from golive_cli.output import Output, Painted, Piece
@@ -217,6 +218,7 @@ app.command("verify")(verify)
 app.command("export")(export)
 app.command("archive")(archive)
 app.command("trim")(trim)
+app.command("report")(report)
 app.add_typer(witness.app, name="witness")
 
 

@@ -21,8 +21,11 @@ from golive_redis import clock
 if TYPE_CHECKING:
     from golive_redis.audit.beginning import Beginning
     from golive_redis.audit.history import Carry
-    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.opening import Keysets, Opened
     from golive_redis.audit.verifying import Verdict
+    from golive_redis.records.ledger import Entry
+
+    Taken = Callable[[Entry, Opened], None]
 
 BAR = 24
 DRAW_EVERY_MS = 200.0
@@ -89,12 +92,7 @@ def verify(
     Exits 5 when it does not verify. CONSISTENT means that all of it is good, and that
     nobody remembers its end: a tail that was cut off would not be seen.
     """
-    import re
-
-    if head and not re.fullmatch(HEAD, head):
-        raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
-    if head and not int(head, 16):
-        raise UsageError("--head is that of an empty ledger: every ledger has it")
+    require_head(head)
     if file is not None and file.exists() and not file.is_file():
         raise UsageError(f"{file} is no regular file", hint="it is read twice: save it first")
     if file is not None and (new or config is not None):
@@ -111,18 +109,32 @@ def verify(
         raise UsageError("--receipts goes with --file: without it they are read from Redis")
     out = Output(as_json=as_json)
     if file is not None:
-        found = _offline(out, file, keysets or [], head, jobs, receipts)
+        found = judged_file(out, file, keysets or [], head, jobs, receipts)
     elif archive is not None:
         found = _archived(out, archive, keysets or [], head, jobs, config)
     else:
-        found = _live(out, keysets or [], head, jobs, new=new, config=config)
+        found = judged_live(out, keysets or [], head, jobs, new=new, config=config)
     verdict = found.verdict
     out.result(_result(found))
     _show(out, found)
     return Exit.DONE if verdict.broken is None else Exit.VERIFICATION
 
 
-class _Judged(NamedTuple):
+def require_head(head: str) -> None:
+    """Require that a head which somebody has kept protects something; "" for none.
+
+    Raises:
+        UsageError: It is none, or every ledger has it.
+    """
+    import re
+
+    if head and not re.fullmatch(HEAD, head):
+        raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
+    if head and not int(head, 16):
+        raise UsageError("--head is that of an empty ledger: every ledger has it")
+
+
+class Judged(NamedTuple):
     """A verdict and what it is about.
 
     Attributes:
@@ -148,14 +160,22 @@ class _Judged(NamedTuple):
     begins: int = 0
 
 
-def _offline(
+def judged_file(
     out: Output,
     file: Path,
     keyset_files: list[Path],
     head: str,
     jobs: int | None,
     receipts: Path | None,
-) -> _Judged:
+    taken: Taken | None = None,
+) -> Judged:
+    """Judge an export by its keysets alone.
+
+    Raises:
+        UsageError: There is no keyset.
+        ConfigError: A file cannot be read.
+        RecordError: It is no export, or its receipts are none.
+    """
     from golive_redis.audit.beginning import Beginning, of_pages
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
@@ -181,10 +201,11 @@ def _offline(
             anchors=anchors,
             heads=claimed_heads(raws, keysets, above=begun.carry.epoch),
             told=told,
+            taken=taken,
         )
         several = jobs or (cores() if file.stat().st_size > shared.SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(path), keysets, several)
-    return _Judged(
+    return Judged(
         verdict,
         keysets,
         f"{place(environment, namespace)}, from {file}",
@@ -201,7 +222,7 @@ def _archived(
     head: str,
     jobs: int | None,
     config: Path | None,
-) -> _Judged:
+) -> Judged:
     from golive_redis import config as configuration
     from golive_redis.audit.archive import Archive
     from golive_redis.audit.archived import judge_archive
@@ -228,7 +249,7 @@ def _archived(
         verdict = judge_archive(
             held, keysets, policy=policy, anchors=anchors, jobs=several, told=told
         )
-    return _Judged(
+    return Judged(
         verdict,
         keysets,
         f"{place(reach.environment, reach.namespace)}, from {folder}",
@@ -236,7 +257,7 @@ def _archived(
     )
 
 
-def _live(
+def judged_live(
     out: Output,
     keyset_files: list[Path],
     head: str,
@@ -244,7 +265,14 @@ def _live(
     *,
     new: bool,
     config: Path | None,
-) -> _Judged:
+    taken: Taken | None = None,
+) -> Judged:
+    """Judge the ledger in Redis, and remember how far on this host.
+
+    Raises:
+        ConfigError: The configuration or a keyset cannot be used.
+        StoreError: Redis cannot be asked.
+    """
     from golive_redis.audit.memory import LedgerMemory
     from golive_redis.audit.stream import Stream
 
@@ -260,6 +288,7 @@ def _live(
                 jobs=several,
                 told=told,
                 policies=ledger.policies,
+                taken=taken,
             )
             verdict = stream.what_is_new() if new else stream.whole_ledger(head)
         forgotten = "" if ledger.state_dir else "no state_dir is configured"
@@ -267,7 +296,7 @@ def _live(
             forgotten = stream.unremembered.message
         where = place(ledger.trust.environment, ledger.trust.namespace)
         begun = stream.beginning
-        return _Judged(
+        return Judged(
             verdict,
             ledger.keysets,
             where,
@@ -303,7 +332,7 @@ def _begun(begun: Beginning, overtaken: Carry | None) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _result(found: _Judged) -> AuditVerifyResult:
+def _result(found: Judged) -> AuditVerifyResult:
     verdict, keysets = found.verdict, found.keysets
     broken = verdict.broken
     return AuditVerifyResult(
@@ -334,7 +363,7 @@ def _word(verdict: Verdict) -> str:
     return "VERIFIED" if verdict.verified else "CONSISTENT"
 
 
-def _show(out: Output, found: _Judged) -> None:
+def _show(out: Output, found: Judged) -> None:
     verdict, where = found.verdict, found.where
     broken, count = verdict.broken, verdict.entries
     if broken is not None:
