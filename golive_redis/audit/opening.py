@@ -19,11 +19,22 @@ from golive_redis.records.ledger import TOPICS, Note
 from golive_redis.records.record import Record
 from golive_redis.records.refusal import Refusal
 from golive_redis.records.report import Report
+from golive_redis.records.rotation import Rotation, accepts, appointment, digest_of, payload_of
 from golive_redis.records.trust import Trust
 
 KINDS: dict[str, type[Record]] = {
     kind.payload_type(): kind
-    for kind in (Grant, Restriction, Revocation, Report, Note, Refusal, Answer, Execution)
+    for kind in (
+        Grant,
+        Restriction,
+        Revocation,
+        Report,
+        Note,
+        Refusal,
+        Answer,
+        Execution,
+        Rotation,
+    )
 }
 
 
@@ -36,12 +47,15 @@ class Opened(msgspec.Struct, frozen=True):
         signers: Whose signatures count, sorted. Empty when the keyset is not at hand that it names: then
             nothing of it is proved.
         borrowed: They were checked under another keyset than the one that it names.
+        lacks: Of a step to the next keyset: the number of that one, when it is not at hand, and so its
+            roots' signatures were not checked; 0 when they were.
     """
 
     record: Record
     identity: str
     signers: tuple[str, ...]
     borrowed: bool = False
+    lacks: int = 0
 
     @property
     def judged(self) -> bool:
@@ -97,7 +111,7 @@ def _content(keyset: Keyset) -> tuple[Any, ...]:
         key.keyid: (key.principal, key.roles, key.expires, key.shared, key.authority)
         for key in keyset.keys.values()
     }
-    return keyset.fleet, keys, keyset.thresholds
+    return keyset.fleet, keyset.expires, keys, keyset.thresholds
 
 
 def opened(raw: bytes, keysets: Keysets) -> Opened:
@@ -118,7 +132,8 @@ def opened(raw: bytes, keysets: Keysets) -> Opened:
     claimed = peek(raw, kind)
     trust = keysets.trust(claimed.keyset_version)
     if trust is not None:
-        return _judged(raw, claimed, trust)
+        found = _judged(raw, claimed, trust)
+        return _led(raw, found, trust.keyset, keysets)
     left_open = Opened(claimed, envelope.identity, ())
     newest = keysets.trust(keysets.newest) if keysets.lenient else None
     if newest is None:
@@ -127,6 +142,26 @@ def opened(raw: bytes, keysets: Keysets) -> Opened:
         return msgspec.structs.replace(_judged(raw, claimed, newest), borrowed=True)
     except RecordError:
         return left_open
+
+
+def _led(raw: bytes, found: Opened, current: Keyset, keysets: Keysets) -> Opened:
+    """Return what was found, of a step only if it leads to the next keyset, by the word of its roots.
+
+    Raises:
+        RecordError: It does not.
+    """
+    record = found.record
+    if not isinstance(record, Rotation):
+        return found
+    if record.number != current.version + 1 or record.before != digest_of(payload_of(current)):
+        raise RecordError(f"keyset {record.number} was not made to follow keyset {current.version}")
+    new = keysets.by_version.get(record.number)
+    if new is None:
+        return msgspec.structs.replace(found, lacks=record.number)
+    if record.digest != digest_of(payload_of(new)):
+        raise RecordError(f"it appoints another keyset {record.number} than the one at hand")
+    also = accepts(raw, new)
+    return msgspec.structs.replace(found, signers=tuple(sorted({*found.signers, *also})))
 
 
 def _judged(raw: bytes, claimed: Record, trust: Trust) -> Opened:
@@ -157,6 +192,9 @@ def verifier(claimed: Record, trust: Trust) -> Callable[[bytes], Verified[Any]]:
             return trust.execution
         case Note(topic="generation"):
             return trust.generation
+        case Rotation():
+            where = {"namespace": trust.namespace, "environment": trust.environment}
+            return lambda raw: appointment(raw, trust.keyset, **where)
         case Note() if claimed.topic in TOPICS:
             role = TOPICS[claimed.topic]
             return lambda raw: trust.note(raw, role)

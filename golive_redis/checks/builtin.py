@@ -145,17 +145,22 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = F
         explain = f"{'; '.join(parts)}; make new keys: `golive keys new`"
     if lacking:
         explain = f"until the term ends only {' and '.join(lacking)} have a good key; {explain}"
+    ended = keyset.expired(now_ms)
+    ends_soon = not ended and keyset.expired(until + AHEAD_MS)
+    if ended or ends_soon:
+        said = "has expired" if ended else f"expires on {keyset.expires}"
+        explain = f"keyset {keyset.version} {said}: its roots sign the next one; {explain}"
     if exposed:
         explain = f"{EXPOSED}; {explain}"
     return Finding(
         check=KEYS,
-        outcome=Outcome.FAIL if lacking else Outcome.PASS,
+        outcome=Outcome.FAIL if lacking or ended else Outcome.PASS,
         explain=explain[:500],
         facts={
             "keyset": f"{keyset.version}, {'signed by roots' if keyset.is_signed else 'unsigned'}",
             **{f"days_left_{name}": left for name, left in days.items()},
         },
-        warning=(bool(late) or exposed) and not lacking,
+        warning=(bool(late) or ends_soon or exposed) and not lacking and not ended,
     )
 
 

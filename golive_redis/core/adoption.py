@@ -4,7 +4,7 @@ A client that skips a rule gains nothing, for these are asked where the term wou
 
 - S13 The activation was decided under 60 s ago: by its grant, or by the execution that followed the
       grant within ten minutes, signed by one who has signed the grant.
-- D1  Its keys have not expired since.
+- D1  Its keys, and the keyset, have not expired since.
 - D2  The last stop was long enough ago (cool-down).
 - D3  Not too many activations were adopted in the last 24 hours.
 - D4  After a stop by somebody with the authority of risk, one with that authority has signed.
@@ -75,6 +75,8 @@ def refused(
     grant: Verified[Grant], trust: Trust, haste: Haste, before: Before, wall_ms: float
 ) -> str:
     """Return why a fresh activation is not adopted, in words; "" when it is."""
+    if trust.keyset.expired(wall_ms):  # D1
+        return f"term {grant.record.term}: keyset {trust.keyset.version} has expired"
     if not trust.is_good_now(grant, wall_ms):  # S13, D1
         return f"term {grant.record.term}: a key that signed it has expired"
     keyset = trust.keyset

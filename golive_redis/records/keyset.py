@@ -72,6 +72,7 @@ class _Principal(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class _File(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Epoch
     fleet: FleetId
+    expires: Any = None
     thresholds: dict[str, Annotated[int, msgspec.Meta(ge=1, le=8)]] = {}
     principals: Annotated[dict[Name, _Principal], msgspec.Meta(min_length=1, max_length=4096)]
 
@@ -183,12 +184,20 @@ class Keyset(msgspec.Struct, frozen=True):
     Attributes:
         fleet: Random id of the fleet, made by `golive init`: two fleets that chose the same names, and
             may even share a key, refuse each other's records by it.
+        expires: Last day on which anything new may be signed under it, ISO 8601 in UTC; None for no end.
+        expires_ms: The end of that day, Unix ms.
     """
 
     version: int
     fleet: str
     keys: dict[str, TrustedKey]
     thresholds: dict[Role | GrantKind, int]
+    expires: str | None = None
+    expires_ms: int | None = None
+
+    def expired(self, at_ms: float) -> bool:
+        """Tell whether its last day was over: nothing new begins, what runs goes on, stops work."""
+        return self.expires_ms is not None and at_ms >= self.expires_ms
 
     def threshold(self, role: Role) -> int:
         """Return how many distinct keys and principals of `role` a record needs."""
@@ -268,7 +277,8 @@ def parse_keyset(value: Any) -> Keyset:
         keys[keyid] = TrustedKey(
             keyid, name, roles, public, expires, expires_ms, principal.shared, principal.authority
         )
-    keyset = Keyset(file.version, file.fleet, keys, _thresholds(file.thresholds))
+    thresholds, ends = _thresholds(file.thresholds), _expiry("the keyset", file.expires)
+    keyset = Keyset(file.version, file.fleet, keys, thresholds, *ends)
     for what, needed in keyset.thresholds.items():
         role = Role.APPROVER if isinstance(what, GrantKind) else what
         if role not in {Role.APPROVER, Role.ROOT} and needed > 1:

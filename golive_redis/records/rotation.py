@@ -11,8 +11,13 @@ A host is at version N. It takes N+1 when
 Nothing lower and nothing further ahead is taken, whoever signed it: several steps are taken one by one.
 A keyset without roots has no successor here; people replace its file, as before.
 
+A step may be taken whatever days stand in either keyset: that one has expired which is left behind does
+not matter (only what is in force is asked for its day, by whoever begins something new under it).
+
+Checked by docs/model/Keyset.tla.
+
 Source: The Update Framework 1.0.34, section 5.3 (update the root role). Other than there, a threshold
-counts people and not keys, and a keyset itself does not expire: the days are those of each key.
+counts people and not keys.
 """
 
 from __future__ import annotations
@@ -21,16 +26,37 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from golive_redis.errors import ConfigError, RecordError
-from golive_redis.records.envelope import decode, identity_of, signers_of, verify
+from golive_redis.records.envelope import (
+    MAX_ENVELOPE_BYTES,
+    Verified,
+    decode,
+    identity_of,
+    peek,
+    signers_of,
+    verify,
+)
 from golive_redis.records.keyset import Keyset, Role, parse_keyset, raw_of
-from golive_redis.records.record import Epoch, Identity, Record, decodable, parse_json
+from golive_redis.records.record import (
+    Epoch,
+    Identity,
+    Record,
+    Strict,
+    convert,
+    decodable,
+    parse_json,
+)
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
+MAX_STEP_BYTES = 2 * MAX_PAYLOAD_BYTES
+"""Of a step as it is sent: a payload has many quotes, and each takes a backslash there."""
+
+MAX_STEPS = 256
+"""That a host takes in one go; one that has missed more takes the rest in the next."""
 
 
 @decodable
@@ -61,6 +87,33 @@ class Step(msgspec.Struct, frozen=True):
     payload: bytes
     record: bytes
 
+    def packed(self) -> bytes:
+        """Return it as one JSON text with two texts in it, as Redis and hosts keep it."""
+        return msgspec.json.encode(
+            Packed(keyset=self.payload.decode(), record=self.record.decode())
+        )
+
+
+@decodable
+class Packed(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A step as one JSON text."""
+
+    keyset: Annotated[str, msgspec.Meta(max_length=MAX_PAYLOAD_BYTES)]
+    record: Annotated[str, msgspec.Meta(max_length=MAX_ENVELOPE_BYTES)]
+
+    def step(self) -> Step:
+        """Return the step."""
+        return Step(self.keyset.encode(), self.record.encode())
+
+
+def unpack(raw: bytes) -> Step:
+    """Parse a step as Redis keeps it; nobody's signature is looked at.
+
+    Raises:
+        RecordError: It is none.
+    """
+    return convert(parse_json(raw, MAX_STEP_BYTES), Packed).step()
+
 
 def payload_of(keyset: Keyset) -> bytes:
     """Return a keyset as the bytes that its digest is of: the same however its file is written.
@@ -83,12 +136,16 @@ def payload_of(keyset: Keyset) -> bytes:
         who["keys"].append("ed25519:" + base64.b64encode(raw_of(key.public)).decode())
     for who in principals.values():
         who["keys"].sort()
-    value = {
+    value: dict[str, Any] = {
         "version": keyset.version,
         "fleet": keyset.fleet,
         "thresholds": _thresholds_of(keyset),
         "principals": principals,
     }
+    if (
+        keyset.expires is not None
+    ):  # left out otherwise: what has no end has the bytes it always had
+        value["expires"] = keyset.expires
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -150,14 +207,8 @@ def next_keyset(current: Keyset, step: Step, *, namespace: str, environment: str
     Raises:
         RecordError: One of the rules of this module is broken. Fails closed: the keyset in force stays.
     """
-    record = verify(
-        step.record,
-        Rotation,
-        current,
-        Role.ROOT,
-        namespace=namespace,
-        environment=environment,
-        needed=current.threshold(Role.ROOT),
+    record = appointment(
+        step.record, current, namespace=namespace, environment=environment
     ).record  # rules 3 and 5
     new = parse_payload(step.payload)
     _require_successor(current, new)
@@ -170,9 +221,54 @@ def next_keyset(current: Keyset, step: Step, *, namespace: str, environment: str
             f"keyset {new.version} was made to follow another keyset {current.version} than this host's",
             hint="compare the keyset files of your hosts: golive keys list",
         )
-    # Rule 4. `by` is one of N's roots, and need not be among N+1's, so `verify` is not asked again.
-    signers_of(decode(step.record), new, Role.ROOT, new.threshold(Role.ROOT))
+    accepts(step.record, new)  # rule 4
     return new
+
+
+def appointment(
+    raw: bytes, current: Keyset, *, namespace: str, environment: str
+) -> Verified[Rotation]:
+    """Verify the record of a step by the roots before it (rules 3 and 5).
+
+    Raises:
+        RecordError: Too few of them have signed it, or it is of another switch. Who comes next is not
+            looked at: `next_keyset` does all of it.
+    """
+    return verify(
+        raw,
+        Rotation,
+        current,
+        Role.ROOT,
+        namespace=namespace,
+        environment=environment,
+        needed=current.threshold(Role.ROOT),
+    )
+
+
+def accepts(raw: bytes, new: Keyset) -> frozenset[str]:
+    """Verify the record of a step by the roots after it (rule 4), and return who of them has signed.
+
+    `by` is one of N's roots, and need not be among N+1's, so `verify` is not asked again.
+
+    Raises:
+        RecordError: They are too few.
+    """
+    return signers_of(decode(raw), new, Role.ROOT, new.threshold(Role.ROOT))
+
+
+def came_from(step: Step, new: Keyset) -> str:
+    """Return the digest of the keyset before, by the word of the roots after it alone.
+
+    So the past of a keyset can be told from the keyset itself, with steps that anybody has kept.
+
+    Raises:
+        RecordError: They have not said so, or the step leads elsewhere.
+    """
+    accepts(step.record, new)
+    record = peek(step.record, Rotation)
+    if record.number != new.version or record.digest != digest_of(payload_of(new)):
+        raise RecordError(f"the record does not lead to this keyset {new.version}")
+    return record.before
 
 
 def follow(

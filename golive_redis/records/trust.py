@@ -90,7 +90,7 @@ class Trust(msgspec.Struct, frozen=True):
             return self.keyset.threshold(Role.APPROVER)
 
     def is_good_now(self, item: Verified[Grant], now_ms: float) -> bool:
-        """Tell whether the keys that signed a verified grant have not expired since, as far as needed.
+        """Tell whether keyset and keys behind a verified grant have not expired since, as far as needed.
 
         Asked once, before a term is taken up: `issued_at_ms` is the signers' word.
         """
@@ -102,6 +102,12 @@ class Trust(msgspec.Struct, frozen=True):
 
     def _unexpired(self, item: Verified[R], at_ms: float, needed: int) -> Verified[R]:
         """Return a verified record with those of its signers whose keys were good at that time."""
+        if self.keyset.expired(at_ms):  # S1
+            raise RecordError(
+                f"keyset {self.keyset.version} was good until {self.keyset.expires}, and nothing new "
+                "is taken under it",
+                hint="its roots sign the next one: `golive keys draft`",
+            )
         known = (self.keyset.keys.get(keyid) for keyid, _ in decode(item.raw).signatures)
         keys = [key for key in known if key is not None and key.principal in item.signers]
         good = frozenset(key.principal for key in keys if not key.expired(at_ms))
