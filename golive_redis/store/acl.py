@@ -68,7 +68,7 @@ class _Rules(msgspec.Struct, frozen=True, kw_only=True):
 _STATE = "active beat revoked epoch last head audit"
 _RULES: dict[Role, _Rules] = {
     Role.WORKER: _Rules(
-        commands="time get hmget hgetall pttl zscore",
+        commands="time get hget hmget hgetall hstrlen pttl zscore",
         keys="worker:* fleet",
         reads="active beat revoked head keyset checkpoint left:*",
         writes=(
@@ -82,7 +82,7 @@ _RULES: dict[Role, _Rules] = {
         tracks=True,
     ),
     Role.HEARTBEAT: _Rules(
-        commands="time info wait get hget hmget hgetall hlen mget pttl zrange xrange xrevrange",
+        commands="time info wait get hget hmget hgetall hlen hstrlen mget pttl zrange xrange xrevrange",
         keys=f"{_STATE} heartbeat:* heartbeats checkpoint",
         reads="fleet fleet-id left:* worker:* heartbeat:* receipt:* keyset proposal:* proposals begins",
         writes=(
@@ -100,8 +100,8 @@ _RULES: dict[Role, _Rules] = {
         tracks=True,
     ),
     Role.OPERATOR: _Rules(
-        commands="time info wait type get hget hmget hgetall hlen hkeys mget pttl zcard zrange xlen "
-        "xrange xrevrange",
+        commands="time info wait type get hget hmget hgetall hlen hexists hkeys hstrlen mget pttl zcard "
+        "zrange xlen xrange xrevrange",
         keys=f"{_STATE} fleet-id left:* keyset proposal:* proposals",
         reads="fleet heartbeats worker:* heartbeat:* receipt:* checkpoint begins preflight",
         writes=(
@@ -112,7 +112,7 @@ _RULES: dict[Role, _Rules] = {
             ("epoch last head fleet-id left:* preflight begins", "set"),
             ("audit", "xadd"),
             ("fleet", "zrem"),
-            ("keyset", "set hset"),
+            ("keyset", "hset"),
             ("proposal:*", "hsetnx pexpireat del"),
             ("proposals", "zadd zrem zremrangebyscore pexpireat del"),
         ),
@@ -121,7 +121,8 @@ _RULES: dict[Role, _Rules] = {
         stops=True,
     ),
     Role.AUDITOR: _Rules(
-        commands="info time type get hget hmget hgetall hlen mget pttl zrange xlen xrange xrevrange",
+        commands="info time type get hget hmget hgetall hlen hkeys hstrlen mget pttl zrange xlen xrange "
+        "xrevrange",
         reads="*",
         hears="events receipts",
         scripts=False,

@@ -87,7 +87,7 @@ class Keyspace(msgspec.Struct, frozen=True):
 
     @property
     def keyset(self) -> str:
-        """The newest signed keyset."""
+        """Signed keysets by number, each with the record that appoints it."""
         return f"{self.namespace}:keyset"
 
     @property

@@ -60,6 +60,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("DEL", keys.active),
         ("DEL", keys.revoked),
         *_proposing(keys),
+        *_publishing(keys),
         *(("HSET", key, "x", "x") for key in (keys.active, keys.revoked)),
         *(("HDEL", key, "x") for key in (keys.active, keys.revoked, keys.heartbeats)),
         ("PEXPIRE", keys.active, 1),
@@ -89,11 +90,29 @@ def _proposing(keys: Keyspace) -> list[Command]:
     ]
 
 
+def _publishing(keys: Keyspace) -> list[Command]:
+    """Return what signed keysets need: to take those that are there, and to put the next one there."""
+    return [
+        ("EVAL", "return 1", 3, keys.keyset, keys.head, keys.audit),
+        ("EVALSHA", "0" * 40, 3, keys.keyset, keys.head, keys.audit),
+        *_following(keys),
+        ("HLEN", keys.keyset),
+        ("HKEYS", keys.keyset),
+        ("HEXISTS", keys.keyset, "1"),
+        ("HSET", keys.keyset, "x", "x"),
+    ]
+
+
+def _following(keys: Keyspace) -> list[Command]:
+    return [("HSTRLEN", keys.keyset, "1"), ("HGET", keys.keyset, "1")]
+
+
 def of_worker(keys: Keyspace, name: str, instance: str) -> list[Command]:
     """Return what a guard needs from its first question to its goodbye."""
     pod, receipt = keys.worker(name, instance), keys.receipt("preflight")
     return [
         *_attending(keys, pod, keys.fleet),
+        *_following(keys),
         ("TIME",),
         ("ZADD", keys.fleet, 1, "x"),
         ("ZSCORE", keys.fleet, "x"),
@@ -112,6 +131,7 @@ def of_heartbeat(keys: Keyspace, name: str, instance: str) -> list[Command]:
     pod, receipt = keys.heartbeat(name, instance), keys.receipt("preflight")
     return [
         *_attending(keys, pod, keys.heartbeats),
+        *_following(keys),
         ("EVAL", "return 1", 2, keys.beat, keys.active),
         ("EVALSHA", "0" * 40, 2, keys.beat, keys.active),
         ("INFO",),

@@ -53,9 +53,8 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
 
 
 def _heartbeats_later(keys: Keyspace) -> list[Command]:
-    """Return what is provided for: the signed keyset, proposals."""
+    """Return what is provided for: proposals."""
     return [
-        ("GET", keys.keyset),
         ("HGETALL", keys.proposal(TRIED)),
         ("GET", keys.begins),
     ]
@@ -64,7 +63,7 @@ def _heartbeats_later(keys: Keyspace) -> list[Command]:
 def _operators_later(keys: Keyspace) -> list[Command]:
     return [
         *_of_ledger(keys),
-        ("SET", keys.keyset, "x"),
+        ("GET", keys.checkpoint),
         *((word, keys.begins, *more) for word, *more in (("GET",), ("SET", "x"))),
     ]
 
@@ -81,7 +80,9 @@ def _reading(keys: Keyspace) -> list[Command]:
     return [
         *_of_ledger(keys),
         *(("HGETALL", key) for key in (keys.active, keys.beat, keys.revoked, keys.heartbeats)),
-        *(("GET", key) for key in (keys.epoch, keys.last, keys.head, keys.keyset, keys.checkpoint)),
+        *(("GET", key) for key in (keys.epoch, keys.last, keys.head, keys.checkpoint)),
+        *((word, keys.keyset, "1") for word in ("HSTRLEN", "HGET")),
+        *((word, keys.keyset) for word in ("HLEN", "HKEYS")),
         ("ZRANGE", keys.fleet, 0, 0),
         ("MGET", keys.goodbye(TRIED, TRIED)),
         ("HMGET", keys.worker(TRIED, TRIED), "x"),
@@ -113,7 +114,7 @@ def may_not(
             *_posing(keys, Role.WORKER),
             ("HDEL", keys.active, "r:2"),
             ("HDEL", keys.beat, "x"),
-            ("SET", keys.keyset, "x"),
+            ("HSET", keys.keyset, "1", "x"),
         ],
         Role.OPERATOR: [
             *_posing(keys, Role.WORKER),
@@ -121,6 +122,8 @@ def may_not(
             ("HSET", keys.receipt(TRIED), "x", "x"),
             ("PUBLISH", keys.receipts, "x"),
             ("SET", keys.checkpoint, "x"),
+            ("HDEL", keys.keyset, "1"),
+            ("DEL", keys.keyset),
         ],
         Role.AUDITOR: [
             *_changing(keys),
@@ -187,7 +190,8 @@ def _changing(keys: Keyspace) -> list[Command]:
         ("HSET", keys.beat, "x", "x"),
         ("HSET", keys.revoked, "epoch", 99),
         ("DEL", keys.revoked),
-        *(("SET", key, "x") for key in (keys.epoch, keys.last, keys.head, keys.keyset)),
+        *(("SET", key, "x") for key in (keys.epoch, keys.last, keys.head)),
+        ("HSET", keys.keyset, "1", "x"),
         ("SET", keys.checkpoint, "x"),
         ("HSETNX", keys.proposal(TRIED), "x", "x"),
         ("XADD", keys.audit, "*", "r", "x"),

@@ -15,6 +15,7 @@ from golive_redis.records.directive import Grant, GrantKind, Restriction, Revoca
 from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import digest, extend
 from golive_redis.store import scripts
+from golive_redis.store.keysets import KeysetSteps
 from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
 from golive_redis.store.ledgersteps import LedgerSteps
 from golive_redis.store.link import StoreRefusedError, usable
@@ -40,7 +41,7 @@ MAX_POD_READ = 10_000
 POD_PAGE = 500  # pods that are asked at once
 
 
-class Store(Rosters, LedgerSteps, Proposals):
+class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
     """The steps, over one link.
 
     What may go wrong with each that writes, and what a caller may do then:
@@ -57,6 +58,7 @@ class Store(Rosters, LedgerSteps, Proposals):
     | `append` | script, compare-and-set | says SAME or HEAD | refused, but not on OOM | all but guards |
     | `replace_checkpoint` | script, compare-and-set | says SAME or CONFLICT | refused | heartbeats |
     | `append_all` | as `append` | as `append` | as `append` | heartbeats |
+    | `publish_keyset` | script, compare-and-set | says SAME | refused, but not on OOM | operators |
     | `deliver` | three commands | reaches twice, writes the same | published is enough | outboxes |
     | `confirm` | two commands | writes the same | refused | stops |
     | `strike`, `leave` | one command, two | finds nothing | refused, but not on OOM | operators |

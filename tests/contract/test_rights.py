@@ -15,6 +15,7 @@ from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import StoreError
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.records.report import Outcome
+from golive_redis.records.rotation import Step
 from golive_redis.store import rights
 from golive_redis.store.connect import Address
 from golive_redis.store.keyspace import Keyspace
@@ -59,6 +60,10 @@ def _operators_day(deck: Deck, owner: Deck) -> None:
     store.delete_active()
     store.drop_tombstone()
     store.strike([WORKER.member])
+    for number in (3, 4):
+        step = Step(b"{}", b"record %d" % number)
+        store.publish_keyset(number, step, before=b"{}", head=store.head())
+    store.keyset_step(2), store.keyset_numbers()
     store.propose("d1", 9_000_000_000_000, 1)
     store.sign_proposal("d1", "alice", b"grant", b"answer", 9_000_000_000_000)
     store.open_proposals(), store.server_ms()
@@ -74,6 +79,7 @@ def _workers_day(deck: Deck, owner: Deck) -> None:
     for new in (True, False):
         deck.attend(WORKER, new=new)
     store.deliver("d1", "a:latched", b"x")
+    assert store.keyset_step(2)
     store.keep_goodbye(WORKER, b"x")
     store.link.call("SUBSCRIBE", "golive:events")
 
@@ -90,6 +96,7 @@ def _heartbeats_day(deck: Deck, owner: Deck) -> None:
     store.deliver("d1", "a:latched", b"x")
     store.recorded(b"x", 1)
     store.ledger_from(), store.incidents(), store.receipts_kept("d1"), store.taking_away()
+    assert store.keyset_step(2)
     store.told_directives(), store.workers(), store.heartbeats(), store.receipts("d1")
     store.goodbyes([(WORKER.name, WORKER.instance)])
     store.replicated(0, 1)
@@ -130,6 +137,8 @@ def test_what_a_role_gives_to_redis_is_what_it_tries(
                 owner.attend(HEARTBEAT)
             else:
                 owner.activate()
+                step = Step(b"{}", b"record")
+                owner.store.publish_keyset(2, step, before=b"{}", head=owner.store.head())
             client.echo("begin")
             day(deck, owner)
 
