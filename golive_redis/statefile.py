@@ -279,6 +279,21 @@ def write_durably(path: Path, data: bytes) -> None:
         os.close(handle)
 
 
+def read_alone(path: Path, kind: type[_T]) -> _T | None:
+    """Return what a state file holds that this process does not hold itself; None when there is none.
+
+    Raises:
+        StateFileError: As `StateFile.read_all`.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _failed(path, error) from error
+    return _read(path, kind)
+
+
 def _read(path: Path, kind: type[_T]) -> _T:
     try:
         with path.open("rb") as file:

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -19,13 +19,16 @@ from golive_redis.config import keyfile, signing
 from golive_redis.config.keyfile import Ask
 from golive_redis.config.policy import Policy
 from golive_redis.config.yamlfile import beside, in_full, located, read_yaml, validate
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, GoliveError
 from golive_redis.masking import Masked
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, parse_keyset
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
 from golive_redis.store.place import CLUSTER, UNIX, Place, read_place
+
+if TYPE_CHECKING:
+    from golive_redis.config.taken import Succession
 
 DEFAULT_PATH = Path("config/go_live.yaml")
 CONFIG_VARIABLE = "GOLIVE_CONFIG"
@@ -171,7 +174,36 @@ class Config(Masked, frozen=True):
             )
 
     def keyset(self) -> Keyset:
-        """Load the pinned keyset.
+        """Load the keyset to use: the pinned one, or the newest that this host has taken since.
+
+        Raises:
+            ConfigError: It cannot be read, others may write it, it is not a keyset, or it is older than
+                one that was taken. Fails closed: nothing is trusted.
+        """
+        base = self.pinned()
+        if not self.has_taken(
+            base
+        ):  # the kill path: what reads steps is imported where there are some
+            return base
+        try:
+            return self.succession(base).newest()
+        except GoliveError as error:
+            raise ConfigError(error.message, hint=error.hint) from error
+
+    def has_taken(self, base: Keyset) -> bool:
+        """Tell whether this host has taken a signed keyset from Redis, of this switch."""
+        folder, policy = self.state_dir, self.policy
+        stem = stem_of(base.fleet, policy.namespace, policy.environment)
+        return folder is not None and os.path.lexists(folder / f"{stem}.0.json")
+
+    def succession(self, base: Keyset) -> Succession:
+        """Return what this host keeps of the signed keysets after that one."""
+        from golive_redis.config.taken import Succession  # noqa: PLC0415  (rarely needed)
+
+        return Succession(self.state_dir, base, self.policy.namespace, self.policy.environment)
+
+    def pinned(self) -> Keyset:
+        """Load the keyset file alone.
 
         Raises:
             ConfigError: It cannot be read, others may write it, or it is not a keyset. Fails closed:
@@ -187,6 +219,19 @@ class Config(Masked, frozen=True):
     def trust(self) -> Trust:
         """Return the keyset bound to this namespace and environment."""
         return Trust(self.keyset(), self.policy.namespace, self.policy.environment)
+
+    def stop_trust(self) -> Trust:
+        """Return the same for what only takes away: it does without what was taken, if that is no good.
+
+        A stop never waits for a keyset and never fails by one: an older one knows fewer revokers.
+
+        Raises:
+            ConfigError: The keyset file cannot be used.
+        """
+        try:
+            return self.trust()
+        except ConfigError:
+            return Trust(self.pinned(), self.policy.namespace, self.policy.environment)
 
     def signer(self, role: str, keyset: Keyset, *, name: str | None = None) -> Signer:
         """Open the key for a role: `operator`, `heartbeat`, `revoker` or `worker`.
@@ -260,6 +305,14 @@ class Config(Masked, frozen=True):
 
     def _source(self, role: str) -> signing.KeySource:
         return signing.KeySource(self.environ, self.path, getattr(self.policy.keys, role))
+
+
+def stem_of(fleet: str, namespace: str, environment: str) -> str:
+    """Return the name of the state file for what was taken of signed keysets.
+
+    Switches may share a folder, and a new fleet begins a file of its own.
+    """
+    return f"keyset-{namespace.strip('{}')}@{environment}-{fleet[:8]}"
 
 
 def _wants_tls(url: str) -> bool:

@@ -82,7 +82,7 @@ class Revoke:
         self._config = config
         self._reason = wording(reason)
         self._ticket = wording(ticket)
-        self._trust: Trust = config.trust()
+        self._trust: Trust = config.stop_trust()
         self._attested = Attested(dead, dead_workers)
         self._signing = StopSigning(config, key, self._close_unsigned)
         self._met: list[bytes] = []
