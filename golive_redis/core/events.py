@@ -45,6 +45,7 @@ class Change(StrEnum):
     GONE = "gone"  # the key went away without a revocation: persist, note it in the ledger
     SILENCED = "silenced"  # ttl_ms without a successful beat: persist
     CLOSED = "closed"  # every trading window is closed: persist, note it in the ledger
+    DISOWNED = "disowned"  # refused under the keyset that the roots have appointed: persist
     ADOPTED = "adopted"  # it now beats for this term: persist before the first beat
     JOINED = "joined"  # likewise, for a term that runs: note it in the ledger before that, too
     RESTRICTED = "restricted"  # it beats on another set of directives now: persist

@@ -13,6 +13,7 @@ from golive_redis.errors import RecordError
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode, peek
+from golive_redis.records.record import Record
 from golive_redis.records.trust import Trust
 
 MAX_REMEMBERED = 256
@@ -66,11 +67,46 @@ class Knowledge:
         self._grant, self._restrictions, self._beats = None, {}, {}
         self.untold()
 
+    def held_under(self, trust: Trust) -> State | None:
+        """Return what is held, verified under another keyset.
+
+        Raises:
+            RecordError: Something of it is refused under it.
+        """
+        held = self.state
+        if held is None:
+            return None
+        restrictions = [trust.restriction(item.raw) for item in held.restrictions]
+        return assemble(trust.grant(held.grant.raw), restrictions)
+
     # -- what the store says ---------------------------------------------------------------------
 
     def ask(self, nonce: str) -> Ask:
         """Return the next question; it names what need not be told again."""
         return Ask(nonce, self.last, self.revoked)
+
+    def outdated(self, answer: Answer) -> int:
+        """Return the highest keyset version that an answer names, where that is above ours; else 0.
+
+        Nobody's signature is checked: who may be fooled by it is closed for it, and no more (K2).
+        """
+        claims: list[tuple[bytes | None, type[Record]]] = [
+            (answer.grant, Grant),
+            (answer.revoked, Revocation),
+            *((raw, Restriction) for raw in answer.restrictions),
+            *((raw, Beat) for raw in answer.beats.values()),
+        ]
+        newest = 0
+        for raw, kind in claims:
+            try:
+                record = peek(raw, kind) if raw is not None else None
+            except RecordError:
+                continue
+            if record is not None and self.trust.is_about(record):
+                newest = max(newest, record.keyset_version)
+        behind = newest > self.trust.keyset.version
+        # Without roots there is nothing to take: people replace the file, and such a record is refused.
+        return newest if behind and self.trust.keyset.is_signed else 0
 
     def tombstone(self, answer: Answer) -> Verified[Revocation] | None:
         """Return the tombstone when an answer tells it anew.

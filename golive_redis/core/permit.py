@@ -49,6 +49,7 @@ class Reason(StrEnum):
     TTL_INVALID = "ttl-invalid"
     RECORD_REFUSED = "record-refused"
     STATE_BEHIND = "state-behind"
+    KEYSET_BEHIND = "keyset-behind"
     STORE_CORRUPT = "store-corrupt"
     ANSWER_MISMATCH = "answer-mismatch"
     CLOCK_ANOMALY = "clock-anomaly"
@@ -72,6 +73,7 @@ EXPLAIN: dict[Reason, str] = {
     Reason.TTL_INVALID: "GO-LIVE key has an invalid TTL: somebody changed it",
     Reason.RECORD_REFUSED: "GO-LIVE record refused: its signature or form is wrong",
     Reason.STATE_BEHIND: "GO-LIVE state is older than what a heartbeat has verified",
+    Reason.KEYSET_BEHIND: "GO-LIVE keyset is older than the one in use, and the next cannot be taken",
     Reason.STORE_CORRUPT: "GO-LIVE keys in Redis have a wrong type",
     Reason.ANSWER_MISMATCH: "GO-LIVE answer did not match its question",
     Reason.CLOCK_ANOMALY: "GO-LIVE clock anomaly on this host",

@@ -28,7 +28,7 @@ from golive_redis.core.events import Change, Happening
 from golive_redis.core.hints import Hints
 from golive_redis.core.incidents import Refused
 from golive_redis.core.knowledge import Knowledge
-from golive_redis.core.state import State, assemble
+from golive_redis.core.state import State
 from golive_redis.core.timing import Haste, Timing
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Execution
@@ -64,6 +64,9 @@ class Pulse:
         haste: How fast a fleet may be started again.
         stopped_ms: When it heard of the stop that it remembers, from the state file.
         adopted_ms: When it has adopted activations, likewise.
+
+    Attributes:
+        barred: Why it may not beat at all, in words; "" when it may (K4).
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Pulse:
         self.term = term
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
+        self.barred = ""
         self.waiting_for = "Redis has not been read yet"
         self._refusal = ""
         self._stored_revoked = 0
@@ -126,16 +130,30 @@ class Pulse:
         """
         if self.revocation is not None:
             trust.revocation(self.revocation.raw)
-        held = self.state
-        if held is None:
-            return None
-        restrictions = [trust.restriction(item.raw) for item in held.restrictions]
-        return assemble(trust.grant(held.grant.raw), restrictions)
+        return self.known.held_under(trust)
 
     def rely_on(self, trust: Trust, held: State | None) -> None:
         """Go on under another keyset, with what `held_under` returned; beats once seen are no hint."""
         self.known.rely_on(trust, held)
         self._hints.reconnected()
+
+    def succeed(self, trust: Trust) -> list[Happening]:
+        """Go on under the keyset that the roots have appointed, whatever that does to the term (K3).
+
+        What was signed by somebody who is not in it any more ends. What has stopped a term stays
+        stopped, whoever had signed that.
+        """
+        out: list[Happening] = []
+        held, version = None, trust.keyset.version
+        try:
+            held = self.known.held_under(trust)
+        except RecordError as error:
+            if (term := self.term) is not None:
+                self._end(term)  # K3
+                text = f"term {term} is over: it is refused under keyset {version}: {error.message}"
+                out.append(Happening(Change.DISOWNED, text=text))
+        self.rely_on(trust, held)
+        return out
 
     # -- what it reads ---------------------------------------------------------------------------
 
@@ -256,6 +274,9 @@ class Pulse:
         self, stored: State, answer: Answer, advanced: bool, now: float, wall_ms: float
     ) -> list[Happening]:
         grant = stored.grant.record
+        if self.barred:  # K4
+            self.waiting_for = self.barred
+            return []
         if self.name not in grant.heartbeats:  # A1
             self.waiting_for = (
                 f"the grant of term {grant.term} does not name this heartbeat; "
@@ -381,6 +402,9 @@ class Pulse:
         """Return the beat to send now, or None when this heartbeat has to stay silent."""
         state = self.state
         if self.term is None or state is None or state.term != self.term:
+            return None
+        if self.barred:  # K4
+            self.waiting_for = self.barred
             return None
         if self.name not in state.grant.record.heartbeats:  # A1
             return None

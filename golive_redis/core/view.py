@@ -12,6 +12,7 @@ Everything that moves a guard between its phases lives here; clocks, sockets, fi
 | good answer, a later term                        | cold    | cold    | cold    | latched | cold    |
 | answer: the key is absent                        | cold    | cold    | cold    | latched | drained |
 | answer: a key has a wrong type                   | cold    | cold    | cold    | latched | drained |
+| answer: a newer keyset is in use                 | cold    | cold    | cold    | latched | drained |
 | answer: a record is refused                      | cold    | cold    | cold    | latched | drained |
 | answer: the TTL is invalid                       | cold    | cold    | cold    | latched | drained |
 | answer: outside the window of its grant          | cold    | cold    | cold    | latched | drained |
@@ -33,6 +34,7 @@ Everything that moves a guard between its phases lives here; clocks, sockets, fi
 | no answer: the store cannot be reached           | cold    | armed   | lapsed  | latched | drained |
 | the clocks disagree                              | cold    | cold    | cold    | latched | drained |
 | a defect                                         | cold    | cold    | cold    | latched | drained |
+| a keyset under which the term is refused         | cold    | cold    | cold    | latched | drained |
 | the stop is drained                              | cold    | armed   | lapsed  | drained | drained |
 | sealed                                           | cold    | cold    | cold    | latched | drained |
 
@@ -161,6 +163,9 @@ class View:
             self.known.untold()
             self._cold(Reason.NOT_ACTIVATED)
             return events
+        if outdated := self.known.outdated(answer):  # K2: after the tombstone, which may be older
+            text = f"keyset {outdated} is in use, and this guard has {self.trust.keyset.version}"
+            return events + self._refuse(Reason.KEYSET_BEHIND, Happened.SECURITY, text)
         try:
             stored = self.known.read(answer)
         except RecordError as error:
@@ -316,6 +321,22 @@ class View:
         self._drained = False
         self._close(Reason.REVOKED)
         return [Event(Happened.STOPPED, revocation=item)]
+
+    # -- another keyset --------------------------------------------------------------------------
+
+    def succeed(self, trust: Trust) -> None:
+        """Go on under the keyset that the roots have appointed (K3).
+
+        Everything is read anew under it. A term that is refused under it is over for this guard at once;
+        what has stopped a term stays stopped.
+        """
+        try:
+            held = self.known.held_under(trust)
+        except RecordError:
+            held = None
+            self._cold(Reason.RECORD_REFUSED)  # K3
+        self._request = None  # S8: what was asked before is not judged under another keyset
+        self.known.rely_on(trust, held)
 
     # -- what the shell reports ------------------------------------------------------------------
 

@@ -40,8 +40,7 @@ class Receipts:
         heartbeat: str | None = None,
     ) -> None:
         self.outbox = outbox
-        self._trust = trust
-        self._signer = signer
+        self._as = (trust, signer)  # one value: another thread may sign while they change
         self._instance = instance
         self._worker = worker
         self._heartbeat = heartbeat
@@ -52,8 +51,8 @@ class Receipts:
         self._repeated_at: dict[str, float] = {}
 
     def sign_as(self, trust: Trust, signer: Signer) -> None:
-        """Sign from now on under that keyset; called by the thread that sends."""
-        self._trust, self._signer = trust, signer
+        """Sign from now on under that keyset."""
+        self._as = (trust, signer)
 
     def send(
         self,
@@ -79,7 +78,10 @@ class Receipts:
             head: Ledger head that a heartbeat has seen last.
             beat_on: Run ids of the servers on which a heartbeat may have beaten for the term.
         """
+        trust, signer = self._as
         receipt = self._receipt(
+            trust,
+            signer,
             directive=directive.identity,
             epoch=directive.record.epoch,
             term=term or None,
@@ -90,7 +92,7 @@ class Receipts:
             head=head,
             beat_on=list(beat_on) if beat_on is not None else None,
         )
-        raw = seal(receipt, self._signer)
+        raw = seal(receipt, signer)
         with self._lock:
             while directive.identity not in self._sent and len(self._sent) >= REMEMBERED:
                 oldest = next(iter(self._sent))
@@ -101,7 +103,10 @@ class Receipts:
 
     def goodbye(self, durable: Durable) -> bytes:
         """Sign that nothing is in flight and that this process never trades again (A4)."""
+        trust, signer = self._as
         receipt = self._receipt(
+            trust,
+            signer,
             directive=None,
             epoch=None,
             term=None,
@@ -112,12 +117,12 @@ class Receipts:
             head=None,
             beat_on=None,
         )
-        return seal(receipt, self._signer)
+        return seal(receipt, signer)
 
-    def _receipt(self, **fields: Any) -> Receipt:
+    def _receipt(self, trust: Trust, signer: Signer, **fields: Any) -> Receipt:
         now_ms = clock.wall_ms()
         return Receipt(
-            **self._trust.heading(self._signer.principal, now_ms),
+            **trust.heading(signer.principal, now_ms),
             worker=self._worker,
             heartbeat=self._heartbeat,
             instance=self._instance,

@@ -30,6 +30,7 @@ from golive_redis.delivery.outbox import Outbox
 from golive_redis.delivery.receipts import Receipts
 from golive_redis.errors import SignerError, StoreError, StoreUnavailableError
 from golive_redis.guard.crowd import LONGEST_MS, crowd, turns
+from golive_redis.guard.following import Following
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.presence import Presence
 from golive_redis.guard.stopping import Stopping
@@ -44,6 +45,7 @@ from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.push import PushListener
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.store.replies import Caller, Status
+from golive_redis.store.store import Store
 from golive_redis.threads import Backoff, Loop, in_order
 
 PATIENCE = 4  # times `timeout_ms`: for answers on which no lease rests
@@ -75,6 +77,7 @@ class Attending:
         address: Address,
         state_file: StateFile | None,
         problem: StateFileError | None,
+        following: Following | None = None,
     ) -> None:
         timing, keyspace = view.timing, address.keyspace
 
@@ -92,6 +95,7 @@ class Attending:
 
         self._gate = gate
         self._view = view
+        self._following = following
         self._presence = Presence(Caller("worker", worker, instance), gate, labels, policy)
         self._connection = Reconnecting(connect, keyspace, lambda _: self._reconnected())
         self._lock = threading.Lock()
@@ -241,7 +245,7 @@ class Attending:
         with self._lock:
             self._view.reconnected()
 
-    def _ask(self, fields: Mapping[str, str | bytes]) -> Status:
+    def _ask(self, fields: Mapping[str, str | bytes], *, again: bool = False) -> Status:
         store = self._connection.store()
         store.link.answers_within(self._bound_ms())
         with self._lock:
@@ -256,8 +260,10 @@ class Attending:
         self.troubles.reached()
         if status is Status.REGISTER:
             return status
+        now_ns = clock.now_ns()  # as it came: a keyset that is fetched now makes no answer late
+        if self._view.known.outdated(answer) and self._succeed(store) and not again:
+            return self._ask(fields, again=True)  # under it all has to be told anew
         with self._lock:
-            now_ns = clock.now_ns()
             events = self._begun(self._view.answer(answer, now_ns=now_ns))
             self._publish()
         self._answered_at = now_ns / clock.NS_PER_MS
@@ -265,6 +271,24 @@ class Attending:
             self._connection.drop()
         self._act(events)
         return status
+
+    def _succeed(self, store: Store) -> bool:
+        """Go over to the next signed keyset (K2); False where none can be taken, and it closes."""
+        if self._following is None:
+            return False
+        found = self._following.take(store, self._view.trust)
+        if isinstance(found, str):
+            if found:
+                self.troubles.security(f"the next keyset cannot be taken: {found}")
+            return False
+        trust, signer = found
+        # The key first: a receipt under the new keyset and the old key would count for nobody.
+        self.stopping.receipts.sign_as(trust, signer)
+        with self._lock:
+            self._view.succeed(trust)
+            self._publish()
+        logger.warning("goes on under keyset %d, which its roots have signed", trust.keyset.version)
+        return True
 
     def _late(self, took_ms: float) -> Status:
         """Take an answer that came too late for none (S8), and keep the connection, which works."""

@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from golive_redis import config as configuration
 from golive_redis.clock import now_ns
@@ -34,17 +35,21 @@ from golive_redis.core.view import View
 from golive_redis.errors import ConfigError, RecordError
 from golive_redis.guard import memory
 from golive_redis.guard.attending import Attending
+from golive_redis.guard.following import Following
 from golive_redis.guard.gate import Gate
 from golive_redis.guard.hooks import Hook
 from golive_redis.records.directive import Label, Mode, Profile
 from golive_redis.records.envelope import Signer
-from golive_redis.records.keyset import Role
+from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import MAX_LABEL_VALUE, MAX_NAME, Name, Strict, convert
 from golive_redis.records.trust import Trust
 from golive_redis.store.connect import Address
 from golive_redis.store.push import Pushes
 from golive_redis.store.sockets import patched_since
+
+if TYPE_CHECKING:
+    from golive_redis.config.taken import Succession
 
 _Labels = dict[Label, str]
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -110,6 +115,7 @@ class Guard(Gate):
         address: Address,
         state_dir: Path | None = None,
         policy: str = "",
+        following: Following | None = None,
     ) -> None:
         if patched_since():  # half of ours would wait in the kernel, and all of the process with it
             raise ConfigError(
@@ -117,18 +123,7 @@ class Guard(Gate):
                 "imported",
                 hint="patch in the first lines of the program, before every other import",
             )
-        if signer.principal not in trust.keyset.principals(Role.WORKER):
-            raise ConfigError(
-                f"the key of {signer.principal!r} is no worker's: no stop would count its receipts",
-                hint="name a worker's key under keys.worker; "
-                f"`golive keys new {worker} --role worker --add` makes one",
-            )
-        if signer.principal not in trust.keyset.answers_for(worker):  # A6
-            raise ConfigError(
-                f"the key of {signer.principal!r} may not answer for the worker {worker!r}",
-                hint=f"make a key for {worker}, or where it has none mark {signer.principal} in the "
-                "keyset as `shared: true`: no stop would count its receipts",
-            )
+        _require_answers(signer, trust.keyset, worker)
         super().__init__()
         self._pid = os.getpid()
         self.worker = worker
@@ -147,6 +142,7 @@ class Guard(Gate):
             address=address,
             state_file=state_file,
             problem=problem,
+            following=following,
         )
         _guards.add(self)
         _close_with_child()
@@ -187,6 +183,7 @@ class Guard(Gate):
             address=config.address(),
             state_dir=config.state_dir,
             policy=config.policy_digest,
+            following=_following(config, worker),
         )
 
     @property
@@ -284,6 +281,39 @@ class Guard(Gate):
         )
         self._attending.troubles.last = told
         self.skips.closed(told)
+
+
+def _following(config: configuration.Config, worker: str) -> Following:
+    def reopen(new: Keyset) -> Signer:
+        signer = config.signer("worker", new, name=worker)
+        _require_answers(signer, new, worker)
+        return signer
+
+    # The steps that are kept begin at the file of the configuration, whatever was taken before.
+    def succession() -> Succession:
+        return config.succession(config.pinned())
+
+    return Following(succession, reopen)
+
+
+def _require_answers(signer: Signer, keyset: Keyset, worker: str) -> None:
+    """Refuse a key whose receipts no stop would count.
+
+    Raises:
+        ConfigError: It is none of a worker, or another's.
+    """
+    if signer.principal not in keyset.principals(Role.WORKER):
+        raise ConfigError(
+            f"the key of {signer.principal!r} is no worker's: no stop would count its receipts",
+            hint="name a worker's key under keys.worker; "
+            f"`golive keys new {worker} --role worker --add` makes one",
+        )
+    if signer.principal not in keyset.answers_for(worker):  # A6
+        raise ConfigError(
+            f"the key of {signer.principal!r} may not answer for the worker {worker!r}",
+            hint=f"make a key for {worker}, or where it has none mark {signer.principal} in the "
+            "keyset as `shared: true`: no stop would count its receipts",
+        )
 
 
 def _checked_labels(worker: str, labels: Mapping[str, str] | None) -> dict[str, str]:

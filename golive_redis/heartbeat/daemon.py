@@ -34,6 +34,7 @@ from golive_redis.errors import (
     StoreError,
 )
 from golive_redis.heartbeat.duties import Duties
+from golive_redis.heartbeat.following import Following
 from golive_redis.heartbeat.health import Health
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
@@ -145,7 +146,8 @@ class Heartbeat:
         self._recorder = Recorder(name, patient, keyspace, trust, signer, say)
         self._connection = Reconnecting(connect, keyspace, self._connected)
         self._setup: Setup | None = None
-        self._changes: deque[tuple[Setup, Future[None]]] = deque()
+        self._changes: deque[tuple[Callable[[], None], Future[None]]] = deque()
+        self._following: Following | None = None
         self._pushed: deque[bytes] = deque(maxlen=MAX_PUSHED)
         self._wake = threading.Event()
         self._due = 0.0
@@ -200,6 +202,7 @@ class Heartbeat:
             say=say,
         )
         heartbeat._setup = setup
+        heartbeat._follows(setup)
         return heartbeat
 
     # -- another keyset or configuration ---------------------------------------------------------
@@ -223,29 +226,37 @@ class Heartbeat:
         if self._setup is None:
             raise ConfigError("this heartbeat was made without a configuration")
         new = Setup.of(configuration.load(config), self._signer.principal, self._say)
-        change: Future[None] = Future()
-        self._changes.append((new, change))
-        self._wake.set()
-        while not wait([change], RELOAD_LOOK_S).done:
-            if self._loop.closing.is_set() and change.cancel():
-                raise ConfigError("the heartbeat is stopping")
-        change.result()
+        self._between_beats(lambda: self._go_over(new))
         digest, triggers = new.config.policy_digest, new.triggers.names
         watching = f"; triggers: {', '.join(triggers)}" if triggers else ""
         return f"keyset version {new.trust.keyset.version}, configuration {digest[:12]}{watching}"
 
+    def _between_beats(self, change: Callable[[], None]) -> None:
+        """Have the loop's own thread make a change between two of its steps, and wait for it.
+
+        Raises:
+            ConfigError: The heartbeat is stopping; or what the change raises.
+        """
+        done: Future[None] = Future()
+        self._changes.append((change, done))
+        self._wake.set()
+        while not wait([done], RELOAD_LOOK_S).done:
+            if self._loop.closing.is_set() and done.cancel():
+                raise ConfigError("the heartbeat is stopping")
+        done.result()
+
     def _take_over(self) -> None:
         """Go over to what was read in the meantime; on the loop's own thread, between two steps."""
         while self._changes:
-            new, change = self._changes.popleft()
-            if not change.set_running_or_notify_cancel():
+            change, done = self._changes.popleft()
+            if not done.set_running_or_notify_cancel():
                 continue
             try:
-                self._go_over(new)
-            except Exception as error:  # noqa: BLE001  (raised again by `reload`)
-                change.set_exception(error)
+                change()
+            except Exception as error:  # noqa: BLE001  (raised again by `_between_beats`)
+                done.set_exception(error)
             else:
-                change.set_result(None)
+                done.set_result(None)
 
     def _go_over(self, new: Setup) -> None:
         old, pulse = self._setup, self._pulse
@@ -266,7 +277,12 @@ class Heartbeat:
         new.triggers.replace(old.triggers, lambda: self.state)
         # Nothing below can fail, so nothing is taken over in part.
         pulse.rely_on(new.trust, held)
-        pulse.haste = new.config.policy.haste
+        self._use(new)
+
+    def _use(self, new: Setup) -> None:
+        """Go on with that in the place of what was used."""
+        self._pulse.haste = new.config.policy.haste
+        self._pulse.barred = ""
         self._duties.sign_as(new.trust, new.signer)
         self._recorder.sign_as(new.trust, new.signer)
         self._presence.follows(new.config.policy_digest)
@@ -274,6 +290,33 @@ class Heartbeat:
             self._publisher.follow(new.log)
         self._hours = _Hours(new.open_until, self._say)
         self._signer, self._triggers, self._setup = new.signer, new.triggers, new
+
+    # -- the next signed keyset ------------------------------------------------------------------
+
+    def _follows(self, setup: Setup) -> None:
+        address, name = setup.address, self._signer.principal
+        patient = partial(_connect, address, PATIENCE * self._pulse.timing.timeout_ms, name)
+        connection = Reconnecting(patient, address.keyspace)
+        self._following = Following(
+            name, connection, lambda: self._setup or setup, self._succeed, self._say
+        )
+
+    def _succeed(self, trust: Trust, new: Setup | str) -> None:
+        """Go over to a keyset that the roots have appointed; called by the thread that follows them."""
+        self._between_beats(lambda: self._appointed(trust, new))
+
+    def _appointed(self, trust: Trust, new: Setup | str) -> None:
+        old, pulse = self._setup, self._pulse
+        if isinstance(new, Setup) and old is not None:
+            new.triggers.replace(old.triggers, lambda: self.state)
+        self._act(pulse.succeed(trust))
+        if isinstance(new, Setup):
+            self._use(new)
+            self._say(f"keyset {trust.keyset.version}: signed by its roots, in use from now on")
+        else:
+            pulse.barred = new  # K4: silent until a keyset or a key comes that it can sign with
+            self._say(f"keyset {trust.keyset.version}: silent: {new}")
+        self._duties.persist()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -293,7 +336,13 @@ class Heartbeat:
         self._duties.persist()
         self._recorder.loop.start()  # where it cannot be, notes wait: no beat and no stop does
         self._due = time.monotonic()
-        self._loop.run()
+        if self._following is not None:
+            self._following.loop.start()
+        try:
+            self._loop.run()
+        finally:
+            if self._following is not None:
+                self._following.close()
 
     def _turn(self) -> None:
         """Beat if it may, then wait for the next turn, and look up at once when something is pushed."""

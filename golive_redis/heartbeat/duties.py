@@ -41,6 +41,7 @@ _PERSISTED = frozenset(
         Change.GONE,
         Change.SILENCED,
         Change.CLOSED,
+        Change.DISOWNED,
         Change.ADOPTED,
         Change.JOINED,
         Change.RESTRICTED,

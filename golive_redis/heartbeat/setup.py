@@ -49,18 +49,25 @@ class Setup(msgspec.Struct, frozen=True):
     log: LogKeys
 
     @classmethod
-    def of(cls, config: configuration.Config, name: str, say: Callable[[str], None]) -> Setup:
+    def of(
+        cls,
+        config: configuration.Config,
+        name: str,
+        say: Callable[[str], None],
+        trust: Trust | None = None,
+    ) -> Setup:
         """Read the keyset, the keys, the windows and the triggers of a configuration.
 
         Args:
             config: The configuration.
             name: Of the heartbeat.
             say: Told in a sentence what an operator should know.
+            trust: The keyset; that of the configuration by default.
 
         Raises:
             ConfigError: One of them cannot be used.
         """
-        trust = config.trust()
+        trust = trust or config.trust()
         known = trust.keyset.principals(Role.HEARTBEAT)
         if name not in known:
             raise ConfigError(

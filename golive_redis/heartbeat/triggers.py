@@ -333,7 +333,7 @@ class _TriggerActions:
 
     def _revoke(self, reason: str) -> bool:
         """Revoke; False when another heartbeat came first. What cannot be looked at is revoked."""
-        with suppress(StoreError), Operator(self._config) as operator:
+        with suppress(StoreError), Operator(self._config, follows=False) as operator:
             if operator.read().snapshot.grant is None:
                 return False
         self.say(f"revoking: {reason}")
@@ -345,7 +345,7 @@ class _TriggerActions:
     def _restrict(self, wanted: Trigger, reason: str) -> bool:
         """Restrict; False when that is in force already."""
         kind, mode = _RESTRICTS[wanted.then]
-        with Operator(self._config) as operator:
+        with Operator(self._config, follows=False) as operator:
             state = operator.read().state
             if state is None or _holds(state, wanted, mode):
                 return False
@@ -376,7 +376,7 @@ class _TriggerActions:
 
         def put() -> None:
             record = seal(note, self._signer)  # the same bytes each time: Ed25519 is deterministic
-            with Operator(self._config) as operator:
+            with Operator(self._config, follows=False) as operator:
                 append_once(operator.store, record)
 
         try:

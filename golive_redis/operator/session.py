@@ -14,7 +14,14 @@ from golive_redis.core.barrier import Result
 from golive_redis.core.confirmed import confirmed_as
 from golive_redis.core.state import State, assemble
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, GoliveError, RecordError, RefusedError, StoreError
+from golive_redis.errors import (
+    ConfigError,
+    GoliveError,
+    RecordError,
+    RefusedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified
 from golive_redis.records.epoch import Directive, newest, verify_directive
@@ -65,20 +72,26 @@ class Operator:
     Args:
         config: Of this host.
         takes_away: It only restricts. Then being logged in as the Redis user `default` is no reason to
-            refuse it, as it is none to refuse a stop.
+            refuse it, as it is none to refuse a stop; and it waits for no newer keyset.
+        follows: Take what Redis has of signed keysets. A trigger stays with its heartbeat's.
 
     Raises:
         StoreUnavailableError: Redis cannot be reached, or we are somebody there who we may not be.
         ConfigError: The keyset cannot be used.
         KeyboardInterrupt: At the end, with that as its message.
+
+    Attributes:
+        untaken: Why a keyset that is in Redis was not taken; "" when there is none.
     """
 
-    def __init__(self, config: Config, *, takes_away: bool = False) -> None:
+    def __init__(self, config: Config, *, takes_away: bool = False, follows: bool = True) -> None:
         self.config = config
         self.policy = config.policy
         self.timing = config.policy.timers
-        self.trust = config.trust()
+        self.trust = config.stop_trust() if takes_away else config.trust()
         self.address = config.address()
+        self._follows = follows and not takes_away
+        self.untaken = ""
         if takes_away:
             self.address = msgspec.structs.replace(self.address, default_user=True)
         self.keyspace = self.address.keyspace
@@ -91,6 +104,8 @@ class Operator:
     def __enter__(self) -> Operator:
         try:
             self.link.open()
+            if self._follows:
+                self.follow()
         except BaseException:
             self.memory.close()
             raise
@@ -106,6 +121,29 @@ class Operator:
         self.memory.close()
         if kind is KeyboardInterrupt and self._known and not str(error):
             raise KeyboardInterrupt(self._known) from None
+
+    def follow(self) -> None:
+        """Take the signed keysets that Redis has beyond the one of this host, and use the newest.
+
+        What stands there and cannot be taken is kept in `untaken`: then nothing is turned on from here,
+        and everything else goes on with the keyset that this host has.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        if not self.trust.keyset.is_signed:
+            return
+        from golive_redis.delivery.keysets import follow  # noqa: PLC0415  (not on the way to a halt)
+
+        try:
+            succession = self.config.succession(self.config.pinned())
+            followed = follow(self.store, self.trust, succession.keep)
+        except StoreUnavailableError:
+            raise
+        except GoliveError as error:
+            self.untaken = error.message
+            return
+        self.trust, self.untaken = followed.trust, followed.problem
 
     @contextmanager
     def sending(self, item: Directive) -> Iterator[None]:
@@ -201,6 +239,7 @@ class Operator:
         self.require_enabled()
         if self._forgetful is not None:
             raise self._forgetful
+        self._require_current()
         keyset = self.trust.keyset
         able = keyset.principals(Role.APPROVER)
         signers = [signer for signer in self.signers(extra) if signer.principal in able]
@@ -216,6 +255,20 @@ class Operator:
                 "or add their keys with --key FILE, once for each",
             )
         return signers
+
+    def _require_current(self) -> None:
+        """Refuse to turn anything on under a keyset that has expired, or that is not the newest."""
+        keyset = self.trust.keyset
+        if self.untaken:
+            raise RefusedError(
+                f"this host may be behind: {self.untaken}",
+                hint="golive keys status shows which keysets there are; ask the roots",
+            )
+        if keyset.expired(clock.wall_ms()):
+            raise RefusedError(
+                f"keyset {keyset.version} was good until {keyset.expires}: nothing new begins under it",
+                hint="its roots sign the next one: golive keys draft",
+            )
 
     def remember(self, directive: Directive, say: Say, **changes: object) -> None:
         """Keep the newest directive on this host; a disk that does not take it changes nothing (A7)."""

@@ -11,8 +11,12 @@ from golive_redis.core import view
 from golive_redis.core.permit import Permit, Phase, Reason
 from golive_redis.core.timing import TIMINGS
 from golive_redis.testing import START_MS, Harness, Signers, answer
+from golive_redis.testing.signers import EVERYBODY
 
-SIGNERS = Signers()
+ROOTED = EVERYBODY | {"ruth": ("root",)}
+SIGNERS = Signers(ROOTED)
+NEXT = Signers(ROOTED, version=2)
+OTHERS = Signers({name: roles for name, roles in ROOTED.items() if name != "alice"}, version=2)
 ENDS_MS = START_MS + 60_000
 GRANT = SIGNERS.grant(5, not_after_ms=ENDS_MS)
 HALT = SIGNERS.restriction(6, term=5, labels={"symbol": "DOGE"})
@@ -119,6 +123,12 @@ def after_the_deadline(guard: Harness) -> None:
     guard.view.lapsed(guard.clock.now_ns())
 
 
+def newer_keyset(guard: Harness) -> None:
+    now = round(guard.clock.wall)
+    beat = NEXT.beat(3, state=SIGNERS.state(GRANT), issued_at_ms=now)
+    guard.attend(GRANT, beats={"hb-1": beat})
+
+
 def refused(guard: Harness) -> None:
     guard.view.push(FORGED, suspected=guard.view.suspect(FORGED))
 
@@ -136,6 +146,7 @@ EVENTS: dict[str, Callable[[Harness], object]] = {
     "good answer, a later term": lambda g: g.attend(SIGNERS.grant(9), beats=beats(g, 3)),
     "answer: the key is absent": lambda g: g.attend(None),
     "answer: a key has a wrong type": lambda g: good(g, 3, corrupt="beat"),
+    "answer: a newer keyset is in use": newer_keyset,
     "answer: a record is refused": lambda g: g.attend(
         SIGNERS.grant(5, by="rita"), beats=beats(g, 3)
     ),
@@ -159,6 +170,7 @@ EVENTS: dict[str, Callable[[Harness], object]] = {
     "no answer: the store cannot be reached": lambda g: g.view.unanswered(g.clock.now_ns()),
     "the clocks disagree": lambda g: g.view.clock_anomaly(),
     "a defect": lambda g: g.view.defect(),
+    "a keyset under which the term is refused": lambda g: g.view.succeed(OTHERS.trust),
     "the stop is drained": lambda g: g.view.drained(),
     "sealed": lambda g: g.view.seal(Reason.KILLED),
 }
