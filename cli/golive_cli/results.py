@@ -133,6 +133,51 @@ class KeysTakeResult(msgspec.Struct):
     changes: list[str]
 
 
+class KeysPublishResult(InPlace):
+    """`golive keys publish`; `ends` is the term that it ends, `again` that it stood there before."""
+
+    number: int
+    before: int
+    changes: list[str]
+    effects: list[str]
+    ends: int | None
+    again: bool
+    unkept: str
+
+
+class KeyHolder(msgspec.Struct):
+    """One key in `golive keys status`; `first`: perhaps it was so before the oldest keyset known."""
+
+    name: str
+    roles: list[str]
+    keyid: str
+    shared: bool
+    authority: str | None
+    since: int
+    first: bool
+    last_used_ms: int | None
+    last_use: str
+    expires: str | None
+    days_left: int | None
+
+
+class KeysStatusResult(InPlace):
+    """`golive keys status`; `looked` entries of the ledger, which are all of them if `whole`."""
+
+    version: int
+    as_of_ms: int
+    signed: bool
+    expires: str | None
+    days_left: int | None
+    published_ms: int | None
+    thresholds: dict[str, int]
+    looked: int
+    whole: bool
+    holders: list[KeyHolder]
+    untaken: str
+    review: list[str]
+
+
 class HeartbeatLine(InPlace):
     """One line of `golive heartbeat --json`."""
 

@@ -12,7 +12,7 @@ import binascii
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -28,7 +28,7 @@ from golive_redis.records.envelope import (
     pae,
     signers_of,
 )
-from golive_redis.records.keyset import Keyset, Role
+from golive_redis.records.keyset import SSH_ALGORITHM, Keyset, Role, decode_public, parse_keyset
 from golive_redis.records.record import (
     Strict,
     convert,
@@ -49,6 +49,7 @@ from golive_redis.records.rotation import (
 from golive_redis.records.trust import Trust
 
 MAX_FILE_BYTES = 2 * MAX_PAYLOAD_BYTES
+MAX_PUBLIC_BYTES = 4096
 
 
 class _Signature(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -263,6 +264,9 @@ def differences(before: Keyset, new: Keyset) -> list[str]:
             lines.append(f"~ {name}: {was[name]} -> {then[name]}")
     pairs = {str(role): (before.threshold(role), new.threshold(role)) for role in Role}
     pairs |= {str(kind): (before.approvals(kind), new.approvals(kind)) for kind in GrantKind}
+    if before.expires != new.expires:
+        days = [item.expires or "no end" for item in (before, new)]
+        lines.append(f"~ last day of the keyset: {' -> '.join(days)}")
     lines += [f"~ threshold of {what}: {a} -> {b}" for what, (a, b) in pairs.items() if a != b]
     return lines
 
@@ -286,3 +290,70 @@ def text_of(keysets: Iterable[Keyset]) -> bytes:
         + value
         + b"\n"
     )
+
+
+def rotated(keyset: Keyset, name: str, public: str, expires: str | None = None) -> Keyset:
+    """Return the next keyset, in which somebody has that key in the place of all of theirs.
+
+    Args:
+        keyset: The one in force.
+        name: A principal of it.
+        public: Their new public key, as the keyset takes it.
+        expires: Its last day, as 2027-01-31; that of the old one by default.
+
+    Raises:
+        ConfigError: There is nobody of that name, or the key is no key, or somebody's already.
+    """
+    value, principal = _changed(keyset, name)
+    principal["keys"] = [public]
+    if expires is not None:
+        principal["expires"] = expires
+    return parse_keyset(value)
+
+
+def removed(keyset: Keyset, name: str) -> Keyset:
+    """Return the next keyset, in which somebody is not.
+
+    Raises:
+        ConfigError: There is nobody of that name, or a threshold could not be met without them.
+    """
+    value, _ = _changed(keyset, name)
+    del value["principals"][name]
+    return parse_keyset(value)
+
+
+def _changed(keyset: Keyset, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the next keyset as its file has it, and one principal in it, both to be changed."""
+    value: dict[str, Any] = parse_json(payload_of(keyset), MAX_PAYLOAD_BYTES)
+    value["version"] += 1
+    if name not in value["principals"]:
+        raise ConfigError(
+            f"keyset {keyset.version} has no principal {name!r}",
+            hint="golive keys list shows who is in it",
+        )
+    return value, value["principals"][name]
+
+
+def public_of(text: str) -> str:
+    """Return a public key as the keyset takes it: the text itself, or the first line of a .pub file.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if not text.startswith(("ed25519:", SSH_ALGORITHM)):
+        path = in_full(Path(text))
+        try:
+            with path.open("rb") as file:
+                found = file.read(MAX_PUBLIC_BYTES).decode("utf-8", "replace")
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}",
+                hint="--new takes a public key as `golive keys show` prints it, or a .pub file",
+            ) from error
+        if "PRIVATE KEY" in found:
+            raise ConfigError(
+                f"{path} is a private key, and --new takes the public half",
+                hint=f"golive keys show {text} prints it",
+            )
+        text = found.strip()
+    return "ed25519:" + base64.b64encode(decode_public(text)).decode()

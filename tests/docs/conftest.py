@@ -78,6 +78,11 @@ COMMANDS = (
     "golive keys draft next.yaml",
     "golive keys sign keyset-2.json --key config/keys/ruth.pem --yes",
     "golive keys take keyset-2.json",
+    "golive keys rotate bob --new ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= --out r.json",
+    "golive keys remove carol",
+    "golive keys sign keyset-3.json --key config/keys/ruth.pem --yes",
+    "golive keys publish keyset-3.json --yes",
+    "golive keys status",
     "golive store install",
     "golive store status",
     "golive preflight",
@@ -135,7 +140,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
         words = re.split(
-            r" -| \S+[=/]| hb-2| pod-2| micro| bob| carol| ruth| next| keyset-2| e1", command
+            r" -| \S+[=/]| hb-2| pod-2| micro| bob| carol| keyset-3| ruth| next| keyset-2| e1",
+            command,
         )[0]
         said[words] = json.loads(lines[0])
 

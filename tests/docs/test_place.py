@@ -5,6 +5,7 @@ from __future__ import annotations
 # These are about files, or run on a server of their own.
 ELSEWHERE = {"golive keys new", "golive keys list", "golive keys show", "error"}
 ELSEWHERE |= {"golive keys draft", "golive keys sign", "golive keys take"}
+ELSEWHERE |= {"golive keys rotate", "golive keys remove"}
 
 
 def test_every_object_names_environment_and_namespace(every_command):

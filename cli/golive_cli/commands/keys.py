@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from golive_cli.commands import keypublish
 from golive_cli.commands import keyset as keyset_commands
 from golive_cli.exits import UsageError
 from golive_cli.options import AsJson, ConfigFile
@@ -48,6 +49,10 @@ app = typer.Typer(
 app.command("draft")(keyset_commands.draft)
 app.command("sign")(keyset_commands.sign)
 app.command("take")(keyset_commands.take)
+app.command("publish")(keypublish.publish)
+app.command("status")(keypublish.status)
+app.command("rotate")(keypublish.rotate)
+app.command("remove")(keypublish.remove)
 
 
 @app.command("new")

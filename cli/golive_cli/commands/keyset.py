@@ -48,14 +48,22 @@ def draft(
     except ConfigError as error:
         raise located(error, in_full(file), lines) from error
     item = keysets.new_draft(trust, new, by=by, now_ms=clock.wall_ms())
-    path = out_file or Path(f"keyset-{new.version}.json")
+    save(item, out_file, trust.keyset, Output(as_json=as_json))
+
+
+def save(item: keysets.Draft, out_file: Path | None, before: Keyset, out: Output) -> None:
+    """Write a new draft, over nothing that may have signatures, and say what it changes."""
+    from golive_redis.config.yamlfile import in_full
+    from golive_redis.operator import keysets
+
+    path = out_file or Path(f"keyset-{item.new.version}.json")
     if path.exists():
         raise RefusedError(
             f"{in_full(path)} exists, and may have signatures; nothing was written",
             hint="name another with --out, or remove it",
         )
     keysets.write(path, item)
-    _tell(Output(as_json=as_json), in_full(path), item, trust.keyset)
+    tell(out, in_full(path), item, before)
 
 
 def sign(
@@ -90,7 +98,7 @@ def sign(
         _ask(item.new.version)
     item = keysets.signed(item, trust, signer)
     keysets.write(file, item)
-    _tell(out, in_full(file), item, trust.keyset)
+    tell(out, in_full(file), item, trust.keyset)
 
 
 def take(
@@ -149,7 +157,7 @@ def _ask(version: int) -> None:
         raise RefusedError(f"{typed!r} is not {version}; nothing was signed")
 
 
-def _tell(out: Output, path: Path, item: keysets.Draft, before: Keyset) -> None:
+def tell(out: Output, path: Path, item: keysets.Draft, before: Keyset) -> None:
     """Say what the draft changes, who has signed it, and who has to."""
     from golive_redis.operator import keysets
 
@@ -166,7 +174,7 @@ def _tell(out: Output, path: Path, item: keysets.Draft, before: Keyset) -> None:
         f"{path}: keyset {item.new.version} after {before.version}, signed by ", _who(lack.signed)
     )
     if lack.is_none:
-        out.line(f"Enough have signed. On each host: golive keys take {path.name}")
+        out.line(f"Enough have signed. For every host at once: golive keys publish {path.name}")
         return
     more = [
         f"{count} of the roots of keyset {version}"

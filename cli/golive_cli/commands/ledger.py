@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import msgspec
 import typer
 
 from golive_cli.output import gone
@@ -72,16 +73,18 @@ def ledger(config: Path | None, keyset_files: Sequence[Path] = ()) -> Iterator[L
 
     loaded = configuration.load(config)
     trust, address = loaded.trust(), loaded.address()
-    found = [trust.keyset, *read_keysets(keyset_files)]
-    keysets = Keysets.of(found, trust.namespace, trust.environment)
+    given = [trust.keyset, *read_keysets(keyset_files)]
     link = address.connect(timeout_ms=TIMEOUT_MS, name="golive-audit")
     try:
         policies: dict[str, Haste] = {}
         with suppress(ConfigError):  # a mistake in a section about evidence hides no ledger
             policies = {loaded.policy_digest: loaded.policy.haste}
-        yield Ledger(
-            Store(link, address.keyspace), trust, keysets, loaded.state_dir, policies, loaded
-        )
+        store = Store(link, address.keyspace)
+        steps = published(store, trust)
+        newest = max([trust.keyset, *steps], key=lambda each: each.version)
+        trust = msgspec.structs.replace(trust, keyset=newest)
+        keysets = Keysets.of([*given, *steps], trust.namespace, trust.environment)
+        yield Ledger(store, trust, keysets, loaded.state_dir, policies, loaded)
     finally:
         link.close()
 
@@ -115,6 +118,20 @@ def no_beginning() -> RecordError:
     )
 
 
+def published(store: Store, trust: Trust) -> list[Keyset]:
+    """Return the signed keysets that Redis keeps, as far as the roots of the one in use vouch for them.
+
+    Those after it, too: a reader needs them for what was signed under them, and uses them for nothing.
+    """
+    if not trust.keyset.is_signed:
+        return []
+    from golive_redis.delivery import keysets
+    from golive_redis.records.rotation import parse_payload
+
+    later = keysets.follow(store, trust, lambda _: None).steps
+    return [*keysets.past(store, trust.keyset), *(parse_payload(step.payload) for step in later)]
+
+
 def read_keysets(files: Iterable[Path]) -> list[Keyset]:
     """Return the keysets of some files.
 
@@ -123,13 +140,19 @@ def read_keysets(files: Iterable[Path]) -> list[Keyset]:
     """
     from golive_redis.config.yamlfile import in_full, located, read_yaml
     from golive_redis.records.keyset import parse_keyset
+    from golive_redis.records.rotation import parse_payload
 
     out = []
     for file in files:
         path = in_full(file)
         value, lines = read_yaml(path, missing="is the path right?")
         try:
+            if isinstance(value, dict) and isinstance(value.get("keyset"), str):  # a draft
+                out.append(parse_payload(value["keyset"].encode()))
+                continue
             out.append(parse_keyset(value))
+        except RecordError as error:
+            raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
         except ConfigError as error:
             raise located(error, path, lines) from error
     return out
