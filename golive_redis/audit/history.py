@@ -8,7 +8,7 @@ an entry (V5), so that a ledger of any length can be judged, and gone on with la
 | --- | --- |
 | V1 | has exactly the fields `r` and `h` |
 | V2 | has the head that follows from the one before it; its id is higher |
-| V3 | is signed as its kind demands, under the keyset whose version it names |
+| V3 | is signed as its kind demands, under the keyset whose version it names, to which a step leads |
 | V4 | is of a kind, or a note on a topic, that its signer may write |
 | V5 | is there once |
 | V6 | names as the directive before it one that is in the ledger |
@@ -38,6 +38,7 @@ from golive_redis.records.directive import Grant, GrantKind, Restriction, Revoca
 from golive_redis.records.ledger import GENESIS, Entry, Note, extend
 from golive_redis.records.record import Count, Epoch, Ms, Record, Strict, decodable
 from golive_redis.records.report import Report
+from golive_redis.records.rotation import Rotation
 
 CLOCKS_MS = 600_000
 """By so much the clock of a signer may differ from the server's."""
@@ -87,7 +88,8 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         epoch: The highest of a directive.
         revoked: The highest of a revocation.
         term: The one that began last.
-        keyset: The highest version under which a grant was signed.
+        keyset: The highest version under which a grant was signed, or to which a step has led.
+        step: The number to which the last step has led; 0 before the first.
         late: How many came late.
         unjudged: The first that was not judged under the keyset that it names, and the version of that;
             None when all were.
@@ -111,6 +113,7 @@ class Carry(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     revoked: Count = 0
     term: Count = 0
     keyset: Count = 0
+    step: Count = 0
     late: Count = 0
     unjudged: tuple[int, Epoch] | None = None
     directives: list[str] = []
@@ -153,6 +156,7 @@ class History:
         self._revoked = state.revoked
         self.term = state.term
         self._keyset = state.keyset
+        self._step = state.step
         self._directives = deque(state.directives, KEPT)
         self._reports = deque(state.reports, KEPT)
         self._missing = dict(state.missing)
@@ -174,6 +178,7 @@ class History:
             revoked=self._revoked,
             term=self.term,
             keyset=self._keyset,
+            step=self._step,
             late=self.late,
             unjudged=self.unjudged,
             directives=list(self._directives),
@@ -206,9 +211,12 @@ class History:
         self._once(entry, found)
         if (not found.judged or found.borrowed) and self.unjudged is None:
             self.unjudged = self.count, found.record.keyset_version
+        if found.lacks and self.unjudged is None:
+            self.unjudged = self.count, found.lacks
         record = found.record
         late = False
         self._begins(record)
+        self._in_succession(record)
         if isinstance(record, Grant | Restriction | Revocation):
             late = self._directive(entry, found, record)
         else:
@@ -298,6 +306,29 @@ class History:
                 pass
         self._epoch = max(self._epoch, record.epoch)
         return late
+
+    def _in_succession(self, record: Record) -> None:
+        """Hold an entry against the steps before it: none is skipped, and none taken back (V3)."""
+        if isinstance(record, Rotation):
+            last = self._step or self._keyset
+            if record.number <= last:
+                raise self._broken(
+                    "V3", f"leads to keyset {record.number}, and keyset {last} was in use before it"
+                )
+            if self._step and record.number != self._step + 1:
+                raise self._broken(
+                    "V3",
+                    f"leads to keyset {record.number}, and the step to keyset {self._step + 1} "
+                    "is not here",
+                )
+            self._step = record.number
+            self._keyset = max(self._keyset, record.number)
+        elif self._step and record.keyset_version > self._step:
+            raise self._broken(
+                "V3",
+                f"names keyset {record.keyset_version}, and the step to keyset {self._step + 1} "
+                "is not here",
+            )
 
     def _follows(self, identity: str, record: Directive) -> None:
         self._missing.pop(identity, None)

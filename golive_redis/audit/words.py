@@ -20,6 +20,7 @@ from golive_redis.records.directive import (
 from golive_redis.records.ledger import Note
 from golive_redis.records.refusal import Refusal
 from golive_redis.records.report import Outcome, Report
+from golive_redis.records.rotation import Rotation
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ def line(found: Opened) -> Line:
             what, why = f"{record.answer}: proposal {short_id(record.proposal)}", record.reason
         case Execution():
             what, why = f"execute: proposal {short_id(record.directive)}", ""
+        case Rotation():
+            what, why = f"keyset {record.number} follows keyset {record.keyset_version}", ""
         case Refusal():
             what = f"refused: {record.attempt}"
             why = record.text

@@ -60,7 +60,7 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("DEL", keys.active),
         ("DEL", keys.revoked),
         *_proposing(keys),
-        *_publishing(keys),
+        *_appointing(keys),
         *(("HSET", key, "x", "x") for key in (keys.active, keys.revoked)),
         *(("HDEL", key, "x") for key in (keys.active, keys.revoked, keys.heartbeats)),
         ("PEXPIRE", keys.active, 1),
@@ -90,7 +90,7 @@ def _proposing(keys: Keyspace) -> list[Command]:
     ]
 
 
-def _publishing(keys: Keyspace) -> list[Command]:
+def _appointing(keys: Keyspace) -> list[Command]:
     """Return what signed keysets need: to take those that are there, and to put the next one there."""
     return [
         ("EVAL", "return 1", 3, keys.keyset, keys.head, keys.audit),
