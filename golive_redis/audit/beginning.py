@@ -96,6 +96,7 @@ def facts(
         "revoked": str(carry.revoked),
         "term": str(carry.term),
         "keyset": str(carry.keyset),
+        "step": str(carry.step),
         "late": str(carry.late),
         "executions": _YES if carry.executions else "no",
     }
@@ -129,7 +130,16 @@ def parse(item: Opened, raw: bytes) -> Beginning:
     try:
         numbers = {
             name: parse_size(found[name])
-            for name in ("entries", "generation", "epoch", "revoked", "term", "keyset", "late")
+            for name in (
+                "entries",
+                "generation",
+                "epoch",
+                "revoked",
+                "term",
+                "keyset",
+                "step",
+                "late",
+            )
         }
         trimmed = record.topic == TRIMMED
         count = numbers["entries"] if trimmed else 0
@@ -146,6 +156,7 @@ def parse(item: Opened, raw: bytes) -> Beginning:
             revoked=numbers["revoked"],
             term=numbers["term"],
             keyset=numbers["keyset"],
+            step=numbers["step"],
             late=numbers["late"] if trimmed else 0,
             directives=_unpacked("directives", found),
             # That there was one: from then on each grant under a threshold needs it (V10).
