@@ -2,7 +2,7 @@
 
 A host is at version N. It takes N+1 when
 
-1. the record says N+1, and so does the keyset that it names;
+1. the record says N+1 and that it follows N, and the keyset that it names says N+1;
 2. the record names that keyset by the SHA-256 of its payload, and N by that of N's;
 3. a threshold of N's roots has signed the record, so that nobody else appoints successors;
 4. a threshold of N+1's roots has signed it, so that nobody is appointed whose key does not work;
@@ -214,6 +214,10 @@ def next_keyset(current: Keyset, step: Step, *, namespace: str, environment: str
     _require_successor(current, new)
     if record.number != new.version:  # rule 1
         raise RecordError(f"the record is for keyset {record.number}, not for {new.version}")
+    if record.keyset_version != current.version:  # rule 1
+        raise RecordError(
+            f"the record follows keyset {record.keyset_version}, not keyset {current.version}"
+        )
     if record.digest != digest_of(step.payload):  # rule 2
         raise RecordError(f"the record names another keyset {new.version} than this one")
     if record.before != digest_of(payload_of(current)):  # rule 2

@@ -125,6 +125,15 @@ def test_no_other_number_than_the_next_is_taken_whoever_signed(version: int) -> 
         take(three, step(before, new, *ROOTS, before=digest_of(payload_of(three))))
 
 
+def test_a_record_that_names_another_version_before_it_is_refused() -> None:
+    """The number and the digests fit; a reader in another language that goes by the version would not."""
+    three, four = keyset(3), keyset(4)
+    for version in (1, 2, 4):
+        what = step(three, four, "ruth", "omar", keyset_version=version)
+        with pytest.raises(RecordError, match=f"the record follows keyset {version}, not keyset 3"):
+            take(three, what)
+
+
 def test_a_step_is_not_taken_twice() -> None:
     one, two = keyset(1), keyset(2)
     first = step(one, two, "ruth", "omar")
