@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ settings.load_profile("suite")
 # end finishes the command that is under way.
 THREADS = ("golive-attend", "golive-push", "golive-outbox", "golive-stop", "golive-heartbeat")
 THREADS_END_S = 60
+
+OLDEST_NODE = 18
 
 
 class MakeServer(Protocol):
@@ -160,6 +163,22 @@ def need_program() -> Callable[..., str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def node(need_program: Callable[..., str]) -> str:
+    """Node, new enough for `examples/verify-node`; where there is none, as `need_program` says."""
+    path = need_program("node")
+    said = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    version = said.stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        missing = (
+            f"node {version} on this machine, and {OLDEST_NODE} is the oldest that is supported"
+        )
+        (pytest.fail if REQUIRED else pytest.skip)(missing)
+    return path
 
 
 ONE_KIND = Path(__file__).parent / "process"
