@@ -96,9 +96,3 @@ class Proposals:
             tuple(raw for name, raw in sorted(fields.items()) if name.startswith(GRANT)),
             tuple(raw for name, raw in sorted(fields.items()) if name.startswith(ANSWER)),
         )
-
-    @usable("time")
-    def server_ms(self) -> int:
-        """Return the server's clock, Unix ms."""
-        seconds, micros = all_bytes(self.link.call("TIME"))
-        return int(seconds) * 1_000 + int(micros) // 1_000

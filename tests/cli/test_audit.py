@@ -152,7 +152,11 @@ def test_since_lists_all_and_not_the_newest_twenty_alone(audited: Audited, serve
         (("--since", "lately"), "--since: 'lately' is no time", "write 90m, 1d, today"),
         (("--until", "2026-13-01"), "--until: '2026-13-01' is no time", "write 90m"),
         (("--kind", "gremlin"), "'gremlin' is no kind of entry", "they are grant, restriction"),
-        (("--topic", "weather"), "'weather' is no topic of a note", "goodbye, heartbeat-dead"),
+        (
+            ("--topic", "weather"),
+            "'weather' is no topic of a note",
+            "generation, goodbye, heal, heartbeat-dead",
+        ),
         (("colour=red",), "colour", ""),
         (("-n", "0"), "greater than or equal to 1", ""),
     ],

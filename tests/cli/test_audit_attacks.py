@@ -82,7 +82,7 @@ def attacks(good: list[Entry]) -> dict[str, Attack]:
             chained(without(good, halt)), (resume - 1, "V6"), (resume - 1, "V6")
         ),
         "a note removed, heads computed anew": Attack(
-            chained(without(good, note)), (end - 1, "V14"), None
+            chained(without(good, note)), (end - 1, "V14"), (end - 1, "V12")
         ),
         "the last three cut, the head put back": Attack(
             good[:-3], (end - 3, "V14"), (end - 3, "V13")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from golive_redis.records.ledger import Entry
+from golive_redis.records.rotation import Step
 from golive_redis.store import acl, library, rights, scripts
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import StoreRefusedError
@@ -57,6 +59,10 @@ def _day(deck: Deck) -> None:
     assert deck.restrict().status is Status.OK
     assert deck.revoke().status is Status.OK
     assert store.append(b"n", head=deck.head, head_after="a" * 64).status is Status.OK
+    old = Entry(b"m", "b" * 64, "1-1")
+    assert store.put_back([old], head="c" * 64).status is Status.HEAD
+    step = Step(b"keyset 2", b"signed")
+    assert store.publish_keyset(2, step, before=b"keyset 1", head="a" * 64).status is Status.OK
     assert store.replace_checkpoint(b"c", read=b"").status is Status.OK
     assert store.fleet().pods == [(WORKER.name, WORKER.instance)]
     store.link.call("DEL", store.keys.worker(WORKER.name, WORKER.instance))
