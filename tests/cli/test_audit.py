@@ -155,7 +155,7 @@ def test_since_lists_all_and_not_the_newest_twenty_alone(audited: Audited, serve
         (
             ("--topic", "weather"),
             "'weather' is no topic of a note",
-            "generation, goodbye, heal, heartbeat-dead",
+            "goodbye, heal, heartbeat-dead",
         ),
         (("colour=red",), "colour", ""),
         (("-n", "0"), "greater than or equal to 1", ""),

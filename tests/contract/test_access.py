@@ -562,7 +562,10 @@ ARCHIVIST_MAY_NOT: Sequence[Command] = (
     [
         (
             "archivist",
-            [*(c for c in NOBODY if c[0] != "XTRIM"), *ARCHIVIST_MAY_NOT],
+            [
+                *(c for c in NOBODY if c[0] != "XTRIM" and c != ("DEL", "golive:receipt:d1")),
+                *ARCHIVIST_MAY_NOT,
+            ],
         ),
         ("worker", [*NOBODY, *WORKER_MAY_NOT]),
         ("heartbeat", [*NOBODY, *HEARTBEAT_MAY_NOT]),
