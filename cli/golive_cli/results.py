@@ -488,6 +488,33 @@ class AuditReportResult(InPlace):
     figures: str
 
 
+class AuditRestoreResult(InPlace):
+    """`golive audit restore`.
+
+    `first` is the index of the first entry that was put back, `restored` how many were, `entries` how
+    many the ledger has now.
+    """
+
+    archive: str
+    first: int
+    restored: int
+    entries: int
+
+
+class AuditGenerationResult(InPlace):
+    """`golive audit generation`.
+
+    `note` is the identity of the entry that begins it. `before` is how many entries the one before has
+    in the archive, `common` how many of them Redis had kept.
+    """
+
+    generation: int
+    note: str
+    signers: list[str]
+    before: int
+    common: int
+
+
 class Proposed(msgspec.Struct):
     """A grant that waits for signatures; `until_ms` is until when it waits."""
 

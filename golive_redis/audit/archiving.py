@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
 
 from golive_redis.audit import beginning as begun
 from golive_redis.audit.archive import Archive
-from golive_redis.audit.beginning import Beginning
+from golive_redis.audit.beginning import Beginning, place
 from golive_redis.audit.history import BrokenLedgerError
 from golive_redis.audit.layout import changed, read_file
 from golive_redis.audit.opening import KINDS, Keysets
+from golive_redis.audit.reading import write_line
 from golive_redis.audit.writing import Writer
 from golive_redis.errors import RecordError, RefusedError
 from golive_redis.records.checkpoint import Checkpoint
@@ -127,6 +129,8 @@ def archive(
         if len(good) < len(page):  # ids rise, so all after it are younger
             waiting = _left(store, writer)
             break
+    if beginning.generation > 1 and not before:
+        _keep_before(store, writer, beginning)
     root = writer.settle().root()
     judged = _checkpoint(writer, policy, raw) if raw else None
     for keyset in keysets.by_version.values():
@@ -141,6 +145,15 @@ def archive(
         judged=judged,
         receipts=_receipts(store, writer),
     )
+
+
+def _keep_before(store: Store, writer: Writer, beginning: Beginning) -> None:
+    """Keep what stands in Redis before a new generation: entries that no other archive may have."""
+    last = place(beginning.last_id)
+    entries = (entry for page in store.ledger() for entry in page)
+    before = takewhile(lambda entry: place(entry.id) <= last, entries)
+    lines = [write_line(index, entry) for index, entry in enumerate(before)]
+    writer.keep("before.jsonl", b"".join(lines))
 
 
 def _left(store: Store, writer: Writer) -> int:

@@ -174,18 +174,20 @@ class LedgerSteps:
         return int(self.link.call("DEL", self.keys.receipt(directive)))
 
     def put_back(self, entries: Sequence[Entry], *, head: str) -> Step:
-        """Append entries as they were once, with their ids, if the head is still the one before them.
+        """Append entries as they were once, with their ids, if the head is still the one that was read.
+
+        Its repeat says HEAD: then it is looked at what is there.
 
         Args:
-            entries: At most a page, in their order.
-            head: Before the first of them.
+            entries: At most a page, in their order; they follow the last that is there.
+            head: As it was read.
 
         Returns:
-            OK, SAME when the head is the one after them already, or HEAD with the head that is there.
+            OK, or HEAD with the head that is there.
         """
         names = (self.keys.head, self.keys.audit)
         flat = [part for item in entries for part in (item.id, item.envelope, item.head)]
-        return parse_step(scripts.run(self.link, "putback", names, head, entries[-1].head, *flat))
+        return parse_step(scripts.run(self.link, "putback", names, head, *flat))
 
     @usable("server_ms")
     def server_ms(self) -> int:

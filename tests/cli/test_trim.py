@@ -8,14 +8,13 @@ import subprocess
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
-from golive_redis.records.envelope import KeySigner, decode
+from golive_redis.records.envelope import decode
 from golive_redis.records.ledger import Entry, extend
 from golive_redis.store.acl import Role, user_of
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
-from kit.archives import WITNESSES, checkpoint, long_book, witness_vkeys
+from kit.archives import WITNESSES, checkpoint, long_book, pem_keys, witness_vkeys
 from kit.ledgers import CLI, Book, chained, put
 
 Audited = Any  # the `audited` fixture's class: test modules cannot import a conftest
@@ -29,28 +28,10 @@ def trimmable(audited: Audited, server: EmbeddedServer) -> Audited:
     config = audited.folder / "config" / "go_live.yaml"
     lines = [f"    - {{vkey: '{vkey}', url: 'http://127.0.0.1:1'}}" for vkey in witness_vkeys()]
     config.write_text(config.read_text() + "\naudit:\n  witnesses:\n" + "\n".join(lines) + "\n")
-    keys(audited)
+    pem_keys(audited.folder, CLI)
     enter(server, ENTRIES, checkpoint(CLI, ENTRIES[:1_050], witnesses=WITNESSES))
     audited.json("audit", "archive", "a")
     return audited
-
-
-def keys(audited: Audited) -> None:
-    """The private keys of the keyset in the place of those that `golive init` has made."""
-    for name, signer in CLI.signers.items():
-        path = audited.folder / "config" / "keys" / f"{name}.pem"
-        if path.exists():
-            path.chmod(0o600)
-        path.write_bytes(private_pem(signer))
-        path.chmod(0o600)
-
-
-def private_pem(signer: KeySigner) -> bytes:
-    return signer._private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
 
 
 def enter(server: EmbeddedServer, entries: list[Entry], checkpointed: bytes | None = None) -> None:
@@ -241,7 +222,7 @@ def test_what_came_after_the_witnessed_checkpoint_stays(
 def test_without_witnesses_it_says_what_is_asked_and_takes_a_word_for_it(
     audited: Audited, server: EmbeddedServer
 ) -> None:
-    keys(audited)
+    pem_keys(audited.folder, CLI)
     enter(server, ENTRIES)
     audited.json("audit", "archive", "a")
     refused(audited, server, "no witnesses are configured")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
 
 from golive_redis.records.checkpoint import Checkpoint, origin_of
 from golive_redis.records.keyset import raw_of
@@ -60,3 +63,17 @@ def long_book(signers: Signers, count: int) -> Book:
             book.note("goodbye")
         book.revoke()
     return book
+
+
+def pem_keys(folder: Path, signers: Signers) -> None:
+    """Put the private keys of signers into a folder that `golive init` has made."""
+    for name, signer in signers.signers.items():
+        path = folder / "config" / "keys" / f"{name}.pem"
+        path.write_bytes(
+            signer._private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        path.chmod(0o600)

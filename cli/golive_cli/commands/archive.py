@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli.commands import ledger as shared
-from golive_cli.exits import Exit, UsageError
-from golive_cli.options import AsJson, ConfigFile
+from golive_cli.exits import Exit, UsageError, require_reason
+from golive_cli.options import AsJson, ConfigFile, KeyFiles, Reason
 from golive_cli.output import Output, Painted, place
-from golive_cli.results import AuditArchiveResult, AuditTrimResult
+from golive_cli.results import (
+    AuditArchiveResult,
+    AuditGenerationResult,
+    AuditRestoreResult,
+    AuditTrimResult,
+)
 
 if TYPE_CHECKING:
     from golive_redis.audit.archiving import Archived
@@ -243,4 +248,107 @@ def trim(
             f"with entry {done.first}",
         )
         out.line(f"note {done.note[:8]}... by {signer.principal} says so; {folder} has all of it")
+    return Exit.DONE
+
+
+Held = Annotated[Path, typer.Argument(metavar="DIR", help="The archive of the ledger.")]
+
+
+def restore(
+    folder: Held,
+    keysets: shared.KeysetFiles = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Put back into Redis what is archived and was lost, if nothing was written since.
+
+    Afterwards the ledger is the one that everybody remembers.
+    """
+    from golive_cli.commands.auditfiles import cores, progress
+    from golive_redis.audit.archive import Archive
+    from golive_redis.audit.archived import judge_archive
+    from golive_redis.config.yamlfile import in_full
+    from golive_redis.operator import recovery
+
+    out, path = Output(as_json=as_json), in_full(folder)
+    with shared.ledger(config, keysets or ()) as ledger:
+        trust, held = ledger.trust, Archive(path)
+        held.require_of(trust)
+        size = held.reach.size
+        jobs = cores() if size > shared.SEVERAL_FROM else 1
+        with progress(out, size) as told:
+            verdict = judge_archive(held, ledger.keysets, jobs=jobs, told=told)
+        if verdict.broken is not None:
+            raise verdict.broken
+        with progress(out, size) as told:
+            done = recovery.restore(ledger.store, ledger.keysets, held, told)
+    out.result(
+        AuditRestoreResult(
+            trust.environment, trust.namespace, str(path), done.first, done.entries, done.size
+        )
+    )
+    where = place(trust.environment, trust.namespace)
+    if not done.entries:
+        out.line(f"nothing to restore in {where}: Redis has all {done.size} entries of {folder}")
+    else:
+        out.line(
+            Painted("RESTORED", "green"),
+            f" {where}: entries {done.first} to {done.first + done.entries - 1}, from {folder}",
+        )
+        out.line("restored is the ledger alone: `golive status` says what is in force")
+    return Exit.DONE
+
+
+def generation(
+    reason: Reason,
+    archive: Annotated[
+        Path,
+        typer.Option("--archive", metavar="DIR", help="The archive of the generation before."),
+    ],
+    keys: KeyFiles = None,
+    keysets: shared.KeysetFiles = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Begin the ledger anew, after entries were lost and others were written since.
+
+    It takes as many approvers as an activation. Its first entry says what is known of
+    the ledger before; hosts take it up when they have verified that.
+    """
+    from golive_redis import config as configuration
+    from golive_redis.audit.archive import Archive
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.config.yamlfile import in_full
+    from golive_redis.operator import recovery
+    from golive_redis.operator.session import Operator
+
+    require_reason(reason)
+    out, path = Output(as_json=as_json), in_full(archive)
+    with Operator(configuration.load(config)) as operator:
+        trust, held = operator.trust, Archive(path)
+        held.require_of(trust)
+        found = [trust.keyset, *shared.read_keysets(keysets or ())]
+        known = Keysets.of(found, trust.namespace, trust.environment)
+        signers = recovery.approvers(operator, keys or ())
+        done = recovery.begin_anew(operator, known, held, signers, reason=reason)
+    out.result(
+        AuditGenerationResult(
+            trust.environment,
+            trust.namespace,
+            done.generation,
+            done.identity,
+            list(done.signers),
+            done.before,
+            done.common,
+        )
+    )
+    out.line(
+        Painted(f"GENERATION {done.generation}", "green"),
+        f" of the ledger of {place(trust.environment, trust.namespace)} begins here, signed by "
+        f"{' and '.join(done.signers)}",
+    )
+    out.line(
+        f"of the {done.before} entries before, Redis had kept the first {done.common}; {archive} has "
+        "all of them, and a new archive takes what was written since: golive audit archive NEWDIR"
+    )
     return Exit.DONE

@@ -11,7 +11,7 @@ import typer
 
 from golive_cli.commands import ledger as shared
 from golive_cli.commands import witness
-from golive_cli.commands.archive import archive, trim
+from golive_cli.commands.archive import archive, generation, restore, trim
 from golive_cli.commands.auditfiles import export, verify
 from golive_cli.commands.auditreport import report
 from golive_cli.exits import Exit, UsageError
@@ -219,6 +219,8 @@ app.command("export")(export)
 app.command("archive")(archive)
 app.command("trim")(trim)
 app.command("report")(report)
+app.command("restore")(restore)
+app.command("generation")(generation)
 app.add_typer(witness.app, name="witness")
 
 
