@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from golive_redis.audit.haste import Hasty, LastStop
 from golive_redis.audit.history import Carry
 from golive_redis.audit.opening import Keysets, Opened, opened
 from golive_redis.errors import RecordError
@@ -29,6 +30,8 @@ TOPICS = {TRIMMED, GENERATION}
 NAMED = 21
 """Directives before the beginning that a note names at most."""
 _IN_A_FACT = 7  # of 64 hex digits, with a comma: 512 characters
+_FACT = 512
+_STARTS = 30  # more than the daily limit of nearly all; the archive has all of them
 _YES = "yes"
 
 
@@ -100,7 +103,33 @@ def facts(
         "late": str(carry.late),
         "executions": _YES if carry.executions else "no",
     }
+    out |= _stops(carry.hasty)
     return out | more | _packed("tree", tree.encoded()) | _packed("directives", directives)
+
+
+def _stops(known: Hasty) -> dict[str, str]:
+    """Return what stands against haste: the last stop, as signed, and the starts before (V11)."""
+    out = {"activated": ",".join(map(str, known.activated[-_STARTS:]))}
+    if (stop := known.stop) is not None:
+        raw = stop.envelope
+        parts = [raw[at : at + _FACT] for at in range(0, len(raw), _FACT)]
+        out |= {f"stop-{number}": part for number, part in enumerate(parts)}
+        out |= {"stop-entered": str(stop.entered_ms), "stop-signers": ",".join(stop.signers)}
+    return out
+
+
+def _stopped(found: dict[str, str]) -> Hasty:
+    activated = [parse_size(each) for each in found["activated"].split(",") if each]
+    if "stop-0" not in found:
+        return Hasty(activated=activated)
+    numbers = range(len(found))
+    stop = LastStop(
+        envelope="".join(found.get(f"stop-{number}", "") for number in numbers),
+        signers=found["stop-signers"].split(","),
+        entered_ms=parse_size(found["stop-entered"]),
+    )
+    stop.verified()  # it can be read, or the note is none
+    return Hasty(stop=stop, activated=activated)
 
 
 def _packed(name: str, values: Sequence[str]) -> dict[str, str]:
@@ -161,6 +190,7 @@ def parse(item: Opened, raw: bytes) -> Beginning:
             directives=_unpacked("directives", found),
             # That there was one: from then on each grant under a threshold needs it (V10).
             executions={"": ("", [])} if found["executions"] == _YES else {},
+            hasty=_stopped(found),
         )
     except KeyError as error:
         raise RecordError(f"a note on {record.topic} without {error.args[0]}") from None

@@ -17,6 +17,7 @@ from golive_redis import clock
 from golive_redis.audit.archive import Archive
 from golive_redis.audit.archiving import common, lost, require_ours
 from golive_redis.audit.beginning import GENERATION, NAMED, Beginning, facts, of_stream, read
+from golive_redis.audit.haste import Hasty, LastStop
 from golive_redis.audit.history import Carry
 from golive_redis.audit.opening import Keysets, Opened, opened
 from golive_redis.delivery.append import MAX_TRIES
@@ -216,6 +217,7 @@ def _generation(
         term=known.term,
         keyset=known.keyset,
         executions={"": ("", [])} if known.executions else {},
+        hasty=Hasty(stop=known.stop, activated=sorted(known.activated)),
     )
     said = facts(
         carry,
@@ -250,17 +252,19 @@ class _Known:
     def __init__(self) -> None:
         self.epoch = self.revoked = self.term = self.keyset = 0
         self.executions = False
+        self.stop: LastStop | None = None
+        self.activated: set[int] = set()
         self.directives: deque[str] = deque(maxlen=NAMED)
 
     def take_all(self, entries: Iterable[Entry], keysets: Keysets) -> None:
         """Take what verifies: what does not is in neither history."""
         for entry in entries:
             try:
-                self._take(opened(entry.envelope, keysets))
+                self._take(entry, opened(entry.envelope, keysets))
             except RecordError:
                 continue
 
-    def _take(self, item: Opened) -> None:
+    def _take(self, entry: Entry, item: Opened) -> None:
         record = item.record
         if not item.judged:
             return
@@ -270,12 +274,15 @@ class _Known:
         self.epoch = max(self.epoch, record.epoch)
         if item.identity not in self.directives:
             self.directives.append(item.identity)
-        if isinstance(record, Revocation):
-            self.revoked = max(self.revoked, record.epoch)
+        if isinstance(record, Revocation) and record.epoch > self.revoked:
+            self.revoked = record.epoch
+            raw, at_ms = entry.envelope.decode(), entry.at_ms or record.issued_at_ms
+            self.stop = LastStop(envelope=raw, signers=list(item.signers), entered_ms=at_ms)
         if isinstance(record, Grant):
             self.keyset = max(self.keyset, record.keyset_version)
             if record.kind is GrantKind.ACTIVATE:
                 self.term = record.term
+                self.activated.add(record.issued_at_ms)
 
 
 def approvers(operator: Operator, keys: Sequence[str]) -> list[Signer]:
