@@ -465,7 +465,7 @@ class AuditTrimResult(InPlace):
 
     `first` is the index with which the ledger in Redis begins now, `removed` how many entries were taken
     out, `left` how many Redis has. `note` is the identity of the note that says so, "" where nothing was
-    old enough. `receipts` is of how many directives the receipts were removed.
+    old enough.
     """
 
     archive: str
@@ -473,7 +473,6 @@ class AuditTrimResult(InPlace):
     removed: int
     left: int
     note: str
-    receipts: int
 
 
 class AuditReportResult(InPlace):

@@ -20,12 +20,10 @@ from golive_redis.audit.history import Carry
 from golive_redis.audit.opening import Keysets, Opened, opened
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import parse_size
-from golive_redis.records.ledger import GENESIS, Entry, Note, extend
+from golive_redis.records.ledger import GENERATION, GENESIS, TRIMMED, Entry, Note, extend
 from golive_redis.records.merkle import EMPTY, CompactRange
 from golive_redis.store.store import Store
 
-TRIMMED = "trimmed"
-GENERATION = "generation"
 TOPICS = {TRIMMED, GENERATION}
 NAMED = 21
 """Directives before the beginning that a note names at most."""

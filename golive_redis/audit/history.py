@@ -35,7 +35,7 @@ from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
-from golive_redis.records.ledger import GENESIS, Entry, Note, extend
+from golive_redis.records.ledger import GENERATION, GENESIS, Entry, Note, extend
 from golive_redis.records.record import Count, Epoch, Ms, Record, Strict, decodable
 from golive_redis.records.report import Report
 from golive_redis.records.rotation import Rotation
@@ -275,7 +275,7 @@ class History:
 
     def _begins(self, record: Record) -> None:
         """A note that begins the ledger anew is the first of its generation, and no other entry is."""
-        anew = isinstance(record, Note) and record.topic == "generation"
+        anew = isinstance(record, Note) and record.topic == GENERATION
         if anew and (self.count or self.generation == 1):
             raise self._broken(
                 "V2", "begins the ledger anew, and stands within one that was not begun there"

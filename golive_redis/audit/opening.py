@@ -15,7 +15,7 @@ from golive_redis.records.approval import Answer, Execution
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode, peek
 from golive_redis.records.keyset import Keyset
-from golive_redis.records.ledger import TOPICS, Note
+from golive_redis.records.ledger import GENERATION, TOPICS, Note
 from golive_redis.records.record import Record
 from golive_redis.records.refusal import Refusal
 from golive_redis.records.report import Report
@@ -190,7 +190,7 @@ def verifier(claimed: Record, trust: Trust) -> Callable[[bytes], Verified[Any]]:
             return trust.answer
         case Execution():
             return trust.execution
-        case Note(topic="generation"):
+        case Note() if claimed.topic == GENERATION:
             return trust.generation
         case Rotation():
             where = {"namespace": trust.namespace, "environment": trust.environment}

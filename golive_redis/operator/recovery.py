@@ -16,7 +16,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.audit.archive import Archive
 from golive_redis.audit.archiving import common, lost, require_ours
-from golive_redis.audit.beginning import GENERATION, NAMED, Beginning, facts, of_stream, read
+from golive_redis.audit.beginning import NAMED, Beginning, facts, of_stream, read
 from golive_redis.audit.haste import Hasty, LastStop
 from golive_redis.audit.history import Carry
 from golive_redis.audit.opening import Keysets, Opened, opened
@@ -28,7 +28,7 @@ from golive_redis.records.checkpoint import parse_text
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import Entry, Note, extend
+from golive_redis.records.ledger import GENERATION, Entry, Note, extend
 from golive_redis.records.merkle import EMPTY
 from golive_redis.records.record import wording
 from golive_redis.records.signednote import parse

@@ -12,17 +12,16 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.audit.archive import Archive
-from golive_redis.audit.archiving import directive_of, read_receipts, require_ours
-from golive_redis.audit.beginning import TRIMMED, Beginning, facts, of_stream, place
+from golive_redis.audit.archiving import require_ours
+from golive_redis.audit.beginning import Beginning, facts, of_stream, place
 from golive_redis.audit.opening import Keysets
 from golive_redis.audit.trimming import Plan, plan
 from golive_redis.delivery.append import append_once
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import Note
+from golive_redis.records.ledger import TRIMMED, Note
 from golive_redis.records.trust import Trust
-from golive_redis.store.keyspace import RECEIPTS_MS
 from golive_redis.store.store import Store
 
 PAUSE_MS = 20.0
@@ -40,14 +39,12 @@ class Trimmed(msgspec.Struct, frozen=True):
         removed: How many entries were taken out.
         left: How many entries Redis has.
         note: Its identity; "" where nothing was to be done.
-        receipts: Of how many directives the receipts were removed.
     """
 
     first: int
     removed: int
     left: int
     note: str = ""
-    receipts: int = 0
 
 
 def trim(
@@ -102,9 +99,8 @@ def trim(
     append_once(store, raw)
     store.set_begins(raw)
     removed += _remove(store, f"({cut.carry.last_id}", cut.ids)
-    receipts = _forget_receipts(store, held, begun.count, cut.count, now_ms)
     note = trust.note(raw, Role.APPROVER).identity
-    return Trimmed(cut.count, removed, store.ledger_length(), note, receipts)
+    return Trimmed(cut.count, removed, store.ledger_length(), note)
 
 
 def _note(trust: Trust, signer: Signer, begun: Beginning, cut: Plan) -> Note:
@@ -136,21 +132,3 @@ def _remove(store: Store, start: str, ids: tuple[str, ...]) -> int:
         removed += store.trim_ledger(step)
         clock.pause_ms(PAUSE_MS)
     return removed
-
-
-def _forget_receipts(store: Store, held: Archive, start: int, end: int, now_ms: int) -> int:
-    """Remove the receipts of directives that were removed, once the archive has them."""
-    forgotten, index = 0, start
-    for page in held.entries(start):
-        for entry in page:
-            name = directive_of(entry) if index < end else ""
-            index += 1
-            if not name or entry.at_ms < now_ms - 2 * RECEIPTS_MS:
-                continue  # Redis has forgotten them by itself
-            found, whole = store.receipts(name)
-            kept = read_receipts(held.folder / "receipts" / f"{name}.json")
-            if found and whole and set(found) <= set(kept):
-                forgotten += store.forget_receipts(name)
-        if index >= end:
-            break
-    return forgotten

@@ -17,6 +17,9 @@ from golive_redis.records.keyset import Role
 from golive_redis.records.record import Record, Text, decodable
 
 GENESIS = "0" * 64
+TRIMMED = "trimmed"
+GENERATION = "generation"
+"""Topics of the notes with which a ledger begins that does not begin with its first entry."""
 
 # Who may write a note on what. A reader refuses a topic that it does not know: it cannot tell.
 TOPICS: dict[str, Role] = {
@@ -36,8 +39,8 @@ TOPICS: dict[str, Role] = {
     "security": Role.HEARTBEAT,
     "receipts": Role.HEARTBEAT,
     "repaired": Role.HEARTBEAT,
-    "trimmed": Role.APPROVER,
-    "generation": Role.APPROVER,
+    TRIMMED: Role.APPROVER,
+    GENERATION: Role.APPROVER,
 }
 _DOMAIN = b"golive-ledger-v1\n"
 

@@ -131,7 +131,7 @@ _RULES: dict[Role, _Rules] = {
         commands="info time type get hlen hgetall xlen xrange xrevrange",
         keys="head audit",
         reads="checkpoint keyset fleet-id begins receipt:*",
-        writes=(("head begins", "set"), ("audit", "xadd xtrim"), ("receipt:*", "del")),
+        writes=(("head begins", "set"), ("audit", "xadd xtrim")),
     ),
 }
 

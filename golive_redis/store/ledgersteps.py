@@ -168,11 +168,6 @@ class LedgerSteps:
         # Exactly (`=`): what stays has to begin where the note says.
         return int(self.link.call("XTRIM", self.keys.audit, "MINID", "=", first_id))
 
-    @usable("forget_receipts", wrote=True)
-    def forget_receipts(self, directive: str) -> int:
-        """Remove the receipts for a directive; return how many keys that were, 1 or 0."""
-        return int(self.link.call("DEL", self.keys.receipt(directive)))
-
     def put_back(self, entries: Sequence[Entry], *, head: str) -> Step:
         """Append entries as they were once, with their ids, if the head is still the one that was read.
 

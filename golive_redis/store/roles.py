@@ -45,7 +45,7 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
         ("XTRIM", keys.audit, "MINID", "0"),
         ("SET", keys.begins, "x"),
         *(("GET", key) for key in (keys.begins, keys.checkpoint, keys.fleet_id)),
-        *((word, keys.receipt(TRIED)) for word in ("HLEN", "HGETALL", "DEL")),
+        *((word, keys.receipt(TRIED)) for word in ("HLEN", "HGETALL")),
         *_of_ledger(keys),
         ("TIME",),
         ("INFO",),

@@ -545,12 +545,10 @@ AUDITOR_MAY_NOT: Sequence[Command] = (
     ("EVAL", "return 1", 0),
 )
 ARCHIVIST_MAY_NOT: Sequence[Command] = (
-    # It trims what is archived: the ledger, and with it the receipts.
     *(
         command
         for command in AUDITOR_MAY_NOT
         if command[0] != "EVAL" and command[1] not in {"golive:head", "golive:audit"}
-        if command != ("DEL", "golive:receipt:d1")
     ),
     ("EVAL", "return redis.call('DEL', 'golive:audit')", 0),
     ("SUBSCRIBE", "golive:events"),

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from golive_redis.records.ledger import extend
 from golive_redis.store import acl
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
@@ -109,6 +110,9 @@ COMMANDS = (
     "golive audit tail",
     "golive audit verify",
     "golive audit export --out ledger.jsonl",
+    "golive audit archive ./archive --settled 0s",
+    "golive audit trim ./archive --unwitnessed",
+    "golive audit restore ./archive",
 )
 FOLLOWS = {"golive watch": "}", "golive audit tail": "stop-confirmed"}
 """Commands that go on until they are ended, and what they have printed once they can be."""
@@ -129,6 +133,23 @@ def _propose(terminal: Terminal, said: dict[str, object]) -> None:
     second = f"golive approve {name} --yes {name} --key config/keys/bob.pem --json 2>/dev/null"
     said["golive propose"] = proposed
     said["golive approve"] = json.loads(terminal.type(second)[0])
+
+
+def _begin_anew(terminal: Terminal, server: EmbeddedServer, said: dict[str, object]) -> None:
+    """Lose the end of the ledger and write another one; then begin it anew, which takes three."""
+    terminal.type("golive audit archive ./archive --settled 0s > archive.log")
+    with server.client() as client:
+        (name, last), (_, before) = client.xrevrange("golive:audit", count=2)
+        client.xdel("golive:audit", name)
+        head = extend(before[b"h"].decode(), before[b"r"])
+        client.xadd("golive:audit", {"r": before[b"r"], "h": head})
+        client.set("golive:head", head)
+        assert last != before
+    archived = terminal.type("golive audit archive ./archive --settled 0s 2>&1")
+    assert "Redis has another entry" in archived[0], archived
+    keys = "--key config/keys/bob.pem --key config/keys/carol.pem"
+    words = f"golive audit generation --archive ./archive --reason test {keys} --json 2>/dev/null"
+    said["golive audit generation"] = json.loads(terminal.type(words)[0])
 
 
 def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
@@ -206,6 +227,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
         if block.text.startswith("# verify.py\n"):
             terminal.write("verify.py", block.text)
     verifier = terminal.type(f"python verify.py {server.url} config/keyset.yaml")
+    _begin_anew(terminal, server, said)
+    look()
     return Fleet(said, keys, verifier)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from golive_redis.audit.opening import Keysets
     from golive_redis.config.auditing import LogSettings
 
-DAY_MS = 86_400_000
+LEAST_KEPT_MS = 14 * 86_400_000  # twice as long as receipts are kept
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The archive; made when it is missing.")
@@ -157,7 +157,7 @@ def trim(
         Path, typer.Argument(metavar="DIR", help="The archive that has what is removed.")
     ],
     keep: Annotated[
-        str, typer.Option("--keep", metavar="DURATION", help="What is younger stays; 1d at least.")
+        str, typer.Option("--keep", metavar="DURATION", help="What is younger stays; 14d at least.")
     ] = "90d",
     unwitnessed: Annotated[
         bool,
@@ -191,8 +191,11 @@ def trim(
     from golive_redis.operator import trims
 
     keep_ms = duration("--keep", keep)
-    if keep_ms < DAY_MS:
-        raise UsageError(f"--keep {keep} is less than a day", hint="what is new is read in Redis")
+    if keep_ms < LEAST_KEPT_MS:
+        raise UsageError(
+            f"--keep {keep} is less than 14 days",
+            hint="receipts of that time name entries, and heartbeats count the starts of a day in it",
+        )
     out, path = Output(as_json=as_json), in_full(folder)
     with shared.ledger(config, keysets or ()) as ledger:
         settings, trust = shared.log_settings(ledger), ledger.trust
@@ -235,7 +238,6 @@ def trim(
             done.removed,
             done.left,
             done.note,
-            done.receipts,
         )
     )
     where = place(trust.environment, trust.namespace)
