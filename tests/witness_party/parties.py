@@ -18,6 +18,15 @@ from pathlib import Path
 import aics_tlog
 import pytest
 from aics_tlog import MerkleTree, parse_note, parse_vkey
+from aics_tlog.tiles import (
+    FileSystemTileReader,
+    TileVerificationError,
+    consistency_proof_from_tiles,
+    inclusion_proof_from_tiles,
+    read_entry,
+    tree_root_from_tiles,
+)
+from aics_tlog.verified import audit_tiles
 from aics_witness.feeder import (
     WitnessAhead,
     WitnessClient,
@@ -27,8 +36,12 @@ from aics_witness.feeder import (
 from aics_witness.protocol import format_add_checkpoint_request, parse_add_checkpoint_request
 from pymerkle import InmemoryTree
 
+from golive_redis.audit.archive import Archive
+from golive_redis.audit.layout import ArchiveChangedError
+from golive_redis.audit.writing import Writer
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import Checkpoint, open_checkpoint
+from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.logpolicy import Group, Policy, TrustedLog, TrustedWitness
 from golive_redis.records.merkle import (
     EMPTY,
@@ -40,6 +53,7 @@ from golive_redis.records.merkle import (
 )
 from golive_redis.records.signednote import parse, sign
 from golive_redis.records.signednote import parse_vkey as our_vkey
+from golive_redis.testing.signers import Signers
 from golive_redis.witness.protocol import checkpoint_path, encode_submission, parse_submission
 from golive_redis.witness.submit import (
     Submitter,
@@ -50,6 +64,7 @@ from kit.notary import ORIGIN, WITNESS, entries, log_key, private, signed, witne
 from kit.witnesses import WitnessProcess, make_witness, proving
 
 MOST = 256
+MANY, CHECKED = 70_000, 66_001
 LEAVES = entries(MOST)
 TREE = MerkleTree(f"entry {index}".encode() for index in range(MOST))
 OTHERS = entries(MOST, "another story")
@@ -376,3 +391,62 @@ def test_our_witness_refuses_their_client_what_their_witness_refuses(ours: Witne
                 theirs.submit(note, proof)
             assert caught.value.status == status
         assert theirs.submit(signed(LEAVES), TREE.consistency_proof)
+
+
+# -- an archive --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive that grew in four runs, to 70,000 entries, with a checkpoint of an earlier size."""
+    folder = tmp_path_factory.mktemp("party") / "archive"
+    head, made = GENESIS, []
+    for index in range(MANY):
+        raw = f"entry {index}".encode()
+        head = extend(head, raw)
+        made.append(Entry(raw, head, f"{index + 1}-0"))
+    for size in (1, 300, 65_536 + 300, MANY):
+        with Writer(folder, Signers().trust) as writer:
+            writer.append(made[writer.size : size])
+            writer.settle()
+    with Writer(folder, Signers().trust) as writer:
+        writer.keep_checkpoint(signed(many()[:CHECKED]), CHECKED)
+    return folder
+
+
+def many() -> list[bytes]:
+    return entries(MANY)
+
+
+def test_their_reader_finds_our_archive_whole_at_each_size_that_was_kept(archive: Path) -> None:
+    reader, leaves = FileSystemTileReader(archive), many()
+    for size in (1, 300, 65_536 + 300, MANY, CHECKED):
+        root = EMPTY.extend(leaves[:size]).root()
+        report = audit_tiles(reader, size, root)
+        assert (report.size, report.bundles) == (size, -(-size // 256))
+        assert tree_root_from_tiles(reader, size) == root
+
+
+def test_their_proofs_from_our_tiles_verify_with_ours(archive: Path) -> None:
+    reader, leaves = FileSystemTileReader(archive), many()
+    root = EMPTY.extend(leaves).root()
+    for index in (0, 255, 256, 65_535, 65_536, MANY - 1):
+        assert read_entry(reader, index, MANY) == f"entry {index}".encode()
+        proof = inclusion_proof_from_tiles(reader, index, MANY)
+        verify_inclusion(leaves[index], index, MANY, proof, root)
+    for old in (1, 300, CHECKED):
+        proof = consistency_proof_from_tiles(reader, old, MANY)
+        verify_consistency(old, MANY, EMPTY.extend(leaves[:old]).root(), root, proof)
+
+
+def test_their_reader_names_the_file_that_was_changed_as_ours_does(archive: Path) -> None:
+    path = archive / "tile" / "entries" / "003"
+    good = path.read_bytes()
+    path.write_bytes(good[:20] + bytes([good[20] ^ 1]) + good[21:])
+    try:
+        with pytest.raises(TileVerificationError, match="tile/entries/003"):
+            audit_tiles(FileSystemTileReader(archive), MANY, EMPTY.extend(many()).root())
+        with pytest.raises(ArchiveChangedError, match="tile/entries/003 was changed"):
+            Archive(archive).check()
+    finally:
+        path.write_bytes(good)
