@@ -36,7 +36,6 @@ DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0
 
 _Any = TypeVar("_Any")
 _Record = TypeVar("_Record", bound="Record")
-_READERS: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -176,10 +175,7 @@ def convert(value: Any, kind: type[_Any]) -> _Any:
         raise RecordError(f"{kind.__name__.lower()}: {error}") from error
 
 
-def _reader(kind: type[_Any]) -> msgspec.json.Decoder[_Any]:
-    if kind not in _READERS:
-        _READERS[kind] = msgspec.json.Decoder(kind)
-    return _READERS[kind]
+_READERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def as_written(raw: bytes, kind: type[_Any], limit: int) -> _Any | None:
@@ -193,7 +189,8 @@ def as_written(raw: bytes, kind: type[_Any], limit: int) -> _Any | None:
     if len(raw) > limit:
         return None
     try:
-        value = _reader(kind).decode(raw)
+        reader = _READERS.get(kind) or _READERS.setdefault(kind, msgspec.json.Decoder(kind))
+        value: _Any = reader.decode(raw)
         return value if msgspec.json.encode(value, order="sorted") == raw else None
     except (ValueError, RecursionError, OverflowError):
         return None
