@@ -1,7 +1,8 @@
 """What it costs to judge a ledger: entries a second on one core, memory, and what came since.
 
-The floor of the first row is the signatures alone: `cryptography`'s Ed25519 over the bytes of the same
-ledger, with the keys at hand. Memory is of a process that reads a real server; its floor is one that has
+The floor of the first rows is the signatures alone: `cryptography`'s Ed25519 over the bytes of the same
+ledger, with the keys at hand. That of two processes is one: on a machine whose cores are taken by others
+the row says nothing. Memory is of a process that reads a real server; its floor is one that has
 judged 1,000 entries, and what a million would take follows from two sizes.
 
     python benchmarks/bench_audit.py [--json] [--sizes 30000,90000]
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
 
 import lab
+import msgspec
 
 from golive_redis.audit.export import Form, write
 from golive_redis.audit.memory import LedgerMemory
@@ -30,6 +32,7 @@ from golive_redis.records.envelope import decode, pae, seal
 from golive_redis.records.ledger import GENESIS, Entry, Note, extend
 from golive_redis.records.report import Finding, Outcome, Report
 from golive_redis.store.connect import Address
+from golive_redis.store.ledgersteps import PAGE
 from golive_redis.store.store import Store
 from golive_redis.testing import Signers, identity
 from golive_redis.testing.server import EmbeddedServer
@@ -38,6 +41,9 @@ from golive_redis.testing.signers import START_MS
 ROUNDS = 21
 TERMS = 20  # of each ledger whose time is taken: 260 entries
 LIMIT = 1.6  # performance.md says why
+OWN = 0.35  # of the time of the signatures
+TWO_JOBS = 1 / 1.6  # of the time of one, where two cores are free
+SHARED = 20_000  # entries that two processes share, beside which their start is small
 MEMORY_MIB = 150.0  # of a million entries
 NEW_S = 2.0
 NEW = 1_000
@@ -118,12 +124,37 @@ def signatures(ledger: list[Entry]) -> Callable[[], float]:
     return measure
 
 
-def judging(ledger: list[Entry]) -> Callable[[], float]:
+class Silent:
+    """A key that takes every signature: what is left is our own code."""
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Take it."""
+
+
+def silent() -> Keysets:
+    """Return the keysets with such keys."""
+    keyset = SIGNERS.keyset
+    keys = {
+        keyid: msgspec.structs.replace(key, public=Silent()) for keyid, key in keyset.keys.items()
+    }
+    return Keysets.of([msgspec.structs.replace(keyset, keys=keys)], "golive", "test")
+
+
+def sharing(ledger: list[Entry], jobs: int) -> float:
+    """Return how long a ledger takes so many processes, in s."""
+    pages = [ledger[at : at + PAGE] for at in range(0, len(ledger), PAGE)]
+    started = perf_counter()
+    verdict = judged(Judge(KEYSETS), pages, KEYSETS, jobs)
+    assert verdict.broken is None, verdict.broken
+    return perf_counter() - started
+
+
+def judging(ledger: list[Entry], keysets: Keysets = KEYSETS) -> Callable[[], float]:
     """Return ours: the whole verdict."""
 
     def measure() -> float:
         started = thread_time()
-        verdict = judged(Judge(KEYSETS), [ledger], KEYSETS)
+        verdict = judged(Judge(keysets), [ledger], keysets)
         took = thread_time() - started
         assert verdict.broken is None, verdict.broken
         return took / len(ledger) * 1e6
@@ -224,10 +255,15 @@ def main() -> None:
     ledger = list(islice(entries(), 13 * TERMS))
     pairs = lab.interleaved(signatures(ledger), judging(ledger), ROUNDS)
     whole = lab.compared("an entry judged", pairs, LIMIT, "us")
+    own = lab.interleaved(signatures(ledger), judging(ledger, silent()), ROUNDS)
+    rows = [whole, lab.compared("of that, all but the signatures", own, OWN, "us")]
     notes = [f"{1e6 / whole.ours:,.0f} entries a second on one core"]
+    long = list(islice(entries(), SHARED))
+    shared = [(sharing(long, 1), sharing(long, 2)) for _ in range(3)]
+    rows.append(lab.compared(f"{SHARED:,} entries by two processes", shared, TWO_JOBS, "s"))
     sizes = [int(size) for size in (lab.option("--sizes") or SIZES).split(",")]
     more = lab.tried(notes, "memory and what is new", lambda: memory(sizes))
-    lab.report("judging a ledger (floor: its signatures alone)", [whole, *(more or [])], notes)
+    lab.report("judging a ledger (floor: its signatures alone)", [*rows, *(more or [])], notes)
 
 
 if __name__ == "__main__":

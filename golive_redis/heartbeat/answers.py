@@ -11,9 +11,9 @@ from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.store.store import Store
 
-STILL_MS = 10_000.0
+STILL_MS = 30_000.0
 """No further receipt has come for so long: a drain lasts a second; who was away for longer is late."""
-LONGEST_MS = 60_000.0
+LONGEST_MS = 120_000.0
 OLD_MS = 86_400_000
 MAX_WATCHED = 256
 

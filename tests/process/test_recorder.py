@@ -404,10 +404,10 @@ def test_the_receipts_for_a_stop_are_counted_once_with_the_slowest_and_a_digest(
         desk.store.deliver(identity(stop), f"{number:032x}:latched", raw)
     desk.raw.hset(KEYS.receipt(identity(stop)), "forged", b"{}")
     desk.after(100)
-    desk.after(9_000, looks=9)
+    desk.after(29_000, looks=9)
     assert desk.topics() == {}
     for _ in range(3):
-        desk.after(60_000, looks=12)
+        desk.after(120_000, looks=12)
         desk.start("hb-1", "hb-2")
     (note,) = desk.notes
     facts = note.facts
