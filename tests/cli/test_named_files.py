@@ -22,6 +22,7 @@ WORDS = {
     "audit generation": ["--archive", "archive", "--reason", "r"],
     "audit list": [],
     "audit restore": ["archive"],
+    "audit report": ["--out", "report"],
     "audit show": ["e1"],
     "audit tail": [],
     "audit trim": ["archive", "--unwitnessed"],

@@ -113,6 +113,7 @@ COMMANDS = (
     "golive audit archive ./archive --settled 0s",
     "golive audit trim ./archive --unwitnessed",
     "golive audit restore ./archive",
+    "golive audit report --out report",
 )
 FOLLOWS = {"golive watch": "}", "golive audit tail": "stop-confirmed"}
 """Commands that go on until they are ended, and what they have printed once they can be."""
@@ -241,6 +242,7 @@ SESSIONS = {  # page -> whether it starts its own server
     "docs/how-to/guard-your-bot.md": False,
     "docs/how-to/troubleshoot.md": False,
     "docs/how-to/audit.md": False,
+    "docs/how-to/report.md": False,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from golive_cli import results
 from golive_cli.demo import result
+from golive_redis.audit.report import figures
 from golive_redis.operator import fleet
 from golive_redis.records.limits import Limits
 
@@ -57,7 +58,7 @@ def shown(hint: object) -> str:
 def coded() -> dict[str, list[tuple[str, str]]]:
     """Field and type of every shape, from the code."""
     found = {}
-    for kind in [*structs(results), *structs(fleet), *structs(result), Limits]:
+    for kind in [*structs(results), *structs(fleet), *structs(result), *structs(figures), Limits]:
         fields = msgspec.structs.fields(kind)
         found[kind.__name__] = [(field.encode_name, shown(field.type)) for field in fields]
     return found

@@ -16,6 +16,7 @@ PAGES = [
     "docs/how-to/guard-your-bot.md",
     "docs/how-to/troubleshoot.md",
     "docs/how-to/audit.md",
+    "docs/how-to/report.md",
 ]
 NOT_RUN = {
     "README.md": ["python3 -m venv .venv && . .venv/bin/activate", "pip install ."],
