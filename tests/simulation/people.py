@@ -107,6 +107,9 @@ class SimConfig:
     def trust(self) -> Trust:
         return self._person.world.principals.trust
 
+    def stop_trust(self) -> Trust:
+        return self.trust()
+
     def address(self) -> SimAddress:
         return SimAddress()
 
