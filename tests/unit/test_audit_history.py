@@ -27,6 +27,7 @@ from golive_redis.records.directive import Grant, GrantKind, Revocation
 from golive_redis.records.envelope import decode, peek, seal
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.ledger import GENESIS, Entry, extend
+from golive_redis.records.rotation import draft
 from golive_redis.testing import Signers
 from golive_redis.testing.signers import EVERYBODY, START_MS, identity
 from kit.ledgers import Book, chained, day, next_id
@@ -640,3 +641,84 @@ def of_version(version: int, book: Book, head: str) -> list[bytes]:
     stop = book.entries[5].envelope
     other = Signers(version=version)
     return [other.receipt(stop, head=head, heartbeat="hb-1", worker=None, by="hb-1")]
+# -- from keyset to keyset -------------------------------------------------------------------------
+
+ROOTED = EVERYBODY | {"ruth": ("root",)}
+FIRST, SECOND, THIRD = (
+    Signers({k: v for k, v in ROOTED.items() if k != gone}, version=version)
+    for version, gone in ((1, ""), (2, "alice"), (3, "alice"))
+)
+THREE = Keysets.of([each.keyset for each in (FIRST, SECOND, THIRD)], "golive", "test")
+
+
+def step(book: Book, old: Signers, new: Signers, by: str = "ruth") -> None:
+    """The entry of a step; the next ones are signed under the new keyset."""
+    record = draft(old.keyset, new.keyset, **old.trust.heading(by, book.at_ms))
+    book.add(seal(record, old.signers[by]))
+    book.signers = new
+
+
+def succession() -> Book:
+    book = Book(FIRST)
+    book.activate()
+    book.revoke()
+    step(book, FIRST, SECOND)
+    book.activate(by="bob")
+    book.revoke()
+    step(book, SECOND, THIRD)
+    book.activate(by="bob")
+    return book
+
+
+def test_a_ledger_with_steps_from_keyset_to_keyset_is_good() -> None:
+    found = verdict(succession().entries, THREE)
+    assert (found.broken, found.keysets, found.terms) == (None, (1, 3), 3)
+
+
+def test_a_step_that_is_skipped_is_named() -> None:
+    entries = succession().entries
+    at = [peek_kind(entry) for entry in entries].index("keyset", 4)
+    without = chained([entry for n, entry in enumerate(entries) if n != at])
+    found = verdict(without, THREE).broken
+    assert found is not None
+    assert (found.index, found.rule) == (at, "V3")
+    assert "names keyset 3, and the step to keyset 3 is not here" in found.message
+
+
+def test_a_step_out_of_its_turn_or_told_again_is_named() -> None:
+    book = Book(FIRST)
+    step(book, FIRST, SECOND)
+    again = draft(FIRST.keyset, SECOND.keyset, **FIRST.trust.heading("ruth", book.at_ms))
+    book.add(seal(again, FIRST.signers["ruth"]))
+    found = verdict(book.entries, THREE).broken
+    assert found is not None
+    assert "leads to keyset 2, and keyset 2 was in use before it" in found.message
+
+
+def test_a_step_that_no_root_has_signed_is_refused_at_its_place() -> None:
+    book = Book(FIRST)
+    step(book, FIRST, SECOND, by="alice")
+    assert broken(book.entries, THREE) == (0, "V3")
+
+
+def test_after_a_step_nobody_grants_who_is_not_in_the_keyset_any_more() -> None:
+    book = succession()
+    book.revoke()
+    book.signers = FIRST
+    book.activate(by="alice")
+    found = verdict(book.entries, THREE).broken
+    assert found is not None
+    assert found.rule == "V3"
+    assert "names keyset 1, and keyset 3 was in use" in found.message
+
+
+def test_a_step_to_a_keyset_that_is_not_at_hand_asks_for_its_file() -> None:
+    book = Book(FIRST)
+    step(book, FIRST, SECOND)
+    found = verdict(book.entries, Keysets.of([FIRST.keyset], "golive", "test")).broken
+    assert found is not None
+    assert found.hint == "add --keyset FILE, the keyset of version 2"
+
+
+def peek_kind(entry: Entry) -> str:
+    return decode(entry.envelope).payload_type.removeprefix("application/vnd.golive.").split(".")[0]
