@@ -95,6 +95,9 @@ def details(found: FleetStatus) -> list[Line]:
         word = f"confirmed {stop.result}" if stop.confirmed else stop.result
         by = f"epoch {stop.epoch} by {stop.by} at {when(stop.issued_at_ms)}"
         out.append([f"last stop: {by}, {word}: {stop.reason}"])
+    signed: Piece = "signed by roots" if found.keyset.signed else Painted("unsigned", "yellow")
+    ends = f", until {found.keyset.expires}" if found.keyset.expires is not None else ""
+    out.append([f"keyset {found.keyset.version}, ", signed, ends])
     return out
 
 

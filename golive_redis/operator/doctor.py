@@ -18,6 +18,7 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config, keyfile
+from golive_redis.config.config import stem_of
 from golive_redis.config.policy import is_production
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.spool import Spool
@@ -106,7 +107,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         files: Our files.
         key_in_environment: A private key is in the environment.
         keyset: As pinned here.
-        keyset_age_ms: Since its file was changed.
+        keyset_age_ms: Since its file was changed, or the last step was taken.
+        untaken: Why a signed keyset in Redis was not taken; "" when there is none.
         now_ms: Unix ms.
         library: What there is of the function library: "" where none is used, `installed`, `missing`,
             `differs`, or `unknown`.
@@ -132,11 +134,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     key_in_environment: bool
     keyset: Keyset
     keyset_age_ms: float
+    untaken: str
     now_ms: int
     library: str
     ledger: Ledger | None
     spooled: int
     behind: Mapping[str, int]
+
+
+def _changed_ms(config: Config, keyset_file: Path) -> float:
+    """Return when the keyset in use was changed here: its file, or what was taken since."""
+    stem = stem_of(config.pinned().fleet, config.policy.namespace, config.policy.environment)
+    paths = [keyset_file]
+    if (folder := config.state_dir) is not None:
+        paths.append(folder / f"{stem}.0.json")
+    return max(path.stat().st_mtime for path in paths if path.exists()) * 1000
 
 
 def examine(operator: Operator) -> Facts:
@@ -158,6 +170,7 @@ def examine(operator: Operator) -> Facts:
         functions = _library(link)
         user = _user(link)
         lacking = _lacking(link, operator)
+    operator.follow(keep=False)
     keyset_file = config.resolve(config.policy.keys.keyset)
     return Facts(
         environment=config.policy.environment,
@@ -176,7 +189,8 @@ def examine(operator: Operator) -> Facts:
         files=tuple(_files(config)),
         key_in_environment=bool(config.environ.get(keyfile.KEY_VARIABLE)),
         keyset=operator.trust.keyset,
-        keyset_age_ms=clock.wall_ms() - keyset_file.stat().st_mtime * 1000,
+        keyset_age_ms=clock.wall_ms() - _changed_ms(config, keyset_file),
+        untaken=operator.untaken,
         now_ms=clock.wall_ms(),
         library=functions,
         ledger=ledger,

@@ -152,7 +152,24 @@ def _key_variable(it: Facts) -> Diagnosis:
 def _keyset(it: Facts) -> Diagnosis:
     name, keys = "keyset", it.keyset.keys.values()
     days = it.keyset_age_ms / DAY_MS
-    seen = f"version {it.keyset.version}, changed {days:.0f} days ago, {len(keys)} keys"
+    signed = "signed by roots" if it.keyset.is_signed else "unsigned"
+    seen = f"version {it.keyset.version}, {signed}, changed {days:.0f} days ago, {len(keys)} keys"
+    if it.untaken or it.keyset.expired(it.now_ms):
+        return Diagnosis(
+            name,
+            Level.RED,
+            f"{seen}; {it.untaken or f'good until {it.keyset.expires}'}",
+            "nothing can be turned on from here; what runs ends with its window, and stops work",
+            "golive keys status; its roots sign the next one: golive keys draft",
+        )
+    if it.keyset.expired(it.now_ms + KEY_AHEAD_MS):
+        return Diagnosis(
+            name,
+            Level.WARNING,
+            f"{seen}; good until {it.keyset.expires}",
+            "after that day nothing new begins under it",
+            "golive keys draft, with a later `expires`, for its roots to sign",
+        )
     gone = sorted({key.principal for key in keys if key.expired(it.now_ms)})
     soon = sorted({key.principal for key in keys if key.expired(it.now_ms + KEY_AHEAD_MS)})
     if gone or soon:

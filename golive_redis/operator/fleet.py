@@ -133,6 +133,20 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     forked: int = 0
 
 
+class KeysetInUse(msgspec.Struct, frozen=True):
+    """The keyset by which everything was verified.
+
+    Attributes:
+        version: Its number.
+        signed: Roots decide what follows it; else whoever can write its file does.
+        expires: Its last day, ISO 8601; None for no end.
+    """
+
+    version: int
+    signed: bool
+    expires: str | None
+
+
 class FleetStatus(msgspec.Struct, frozen=True):
     """Everything at once.
 
@@ -158,6 +172,7 @@ class FleetStatus(msgspec.Struct, frozen=True):
     ledger_head: str
     refused: list[str]
     at_ms: int
+    keyset: KeysetInUse
 
 
 class Workers(msgspec.Struct, frozen=True):

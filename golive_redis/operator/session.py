@@ -122,11 +122,14 @@ class Operator:
         if kind is KeyboardInterrupt and self._known and not str(error):
             raise KeyboardInterrupt(self._known) from None
 
-    def follow(self) -> None:
+    def follow(self, *, keep: bool = True) -> None:
         """Take the signed keysets that Redis has beyond the one of this host, and use the newest.
 
         What stands there and cannot be taken is kept in `untaken`: then nothing is turned on from here,
         and everything else goes on with the keyset that this host has.
+
+        Args:
+            keep: Write down what was taken; else it is used for this command alone.
 
         Raises:
             StoreUnavailableError: Redis does not answer.
@@ -136,8 +139,8 @@ class Operator:
         from golive_redis.delivery.keysets import follow  # noqa: PLC0415  (not on the way to a halt)
 
         try:
-            succession = self.config.succession(self.config.pinned())
-            followed = follow(self.store, self.trust, succession.keep)
+            kept = self.config.succession(self.config.pinned()).keep if keep else _keep_nothing
+            followed = follow(self.store, self.trust, kept)
         except StoreUnavailableError:
             raise
         except GoliveError as error:
@@ -296,6 +299,10 @@ class Operator:
         snapshot = self.store.snapshot()
         raws = [*snapshot.restrictions.values(), snapshot.grant, snapshot.revoked]
         return [raw for raw in raws if raw is not None]
+
+
+def _keep_nothing(_: object) -> None:
+    return
 
 
 def _remembered(config: Config) -> tuple[Memory, ConfigError | None]:

@@ -15,6 +15,7 @@ from golive_redis.operator.fleet import (
     FleetStatus,
     HeartbeatStatus,
     InForce,
+    KeysetInUse,
     Revoked,
     WorkerStatus,
 )
@@ -61,12 +62,17 @@ def read(operator: Operator) -> FleetStatus:
         _ended(operator, reading),
     )
     found = outlook.judge(seen, operator.timing)
+    keyset = operator.trust.keyset
     return FleetStatus(
         environment=operator.trust.environment,
         namespace=operator.trust.namespace,
         state=seen.state,
         headline=found.headline,
-        problems=[*found.problems, *([left_out(len(fleet.foreign))] if fleet.foreign else [])],
+        problems=[
+            *found.problems,
+            *_of_keyset(operator, at_ms),
+            *([left_out(len(fleet.foreign))] if fleet.foreign else []),
+        ],
         armed=found.armed,
         active=seen.active,
         revoked=seen.revoked,
@@ -75,7 +81,20 @@ def read(operator: Operator) -> FleetStatus:
         ledger_head=reading.snapshot.head,
         refused=list(reading.refused),
         at_ms=at_ms,
+        keyset=KeysetInUse(keyset.version, keyset.is_signed, keyset.expires),
     )
+
+
+def _of_keyset(operator: Operator, at_ms: int) -> list[str]:
+    """Say what is wrong with the keyset of this host: there is another, or it has expired."""
+    keyset = operator.trust.keyset
+    out = [operator.untaken] if operator.untaken else []
+    if keyset.expired(at_ms):
+        out.append(
+            f"keyset {keyset.version} was good until {keyset.expires}: nothing new begins, what runs "
+            "ends with its window, and stops work"
+        )
+    return out
 
 
 def workers(operator: Operator) -> list[WorkerStatus]:

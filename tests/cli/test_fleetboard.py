@@ -7,7 +7,7 @@ import pytest
 from golive_cli import fleetboard
 from golive_cli.fleetboard import Size
 from golive_cli.output import Painted
-from golive_redis.operator.fleet import FleetStatus, HeartbeatStatus, WorkerStatus
+from golive_redis.operator.fleet import FleetStatus, HeartbeatStatus, KeysetInUse, WorkerStatus
 
 NOW = 1_800_000_000_000
 SCREEN = Size(80, 24)
@@ -43,7 +43,7 @@ def fleet(workers, problems=(), headline="LIVE: 1 of 1 worker can trade", heartb
     armed = sum(item.state == "armed" for item in workers)
     return FleetStatus(
         "testnet", "golive", "live", headline, list(problems), armed, None, None, beats, workers,
-        "", [], NOW,
+        "", [], NOW, KeysetInUse(1, True, None),
     )  # fmt: skip
 
 

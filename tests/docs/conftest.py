@@ -80,7 +80,7 @@ COMMANDS = (
     "golive keys sign keyset-2.json --key config/keys/ruth.pem --yes",
     "golive keys take keyset-2.json",
     "golive keys rotate bob --new ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= --out r.json",
-    "golive keys remove carol",
+    "golive keys remove hb-2",
     "golive keys sign keyset-3.json --key config/keys/ruth.pem --yes",
     "golive keys publish keyset-3.json --yes",
     "golive keys status",
@@ -126,7 +126,8 @@ def _propose(terminal: Terminal, said: dict[str, object]) -> None:
     """Propose an activation, which takes three from now on, and have a second sign it."""
     terminal.type(
         "python -c \"import yaml; k = yaml.safe_load(open('config/keyset.yaml')); "
-        "k['thresholds'] = {'approver': 3}; yaml.safe_dump(k, open('config/keyset.yaml', 'w'))\""
+        "k |= {'version': 4, 'thresholds': {'approver': 3}}; "
+        "yaml.safe_dump(k, open('config/keyset.yaml', 'w'))\""
     )
     proposed = json.loads(terminal.type(f"{PROPOSE} 2>/dev/null")[0])
     assert "proposal" in proposed, proposed

@@ -10,6 +10,7 @@ import pytest
 from golive_redis.core.timing import TIMINGS
 from golive_redis.operator.doctor import DAY_MS, Facts, FileMode, Ledger, Level
 from golive_redis.operator.findings import FINDINGS, diagnose
+from golive_redis.records.keyset import parse_keyset
 from golive_redis.store import serverinfo
 from golive_redis.store.serverinfo import ServerInfo
 from golive_redis.testing import Signers
@@ -51,11 +52,17 @@ GOOD = Facts(
     key_in_environment=False,
     keyset=Signers().trust.keyset,
     keyset_age_ms=DAY_MS,
+    untaken="",
     now_ms=1_800_000_000_000,
     library="installed",
     ledger=Ledger(10, 2, more=False),
     spooled=0,
     behind={},
+)
+
+
+UNTIL_2020, UNTIL_2027 = (
+    parse_keyset(Signers().keyset_file | {"expires": day}) for day in ("2020-01-31", "2027-01-31")
 )
 
 
@@ -168,6 +175,10 @@ def test_those_of_valkey_likewise(version: str, fixed: bool) -> None:
             "a.pem is 0644",
         ),
         ("key-variable", {"key_in_environment": True}, Level.WARNING, "GOLIVE_KEY"),
+        ("keyset", {"untaken": "keyset 2 in Redis is refused"}, Level.RED, "keyset 2 in Redis"),
+        ("keyset", {"keyset": UNTIL_2020}, Level.RED, "good until 2020-01-31"),
+        ("keyset", {"keyset": UNTIL_2027}, Level.WARNING, "good until 2027-01-31"),
+        ("keyset", {}, Level.OK, "version 1, unsigned, changed"),
         ("keyset", {"keyset_age_ms": 500 * DAY_MS}, Level.WARNING, "500 days ago"),
         ("script-library", {"library": "missing"}, Level.RED, "not installed"),
         ("script-library", {"library": "differs"}, Level.RED, "other code"),

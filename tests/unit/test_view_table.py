@@ -16,9 +16,9 @@ from golive_redis.testing.signers import EVERYBODY
 ROOTED = EVERYBODY | {"ruth": ("root",)}
 SIGNERS = Signers(ROOTED)
 NEXT = Signers(ROOTED, version=2)
-OTHERS = Signers({name: roles for name, roles in ROOTED.items() if name != "alice"}, version=2)
+OTHERS = Signers({name: roles for name, roles in ROOTED.items() if name != "bob"}, version=2)
 ENDS_MS = START_MS + 60_000
-GRANT = SIGNERS.grant(5, not_after_ms=ENDS_MS)
+GRANT = SIGNERS.grant(5, by="bob", not_after_ms=ENDS_MS)
 HALT = SIGNERS.restriction(6, term=5, labels={"symbol": "DOGE"})
 STOP = SIGNERS.revocation(6)
 FORGED = Signers({"eve": ["revoker"]}).revocation(6, by="eve")
