@@ -45,9 +45,14 @@ class Before(msgspec.Struct, frozen=True):
     adopted_ms: Sequence[int] = ()
 
     def stopped_at(self) -> int | None:
-        """Return when the last stop was: the earlier of what it says and when it was heard of."""
+        """Return when the last stop was: the earlier of what it says and when it was heard of.
+
+        A card says when it was signed, which was long before it was played.
+        """
         if self.stop is None:
             return None
+        if self.stop.record.is_card:
+            return self.stopped_ms
         issued = self.stop.record.issued_at_ms
         return issued if self.stopped_ms is None else min(issued, self.stopped_ms)
 

@@ -239,27 +239,22 @@ class Knowledge:
         record, state = item.record, self.state or self.stored
         self.saw(item)
         concerns = self.concerns(record, arrived_ms)
-        self.end(
-            record.epoch,
-            blind_before_ms=record.reach_ms(arrived_ms),  # A13
-            # A blind one may be numbered below the term that it ends.
-            term=state.term if state is not None and concerns else 0,  # S2
-        )
+        # A blind one may be numbered below the term that it ends, and a card far above it.
+        term = state.term if state is not None and concerns else 0  # S2
+        if isinstance(record.until_ms, int):
+            self._latch(Latch(epoch=term, term=term, cards=((record.epoch, record.until_ms),)))
+        else:
+            reach_ms = record.reach_ms(arrived_ms)  # A13
+            epoch = max(record.epoch, term)  # S2
+            self._latch(Latch(epoch=epoch, blind_before_ms=reach_ms, term=term))
         return concerns
 
-    def end(self, epoch: int, *, blind_before_ms: int = 0, term: int = 0) -> None:
-        """Latch for every term up to that epoch (S2), and for what was activated up to that time.
+    def end(self, term: int) -> None:
+        """Latch for every term up to that one, which was known here (S2)."""
+        self._latch(Latch(epoch=term, term=term))
 
-        Args:
-            epoch: Of what ends them.
-            blind_before_ms: Unix ms, of a blind revocation.
-            term: The term known here that it ends; 0 for none.
-        """
-        self.latch = Latch(
-            epoch=max(self.latch.epoch, epoch, term),  # S2
-            blind_before_ms=max(self.latch.blind_before_ms, blind_before_ms),
-            term=max(self.latch.term, term),  # A2
-        )
+    def _latch(self, more: Latch) -> None:
+        self.latch = self.latch.joined(more)
 
     def saw(self, item: Verified[Grant] | Verified[Restriction] | Verified[Revocation]) -> None:
         """Note a verified directive: the next one is numbered on from the highest."""

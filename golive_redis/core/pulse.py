@@ -370,10 +370,14 @@ class Pulse:
             return [Happening(Change.REPEATED, revocation=item)]
         record, before = item.record, (self.latch, self.revocation)
         self.known.ended(item, wall_ms)  # S12
-        if self.revocation is None or item.record.epoch > self.revocation.record.epoch:
+        running = self._running()
+        # S2: a card that was played late spares what runs, and its number is above that: whoever put it
+        # back would delete the key.
+        spares = record.is_card and running is not None
+        newer = self.revocation is None or record.epoch > self.revocation.record.epoch
+        if newer and not spares:
             self.revocation = item
             self.stopped_ms = int(wall_ms) if math.isfinite(wall_ms) else None
-        running = self._running()
         if running is not None:  # A2: a receipt would say that the term is over
             # Looked at again when it is repeated, for the term may have ended otherwise by then.
             if before == (self.latch, self.revocation):
@@ -394,7 +398,7 @@ class Pulse:
         if state is not None:
             return None if self.known.over(state) else state.term
         # From the disk and not read yet, so it is not known when it was activated.
-        return self.term if self.term is not None and self.term > self.latch.epoch else None
+        return None if self.term is None or self.latch.may_cover(self.term) else self.term
 
     # -- what it writes --------------------------------------------------------------------------
 
@@ -462,7 +466,7 @@ class Pulse:
         self.known.state = None
 
     def _end(self, term: int) -> None:
-        self.known.end(term, term=term)
+        self.known.end(term)
         self.term = None
         self.known.state = None
         self.waiting_for = f"term {term} is over for this heartbeat"

@@ -9,14 +9,15 @@ from golive_redis.errors import RecordError, StoreError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.trust import Trust
-from golive_redis.store.replies import Status, Stop
+from golive_redis.store.replies import Audit, Status, Stop
 from golive_redis.store.store import Store
 
 
 def reassert(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms: int) -> Stop:
     """Repeat a revocation: make sure that the tombstone stands and that no covered term is active.
 
-    A later term is left alone, unless a blind revocation covers it by the time of its activation.
+    A later term is left alone, unless a blind revocation covers it by the time of its activation; and so
+    is one that began after the end of a card (S2).
 
     Args:
         store: Where.
@@ -27,6 +28,8 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms
     Raises:
         StoreError: As `Store.revoke`.
     """
+    if item.record.is_card and (spared := _spared(store, trust, item.record)) is not None:
+        return Stop(Status.LATER, spared, None, None, Audit.NONE, "")
     stop = store.revoke(item, again=True)
     if stop.status is not Status.LATER or stop.grant is None or not item.record.blind:
         return stop
@@ -37,6 +40,16 @@ def reassert(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms
     if grant.activated_at_ms <= reach_ms:  # S2; its term is above the epoch
         return store.revoke(item, entry=False)
     return stop
+
+
+def _spared(store: Store, trust: Trust, card: Revocation) -> bytes | None:
+    """Return the grant in force when a card, whatever its number, does not cover its term."""
+    raw = store.snapshot().grant
+    try:
+        grant = trust.grant(raw).record if raw is not None else None
+    except RecordError:
+        return None
+    return None if grant is None or card.covers(grant.term, grant.activated_at_ms) else raw
 
 
 def put_back(store: Store, trust: Trust, item: Verified[Revocation], *, reach_ms: int) -> Stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,7 @@ def claim(folder: Path | None, worker: str) -> tuple[StateFile | None, Any, Stat
         file = StateFile(folder, f"worker-{worker}", slots=MAX_SLOTS)
         states = file.read_all(WorkerState)
         newest = max(states, key=lambda state: state.latch.epoch, default=WorkerState())
-        blind = max((state.latch.blind_before_ms for state in states), default=0)
-        term = max((state.latch.term for state in states), default=0)
-        latch = type(newest.latch)(epoch=newest.latch.epoch, blind_before_ms=blind, term=term)
+        latch = reduce(Latch.joined, (state.latch for state in states), Latch())
         # Written once at the start: a disk that cannot keep a stop is found out before trading.
         file.write(WorkerState(latch=latch, revocation=newest.revocation))
     except StateFileError as error:

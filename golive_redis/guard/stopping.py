@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+import msgspec
+
 from golive_redis import clock
 from golive_redis.core.answer import Latch
 from golive_redis.delivery.receipts import Receipts
@@ -128,8 +130,8 @@ class Stopping:
 
     def _is_kept(self, latch: Latch) -> bool:
         # Stops come in any order: an older latch never replaces a newer one.
-        kept = self._kept
-        return latch.epoch <= kept.epoch and latch.blind_before_ms <= kept.blind_before_ms
+        both = self._kept.joined(latch)
+        return msgspec.structs.replace(both, term=self._kept.term) == self._kept
 
     # -- what is asked of it ---------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from golive_redis.records.limits import Limits
 from golive_redis.records.record import (
@@ -201,6 +202,8 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         blind: True when it was signed without having read the store; it then also covers what was
             activated before it, but nothing later than 30 s after its arrival (A13).
+        until_ms: Of a stop card, which is signed in advance and played later: no term is covered that
+            was activated at this Unix ms or later. Absent in a stop that was signed when it was called.
     """
 
     KIND: ClassVar[str] = "revocation"
@@ -209,6 +212,32 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: Text
     ticket: Text
     blind: bool
+    until_ms: Ms | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.until_ms is UNSET:
+            return
+        if self.blind:
+            raise ValueError("a stop card is never blind")
+        if self.until_ms <= self.issued_at_ms:
+            raise ValueError("a stop card ends after it was issued")
+
+    @property
+    def is_card(self) -> bool:
+        """True when it was signed in advance, to be played later."""
+        return self.until_ms is not UNSET
+
+    @property
+    def before_ms(self) -> float:
+        """Terms are covered that were activated before this Unix ms; without a bound but for a card."""
+        return math.inf if self.until_ms is UNSET else self.until_ms
+
+    def ends_all_up_to(self, now_ms: float) -> bool:
+        """Tell whether its number alone decides of what was activated until now, by any good clock.
+
+        Of a card that is at its end that is not so: a term that has begun since goes on.
+        """
+        return now_ms + BLIND_TOLERANCE_MS < self.before_ms
 
     def reach_ms(self, arrived_ms: float = math.inf) -> int:
         """Return up to which time of activation it ends terms, in Unix ms; 0 when it is not blind.
@@ -226,4 +255,4 @@ class Revocation(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Fails closed: a term activated in the same ms as a blind revocation is covered.
         """
         by_time = self.blind and activated_at_ms <= self.reach_ms(arrived_ms)
-        return term <= self.epoch or by_time  # S2
+        return (term <= self.epoch and activated_at_ms < self.before_ms) or by_time  # S2

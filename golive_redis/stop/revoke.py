@@ -207,6 +207,12 @@ class Revoke:
             return None
         if self._progress.grant is not None:
             return None
+        if not found.record.ends_all_up_to(self._progress.wall_ms):
+            # S2: it spares a term that has begun since, of which this host may not know.
+            self._connections.say(
+                "the stop card that was played is at its end; signing on top of it"
+            )
+            return None
         if found.record.reach_ms() > self._progress.wall_ms + BLIND_TOLERANCE_MS:  # A13
             # Whatever is activated would come under it, so one that goes by its number takes its place.
             self._connections.say(
@@ -304,7 +310,7 @@ class Revoke:
             return
         if found.record.epoch == ours.epoch and progress.newest.identity in self._taken_over:
             return  # S2: it covers whatever has its number, and was told and executed before
-        if isinstance(found.record, Revocation):
+        if isinstance(found.record, Revocation) and found.record.ends_all_up_to(progress.wall_ms):
             if found.record.epoch == ours.epoch:  # ours, as a rule, which has come to the pod
                 return
             progress.signed.append(found)
@@ -313,7 +319,8 @@ class Revoke:
             # From now on only answers count that name this term: others are of a stop before it (A2).
             if isinstance(found.record, Grant):
                 progress.note(found.raw, self._trust)
-            progress.term = max(progress.term, found.record.term)
+            if not isinstance(found.record, Revocation):
+                progress.term = max(progress.term, found.record.term)
             # What was not known when ours was signed is not known now.  S2
             if not self._sign(found.record.epoch + 1, blind=ours.blind):
                 return
@@ -339,10 +346,11 @@ class Revoke:
         ours = self._progress.newest.record
         if item.record.epoch < ours.epoch:
             return False
-        if ours.blind and not item.record.blind:  # S2
+        short = not item.record.ends_all_up_to(self._progress.wall_ms)
+        if short or (ours.blind and not item.record.blind):  # S2
             self._progress.shown_on = 0
             self._connections.say(f"epoch {item.record.epoch} is used; signing on top of it")
-            return self._sign(item.record.epoch + 1, blind=True)
+            return self._sign(item.record.epoch + 1, blind=ours.blind)
         self._progress.signed.append(item)
         self._taken_over.add(item.identity)
         self._connections.say(f"{item.record.by} has stopped it first (epoch {item.record.epoch})")

@@ -26,6 +26,7 @@ class Status(StrEnum):
     HEAD = "HEAD"
     LATER = "LATER"
     GONE = "GONE"
+    FLEET = "FLEET"
     REGISTER = "REGISTER"
 
 

@@ -2,13 +2,15 @@
 -- End the term for good. The key goes first: it needs no precondition and frees memory. Then the
 -- tombstone, the push, and the audit last, which may fail without holding up the stop.
 --
--- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit
+-- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit   8 fleet id, of a card
 -- ARGV  1 epoch   2 record   3 identity   4 events channel   5 SHA-256 of the record, for the ledger;
 --       '' when it was executed before, and its entry is the caller's   6 '1' for a repeat, which
---       deletes only a term <= epoch and writes no ledger entry
+--       deletes only a term <= epoch and writes no ledger entry; 'card' for a stop card, which may be
+--       played any number of times   7 id of the card's fleet
 -- Reply {status, grant, restriction, origin, audit, detail, why the push was refused, or '', standing}
 --       status: OK | SAME (the tombstone is already this or a later one) | LATER (a repeat met a later
---       term and left it alone) | GONE (the key is gone, and no tombstone could be written: detail)
+--       term and left it alone) | GONE (the key is gone, and no tombstone could be written: detail) |
+--       FLEET (a card met the store of another fleet, which is detail, and left it alone)
 --       grant, restriction: newest envelopes that were active, or nil, for the caller to verify and,
 --       when they are later than its epoch, to revoke again.   origin: run id of the primary that
 --       took the activation, or nil.   audit: AUDITED (with the tombstone, in one step) | FAILED
@@ -19,6 +21,12 @@
 local function bad(reply) return type(reply) == 'table' and reply.err end
 -- A value that is no number must not end the script half-way: there is no rollback.
 local function number(value) return tonumber(string.match(value or '', '^%d+$')) or 0 end
+if KEYS[8] then
+  local fleet = redis.pcall('GET', KEYS[8])
+  if fleet and not bad(fleet) and fleet ~= ARGV[7] then -- S1: it could end nothing here for good
+    return {'FLEET', false, false, false, 'NONE', fleet, '', false}
+  end
+end
 local was = redis.pcall('HMGET', KEYS[1], 'term', 'grant', 'origin', 'epoch')
 if bad(was) then was = {} end
 local again = ARGV[6] == '1'
@@ -46,8 +54,11 @@ if unrecorded == '' and (not stone[3] or number(ARGV[1]) > number(stone[1])) the
   unrecorded = bad(redis.pcall('HSET', KEYS[3], unpack(fields))) or ''
 end
 if unrecorded ~= '' then status, standing = 'GONE', false end
+local enters = ARGV[5] ~= '' and not again
 if status == 'OK' then
   local used = redis.pcall('GET', KEYS[4])
+  -- A card whose number was used was played before, and may have its entry: the heartbeats look for it.
+  if ARGV[6] == 'card' and not bad(used) and number(used) >= number(ARGV[1]) then enters = false end
   if bad(used) or number(used) < number(ARGV[1]) then
     redis.pcall('SET', KEYS[4], ARGV[1])
   end
@@ -55,7 +66,7 @@ if status == 'OK' then
 end
 local push = redis.pcall('PUBLISH', ARGV[4], ARGV[2])
 local audit, detail = 'NONE', unrecorded
-if status == 'OK' and not again and ARGV[5] ~= '' then
+if status == 'OK' and enters then
   audit, detail = enter(KEYS[6], KEYS[7], ARGV[2], ARGV[5])
 end
 push = bad(push) or ''
