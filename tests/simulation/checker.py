@@ -166,6 +166,15 @@ class Checker:
         self.stops[item.identity] = Stop(item)
         self.published.append(item.raw)
 
+    def issued(self, item: Verified[Revocation]) -> None:
+        """Note a card that was signed, and is nowhere yet."""
+        self.stops[item.identity] = Stop(item)
+
+    def played(self, item: Verified[Revocation]) -> None:
+        """Note a card that is pushed from now on."""
+        if item.raw not in self.published:
+            self.published.append(item.raw)
+
     def revoked(self, server: Server, asked: dict[str, Any], stop: StopReply) -> StopReply:
         """Note a revocation that was executed."""
         known = self.stops[asked["identity"]]
@@ -203,6 +212,10 @@ class Checker:
         active, stone = server.live(world.now), server.data.revoked
         stands = max(stone.epoch if stone else 0, active.term if active else 0)
         lacks = item is not None and item.record.epoch > stands and world.fine
+        if lacks and item is not None and item.record.is_card and active is not None:
+            # It would delete a term that it spares, whose number may be below its own.
+            grant = world.principals.trust.grant(active.grant).record
+            lacks = item.record.covers(grant.term, grant.activated_at_ms)
         self.missing[host.name] = self.missing.get(host.name, 0) + 1 if lacks else 0
         if self.missing[host.name] >= MISSING_READS:
             self.fail("tombstone", f"{host.name} knows {item.record.epoch}, the store has {stands}")
@@ -289,7 +302,8 @@ class Checker:
         if receipt.stage is Stage.APPLIED or receipt.durable is not Durable.YES:
             return
         latch = node.disk.latch if node.disk is not None else None
-        if latch is None or latch.epoch < receipt.epoch:
+        numbers = [latch.epoch, *(n for n, _ in latch.cards)] if latch is not None else [0]
+        if max(numbers) < (receipt.epoch or 0):
             self.fail(
                 "durable receipt", f"{node.name} receipts {receipt.epoch}, its disk has {latch}"
             )
@@ -409,11 +423,27 @@ class Checker:
         world = self.world
         if world.primary.live(world.now) is None:
             return
+        self._bounded()
         armed = [worker.armed for worker in world.workers]
         self.samples += len(armed)
         self.armed_samples += sum(armed)
         if world.fresh_term and all(armed) and self.armed_after_ms is None:
             self.armed_after_ms = world.now - world.calm_from
+
+    def _bounded(self) -> None:
+        """What is over for a worker for good was ended by something that covers it: cards are bounded."""
+        active = self.world.primary.live(self.world.now)
+        grants = self.grants.get(active.term, []) if active is not None else []
+        began = {grant.record.activated_at_ms for grant in grants}
+        if active is None or len(began) != 1:  # after a split two terms can have one number
+            return
+        at_ms = began.pop()
+        covered = any(s.item.record.covers(active.term, at_ms) for s in self.stops.values())
+        for worker in self.world.workers:
+            if worker.view.latch.covers(active.term, at_ms) and not covered:
+                self.fail(
+                    "bounded", f"{worker.name} has latched for term {active.term}: nothing ends it"
+                )
 
     def finish(self) -> None:
         """Judge what must be true in the end."""
@@ -424,7 +454,9 @@ class Checker:
             said = {host.name: host.last_said for host in world.heartbeats}
             self.fail("liveness", f"not armed when faults had long stopped: {idle} {said}")
         spooled = {raw for person in world.people for raw in person.spooled}
-        excused = spooled | self.unwritten
+        # Who plays a card goes away: what its script did not enter is for the heartbeats.
+        cards = {stop.item.raw for stop in self.stops.values() if stop.item.record.is_card}
+        excused = spooled | self.unwritten | cards
         missing = [raw for raw in data.forced if raw not in data.ledger and raw not in excused]
         if missing:
             epochs = [self.epochs.get(raw) for raw in missing]

@@ -347,6 +347,7 @@ class Server:
         entry: bool,
         again: bool,
         now: float,
+        card: bool = False,
     ) -> Stop:
         """The `revoke` script."""
         data, active = self.data, self.live(now)
@@ -364,6 +365,7 @@ class Server:
         if stone is None or epoch > stone.epoch:
             status, standing = Status.OK, None
             data.revoked = Stone(epoch, record, identity, origin)
+            entry = entry and not (card and data.epoch >= epoch)
             data.epoch, data.last = max(data.epoch, epoch), identity
             self.touched += 1
         # One that found a later tombstone and nothing active has put nothing in force.

@@ -22,7 +22,7 @@ from golive_redis.operator import forgetting, grants, restrictions
 from golive_redis.operator.activation import Activation
 from golive_redis.operator.session import Operator
 from golive_redis.records.directive import GrantKind, RestrictionKind, Revocation
-from golive_redis.records.envelope import Signer, decode
+from golive_redis.records.envelope import Signer, Verified, decode, seal
 from golive_redis.records.epoch import newest
 from golive_redis.records.report import Finding
 from golive_redis.records.report import Outcome as Passed
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 LABELS = ({"symbol": "BTC"}, {"symbol": "ETH"}, {"worker": "w1"}, {})
 GIVES_UP = 0.05
+PLAYS = 0.06
+CARDS_IN = 4  # of so many worlds one has stop cards
 FORGETS = 0.05
 
 
@@ -179,6 +181,8 @@ class Person(Node):
         self.busy = busy
         self.memory = Memory(None)
         self.tidying = Random(name)
+        self.cards = Random(f"{name} {world.seed}")
+        self.card: Verified[Revocation] | None = None
         self.start()
 
     def start(self) -> None:
@@ -196,7 +200,7 @@ class Person(Node):
         while True:
             self.bell.wait(random.uniform(0.6, 1.4))
             self.bell.clear()
-            what = self.choose() or self.tidy()
+            what = self.choose() or self.tidy() or self.consider_card()
             if not what:
                 continue
             self.doing = what
@@ -244,6 +248,15 @@ class Person(Node):
     def tidy(self) -> str:
         """With nothing else to do, look after workers that are gone; by dice of their own."""
         return "forget" if self.tidying.random() < FORGETS and self.silent() else ""
+
+    def consider_card(self) -> str:
+        """With nothing else to do, issue a stop card, or play the one in hand: in time, late, or again."""
+        world = self.world
+        if world.seed % CARDS_IN != CARDS_IN - 1 or world.calm or self.cards.random() >= PLAYS:
+            return ""
+        if self.card is None or self.cards.random() < 0.3:
+            return "issue_card"
+        return "play_card"
 
     def silent(self) -> list[str]:
         """Return the processes on the roster that are dead, or are silent and hold no order.
@@ -302,6 +315,34 @@ class Person(Node):
         for pod in found.dead:
             self.world.count("forgotten: " + ("lives" if pod.instance in lives else "dead"))
         self.world.note(f"{self.name}: forgot {[pod.short for pod in found.dead]}")
+
+    def issue_card(self) -> None:
+        """`golive stop-card`: a number above what is known, and an end that may come before it is played."""
+        trust, dice = self.world.principals.trust, self.cards
+        now = int(self.wall())
+        record = Revocation(
+            **trust.heading(self.name, now),
+            epoch=Operator(SimConfig(self)).read().snapshot.epoch_hint + dice.randint(1, 6),
+            reason="card",
+            ticket="",
+            blind=False,
+            until_ms=now + dice.randint(1_000, 120_000),
+        )
+        self.card = trust.revocation(seal(record, self.world.principals.signers[self.name]))
+        self.world.checker.issued(self.card)
+
+    def play_card(self) -> None:
+        """`redis-cli < card.redis`, or PUBLISH alone."""
+        card = self.card
+        assert card is not None
+        store: Any = Operator(SimConfig(self)).store
+        self.world.checker.played(card)
+        store.publish(SimAddress.keyspace.events, card.raw)
+        if self.cards.random() < 0.7:
+            store.play(card)
+        self.world.count("cards played")
+        late = "late" if self.wall() >= card.record.before_ms else "in time"
+        self.world.note(f"{self.name}: played card {card.record.epoch}, {late}")
 
     def revocations(self) -> list[bytes]:
         """Return what the revoke at work has signed."""

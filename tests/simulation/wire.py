@@ -234,6 +234,15 @@ class SimStore:
             )
         )
 
+    def play(self, item: Verified[Revocation]) -> Stop:
+        """Redis-cli plays a card: no code of ours is at work."""
+        asked = {**_asked(item), "entry": True}
+        return self._do(
+            lambda s: self._world.checker.revoked(
+                s, asked, s.revoke(again=False, card=True, now=self._world.now, **asked)
+            )
+        )
+
     def delete_active(self) -> int:
         def execute(server: Server) -> int:
             gone, server.data.active = server.data.active is not None, None
