@@ -276,6 +276,7 @@ GROUPS: dict[str, dict[str, Listed]] = {
         "halt": Listed(_halt, "Cancels only: for all orders, or those that match labels."),
         "reduce": Listed(_reduce, "No new risk: for all orders, or those that match labels."),
         "demote": Listed("profiles.demote", "Go down to a smaller capital profile."),
+        "stop-card": Listed("stopcard.app", "Issue a stop for later, played with redis-cli alone."),
     },
     "Start": {
         "preflight": Listed("activate.preflight", "Run the checks that an activation requires."),

@@ -225,6 +225,49 @@ class RevokeResult(InPlace):
     drain_unknown: list[str]
 
 
+class StopCardResult(InPlace):
+    """`golive stop-card`; `files` hold it."""
+
+    identity: str
+    epoch: int
+    until_ms: int
+    by: str
+    holder: str
+    files: list[str]
+
+
+class CardRow(msgspec.Struct):
+    """A card that was issued. `state`: live, played, used up, expired or void."""
+
+    identity: str
+    epoch: int
+    until_ms: int
+    by: str
+    holder: str
+    issued_at_ms: int
+    state: str
+    played_at_ms: int | None
+
+
+class StopCardListResult(InPlace):
+    """`golive stop-card list`, newest first."""
+
+    cards: list[CardRow]
+
+
+class StopCardCheckResult(InPlace):
+    """`golive stop-card check`; `ends`: it ends `term`, the one in force, for good."""
+
+    identity: str
+    epoch: int
+    until_ms: int
+    by: str
+    state: str
+    term: int | None
+    ends: bool
+    why: str
+
+
 class FindingResult(msgspec.Struct):
     """One check of a preflight."""
 

@@ -47,6 +47,8 @@ def line(found: Opened) -> Line:
             what, why = _restriction(record), _reason(record.reason, record.ticket)
         case Revocation():
             what = f"revoke: every term up to {record.epoch}"
+            if isinstance(record.until_ms, int):
+                what = f"stop card: terms up to {record.epoch} begun before {utc(record.until_ms)[:16]}"
             why = _reason(record.reason, record.ticket)
         case Report():
             what, why = _report(record)

@@ -14,7 +14,7 @@ from golive_redis.checks.conditions import Conditions
 from golive_redis.core.adoption import DAY_MS, Before, haste_refused
 from golive_redis.core.barrier import Pod, Result
 from golive_redis.errors import RefusedError, StoreError
-from golive_redis.operator import preflight
+from golive_redis.operator import cards, preflight
 from golive_redis.operator.approvals import signed
 from golive_redis.operator.grants import (
     CLOSES_FIRST,
@@ -168,7 +168,7 @@ class Activation:
         if self._report_file is not None:
             self._report = preflight.accepted(operator, self._report_file)
             self.findings = list(self._report.record.findings)
-            _refuse_older(self._report.record, reading)
+            _refuse_older(self._report.record, reading, self._stopped_ms(reading))
             return reading
         self.findings = preflight.run(operator, told=self._told)
         if any(item.outcome is not Outcome.PASS for item in self.findings):
@@ -258,16 +258,30 @@ class Activation:
         keyset = operator.trust.keyset
         # As the judge of the ledger counts them (V11); of a day too long to look through, they decide.
         earlier = activated_since(operator.store, operator.trust, now - DAY_MS, LOOK_AT)
+        played = reading.revocation is not None and reading.revocation.record.is_card
+        stopped_ms = self._stopped_ms(reading) if played else None
         why = haste_refused(
             together | {signer.principal for signer in self.signers},
             keyset.approvals(GrantKind.ACTIVATE),
             keyset.with_authority(Authority.RISK),
             operator.policy.haste,
-            Before(reading.revocation, adopted_ms=earlier or ()),
+            Before(reading.revocation, stopped_ms, earlier or ()),
             now,
         )
         if why:
             raise HasteError(f"no heartbeat would adopt it: {why}", hint=HASTE)
+
+    def _stopped_ms(self, reading: Reading) -> int:
+        """Return when the last stop was, Unix ms; 0 for none.
+
+        A card says when it was signed, and the ledger when it was played. Fails closed: of one that is
+        not in the ledger yet it was just now.
+        """
+        last = reading.revocation
+        if last is None or not last.record.is_card:
+            return last.record.issued_at_ms if last is not None else 0
+        at_ms = cards.played_at(self._operator, last)
+        return clock.wall_ms() if at_ms is None else at_ms
 
     def draft(self, reading: Reading, waits_ms: int = 0) -> Grant:
         """Return the grant as it would be now; not signed yet. The report that it rests on is entered.
@@ -436,10 +450,10 @@ def _refuse_covered(item: Verified[Revocation] | None) -> None:
     )
 
 
-def _refuse_older(report: Report, reading: Reading) -> None:
+def _refuse_older(report: Report, reading: Reading, stopped_ms: int) -> None:
     """Refuse a report from before the last stop: it does not know what that one was about."""
     last = reading.revocation
-    if last is not None and report.issued_at_ms <= last.record.issued_at_ms:
+    if last is not None and report.issued_at_ms <= stopped_ms:
         raise RefusedError(
             f"the report is older than the last stop: {described(last)}",
             hint="run `golive preflight --out FILE` again",

@@ -34,6 +34,7 @@ PASSWORDS = {
     Role.OPERATOR: "GOLIVE_REDIS_PASSWORD_OPERATOR",
     Role.AUDITOR: "GOLIVE_REDIS_PASSWORD_AUDITOR",
     Role.ARCHIVIST: "GOLIVE_REDIS_PASSWORD_ARCHIVIST",
+    Role.CARD: "GOLIVE_REDIS_PASSWORD_CARD",
 }
 """Variables with the passwords that `golive acl check` logs in with."""
 

@@ -26,6 +26,7 @@ TOPICS: dict[str, Role] = {
     "stop-confirmed": Role.REVOKER,
     "heartbeat-dead": Role.REVOKER,
     "worker-dead": Role.REVOKER,
+    "card": Role.REVOKER,
     "goodbye": Role.HEARTBEAT,
     "joined": Role.HEARTBEAT,
     "out-of-band": Role.HEARTBEAT,

@@ -368,6 +368,11 @@ class Revoke:
 
     def _executed(self, stop: Stop) -> None:
         progress = self._progress
+        if stop.status is Status.FLEET:
+            self._connections.problem(
+                f"this Redis belongs to fleet {stop.detail[:8]}...: left alone"
+            )
+            return
         if stop.grant is not None:
             note_grant(stop.grant, self._connections, progress, self._trust)
         if stop.unrecorded:  # A7: it is off, and would be on again with an old copy of the key

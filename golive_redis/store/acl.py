@@ -36,6 +36,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     ARCHIVIST = "archivist"
+    CARD = "card"
 
 
 class _Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +133,18 @@ _RULES: dict[Role, _Rules] = {
         keys="head audit",
         reads="checkpoint keyset fleet-id begins receipt:*",
         writes=(("head begins", "set"), ("audit", "xadd xtrim")),
+    ),
+    Role.CARD: _Rules(
+        commands="get hget hmget",
+        keys=f"{_STATE} fleet-id",
+        writes=(
+            ("active beat revoked", "del"),
+            ("revoked", "hset hdel"),
+            ("epoch last head", "set"),
+            ("audit", "xadd"),
+        ),
+        says="events",
+        stops=True,
     ),
 }
 

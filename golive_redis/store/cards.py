@@ -3,7 +3,7 @@
 Two commands, one on a line, each word in double quotes: what redis-cli reads from its standard input and
 what Redis itself takes from a bare connection are the same bytes. PUBLISH comes first, for it works even
 where writes are refused: guards and heartbeats that hear it latch. Then the script that every stop runs:
-key, tombstone, push and ledger entry are one step. It is EVAL wherever scripts are functions, too: a card
+key, tombstone, push and ledger entry are one step. It is EVAL also where scripts are functions: a card
 must not depend on a library that is loaded by somebody, of a version that is not known when it is made.
 """
 
@@ -14,11 +14,9 @@ import re
 from golive_redis.errors import RecordError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified, decode
-from golive_redis.records.ledger import digest
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.link import Link, usable
-from golive_redis.store.replies import Stop, parse_stop
+from golive_redis.store.store import revoke_words
 
 MAX_CARD_BYTES = 64 * 1024
 """The most that Redis takes as one line of a bare connection (PROTO_INLINE_MAX_SIZE)."""
@@ -33,7 +31,7 @@ def commands(keys: Keyspace, item: Verified[Revocation]) -> list[tuple[str, ...]
         keys: Of the switch.
         item: The card.
     """
-    names, args = _script(keys, item)
+    names, args = revoke_words(keys, item)
     script = scripts.text("revoke")
     return [
         *([("SELECT", str(keys.db))] if keys.db else []),
@@ -59,34 +57,6 @@ def envelope_in(text: bytes) -> bytes:
     raw = re.sub(rb'\\(["\\])', rb"\1", found[0])
     decode(raw)
     return raw
-
-
-def play(link: Link, keys: Keyspace, item: Verified[Revocation]) -> Stop:
-    """Run the script of a card as `card.redis` does.
-
-    Raises:
-        StoreError: As `Link.call`.
-    """
-    names, args = _script(keys, item)
-    reply = link.call("EVAL", scripts.text("revoke"), len(names), *names, *args)
-    with usable("play", wrote=True):
-        return parse_stop(reply)
-
-
-def _script(keys: Keyspace, item: Verified[Revocation]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return keys and arguments of the script."""
-    state = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
-    record = item.record
-    args = (
-        str(record.epoch),
-        item.raw.decode(),
-        item.identity,
-        keys.events,
-        digest(item.raw),
-        "card",
-        record.fleet,
-    )
-    return (*state, keys.fleet_id), args
 
 
 def _quoted(word: str) -> str:

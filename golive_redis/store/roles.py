@@ -36,6 +36,8 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
         return [*rights.of_operator(keys), *_operators_later(keys)]
     if role is Role.AUDITOR:
         return _reading(keys)
+    if role is Role.CARD:
+        return _playing(keys)
     return [
         ("EVAL", "return 1", 2, keys.head, keys.audit),
         ("EVALSHA", "0" * 40, 2, keys.head, keys.audit),
@@ -49,6 +51,25 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
         *_of_ledger(keys),
         ("TIME",),
         ("INFO",),
+    ]
+
+
+def _playing(keys: Keyspace) -> list[Command]:
+    """Return what the script of a stop card does."""
+    state = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
+    return [
+        ("PUBLISH", keys.events, "x"),
+        ("EVAL", "return 1", len(state) + 1, *state, keys.fleet_id),
+        ("HMGET", keys.active, "term"),
+        ("HGET", keys.active, "r:2"),
+        ("DEL", keys.active, keys.beat),
+        ("HMGET", keys.revoked, "epoch"),
+        ("DEL", keys.revoked),
+        ("HDEL", keys.revoked, "confirmed"),
+        ("HSET", keys.revoked, "epoch", 1),
+        *(("GET", key) for key in (keys.epoch, keys.head, keys.fleet_id)),
+        *(("SET", key, "x") for key in (keys.epoch, keys.last, keys.head)),
+        ("XADD", keys.audit, "*", "x", "x"),
     ]
 
 
@@ -138,6 +159,17 @@ def may_not(
             *_posing(keys, Role.WORKER),
             *_posing(keys, Role.HEARTBEAT),
             ("SUBSCRIBE", keys.events),
+        ],
+        Role.CARD: [
+            ("HSET", keys.active, "grant", "x"),
+            ("PEXPIRE", keys.active, 60_000),
+            ("HSET", keys.beat, "x", "x"),
+            ("SET", keys.fleet_id, "x"),
+            ("XRANGE", keys.audit, "-", "+"),
+            ("PUBLISH", keys.receipts, "x"),
+            ("SUBSCRIBE", keys.events),
+            *_posing(keys, Role.WORKER),
+            *_posing(keys, Role.HEARTBEAT),
         ],
     }[role]
     if functions and role in {Role.WORKER, Role.ARCHIVIST}:

@@ -16,7 +16,7 @@ from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import digest, extend
 from golive_redis.store import scripts
 from golive_redis.store.keysets import KeysetSteps
-from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS
+from golive_redis.store.keyspace import MAX_RECEIPTS, PRESENCE_MS, RECEIPTS_MS, Keyspace
 from golive_redis.store.ledgersteps import LedgerSteps
 from golive_redis.store.link import StoreRefusedError, usable
 from golive_redis.store.proposals import Proposals
@@ -39,6 +39,32 @@ from golive_redis.store.rosters import Rosters
 
 MAX_POD_READ = 10_000
 POD_PAGE = 500  # pods that are asked at once
+
+_HOW = {(False, False): "", (True, False): "1", (False, True): "card"}
+"""How the `revoke` script is run, by whether it is a repeat, and whether a card is played."""
+
+
+def revoke_words(
+    keys: Keyspace, item: Verified[Revocation], *, entry: bool = True, how: str = "card"
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return keys and arguments of the `revoke` script.
+
+    Args:
+        keys: Of the switch.
+        item: The revocation.
+        entry: Write the ledger entry.
+        how: "" for a stop, `1` for its repeat, `card` for a stop card.
+    """
+    names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
+    args = (
+        str(item.record.epoch),
+        item.raw.decode(),
+        item.identity,
+        keys.events,
+        digest(item.raw) if entry else "",
+        how,
+    )
+    return ((*names, keys.fleet_id), (*args, item.record.fleet)) if how == "card" else (names, args)
 
 
 class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
@@ -254,19 +280,10 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
                 executed before: it may have an entry already, which the caller has to look for.
             again: A repeat: a later term is left alone, and no ledger entry is written.
         """
-        keys = self.keys
+        played = item.record.is_card and entry and not again
+        names, args = revoke_words(self.keys, item, entry=entry, how=_HOW[again, played])
         # The kill path depends on no script cache: the full text, whatever the server has forgotten.
-        reply = scripts.run_text(
-            self.link,
-            "revoke",
-            (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit),
-            item.record.epoch,
-            item.raw,
-            item.identity,
-            keys.events,
-            digest(item.raw) if entry else "",
-            "1" if again else "",
-        )
+        reply = scripts.run_text(self.link, "revoke", names, *args)
         with usable("revoke", wrote=True):
             return parse_stop(reply)
 

@@ -31,6 +31,7 @@ HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
 USERS = (
     *("golive-worker", "golive-heartbeat", "golive-operator", "golive-auditor"),
     "golive-archivist",
+    "golive-card",
 )
 
 
