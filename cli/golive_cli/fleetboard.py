@@ -94,6 +94,13 @@ def details(found: FleetStatus) -> list[Line]:
     if stop is not None:
         word = f"confirmed {stop.result}" if stop.confirmed else stop.result
         by = f"epoch {stop.epoch} by {stop.by} at {when(stop.issued_at_ms)}"
+        if stop.until_ms is not None:
+            by = f"epoch {stop.epoch} by a stop card of {stop.by}"
+        if stop.workers_answered is not None:
+            word += (
+                f" (answered: {stop.workers_answered} worker(s), "
+                f"{stop.heartbeats_answered} heartbeat(s); `golive revoke` confirms)"
+            )
         out.append([f"last stop: {by}, {word}: {stop.reason}"])
     signed: Piece = "signed by roots" if found.keyset.signed else Painted("unsigned", "yellow")
     ends = f", until {found.keyset.expires}" if found.keyset.expires is not None else ""

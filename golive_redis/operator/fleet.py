@@ -54,6 +54,10 @@ class Revoked(msgspec.Struct, frozen=True):
     Attributes:
         confirmed: Somebody has signed that everything was off: it came to COMPLETE or STOPPED.
         result: What it came to, as `golive revoke` said it.
+        until_ms: Of a stop card that was played: its end; None for a stop that was signed when called.
+        workers_answered: Processes whose receipt for a card is in Redis; None once that is confirmed,
+            and for a stop that was no card.
+        heartbeats_answered: Heartbeats, likewise.
     """
 
     epoch: int
@@ -64,6 +68,9 @@ class Revoked(msgspec.Struct, frozen=True):
     blind: bool
     confirmed: bool
     result: Result
+    until_ms: int | None = None
+    workers_answered: int | None = None
+    heartbeats_answered: int | None = None
 
 
 class HeartbeatStatus(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from golive_redis.operator.session import Operator, Reading, confirmed
 from golive_redis.records.directive import Grant, GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.keyset import Keyset
+from golive_redis.stop.inbox import Receipts
 from golive_redis.stop.roster import goodbyes, left_out
 from golive_redis.store.keyspace import PRESENCE_MS
 from golive_redis.store.presence import Presence
@@ -182,6 +183,7 @@ def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
         return None
     record = item.record
     result = confirmed(operator, reading, item.identity)
+    workers_, heartbeats = _answered(operator, item, result)
     return Revoked(
         epoch=record.epoch,
         by=record.by,
@@ -191,7 +193,23 @@ def _revoked(operator: Operator, reading: Reading) -> Revoked | None:
         blind=record.blind,
         confirmed=result is not Result.NOT_CONFIRMED,
         result=result,
+        until_ms=record.until_ms if isinstance(record.until_ms, int) else None,
+        workers_answered=workers_,
+        heartbeats_answered=heartbeats,
     )
+
+
+def _answered(
+    operator: Operator, item: Verified[Revocation], result: Result
+) -> tuple[int | None, int | None]:
+    """Return how many have answered a card: who plays one with redis-cli collects no receipts."""
+    if not item.record.is_card or result is not Result.NOT_CONFIRMED:
+        return None, None
+    receipts = Receipts(operator.trust, clock.now_ms)
+    receipts.read(operator.store, item.identity)
+    # Of the term it is not asked: nothing rests on this, and `golive revoke` says what it comes to.
+    found = receipts.collected([item], 0)
+    return len(found.latched), len({pod.worker for pod in found.heartbeats})
 
 
 def _ended(operator: Operator, reading: Reading) -> outlook.Ended | None:

@@ -16,6 +16,7 @@ from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified, decode
 from golive_redis.store import scripts
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.store.replies import text
 from golive_redis.store.store import revoke_words
 
 MAX_CARD_BYTES = 64 * 1024
@@ -36,7 +37,7 @@ def commands(keys: Keyspace, item: Verified[Revocation]) -> list[tuple[str, ...]
     return [
         *([("SELECT", str(keys.db))] if keys.db else []),
         ("PUBLISH", keys.events, item.raw.decode()),
-        ("EVAL", script, str(len(names)), *names, *args),
+        ("EVAL", script, str(len(names)), *names, *map(text, args)),
     ]
 
 
@@ -45,13 +46,13 @@ def lines(keys: Keyspace, item: Verified[Revocation]) -> str:
     return "".join(f"{' '.join(map(_quoted, words))}\n" for words in commands(keys, item))
 
 
-def envelope_in(text: bytes) -> bytes:
+def envelope_in(content: bytes) -> bytes:
     """Return the card that such text plays, not verified.
 
     Raises:
         RecordError: There is none, or more than one.
     """
-    found = _PUBLISHED.findall(text[: 4 * MAX_CARD_BYTES])
+    found = _PUBLISHED.findall(content[: 4 * MAX_CARD_BYTES])
     if len(found) != 1:
         raise RecordError(f"it publishes {len(found)} records, and a card publishes one")
     raw = re.sub(rb'\\(["\\])', rb"\1", found[0])

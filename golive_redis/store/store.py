@@ -46,7 +46,7 @@ _HOW = {(False, False): "", (True, False): "1", (False, True): "card"}
 
 def revoke_words(
     keys: Keyspace, item: Verified[Revocation], *, entry: bool = True, how: str = "card"
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], tuple[str | bytes, ...]]:
     """Return keys and arguments of the `revoke` script.
 
     Args:
@@ -58,7 +58,7 @@ def revoke_words(
     names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
     args = (
         str(item.record.epoch),
-        item.raw.decode(),
+        item.raw,
         item.identity,
         keys.events,
         digest(item.raw) if entry else "",
