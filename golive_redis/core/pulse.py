@@ -210,7 +210,7 @@ class Pulse:
             newer = item.record.epoch > self._stored_revoked
             self._seen.absent = self._seen.absent or (self._seen.read and newer)  # S13
             self._stored_revoked = item.record.epoch
-            out = self.revoked(item, wall_ms)
+            out = self.revoked(item, wall_ms, stands=True)
         elif not answer.revoked_unchanged:
             self._stored_revoked = 0
         ours = self.revocation
@@ -364,16 +364,18 @@ class Pulse:
             return []
         return self._on(self.state.restricted([restriction]))
 
-    def revoked(self, item: Verified[Revocation], wall_ms: float) -> list[Happening]:
-        """Take in a verified revocation, from wherever it came."""
+    def revoked(
+        self, item: Verified[Revocation], wall_ms: float, *, stands: bool = False
+    ) -> list[Happening]:
+        """Take in a verified revocation, from wherever it came; `stands`: as the store's tombstone."""
         if self.known.repeated(item):
             return [Happening(Change.REPEATED, revocation=item)]
         record, before = item.record, (self.latch, self.revocation)
         self.known.ended(item, wall_ms)  # S12
         running = self._running()
-        # S2: a card that was played late spares what runs, and its number is above that: whoever put it
-        # back would delete the key.
-        spares = record.is_card and running is not None
+        # S2: a card that was pushed late spares what runs, and its number is above that: put there, it
+        # would delete the key. Where it stands it has done so, and was the last stop for D2 and D4.
+        spares = record.is_card and running is not None and not stands
         newer = self.revocation is None or record.epoch > self.revocation.record.epoch
         if newer and not spares:
             self.revocation = item

@@ -175,11 +175,12 @@ class Recorder:
         """Return the verified directives that take away something now, or did since the last look."""
         pushed = [self._heard.popleft() for _ in range(len(self._heard))]
         found = [self._verified(raw) for raw in stored]
-        # A pushed restriction counts once it is in force: Redis may have refused it.
+        # A pushed restriction counts once it is in force: Redis may have refused it. So does a card,
+        # which may spare what runs: where it ends a term, a heartbeat of that has put it into Redis.
         found += [
             item
             for item in map(self._verified, pushed)
-            if item is not None and isinstance(item.record, Revocation)
+            if item is not None and isinstance(item.record, Revocation) and not item.record.is_card
         ]
         if len(self._known) > MAX_KNOWN:
             self._known = {}

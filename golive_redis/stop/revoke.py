@@ -310,17 +310,20 @@ class Revoke:
             return
         if found.record.epoch == ours.epoch and progress.newest.identity in self._taken_over:
             return  # S2: it covers whatever has its number, and was told and executed before
-        if isinstance(found.record, Revocation) and found.record.ends_all_up_to(progress.wall_ms):
+        if isinstance(found.record, Revocation):
             if found.record.epoch == ours.epoch:  # ours, as a rule, which has come to the pod
                 return
-            progress.signed.append(found)
-            self._taken_over.add(found.identity)
+            if not found.record.ends_all_up_to(progress.wall_ms):  # S2: a card at its end
+                if not self._sign(found.record.epoch + 1, blind=ours.blind):
+                    return
+            else:
+                progress.signed.append(found)
+                self._taken_over.add(found.identity)
         else:
             # From now on only answers count that name this term: others are of a stop before it (A2).
             if isinstance(found.record, Grant):
                 progress.note(found.raw, self._trust)
-            if not isinstance(found.record, Revocation):
-                progress.term = max(progress.term, found.record.term)
+            progress.term = max(progress.term, found.record.term)
             # What was not known when ours was signed is not known now.  S2
             if not self._sign(found.record.epoch + 1, blind=ours.blind):
                 return

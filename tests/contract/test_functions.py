@@ -166,4 +166,5 @@ def test_a_worker_has_no_eval_and_no_other_role_more_than_a_stop_needs() -> None
         "operator": ["+eval", "+fcall", "+function|list"],
         "auditor": [],
         "archivist": ["+fcall"],
+        "card": ["+eval", "+fcall"],
     }

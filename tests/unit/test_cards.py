@@ -219,6 +219,17 @@ def test_a_heartbeat_neither_keeps_nor_puts_back_a_card_that_spares_its_term() -
     assert heart.pulse.next_beat(issued_at_ms=round(heart.wall)) is not None
 
 
+def test_a_card_that_was_played_late_in_full_is_the_last_stop_of_a_heartbeat() -> None:
+    """Its key is gone, and the tombstone stands: the cool-down runs, and risk has to agree."""
+    heart = Heart()
+    early = card(until_ms=START_MS)
+    assert heart.hears(early) == [Change.SPARED]
+    heart.now, heart.wall = heart.now + 1_000, heart.wall + 1_000
+    heart.pulse.answer(answer("n", None, revoked=early), now=heart.now, wall_ms=heart.wall)
+    assert heart.pulse.revocation is not None
+    assert heart.pulse.stopped_ms == heart.wall
+
+
 def test_of_a_term_that_it_knows_from_its_disk_alone_a_heartbeat_takes_the_card_at_its_word() -> (
     None
 ):
