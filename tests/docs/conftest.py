@@ -86,6 +86,9 @@ COMMANDS = (
     "golive keys status",
     "golive store install",
     "golive store status",
+    "golive stop-card --epochs 500 --until 30d --out card",
+    "golive stop-card list",
+    "golive stop-card check card",
     "golive preflight",
     "golive doctor",
     "golive activate --reason test --yes",
@@ -102,6 +105,7 @@ COMMANDS = (
     "golive promote --reason test",
     "golive demote micro --reason test",
     "golive revoke --reason test",
+    "golive stop-card play card",
     "golive audit witness init ./w --name w.example",
     f"golive audit witness add-log ./w {VKEY}",
     "golive audit witness status ./w",
@@ -163,7 +167,8 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
         lines = terminal.type(f"{command} --json 2>/dev/null")
         assert len(lines) == 1, f"{command}: {lines}"
         words = re.split(
-            r" -| \S+[=/]| hb-2| pod-2| micro| bob| carol| keyset-3| ruth| next| keyset-2| e1",
+            r" -| \S+[=/]| hb-2| pod-2| card$| micro| bob| carol| keyset-3| ruth| next| keyset-2"
+            r"| e1",
             command,
         )[0]
         said[words] = json.loads(lines[0])

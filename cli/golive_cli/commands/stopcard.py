@@ -189,7 +189,7 @@ def _state(card: IssuedCard) -> str:
 
 @app.command("check")
 def check(card: CARD, config: ConfigFile = None, as_json: AsJson = False) -> int:
-    """Say what a card would do if it were played now; play nothing."""
+    """Say what a card would do now; play nothing."""
     from golive_redis import config as configuration
     from golive_redis.operator import cards
     from golive_redis.operator.session import Operator
@@ -224,7 +224,7 @@ def check(card: CARD, config: ConfigFile = None, as_json: AsJson = False) -> int
 
 @app.command("play")
 def play(card: CARD, config: ConfigFile = None, as_json: AsJson = False) -> int:
-    """Stop with a card, and collect the receipts; nobody has to have a key here."""
+    """Stop with a card and collect the receipts, without a key."""
     from golive_cli.commands import revoke
     from golive_cli.waiting import WaitingLine
     from golive_redis import config as configuration
