@@ -36,12 +36,14 @@ class Mark(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         nodes: The roots of the complete subtrees over them, in hex (`merkle.CompactRange`).
         last_id: Of the last of them in the stream, "" when there is none.
         head: After it.
+        told: It was told by a signed note, and is not in Redis any more.
     """
 
     size: Count = 0
     nodes: list[str] = []
     last_id: str = ""
     head: str = GENESIS
+    told: bool = False
 
     @property
     def tree(self) -> CompactRange:
@@ -60,6 +62,8 @@ class Mark(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def start(self) -> str:
         """Where a reading that goes on from here begins: with the last entry, to see it again."""
+        if self.told:
+            return f"({self.last_id}" if self.last_id else "-"
         return self.last_id or "-"
 
 
@@ -76,7 +80,7 @@ class Follower:
     def __init__(self, mark: Mark = Mark()) -> None:  # noqa: B008  (frozen)
         self._tree = mark.tree
         self._last_id, self._head = mark.last_id, mark.head
-        self._seen = not mark.size
+        self._seen = mark.told or not mark.size
 
     @property
     def size(self) -> int:

@@ -36,9 +36,10 @@ from golive_redis.errors import (
 from golive_redis.heartbeat.duties import Duties
 from golive_redis.heartbeat.following import Following
 from golive_redis.heartbeat.health import Health
+from golive_redis.heartbeat.logstart import LogKeys
 from golive_redis.heartbeat.memory import HeartbeatMemory
 from golive_redis.heartbeat.presence import Presence
-from golive_redis.heartbeat.publishing import LogKeys, Publisher
+from golive_redis.heartbeat.publishing import Publisher
 from golive_redis.heartbeat.recorder import Recorder
 from golive_redis.heartbeat.setup import Setup, see_own
 from golive_redis.heartbeat.triggers import Triggers

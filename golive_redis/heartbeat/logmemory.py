@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from golive_redis.core.follower import Mark, kept
+from golive_redis.core.follower import InconsistentLogError, Mark, kept, nearest
 from golive_redis.records.record import Count, Strict, decodable
 from golive_redis.statefile import StateFile, StateFileError
 
@@ -37,12 +37,14 @@ class LogMemory:
         fleet: Id of the fleet.
 
     Attributes:
+        first: The ledger before its first entry in Redis.
         problem: Why the file cannot be used; "" when it can. Then nothing may be signed.
     """
 
     def __init__(self, folder: Path | None, name: str, origin: str, fleet: str) -> None:
         self._file: StateFile | None = None
         self._state = LogState(origin=origin, fleet=fleet)
+        self.first = Mark()
         self.problem = ""
         if folder is None:
             return
@@ -57,13 +59,52 @@ class LogMemory:
 
     @property
     def marks(self) -> list[Mark]:
-        """The marks, the largest last."""
-        return self._state.marks
+        """The marks, the largest last; without those of entries that Redis has no more."""
+        return [mark for mark in self._state.marks if mark.size > self.first.size]
 
     @property
     def newest(self) -> Mark:
         """The largest mark; the beginning of the ledger where there is none."""
-        return self._state.marks[-1] if self._state.marks else Mark()
+        return self.marks[-1] if self.marks else self.first
+
+    def nearest(self, size: int) -> Mark:
+        """Return the last mark at or before a size; the beginning of the ledger where there is none."""
+        return nearest([self.first, *self.marks], size)
+
+    def begin(self, origin: str, first: Mark) -> None:
+        """Take up where the log begins, and which log that is.
+
+        Args:
+            origin: Of the log: of a later generation of the ledger another one than is configured.
+            first: The ledger before its first entry in Redis.
+
+        Raises:
+            InconsistentLogError: This heartbeat has signed for a later generation, or something else up
+                to there.
+            StateFileError: The file cannot be read.
+        """
+        self.first = first
+        if origin != self._state.origin:
+            found = self._file.read_all(LogState) if self._file is not None else []
+            same = found and (found[0].origin, found[0].fleet) == (origin, self._state.fleet)
+            self._state = found[0] if same else LogState(origin=origin, fleet=self._state.fleet)
+        for mark in self._state.marks:
+            if mark.size == first.size and mark.nodes != first.nodes:
+                raise InconsistentLogError(
+                    f"the ledger begins with entry {first.size}, after others than were signed for here",
+                    hint="golive audit verify",
+                )
+
+    def generation(self, origin: str) -> int:
+        """Return the latest generation of a log that something was signed for; 1 for none.
+
+        Raises:
+            StateFileError: The file cannot be read.
+        """
+        found = self._file.read_all(LogState) if self._file is not None else []
+        names = [self._state.origin, *(each.origin for each in found)]
+        later = [name.removeprefix(f"{origin}/") for name in names]
+        return max((int(each) for each in later if each.isdecimal()), default=1)
 
     def known(self, witness: str) -> int:
         """Return the size that a witness has cosigned last, by its verifier key; 0 for never."""

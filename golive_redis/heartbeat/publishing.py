@@ -16,24 +16,21 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from golive_redis import clock
 from golive_redis.clock import Throttle
 from golive_redis.config.auditing import LogSettings
-from golive_redis.core.follower import Follower, InconsistentLogError, Mark, judge, nearest
+from golive_redis.core.follower import Follower, InconsistentLogError, Mark, judge
 from golive_redis.errors import GoliveError, RecordError, SignerError, StoreError
 from golive_redis.heartbeat.cosigning import Courier, Offer, wait_for_all
 from golive_redis.heartbeat.logmemory import LogMemory
+from golive_redis.heartbeat.logstart import LogKeys, LogStart
 from golive_redis.logs import Log
 from golive_redis.records.checkpoint import Checkpoint
-from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Role, raw_of
 from golive_redis.records.ledger import Entry
-from golive_redis.records.logpolicy import Judged, Policy
+from golive_redis.records.logpolicy import Judged
 from golive_redis.records.merkle import consistency_path, prove
 from golive_redis.records.signednote import parse
-from golive_redis.records.trust import Trust
 from golive_redis.statefile import StateFileError
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.ledgersteps import PAGE
@@ -61,33 +58,6 @@ REFUSES = "refuses"
 """How that begins of one that must not: then no other signs in its place, either."""
 
 logger = Log("golive_redis.heartbeat")
-
-
-class LogKeys(msgspec.Struct, frozen=True):
-    """By whose keys a heartbeat signs and judges; it may change while it runs.
-
-    Attributes:
-        trust: Keyset, namespace and environment.
-        signer: The heartbeat's key.
-        settings: Of the log.
-        policy: By which the checkpoints of others are judged.
-    """
-
-    trust: Trust
-    signer: Signer
-    settings: LogSettings
-    policy: Policy
-
-    @classmethod
-    def of(cls, trust: Trust, signer: Signer, settings: LogSettings) -> LogKeys:
-        """Return them for a keyset and the section `audit`."""
-        return cls(trust, signer, settings, settings.policy([trust.keyset]))
-
-    def who(self, judged: Judged) -> str:
-        """Return the names of the heartbeats that have signed a checkpoint."""
-        signed = {each.verifier.public for each in judged.opened.logs}
-        keys = self.trust.keyset.keys.values()
-        return ", ".join(sorted({key.principal for key in keys if raw_of(key.public) in signed}))
 
 
 class Publisher:
@@ -124,6 +94,7 @@ class Publisher:
         self._signed_ms = self._offered_ms = float(-keys.settings.every_ms)
         self._again = 0
         self._fresh: tuple[Mark, list[bytes]] = Mark(), []
+        self._begun = LogStart()
         self._wake = threading.Event()
         self._told = ""
         self._strange = Throttle(STRANGE_MS)
@@ -179,6 +150,7 @@ class Publisher:
             SignerError: It was not signed.
             StoreError: Redis cannot be asked.
         """
+        keys = self._begun.keys(store, keys, self._memory)
         raw = store.checkpoint()
         standing = self._opened(raw, keys)
         if standing is not None:
@@ -231,9 +203,9 @@ class Publisher:
 
     def _read_to(self, store: Store, size: int) -> Mark:
         """Return the mark of the ledger at that size, or where it ends."""
-        follower = Follower(nearest(self._memory.marks, size))
+        follower = Follower(self._memory.nearest(size))
         if follower.size < size:
-            for page in self._pages(store, nearest(self._memory.marks, size).start, "+"):
+            for page in self._pages(store, self._memory.nearest(size).start, "+"):
                 follower.take(page, size)
                 if follower.size >= size:
                     break

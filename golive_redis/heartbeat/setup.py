@@ -17,7 +17,7 @@ from golive_redis.checks import windows
 from golive_redis.checks.conditions import Conditions
 from golive_redis.config.auditing import LogSettings
 from golive_redis.errors import ConfigError
-from golive_redis.heartbeat.publishing import LogKeys
+from golive_redis.heartbeat.logstart import LogKeys
 from golive_redis.heartbeat.triggers import Triggers
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import Keyset, Role
