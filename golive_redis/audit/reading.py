@@ -97,9 +97,16 @@ class Exported(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise RecordError(f"{self.id[:40]!r} is no id of a stream")
         entry = Entry(envelope, self.h, self.id)
         at = utc(entry.at_ms)
-        if (self.at, self.kind, self.by, self.identity, self.record) != (at, *_shown(envelope)):
+        clear = self.at, self.kind, self.by, self.identity, self.record
+        # As JSON, for in Python true is 1: shown in clear would be another thing than what was signed.
+        if _as_json(clear) != _as_json((at, *_shown(envelope))):
             raise RecordError("what it shows in clear is not what was signed")
         return entry
+
+
+def _as_json(value: tuple[Any, ...]) -> bytes:
+    """Return JSON that is the same for the same value only; the order of members means nothing."""
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _shown(envelope: bytes) -> tuple[str, str, str, Any]:
