@@ -212,12 +212,12 @@ def next_keyset(current: Keyset, step: Step, *, namespace: str, environment: str
     ).record  # rules 3 and 5
     new = parse_payload(step.payload)
     _require_successor(current, new)
-    if record.number != new.version:  # rule 1
-        raise RecordError(f"the record is for keyset {record.number}, not for {new.version}")
     if record.keyset_version != current.version:  # rule 1
         raise RecordError(
             f"the record follows keyset {record.keyset_version}, not keyset {current.version}"
         )
+    if record.number != new.version:  # rule 1
+        raise RecordError(f"the record is for keyset {record.number}, not for {new.version}")
     if record.digest != digest_of(step.payload):  # rule 2
         raise RecordError(f"the record names another keyset {new.version} than this one")
     if record.before != digest_of(payload_of(current)):  # rule 2
