@@ -83,7 +83,7 @@ soak: $(DEV)
 
 fuzz: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -P -m fuzz.run $(FUZZ_ARGS)
-	@$(BIN)/python -P -m pytest -q tests/property --hypothesis-profile=explore
+	@GOLIVE_DIFFERENTIAL=20000 $(BIN)/python -P -m pytest -q tests/property --hypothesis-profile=explore
 
 mutants: $(DEV)
 	@$(BIN)/python tests/mutants/run.py

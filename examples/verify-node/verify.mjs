@@ -24,7 +24,8 @@ function options() {
     });
     if (values.help) return { help: true };
     if (positionals.length !== 1 || values.keyset.length === 0) throw new Error("it takes one ledger and a keyset");
-    if (values.head !== undefined && !/^[0-9a-f]{64}$/.test(values.head)) throw new Error("--head is 64 hex digits");
+    const isHead = (text) => /^[0-9a-f]{64}$/.test(text) && text !== GENESIS;
+    if (values.head !== undefined && !isHead(values.head)) throw new Error("--head is 64 hex digits, not all 0");
     return { ...values, file: positionals[0] };
   } catch (error) {
     throw new Refused("usage", `${error.message}\n${USAGE}`);

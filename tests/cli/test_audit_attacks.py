@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import yaml
 
 from golive_cli.exits import Exit
 from golive_redis import Guard
@@ -20,6 +21,7 @@ from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import decode, issued_at
 from golive_redis.records.ledger import Entry
 from golive_redis.testing.server import EmbeddedServer
+from kit import nodejs
 from kit.ledgers import chained, next_id, put
 
 Golive = Any  # the `made` fixture's class: test modules cannot import a conftest
@@ -169,3 +171,38 @@ def _judged(golive: Golive) -> tuple[int, str] | None:
     assert done.returncode == 5
     assert found["good"] <= found["broken"]["index"]
     return found["broken"]["index"], found["broken"]["rule"]
+
+
+def test_the_verifier_in_node_says_the_same_of_an_export_of_each(
+    real: tuple[Golive, list[Entry]], server: EmbeddedServer, node: str
+):
+    """Offline, with a kept head and without one: verdict, first bad entry and rule."""
+    golive, good = real
+    keyset = golive.folder / "keyset.json"
+    keyset.write_text(
+        json.dumps(yaml.safe_load((golive.folder / "config/keyset.yaml").read_text()))
+    )
+    entries = {"as it was written": good} | {n: a.entries for n, a in attacks(good).items()}
+    verdicts: dict[str, set[int]] = {}
+    for number, (name, rewritten) in enumerate(entries.items()):
+        with server.client() as client:
+            put(client, rewritten)
+        file = golive.folder / f"{number}.jsonl"
+        assert golive("audit", "export", "--out", file).returncode == 0
+        for head in ((), ("--head", good[-1].head)):
+            words = ("--keyset", keyset, *head, "--json")
+            ours = golive("audit", "verify", "--file", file, *words)
+            theirs = nodejs.run(node, "verify.mjs", file, *words)
+            assert ours.returncode == theirs.returncode, (name, head, theirs.stdout, theirs.stderr)
+            found, told = json.loads(ours.stdout), json.loads(theirs.stdout)
+            verdicts.setdefault(name, set()).add(ours.returncode)
+            if "result" in found:  # of an empty file there is no verdict of ours, only an error
+                broken = found["broken"] or {}
+                expected = found["result"], broken.get("index"), broken.get("rule")
+                assert expected == (told["verdict"], told.get("index"), told.get("rule")), name
+    whole = verdicts.pop("as it was written")
+    assert whole == {0}
+    # In a file there is no place for a further field, so it is not in the export.
+    assert verdicts.pop("a field added to an entry") == {0}
+    assert all(5 in codes for codes in verdicts.values())
+    assert len(verdicts) == 9

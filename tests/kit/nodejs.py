@@ -40,6 +40,6 @@ def decided(
         encoding="utf-8",
     )
     assert asked.returncode == 0, asked.stderr
-    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    answers = [json.loads(line) for line in asked.stdout.split("\n") if line]
     assert len(answers) == len(lines) - 1, asked.stderr
     return answers

@@ -1,5 +1,5 @@
 // The ledger: a chain of heads over envelopes, and the rules of records.md from its first entry to its last.
-import { Refused, refuse, sha256hex, unbase64 } from "./bytes.mjs";
+import { Refused, looseBase64, refuse, sha256hex } from "./bytes.mjs";
 import { claimed, decode, verify } from "./envelope.mjs";
 import { parseJson } from "./json.mjs";
 import { thresholdOf } from "./keyset.mjs";
@@ -10,6 +10,7 @@ const LATE_MS = 1000;
 const CLOCKS_MS = 600_000;
 const LOOKED_BACK = 256; // directives, reports, answers and executions that an entry may rest on
 const MAX_LINE = 64 * 1024;
+const LAST_MS = 253_402_300_799_999n; // of the year 9999
 
 /** The head after an entry. */
 export const headAfter = (head, raw) => sha256hex(`golive-ledger-v1\n${head}\n${sha256hex(raw)}`);
@@ -191,7 +192,12 @@ function same(one, other) {
   return names.length === Object.keys(other).length && names.every((name) => name in other && same(one[name], other[name]));
 }
 
-const utc = (id) => new Date(Number(id.split("-")[0])).toISOString().replace("T", " ").slice(0, 23);
+/** The time in an id, in UTC; one after the year 9999, which anybody may write, in ms. */
+function utc(id) {
+  const ms = BigInt(id.split("-")[0]);
+  if (ms > LAST_MS) return `${ms} ms`;
+  return new Date(Number(ms)).toISOString().replace("T", " ").slice(0, 23);
+}
 
 /** The entry of a line of `golive audit export`, whose index has to be `index` unless that is null. */
 export function readLine(bytes, index = null) {
@@ -205,7 +211,7 @@ export function readLine(bytes, index = null) {
   if (index !== null && line.index !== index) refuse("V1", `entry ${line.index} where ${index} was expected`);
   if (isText(line.r) === isText(line.raw) || ![line.r, line.raw].includes(null)) refuse("V1", "not one of r and raw");
   if (isText(line.r) && /[^\x00-\x7f]/.test(line.r)) refuse("V1", "an envelope that is not ASCII");
-  const r = isText(line.r) ? Buffer.from(line.r, "ascii") : unbase64(line.raw, "V1");
+  const r = isText(line.r) ? Buffer.from(line.r, "ascii") : looseBase64(line.raw, "V1");
   if (place(line.id) === null) refuse("V1", "no id of a stream");
   const clear = { at: line.at, kind: line.kind, by: line.by, identity: line.identity, record: line.record };
   if (!same(clear, { at: utc(line.id), ...shown(r) })) refuse("V1", "what it shows in clear is not what was signed");

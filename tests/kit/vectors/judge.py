@@ -84,6 +84,10 @@ NOTE_RULES = [
 TREE_RULES = [(r"there is no entry|is no size|does not continue", "tree-size"), (r"", "tree-proof")]
 
 
+class UnnamedRuleError(AssertionError):
+    """The product has refused something in words that no rule is known by."""
+
+
 class RefusedError(Exception):
     """What Python has refused, by its rule."""
 
@@ -97,7 +101,7 @@ def rule_of(error: GoliveError, rules: list[tuple[str, str]], default: str | Non
         if re.search(pattern, error.message):
             return rule
     if default is None:
-        raise AssertionError(f"no rule for: {error.message}")
+        raise UnnamedRuleError(error.message) from error
     return default
 
 
