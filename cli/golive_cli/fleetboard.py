@@ -12,10 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from golive_cli.output import Painted, Piece, plain_rows, when
+from golive_redis.core.timing import in_words
 from golive_redis.masking import printable
 
 if TYPE_CHECKING:
-    from golive_redis.operator.fleet import Active, FleetStatus, HeartbeatStatus, WorkerStatus
+    from golive_redis.operator.fleet import (
+        Active,
+        FleetStatus,
+        HeartbeatStatus,
+        LedgerStatus,
+        WorkerStatus,
+    )
     from golive_redis.records.limits import Limits
 
 _Pod = TypeVar("_Pod", "HeartbeatStatus", "WorkerStatus")
@@ -105,7 +112,26 @@ def details(found: FleetStatus) -> list[Line]:
     signed: Piece = "signed by roots" if found.keyset.signed else Painted("unsigned", "yellow")
     ends = f", until {found.keyset.expires}" if found.keyset.expires is not None else ""
     out.append([f"keyset {found.keyset.version}, ", signed, ends])
+    if found.ledger is not None:
+        out.append(_ledger(found.ledger, found.at_ms))
     return out
+
+
+def _ledger(ledger: LedgerStatus, now_ms: int) -> Line:
+    """Say how many entries there are, and what protects them."""
+    entries = f"ledger {ledger.entries:,} {'entry' if ledger.entries == 1 else 'entries'}"
+    if ledger.checkpoint is None:
+        said = f"{entries}, no checkpoint yet"
+    elif not ledger.witnesses:
+        said = f"{entries}, checkpoint {ledger.checkpoint:,} by {ledger.by}"
+    else:
+        said = (
+            f"{entries}, checkpoint {ledger.checkpoint:,}, witnessed {len(ledger.cosigned)} of "
+            f"{ledger.witnesses}"
+        )
+    if ledger.time_s is not None and ledger.witnesses:
+        said += f", {in_words(max(0, now_ms - ledger.time_s * 1000))} ago"
+    return [Painted(said, "red")] if ledger.problems else [said]
 
 
 def _active(active: Active) -> list[Line]:

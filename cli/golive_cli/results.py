@@ -447,6 +447,21 @@ class AuditBroken(msgspec.Struct):
     hint: str
 
 
+class AuditCheckpoint(msgspec.Struct):
+    """A checkpoint of the ledger: how many entries it counts and which heartbeats have signed it.
+
+    `cosigned` names the witnesses that have, of `witnesses` that the policy knows; `enough` when they
+    meet its quorum. `time_s` is when the last of them did, Unix time in seconds; null when none did.
+    """
+
+    size: int
+    by: str
+    cosigned: list[str]
+    witnesses: int
+    enough: bool
+    time_s: int | None
+
+
 class AuditVerifyResult(InPlace):
     """`golive audit verify`. `result`: VERIFIED, CONSISTENT or NOT VERIFIED.
 
@@ -454,7 +469,9 @@ class AuditVerifyResult(InPlace):
     `good` how many from the beginning are known to be good. `anchored` is up to how many `remembered_by`
     remembers them; null when nobody does. `forgotten` is why this host will not remember this verdict;
     "" when it will, and for a file. `generation` and `begins` say with which entry the judged ledger
-    begins: 1 and 0 for the first of all.
+    begins: 1 and 0 for the first of all. `checkpoint` is the newest at hand that the ledger agrees with,
+    and `witnessed` up to how many entries enough witnesses have cosigned one; null for none. `strange`
+    is why what stands in Redis as a checkpoint is none.
     """
 
     result: str
@@ -471,16 +488,23 @@ class AuditVerifyResult(InPlace):
     forgotten: str
     generation: int
     begins: int
+    checkpoint: AuditCheckpoint | None
+    witnessed: int | None
+    strange: str
 
 
 class AuditExportResult(InPlace):
-    """`golive audit export`; `head` is the one after the last entry."""
+    """`golive audit export`; `head` is the one after the last entry.
+
+    `checkpoint` is the file with the ledger's checkpoint; null where none stood in Redis.
+    """
 
     file: str
     format: str
     entries: int
     head: str
     receipts: int
+    checkpoint: str | None
 
 
 class AuditArchiveResult(InPlace):
@@ -555,6 +579,28 @@ class AuditGenerationResult(InPlace):
     signers: list[str]
     before: int
     common: int
+
+
+class AuditPolicyResult(InPlace):
+    """`golive audit policy`: the file's text, the log's origin, and how many witnesses it takes."""
+
+    origin: str
+    quorum: int
+    policy: str
+
+
+class AuditProveResult(InPlace):
+    """`golive audit prove`: an entry that is in the log `origin`, as `file` proves.
+
+    `signed_by` is who has signed the entry itself; nobody where no keyset was at hand to check it.
+    """
+
+    file: str
+    origin: str
+    index: int
+    what: str
+    signed_by: list[str]
+    checkpoint: AuditCheckpoint
 
 
 class Proposed(msgspec.Struct):

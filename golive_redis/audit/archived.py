@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from golive_redis.audit.archive import Archive
 from golive_redis.audit.archiving import read_receipts
 from golive_redis.audit.beginning import Beginning, read
+from golive_redis.audit.checkpoints import TreeWatch
 from golive_redis.audit.history import Carry
 from golive_redis.audit.layout import changed, read_file
 from golive_redis.audit.opening import Keysets
@@ -29,6 +30,7 @@ def judge_archive(
     anchors: Sequence[Anchor] = (),
     jobs: int = 1,
     told: Callable[[int], None] = lambda _: None,
+    log: TreeWatch | None = None,
 ) -> Verdict:
     """Read every file of an archive back, and judge its entries as those of a ledger.
 
@@ -40,6 +42,7 @@ def judge_archive(
         anchors: Ends that somebody remembers.
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
+        log: Holds it against that checkpoint, for what the verdict says of its witnesses.
 
     Raises:
         ArchiveChangedError: A file is not what was written.
@@ -50,7 +53,7 @@ def judge_archive(
     files(held)
     begun = beginning_of(held, keysets)
     kept = [*anchors, *checkpoint_of(held, keysets, policy)]
-    judge = Judge(keysets, start=(begun.carry, b""), anchors=kept, told=told)
+    judge = Judge(keysets, start=(begun.carry, b""), anchors=kept, told=told, log=log)
     return judged(judge, held.entries(), keysets, jobs)
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from golive_redis import clock
+from golive_redis.audit.checkpoints import TreeState
 from golive_redis.audit.counting import Counts
 from golive_redis.audit.history import Carry, seen_digest
+from golive_redis.errors import RecordError
+from golive_redis.records.merkle import CompactRange
 from golive_redis.records.record import Ms, Strict, decodable
 from golive_redis.records.trust import Trust
 from golive_redis.statefile import StateFile, StateFileError, write_durably
@@ -37,6 +40,8 @@ class Remembered(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
         seen: Digest of what belongs to it, in a file of its own.
         counts: What was counted on the way.
         at_ms: When, Unix ms of this host.
+        tree: The tree over all but the last entries, in hex; None where golive 0.1 has written this.
+        tail: The leaf hashes of those, in hex.
     """
 
     fleet: str
@@ -46,6 +51,24 @@ class Remembered(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
     seen: str
     counts: Counts
     at_ms: Ms
+    tree: list[str] | None = None
+    tail: list[str] = []
+
+    def state(self) -> TreeState | None:
+        """Return the tree to go on from; None where it is not known.
+
+        Raises:
+            StateFileError: It is not the one of so many entries.
+        """
+        if self.tree is None:
+            return None
+        try:
+            before = CompactRange.decoded(self.carry.count - len(self.tail), self.tree)
+            return TreeState(before, tuple(map(bytes.fromhex, self.tail)))
+        except (RecordError, ValueError) as error:
+            raise StateFileError(
+                "the tree that this host remembers of the ledger is none", hint=START_ANEW
+            ) from error
 
 
 class LedgerMemory:
@@ -61,9 +84,7 @@ class LedgerMemory:
     def __init__(self, folder: Path | None, trust: Trust) -> None:
         self._folder = folder
         self._trust = trust
-        # Switches may share a folder; a name has no @, and a new fleet begins a memory of its own.
-        name = f"{trust.namespace.strip('{}')}@{trust.environment}"
-        self._stem = f"ledger-{name}-{trust.keyset.fleet[:8]}"
+        self._stem = stem_of(trust)
 
     def read(self) -> tuple[Remembered, bytes] | None:
         """Return how far this host has judged the ledger, and what it has seen; None for nothing.
@@ -90,7 +111,7 @@ class LedgerMemory:
             )
         return known, seen
 
-    def keep(self, carry: Carry, seen: bytes, counts: Counts) -> None:
+    def keep(self, carry: Carry, seen: bytes, counts: Counts, tree: TreeState) -> None:
         """Remember how far the ledger was judged; what reaches further stays.
 
         Raises:
@@ -107,6 +128,8 @@ class LedgerMemory:
             seen=seen_digest(seen),
             counts=counts,
             at_ms=clock.wall_ms(),
+            tree=list(tree.before.encoded()),
+            tail=[each.hex() for each in tree.tail],
         )
         file = self._held()
         try:
@@ -160,15 +183,33 @@ class LedgerMemory:
 
     def _held(self) -> StateFile:
         assert self._folder is not None  # noqa: S101  (asked by the callers)
-        for left in range(TRIES, 0, -1):
-            try:
-                return StateFile(self._folder, self._stem)
-            except StateFileError:
-                if left == 1:
-                    raise
-                clock.pause_ms(PAUSE_MS)
-        raise AssertionError
+        return held(self._folder, self._stem)
 
 
 def _reach(carry: Carry) -> tuple[int, int]:
     return carry.generation, carry.count
+
+
+def stem_of(trust: Trust) -> str:
+    """Return how the files of one switch begin.
+
+    Switches may share a folder; a name has no @, and a new fleet begins a memory of its own.
+    """
+    name = f"{trust.namespace.strip('{}')}@{trust.environment}"
+    return f"ledger-{name}-{trust.keyset.fleet[:8]}"
+
+
+def held(folder: Path, stem: str) -> StateFile:
+    """Return a state file that several commands use for an instant each.
+
+    Raises:
+        StateFileError: Somebody holds it all the time, or the folder cannot be used.
+    """
+    for left in range(TRIES, 0, -1):
+        try:
+            return StateFile(folder, stem)
+        except StateFileError:
+            if left == 1:
+                raise
+            clock.pause_ms(PAUSE_MS)
+    raise AssertionError

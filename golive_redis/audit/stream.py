@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from golive_redis import clock
 from golive_redis.audit import words
 from golive_redis.audit.beginning import Beginning, of_stream
 from golive_redis.audit.beginning import length as total
+from golive_redis.audit.checkpoints import (
+    Held,
+    LogReader,
+    TreeState,
+    TreeWatch,
+    combined,
+)
 from golive_redis.audit.history import NO_POLICIES, BrokenLedgerError, Carry
 from golive_redis.audit.memory import START_ANEW, LedgerMemory, Remembered
 from golive_redis.audit.opening import KINDS, Keysets, Opened
 from golive_redis.audit.receipts import claimed_heads, kept_receipts, recent_directives
+from golive_redis.audit.seen import CheckpointMemory, notes, roots_of
 from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
 from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
@@ -29,6 +38,18 @@ LOOK_EVERY_MS = 250.0
 ENDS = 20
 
 
+class KnownLog(NamedTuple):
+    """What this host knows of the ledger's checkpoints.
+
+    Attributes:
+        reader: By whose signatures.
+        memory: What it has seen.
+    """
+
+    reader: LogReader
+    memory: CheckpointMemory
+
+
 class Stream:
     """The ledger of a switch, and what this host remembers of it.
 
@@ -40,11 +61,13 @@ class Stream:
         told: Told how many entries were judged, after each page.
         policies: What is allowed by which policy, by digest (V11).
         taken: Given each entry that was found good, with what it says.
+        log: What is known of its checkpoints, by its generation; None holds it against none.
 
     Attributes:
         whole: The end of the ledger was reached.
         beginning: Where it begins.
         overtaken: How far this host had judged it, when it begins behind that, or anew; else None.
+        strange: Why what stands in Redis as its checkpoint is none; "" when it is one, or none stands.
         unremembered: Why this host could not remember how far the ledger was judged; None when it could.
     """
 
@@ -58,7 +81,10 @@ class Stream:
         told: Callable[[int], None] = lambda _: None,
         policies: Mapping[str, Haste] = NO_POLICIES,
         taken: Callable[[Entry, Opened], None] | None = None,
+        log: Callable[[int], KnownLog] | None = None,
     ) -> None:
+        self._log = log
+        self.strange = ""
         self._store = store
         self._keysets = keysets
         self._memory = memory
@@ -136,6 +162,7 @@ class Stream:
             policies=self._policies,
             told=self._told,
             taken=self._taken,
+            log=TreeWatch(*self._checkpoints(), TreeState(begun.tree)),
         )
 
     def _require_generation(self, carry: Carry, begun: Beginning) -> None:
@@ -164,8 +191,12 @@ class Stream:
         if known is None or not known[0].carry.count or self._can_judge_more(known[0].carry):
             return self.whole_ledger(deadline_ms=deadline_ms)
         known_carry, seen, counts = known[0].carry, known[1], known[0].counts
-        begun = self._begun()
-        if (known_carry.generation, known_carry.count) < (begun.generation, begun.count):
+        tree, begun = known[0].state(), self._begun()
+        held, roots = self._checkpoints()
+        # Two that contradict each other: which of them is wrong is found out from the first entry on.
+        forked = any(roots.get(each.size, each.root) != each.root for each in held)
+        overtaken = (known_carry.generation, known_carry.count) < (begun.generation, begun.count)
+        if tree is None or forked or overtaken:
             return self.whole_ledger(deadline_ms=deadline_ms)
         anchors = [_anchor(known[0])]
         expected = in_force(self._store.snapshot(), above=known_carry.epoch)
@@ -178,6 +209,7 @@ class Stream:
             policies=self._policies,
             told=self._told,
             taken=self._taken,
+            log=TreeWatch(held, roots, tree),
         )
         try:
             self._require_generation(known_carry, begun)
@@ -199,6 +231,20 @@ class Stream:
         directives = recent_directives(self._store, clock.wall_ms())
         receipts = (raw for name in directives for raw in kept_receipts(self._store, name))
         return claimed_heads(receipts, self._keysets, above=above)
+
+    def _checkpoints(self) -> tuple[list[Held], dict[int, bytes]]:
+        """Return the checkpoints at hand, in Redis and in this host's memory, and the roots it knows."""
+        if self._log is None:
+            return [], {}
+        reader, memory = self._log(self.beginning.generation)
+        seen = memory.read()
+        held = notes(seen, reader)
+        if note := self._store.checkpoint():
+            try:
+                held.insert(0, reader.read(note))
+            except RecordError as error:
+                self.strange = error.message
+        return combined(held), roots_of(seen)
 
     def _can_judge_more(self, carry: Carry) -> bool:
         """Tell whether something was left open for want of a keyset that is at hand by now."""
@@ -223,7 +269,9 @@ class Stream:
         verdict = judged(judge, pages, self._keysets, self._jobs, whole=lambda: self.whole)
         if verdict.broken is None:
             try:
-                self._memory.keep(*verdict.carry, verdict.counts)
+                self._memory.keep(*verdict.carry, verdict.counts, verdict.tree)
+                if self._log is not None and verdict.checkpoint is not None:
+                    self._log(self.beginning.generation).memory.see(verdict.checkpoint)
             except StateFileError as error:  # the verdict is as good without
                 self.unremembered = error
         return verdict

@@ -18,6 +18,7 @@ from multiprocessing import get_context, parent_process
 import msgspec
 
 from golive_redis.audit import words
+from golive_redis.audit.checkpoints import Held, TreeState, TreeWatch
 from golive_redis.audit.counting import Counts
 from golive_redis.audit.history import NO_POLICIES, BrokenLedgerError, Carry, History, open_all
 from golive_redis.audit.opening import Keysets, Opened
@@ -66,6 +67,9 @@ class Verdict(msgspec.Struct, frozen=True):
         head: After the last entry that was judged.
         carry: To go on from, with what was seen.
         counts: What was counted on the way.
+        tree: Likewise, for what the next checkpoints are held against.
+        checkpoint: The newest checkpoint at hand that agrees with the ledger; None for none.
+        witnessed: The newest of those that enough witnesses have cosigned; None for none.
     """
 
     entries: int
@@ -81,11 +85,15 @@ class Verdict(msgspec.Struct, frozen=True):
     head: str
     carry: tuple[Carry, bytes]
     counts: Counts
+    tree: TreeState
+    checkpoint: Held | None = None
+    witnessed: Held | None = None
 
     @property
     def verified(self) -> bool:
         """True when all is good and somebody remembers its end."""
-        return self.broken is None and self.anchored is not None
+        remembered = self.anchored is not None or self.witnessed is not None
+        return self.broken is None and remembered
 
 
 class ChildError(GoliveError):
@@ -107,6 +115,7 @@ class Judge:
         policies: What is allowed by which policy, by digest (V11).
         told: Told how many entries were judged, after each page.
         taken: Given each entry that was found good, in its order, with what it says.
+        log: Holds it against checkpoints, from where it begins.
     """
 
     def __init__(
@@ -121,6 +130,7 @@ class Judge:
         policies: Mapping[str, Haste] = NO_POLICIES,
         told: Callable[[int], None] = lambda _: None,
         taken: Callable[[Entry, Opened], None] | None = None,
+        log: TreeWatch | None = None,
     ) -> None:
         carry, seen = start or (Carry(), b"")
         self._keysets = keysets
@@ -133,6 +143,7 @@ class Judge:
         self._heads = dict(heads)
         self._told = told
         self._taken = taken
+        self._log = log or TreeWatch()
         self._versions: set[int] = set()
         self._terms = 0
         self._last: tuple[int, Opened | str] = -1, ""
@@ -152,6 +163,7 @@ class Judge:
                 self._note(item)
                 if self._taken is not None:
                     self._taken(entry, item)
+        self._log.take(entries)
         self.counts = self.counts.after(item for item in found if isinstance(item, Opened))
         self._told(self.history.count)
 
@@ -199,6 +211,7 @@ class Judge:
                 f"is missing: the ledger ends here, and {anchor.who} has seen {seen}",
                 hint=anchor.hint,
             )
+        self._log.end()
         if unjudged is not None and not self._keysets.lenient:
             index, version = unjudged
             raise BrokenLedgerError(
@@ -242,6 +255,9 @@ class Judge:
             head=history.head,
             carry=history.carry(),
             counts=self.counts,
+            tree=self._log.state(),
+            checkpoint=self._log.confirmed,
+            witnessed=self._log.witnessed,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from golive_redis.config import Config
+from golive_redis.config.auditing import LogSettings
 from golive_redis.config.yamlfile import beside
 from golive_redis.core.timing import Haste
 from golive_redis.errors import GoliveError
@@ -51,6 +52,7 @@ class Surroundings(Masked, frozen=True):
         memory: Shared by all questions that are asked from here.
         state_dir: Where this host remembers what it has judged of the ledger; None for nowhere.
         haste: What that policy allows; None where it is not known.
+        log: Which log the ledger is, and who its witnesses are; None holds it against no checkpoint.
     """
 
     MASKED: ClassVar[frozenset[str]] = frozenset({"environ"})
@@ -63,13 +65,14 @@ class Surroundings(Masked, frozen=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     state_dir: Path | None = None
     haste: Haste | None = None
+    log: LogSettings | None = None
 
     @classmethod
     def of(cls, config: Config, trust: Trust | None = None) -> Surroundings:
         """Return what can be asked with this configuration.
 
         Raises:
-            ConfigError: The address or the policy's names cannot be used.
+            ConfigError: The address, the policy's names or the section `audit` cannot be used.
         """
         address = config.address()
         return cls(
@@ -80,6 +83,7 @@ class Surroundings(Masked, frozen=True):
             trust,
             state_dir=config.state_dir,
             haste=config.policy.haste,
+            log=LogSettings.of(config),
         )
 
     def resolve(self, name: str) -> Path:

@@ -129,6 +129,12 @@ class LogSettings(msgspec.Struct, frozen=True):
             raise refuse("quorum", f"{quorum} of {len(witnesses)} witnesses can never be met")
         return cls(origin, lag_ms, every_ms, tuple(witnesses), quorum)
 
+    def of_generation(self, generation: int) -> LogSettings:
+        """Return the settings of the log of a generation of the ledger: `<origin>/2` is the second."""
+        if generation == 1:
+            return self
+        return msgspec.structs.replace(self, origin=f"{self.origin}/{generation}")
+
     def verifier(self, raw: bytes) -> VerifierKey:
         """Return a heartbeat's public key as a key of this log."""
         return VerifierKey(self.origin, KeyType.ED25519, raw)
@@ -137,11 +143,11 @@ class LogSettings(msgspec.Struct, frozen=True):
         """Return the policy by which a checkpoint of this log is judged.
 
         Args:
-            keysets: Whose heartbeats may have signed; the newest in front.
+            keysets: Whose heartbeats may have signed.
         """
         keys = {
             key.keyid: raw_of(key.public)
-            for keyset in keysets
+            for keyset in sorted(keysets, key=lambda keyset: -keyset.version)
             for key in keyset.keys.values()
             if key.holds(Role.HEARTBEAT)
         }

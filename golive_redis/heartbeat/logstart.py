@@ -77,7 +77,7 @@ class LogStart:
         if generation == 1:
             return keys
         if self._keys is None or self._keys[0] is not keys:
-            settings = of_generation(keys.settings, generation)
+            settings = keys.settings.of_generation(generation)
             self._keys = keys, LogKeys.of(keys.trust, keys.signer, settings)
         return self._keys[1]
 
@@ -104,12 +104,5 @@ class LogStart:
             head=begun.head,
             told=bool(begun.note),
         )
-        memory.begin(of_generation(keys.settings, begun.generation).origin, first)
+        memory.begin(keys.settings.of_generation(begun.generation).origin, first)
         self._named, self._begun, self._keys = named, begun, None
-
-
-def of_generation(settings: LogSettings, generation: int) -> LogSettings:
-    """Return the settings of the log of a generation of the ledger: `<origin>/2` is the second."""
-    if generation == 1:
-        return settings
-    return msgspec.structs.replace(settings, origin=f"{settings.origin}/{generation}")

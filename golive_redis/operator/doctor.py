@@ -18,11 +18,14 @@ import msgspec
 
 from golive_redis import clock
 from golive_redis.config import Config, keyfile
+from golive_redis.config.auditing import LogSettings
 from golive_redis.config.config import stem_of
 from golive_redis.config.policy import is_production
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, StoreError
+from golive_redis.operator import ledgerstatus
+from golive_redis.operator.fleet import LedgerStatus
 from golive_redis.operator.session import TIMEOUT_MS, Operator
 from golive_redis.records.keyset import Keyset
 from golive_redis.store import library, rights, serverinfo
@@ -41,6 +44,7 @@ SETTINGS = (
 )
 DAY_MS = 86_400_000
 PAGE = 1_000
+CHECKPOINTS_LATE = 3  # so many may fail before anybody is told
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -87,6 +91,22 @@ class Ledger(msgspec.Struct, frozen=True):
     more: bool
 
 
+class Log(msgspec.Struct, frozen=True):
+    """How the ledger stands as a log.
+
+    Attributes:
+        status: As `golive status` shows it.
+        waits_ms: How long at least the oldest entry waits that is in no checkpoint; None when all are.
+        due_ms: So long an entry may wait.
+        missing: The witnesses that have not cosigned the newest checkpoint.
+    """
+
+    status: LedgerStatus
+    waits_ms: float | None
+    due_ms: float
+    missing: tuple[str, ...]
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is judged.
 
@@ -113,6 +133,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         library: What there is of the function library: "" where none is used, `installed`, `missing`,
             `differs`, or `unknown`.
         ledger: None when it cannot be read.
+        log: Likewise, or when the section `audit` cannot be used.
         spooled: Records that wait on this host.
         behind: Bytes by which each replica is behind, by address; -1 for one that is not online.
     """
@@ -138,6 +159,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
     library: str
     ledger: Ledger | None
+    log: Log | None
     spooled: int
     behind: Mapping[str, int]
 
@@ -194,6 +216,7 @@ def examine(operator: Operator) -> Facts:
         now_ms=clock.wall_ms(),
         library=functions,
         ledger=ledger,
+        log=_log(operator, clock.wall_ms() + offset_ms),
         spooled=len(Spool(config.state_dir).waiting()) if config.state_dir else 0,
         behind=dict(_behind(info)),
     )
@@ -231,6 +254,26 @@ def _ledger(link: Link, audit: str, server_ms: float) -> Ledger | None:
         rate = PAGE / max(1, last - first)
         return Ledger(length, min(length, round(rate * DAY_MS)), more=True)
     return None
+
+
+def _log(operator: Operator, server_ms: float) -> Log | None:
+    """Return how the ledger stands as a log; None where this login may not look."""
+    try:
+        settings = LogSettings.of(operator.config)
+        found = ledgerstatus.look(operator, operator.store.heartbeats())
+        if found is None:
+            return None
+        waits = found.entries - (found.checkpoint or 0)
+        page = operator.store.entries(min(waits, PAGE)) if waits > 0 else []
+    except (ConfigError, StoreError):
+        return None
+    missing = {witness.name for witness in settings.witnesses} - set(found.cosigned)
+    return Log(
+        found,
+        server_ms - page[0].at_ms if page else None,
+        settings.lag_ms + CHECKPOINTS_LATE * settings.every_ms,
+        tuple(sorted(missing)),
+    )
 
 
 def _beats(operator: Operator, server_ms: float) -> dict[str, float]:

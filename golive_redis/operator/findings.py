@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from golive_redis.core.timing import in_words
 from golive_redis.operator import serverfindings as server
 from golive_redis.operator.doctor import DAY_MS, Diagnosis, Facts, Level
 from golive_redis.store.link import DEFAULT_USER
@@ -245,6 +246,75 @@ def _ledger(it: Facts) -> Diagnosis:
     )
 
 
+def _checkpoint(it: Facts) -> Diagnosis:
+    name, log = "checkpoint", it.log
+    if log is None:
+        return Diagnosis(
+            name,
+            Level.UNKNOWN,
+            "this login may not look at the ledger's checkpoint, or the section `audit` is wrong",
+            "nobody is told when the ledger is rewritten",
+            "golive acl --role operator prints the line; golive audit policy names the mistake",
+        )
+    status, waits_ms = log.status, log.waits_ms
+    if status.problems:
+        return Diagnosis(
+            name,
+            Level.RED,
+            "; ".join(status.problems),
+            "the ledger is not what was signed of it: somebody has changed it, or entries are lost",
+            "golive audit verify names the entry",
+        )
+    signed = (
+        f"{status.entries:,} entries, checkpoint {status.checkpoint:,} by {status.by}"
+        if status.checkpoint is not None
+        else f"{status.entries:,} entries, no checkpoint"
+    )
+    if waits_ms is None or waits_ms <= log.due_ms:
+        return Diagnosis(name, Level.OK, signed)
+    return Diagnosis(
+        name,
+        Level.WARNING,
+        f"{signed}; what is newer waits since {in_words(waits_ms)}",
+        "what is in no checkpoint can be cut off, and only hosts that have seen it know",
+        "golive heartbeat --name NAME; of one that runs, its log says why it does not sign",
+    )
+
+
+def _witnesses(it: Facts) -> Diagnosis:
+    name, log = "witnesses", it.log
+    if log is None:
+        return Diagnosis(name, Level.UNKNOWN, "as `checkpoint`", *_AS_CHECKPOINT)
+    status = log.status
+    if not status.witnesses:
+        return Diagnosis(
+            name,
+            Level.WARNING if it.production else Level.OK,
+            "none is configured",
+            *(_NO_WITNESS if it.production else ()),
+        )
+    if status.checkpoint is None:
+        return Diagnosis(name, Level.OK, f"{status.witnesses} configured, no checkpoint yet")
+    ago = f", {in_words(max(0, it.now_ms - status.time_s * 1000))} ago" if status.time_s else ""
+    seen = f"{len(status.cosigned)} of {status.witnesses} have cosigned the checkpoint{ago}"
+    if not log.missing:
+        return Diagnosis(name, Level.OK, seen)
+    return Diagnosis(
+        name,
+        Level.WARNING if status.enough else Level.RED,
+        f"{seen}; without: {', '.join(log.missing)}",
+        "what too few have cosigned does not verify as witnessed",
+        "golive audit witness status FOLDER on its host; the heartbeat's log says what it answered",
+    )
+
+
+_AS_CHECKPOINT = ("who cosigns the ledger cannot be seen", "golive audit policy")
+_NO_WITNESS = (
+    "whoever owns Redis and a heartbeat's key can rewrite the ledger unseen",
+    "golive audit witness init on another host, then `witnesses` under `audit`",
+)
+
+
 def _spool(it: Facts) -> Diagnosis:
     if not it.spooled:
         return Diagnosis("spool", Level.OK, "nothing waits on this host")
@@ -276,6 +346,8 @@ FINDINGS: dict[str, Callable[[Facts], Diagnosis]] = {
     "keyset": _keyset,
     "script-library": _library,
     "ledger": _ledger,
+    "checkpoint": _checkpoint,
+    "witnesses": _witnesses,
     "spool": _spool,
 }
 

@@ -154,6 +154,30 @@ class KeysetInUse(msgspec.Struct, frozen=True):
     expires: str | None
 
 
+class LedgerStatus(msgspec.Struct, frozen=True):
+    """How the ledger stands.
+
+    Attributes:
+        entries: In Redis.
+        checkpoint: How many the newest checkpoint counts; None where there is none.
+        by: The heartbeats that have signed it.
+        cosigned: The witnesses that have.
+        witnesses: How many are configured.
+        enough: They are enough for the quorum.
+        time_s: When the last of them did, Unix time in seconds; None when none did.
+        problems: What is not as it should be, in sentences.
+    """
+
+    entries: int
+    checkpoint: int | None = None
+    by: str = ""
+    cosigned: list[str] = []
+    witnesses: int = 0
+    enough: bool = False
+    time_s: int | None = None
+    problems: list[str] = []
+
+
 class FleetStatus(msgspec.Struct, frozen=True):
     """Everything at once.
 
@@ -164,6 +188,7 @@ class FleetStatus(msgspec.Struct, frozen=True):
         headline: What that means for orders now, in a sentence.
         problems: What is not as it should be, in sentences, the worst first.
         armed: How many workers are armed, by their own word, which must be recent.
+        ledger: How the ledger stands; None where this login may not look.
     """
 
     environment: str
@@ -180,6 +205,7 @@ class FleetStatus(msgspec.Struct, frozen=True):
     refused: list[str]
     at_ms: int
     keyset: KeysetInUse
+    ledger: LedgerStatus | None = None
 
 
 class Workers(msgspec.Struct, frozen=True):

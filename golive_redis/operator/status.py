@@ -8,7 +8,7 @@ from golive_redis import clock
 from golive_redis.core.barrier import Pod, Result
 from golive_redis.core.timing import in_words
 from golive_redis.errors import RecordError
-from golive_redis.operator import outlook
+from golive_redis.operator import ledgerstatus, outlook
 from golive_redis.operator.fleet import (
     Activation,
     Active,
@@ -40,10 +40,9 @@ def read(operator: Operator) -> FleetStatus:
     reading = operator.read()
     term = reading.state.term if reading.state is not None else 0
     beats = _beats(operator, reading, term)
-    heartbeats = [
-        _heartbeat(operator, item, term, beats.get(item.name))
-        for item in operator.store.heartbeats()
-    ]
+    found = operator.store.heartbeats()
+    heartbeats = [_heartbeat(operator, item, term, beats.get(item.name)) for item in found]
+    ledger = ledgerstatus.look(operator, found)
     fleet = operator.store.fleet()
     workers = _workers(operator, term, fleet)
     at_ms = clock.wall_ms()
@@ -62,19 +61,20 @@ def read(operator: Operator) -> FleetStatus:
         reading.behind,
         _ended(operator, reading),
     )
-    found = outlook.judge(seen, operator.timing)
+    judged = outlook.judge(seen, operator.timing)
     keyset = operator.trust.keyset
     return FleetStatus(
         environment=operator.trust.environment,
         namespace=operator.trust.namespace,
         state=seen.state,
-        headline=found.headline,
+        headline=judged.headline,
         problems=[
-            *found.problems,
+            *judged.problems,
             *_of_keyset(operator, at_ms),
             *([left_out(len(fleet.foreign))] if fleet.foreign else []),
+            *(ledger.problems if ledger is not None else []),
         ],
-        armed=found.armed,
+        armed=judged.armed,
         active=seen.active,
         revoked=seen.revoked,
         heartbeats=heartbeats,
@@ -83,6 +83,7 @@ def read(operator: Operator) -> FleetStatus:
         refused=list(reading.refused),
         at_ms=at_ms,
         keyset=KeysetInUse(keyset.version, keyset.is_signed, keyset.expires),
+        ledger=ledger,
     )
 
 

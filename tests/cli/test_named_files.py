@@ -23,6 +23,8 @@ WORDS = {
     "audit list": [],
     "audit restore": ["archive"],
     "audit report": ["--out", "report"],
+    "audit policy": [],
+    "audit prove": ["e1", "--out", "e1.tlog-proof"],
     "audit show": ["e1"],
     "audit tail": [],
     "audit trim": ["archive", "--unwitnessed"],

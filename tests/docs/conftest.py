@@ -65,6 +65,7 @@ class Fleet(NamedTuple):
 
 
 VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+AUDIT = r"audit: {checkpoint_lag: 11s, checkpoint_every: 1s}\n"
 PROMOTIONS = r"promotions:\n  small:\n    - {ledger: {value: active_days}, at_least: 1}\n"
 COMMANDS = (
     "golive init --environment demo --operator alice",
@@ -118,6 +119,8 @@ COMMANDS = (
     "golive audit trim ./archive --unwitnessed",
     "golive audit restore ./archive",
     "golive audit report --out report",
+    "golive audit policy",
+    "golive audit prove e1 --out e1.tlog-proof",
 )
 FOLLOWS = {"golive watch": "}", "golive audit tail": "stop-confirmed"}
 """Commands that go on until they are ended, and what they have printed once they can be."""
@@ -200,13 +203,15 @@ def watch_fleet(terminal: Terminal, server: EmbeddedServer) -> Fleet:
             allowed = "s/^activation_enabled: false/activation_enabled: true/"
             profiles = "s/^allowed_profiles: .*/allowed_profiles: [micro, small]/"
             terminal.type(f"sed -i.bak '{allowed};{profiles}' config/go_live.yaml")
-            terminal.type(f"printf '{PROMOTIONS}' >> config/go_live.yaml")
+            terminal.type(f"printf '{PROMOTIONS}{AUDIT}' >> config/go_live.yaml")
             terminal.type("golive heartbeat --name hb-1 --json > hb-1.log 2>&1 &")
             terminal.write("worker.py", (ROOT / "examples" / "worker.py").read_text())
             terminal.type("python worker.py pod-1 > pod-1.log 2>&1 & WORKER=$!")
             terminal.await_text("hb-1.log", "nothing is active")
             terminal.await_text("pod-1.log", "skips")
             terminal.await_said("golive workers", "workers: 1 ")
+        if command.startswith("golive audit prove"):
+            terminal.await_said("golive audit prove e1 --out waited.tlog-proof", "PROVED")
         run(command)
         look()
     terminal.type("kill $WORKER; wait $WORKER")

@@ -641,6 +641,8 @@ def of_version(version: int, book: Book, head: str) -> list[bytes]:
     stop = book.entries[5].envelope
     other = Signers(version=version)
     return [other.receipt(stop, head=head, heartbeat="hb-1", worker=None, by="hb-1")]
+
+
 # -- from keyset to keyset -------------------------------------------------------------------------
 
 ROOTED = EVERYBODY | {"ruth": ("root",)}

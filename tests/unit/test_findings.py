@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from golive_redis.core.timing import TIMINGS
-from golive_redis.operator.doctor import DAY_MS, Facts, FileMode, Ledger, Level
+from golive_redis.operator.doctor import DAY_MS, Facts, FileMode, Ledger, Level, Log
 from golive_redis.operator.findings import FINDINGS, diagnose
+from golive_redis.operator.fleet import LedgerStatus
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.store import serverinfo
 from golive_redis.store.serverinfo import ServerInfo
@@ -34,6 +35,7 @@ SETTINGS = {
     "bind": "127.0.0.1",
     "timeout": "0",
 }
+WITNESSED = LedgerStatus(10, 8, "hb-1", ["w1", "w2"], 2, True, 1_799_999_969)
 GOOD = Facts(
     environment="test",
     production=False,
@@ -56,6 +58,7 @@ GOOD = Facts(
     now_ms=1_800_000_000_000,
     library="installed",
     ledger=Ledger(10, 2, more=False),
+    log=Log(WITNESSED, None, 210_000, ()),
     spooled=0,
     behind={},
 )
@@ -64,6 +67,13 @@ GOOD = Facts(
 UNTIL_2020, UNTIL_2027 = (
     parse_keyset(Signers().keyset_file | {"expires": day}) for day in ("2020-01-31", "2027-01-31")
 )
+
+
+def log(**changes: Any) -> dict[str, Any]:
+    """A ledger that stands in another way."""
+    own = {key: changes.pop(key) for key in ("waits_ms", "missing") if key in changes}
+    status = msgspec.structs.replace(WITNESSED, **changes)
+    return {"log": msgspec.structs.replace(GOOD.log, status=status, **own)}  # type: ignore[type-var]
 
 
 def info(**fields: str) -> dict[str, Any]:
@@ -190,6 +200,34 @@ def test_those_of_valkey_likewise(version: str, fixed: bool) -> None:
             {**info(maxmemory="1000"), "ledger": Ledger(9, 5, more=False)},
             Level.WARNING,
             "9",
+        ),
+        ("checkpoint", {"log": None}, Level.UNKNOWN, "may not look at the ledger's checkpoint"),
+        ("checkpoint", log(problems=["it is shorter"]), Level.RED, "it is shorter"),
+        ("checkpoint", log(waits_ms=300_000), Level.WARNING, "waits since 5 min"),
+        (
+            "checkpoint",
+            log(waits_ms=300_000, checkpoint=None),
+            Level.WARNING,
+            "10 entries, no checkpoint; what is newer",
+        ),
+        ("witnesses", {"log": None}, Level.UNKNOWN, "as `checkpoint`"),
+        (
+            "witnesses",
+            {**log(witnesses=0, cosigned=[]), "production": True},
+            Level.WARNING,
+            "none is configured",
+        ),
+        (
+            "witnesses",
+            log(cosigned=["w1"], missing=("w2",)),
+            Level.WARNING,
+            "1 of 2 have cosigned the checkpoint, 31 s ago; without: w2",
+        ),
+        (
+            "witnesses",
+            log(cosigned=[], time_s=None, enough=False, missing=("w1", "w2")),
+            Level.RED,
+            "0 of 2 have cosigned the checkpoint; without: w1, w2",
         ),
         ("spool", {"spooled": 3}, Level.WARNING, "3 records wait"),
     ],

@@ -14,6 +14,7 @@ from golive_cli.commands import witness
 from golive_cli.commands.archive import archive, generation, restore, trim
 from golive_cli.commands.auditfiles import export, verify
 from golive_cli.commands.auditreport import report
+from golive_cli.commands.checkpoints import policy, prove
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile, LabelArguments
 from golive_cli.output import Output, Painted, Piece
@@ -221,6 +222,8 @@ app.command("trim")(trim)
 app.command("report")(report)
 app.command("restore")(restore)
 app.command("generation")(generation)
+app.command("policy")(policy)
+app.command("prove")(prove)
 app.add_typer(witness.app, name="witness")
 
 

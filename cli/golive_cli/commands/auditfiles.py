@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from golive_cli.commands import checkpoints
 from golive_cli.commands import ledger as shared
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted, place
-from golive_cli.results import AuditBroken, AuditExportResult, AuditVerifyResult
+from golive_cli.results import (
+    AuditBroken,
+    AuditExportResult,
+    AuditVerifyResult,
+)
 from golive_redis import clock
 
 if TYPE_CHECKING:
     from golive_redis.audit.beginning import Beginning
+    from golive_redis.audit.checkpoints import Held
     from golive_redis.audit.history import Carry
     from golive_redis.audit.opening import Keysets, Opened
     from golive_redis.audit.verifying import Verdict
@@ -61,6 +67,20 @@ def verify(
             show_default=False,
         ),
     ] = "",
+    policy: shared.PolicyFile = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="The checkpoint of that export; else FILE.checkpoint beside it, with --policy.",
+            show_default=False,
+        ),
+    ] = None,
+    require_witness: Annotated[
+        bool,
+        typer.Option("--require-witness", help="Exit 5 unless enough witnesses have cosigned it."),
+    ] = False,
     new: Annotated[
         bool, typer.Option("--new", help="Only what came since this host has judged it last.")
     ] = False,
@@ -90,34 +110,61 @@ def verify(
     """Judge the whole ledger, and name the first bad entry.
 
     Exits 5 when it does not verify. CONSISTENT means that all of it is good, and that
-    nobody remembers its end: a tail that was cut off would not be seen.
+    nobody remembers its end: a tail that was cut off would not be seen. A checkpoint
+    that enough witnesses have cosigned protects all that it counts.
     """
     require_head(head)
     if file is not None and file.exists() and not file.is_file():
         raise UsageError(f"{file} is no regular file", hint="it is read twice: save it first")
-    if file is not None and (new or config is not None):
-        raise UsageError(
-            "--file goes without --new and --config: a file is judged whole, by its keysets alone"
-        )
-    if archive is not None and (new or file is not None):
-        raise UsageError("--archive goes without --new and --file: it is judged whole")
-    if head and new:
-        raise UsageError(
-            "--head goes without --new, which looks at nothing that this host has judged before"
-        )
-    if receipts is not None and file is None:
-        raise UsageError("--receipts goes with --file: without it they are read from Redis")
+    _require_together(
+        [
+            (
+                file is not None and (new or config is not None),
+                "--file goes without --new and --config: a file is judged whole, by its keysets alone",
+            ),
+            (
+                archive is not None and (new or file is not None),
+                "--archive goes without --new and --file: it is judged whole",
+            ),
+            (
+                bool(head) and new,
+                "--head goes without --new, which looks at nothing that this host has judged before",
+            ),
+            (
+                receipts is not None and file is None,
+                "--receipts goes with --file: without it they are read from Redis",
+            ),
+            (
+                checkpoint is not None and (file is None or policy is None),
+                "--checkpoint goes with --file and --policy, which says whose signatures count",
+            ),
+            (
+                require_witness and file is not None and policy is None,
+                "--require-witness takes --policy, which says who the witnesses are",
+            ),
+        ]
+    )
     out = Output(as_json=as_json)
     if file is not None:
-        found = judged_file(out, file, keysets or [], head, jobs, receipts)
+        log = checkpoints.kept(file, policy, checkpoint, keysets or [])
+        found = judged_file(out, file, keysets or [], head, jobs, receipts, log=log)
     elif archive is not None:
-        found = _archived(out, archive, keysets or [], head, jobs, config)
+        found = _archived(out, archive, keysets or [], head, jobs, config, policy)
     else:
-        found = judged_live(out, keysets or [], head, jobs, new=new, config=config)
+        found = judged_live(out, keysets or [], head, jobs, new=new, config=config, policy=policy)
     verdict = found.verdict
     out.result(_result(found))
     _show(out, found)
-    return Exit.DONE if verdict.broken is None else Exit.VERIFICATION
+    missing = require_witness and verdict.broken is None and verdict.witnessed is None
+    if missing:
+        out.line(Painted("NOT WITNESSED", "red"), ": not enough witnesses have cosigned it")
+    return Exit.VERIFICATION if missing or verdict.broken is not None else Exit.DONE
+
+
+def _require_together(rules: list[tuple[bool, str]]) -> None:
+    for broken, why in rules:
+        if broken:
+            raise UsageError(why)
 
 
 def require_head(head: str) -> None:
@@ -147,6 +194,7 @@ class Judged(NamedTuple):
         begun: Where it begins, and what follows from that, in sentences; none for the first entry.
         generation: Of the ledger.
         begins: The index of its first entry.
+        strange: Why what stands in Redis as a checkpoint is none; "" when it is one.
     """
 
     verdict: Verdict
@@ -158,6 +206,7 @@ class Judged(NamedTuple):
     begun: tuple[str, ...] = ()
     generation: int = 1
     begins: int = 0
+    strange: str = ""
 
 
 def judged_file(
@@ -168,6 +217,8 @@ def judged_file(
     jobs: int | None,
     receipts: Path | None,
     taken: Taken | None = None,
+    *,
+    log: Sequence[Held] = (),
 ) -> Judged:
     """Judge an export by its keysets alone.
 
@@ -177,6 +228,7 @@ def judged_file(
         RecordError: It is no export, or its receipts are none.
     """
     from golive_redis.audit.beginning import Beginning, of_pages
+    from golive_redis.audit.checkpoints import TreeState, TreeWatch
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.reading import entries_of_file, first_claim
     from golive_redis.audit.receipts import claimed_heads, receipts_of_file
@@ -202,6 +254,7 @@ def judged_file(
             heads=claimed_heads(raws, keysets, above=begun.carry.epoch),
             told=told,
             taken=taken,
+            log=TreeWatch(log, start=TreeState(begun.tree)),
         )
         several = jobs or (cores() if file.stat().st_size > shared.SEVERAL_FROM * 1_000 else 1)
         verdict = judged(judge, entries_of_file(path), keysets, several)
@@ -222,10 +275,12 @@ def _archived(
     head: str,
     jobs: int | None,
     config: Path | None,
+    policy_file: Path | None,
 ) -> Judged:
     from golive_redis import config as configuration
     from golive_redis.audit.archive import Archive
-    from golive_redis.audit.archived import judge_archive
+    from golive_redis.audit.archived import any_policy, judge_archive
+    from golive_redis.audit.checkpoints import LogReader, TreeWatch
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.verifying import Anchor
     from golive_redis.config.auditing import LogSettings
@@ -243,11 +298,18 @@ def _archived(
         found = [trust.keyset, *shared.read_keysets(keyset_files)]
         keysets = Keysets.of(found, trust.namespace, trust.environment)
         policy = shared.log_policy(LogSettings.of(loaded), reach.generation, keysets)
+    if policy_file is not None:
+        policy = shared.read_policy(policy_file)
+    note = held.checkpoint()
+    log = TreeWatch()
+    if note is not None:
+        known = keysets.by_version.values()
+        log = TreeWatch([LogReader.by(policy or any_policy(note, keysets), known).read(note)])
     anchors = [Anchor(head, None, "the head that you kept")] if head else []
     several = jobs or (cores() if reach.size > shared.SEVERAL_FROM else 1)
     with progress(out, reach.size) as told:
         verdict = judge_archive(
-            held, keysets, policy=policy, anchors=anchors, jobs=several, told=told
+            held, keysets, policy=policy, anchors=anchors, jobs=several, told=told, log=log
         )
     return Judged(
         verdict,
@@ -266,6 +328,7 @@ def judged_live(
     new: bool,
     config: Path | None,
     taken: Taken | None = None,
+    policy: Path | None = None,
 ) -> Judged:
     """Judge the ledger in Redis, and remember how far on this host.
 
@@ -279,7 +342,7 @@ def judged_live(
     with shared.ledger(config, keyset_files) as ledger:
         length = ledger.store.ledger_length()
         several = jobs or (cores() if length > shared.SEVERAL_FROM and not new else 1)
-        memory = LedgerMemory(ledger.state_dir, ledger.trust)
+        memory, log = LedgerMemory(ledger.state_dir, ledger.trust), ledger.log(policy)
         with progress(out, length) as told:
             stream = Stream(
                 ledger.store,
@@ -289,6 +352,7 @@ def judged_live(
                 told=told,
                 policies=ledger.policies,
                 taken=taken,
+                log=log,
             )
             verdict = stream.what_is_new() if new else stream.whole_ledger(head)
         forgotten = "" if ledger.state_dir else "no state_dir is configured"
@@ -306,6 +370,7 @@ def judged_live(
             _begun(begun, stream.overtaken),
             begun.generation,
             begun.count,
+            stream.strange,
         )
 
 
@@ -354,6 +419,9 @@ def _result(found: Judged) -> AuditVerifyResult:
         found.forgotten,
         found.generation,
         found.begins,
+        checkpoints.result_of(verdict.checkpoint),
+        verdict.witnessed.size if verdict.witnessed is not None else None,
+        found.strange,
     )
 
 
@@ -376,7 +444,9 @@ def _show(out: Output, found: Judged) -> None:
     out.line(_counted(verdict, new=found.new))
     for text in found.begun:
         out.line(text)
-    if verdict.anchored is None:
+    if verdict.witnessed is not None:
+        _show_witnessed(out, where, count, verdict.witnessed)
+    elif verdict.anchored is None:
         after = (
             ""
             if found.forgotten or found.from_file or not count
@@ -398,6 +468,18 @@ def _show(out: Output, found: Judged) -> None:
         out.line(f"keep this head {apart}: {verdict.head}")
     if found.forgotten:
         out.note(f"this host does not remember it: {found.forgotten}")
+    if found.strange:
+        out.note(f"what stands in Redis as a checkpoint is none: {found.strange}")
+
+
+def _show_witnessed(out: Output, where: str, count: int, held: Held) -> None:
+    newer = count - held.size
+    more = ""
+    if newer:
+        are = "newer one is" if newer == 1 else "newer ones are"
+        more = f"; {newer:,} {are} chained and signed, not yet witnessed"
+    last = f"up to entry {held.size - 1:,}" if held.size else "from the beginning"
+    out.line(Painted("VERIFIED", "green"), f" {where} {last}{more}")
 
 
 def _counted(verdict: Verdict, *, new: bool) -> str:
@@ -405,19 +487,21 @@ def _counted(verdict: Verdict, *, new: bool) -> str:
     count, judged = verdict.entries, verdict.entries - verdict.first
     if not count:
         return "the ledger is empty"
+    held = verdict.checkpoint
+    cosigned = f" · {checkpoints.cosigned(held)}" if held is not None else ""
     if not judged:
-        return f"nothing new: this host has judged all {count} entries before"
+        return f"nothing new: this host has judged all {count:,} entries before{cosigned}"
     low, high = verdict.keysets or (0, 0)
     keysets = f"keysets {low} to {high}" if low != high else f"keyset {low}"
     late = f" · {verdict.late} came late" if verdict.late else ""
-    what = f"{_many(judged, 'new entry', 'new entries')} of {count}"
+    what = f"{_many(judged, 'new entry', 'new entries')} of {count:,}"
     if not new or not verdict.first:
         what = _many(count, "entry", "entries")
-    return f"{what} · {keysets} · {_many(verdict.terms, 'term', 'terms')}{late}"
+    return f"{what} · {keysets} · {_many(verdict.terms, 'term', 'terms')}{late}{cosigned}"
 
 
 def _many(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def _good(count: int) -> str:
@@ -465,6 +549,7 @@ def export(
         raise UsageError(f"{form!r} is no format", hint=f"they are {', '.join(Form)}")
     out, whole, answers = Output(as_json=as_json), in_full(path), 0
     with shared.ledger(config, keysets or []) as ledger:
+        note = ledger.store.checkpoint()  # first: what it counts is in the file then
         with progress(out, ledger.store.ledger_length()) as told:
             if receipts is not None:  # before the ledger, which then has every head that they name
                 names = recent_directives(ledger.store, clock.wall_ms())
@@ -474,9 +559,13 @@ def export(
             pages = ledger.store.ledger(begun.start)
             count, head = write(whole, Form(form), pages, ledger.keysets, told, first=begun.count)
         trust = ledger.trust
+    beside = checkpoints.beside(whole) if note and form == Form.JSONL else None
+    if beside is not None:
+        checkpoints.write_new(beside, note)
+    name = str(beside) if beside is not None else None
     out.result(
         AuditExportResult(
-            trust.environment, trust.namespace, str(whole), form, count, head, answers
+            trust.environment, trust.namespace, str(whole), form, count, head, answers, name
         )
     )
     where = place(trust.environment, trust.namespace)
@@ -486,6 +575,8 @@ def export(
         out.line(f"{_many(answers, 'receipt', 'receipts')} to {receipts}")
     if count:
         out.line(f"keep this head apart from the file: {head}")
+    if beside:
+        out.line(f"its checkpoint: {checkpoints.beside(path)}")
     return Exit.DONE
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -17,6 +17,7 @@ from golive_redis.errors import ConfigError, RecordError
 if TYPE_CHECKING:
     from golive_redis.audit.opening import Keysets
     from golive_redis.audit.selection import Found
+    from golive_redis.audit.stream import KnownLog
     from golive_redis.config import Config
     from golive_redis.config.auditing import LogSettings
     from golive_redis.core.timing import Haste
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from golive_redis.store.store import Store
 
 TIMEOUT_MS = 2_000.0
+MAX_FILE_BYTES = 512 * 1024  # more than a policy, a checkpoint or a proof may be
 KeysetFiles = Annotated[
     list[Path] | None,
     typer.Option(
@@ -36,6 +38,15 @@ KeysetFiles = Annotated[
     ),
 ]
 SEVERAL_FROM = 5_000  # entries: with fewer, further processes take longer to start than to help
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Whose signatures under a checkpoint count (tlog-policy); else the configuration says.",
+        show_default=False,
+    ),
+]
 YEAR_MS = 31_536_000_000  # a number of ms that is larger is an instant, and no duration
 
 
@@ -46,7 +57,6 @@ class Ledger(NamedTuple):
         store: A connected store.
         trust: This host's keyset, namespace and environment.
         keysets: All that are at hand.
-        state_dir: Where this host remembers what it has judged, or None.
         policies: What this host's policy allows, by its digest.
         config: Of this host.
     """
@@ -54,9 +64,37 @@ class Ledger(NamedTuple):
     store: Store
     trust: Trust
     keysets: Keysets
-    state_dir: Path | None
     policies: Mapping[str, Haste]
     config: Config
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Where this host remembers what it has judged, or None."""
+        return self.config.state_dir
+
+    def log(self, policy: Path | None = None) -> Callable[[int], KnownLog]:
+        """Return how to find what is known of the checkpoints of a generation of the ledger.
+
+        Args:
+            policy: By whose signatures; None takes the section `audit` of the configuration.
+
+        Raises:
+            ConfigError: The section or the file cannot be used.
+        """
+        from golive_redis.audit.checkpoints import LogReader
+        from golive_redis.audit.seen import CheckpointMemory
+        from golive_redis.audit.stream import KnownLog
+        from golive_redis.config.auditing import LogSettings
+
+        given = read_policy(policy) if policy is not None else None
+        settings = LogSettings.of(self.config)
+
+        def known(generation: int) -> KnownLog:
+            found = given or log_policy(settings, generation, self.keysets)
+            memory = CheckpointMemory(self.state_dir, self.trust, generation)
+            return KnownLog(LogReader.by(found, self.keysets.by_version.values()), memory)
+
+        return known
 
 
 @contextmanager
@@ -84,7 +122,7 @@ def ledger(config: Path | None, keyset_files: Sequence[Path] = ()) -> Iterator[L
         newest = max([trust.keyset, *steps], key=lambda each: each.version)
         trust = msgspec.structs.replace(trust, keyset=newest)
         keysets = Keysets.of([*given, *steps], trust.namespace, trust.environment)
-        yield Ledger(store, trust, keysets, loaded.state_dir, policies, loaded)
+        yield Ledger(store, trust, keysets, policies, loaded)
     finally:
         link.close()
 
@@ -102,12 +140,10 @@ def log_settings(ledger: Ledger) -> LogSettings:
 
 def log_policy(settings: LogSettings, generation: int, keysets: Keysets) -> Policy:
     """Return the policy for checkpoints of a generation of the ledger: `<origin>/2` is the second."""
-    import msgspec
-
-    if generation > 1:
-        settings = msgspec.structs.replace(settings, origin=f"{settings.origin}/{generation}")
     newest_first = sorted(keysets.by_version, reverse=True)
-    return settings.policy(keysets.by_version[version] for version in newest_first)
+    return settings.of_generation(generation).policy(
+        keysets.by_version[version] for version in newest_first
+    )
 
 
 def no_beginning() -> RecordError:
@@ -156,6 +192,38 @@ def read_keysets(files: Iterable[Path]) -> list[Keyset]:
         except ConfigError as error:
             raise located(error, path, lines) from error
     return out
+
+
+def read_policy(file: Path) -> Policy:
+    """Return the policy in a file of C2SP tlog-policy.
+
+    Raises:
+        ConfigError: It cannot be read, or is none.
+    """
+    from golive_redis.config.yamlfile import in_full
+    from golive_redis.records.logpolicy import parse_policy
+
+    path = in_full(file)
+    raw = read_file(path)
+    try:
+        return parse_policy(raw)
+    except RecordError as error:
+        raise ConfigError(
+            f"{path}: {error.message}", hint="`golive audit policy` prints the policy of a fleet"
+        ) from error
+
+
+def read_file(path: Path) -> bytes:
+    """Return what is in a file, as far as anything of ours is long.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="is the path right?") from error
 
 
 def signatures(found: Found, keysets: Keysets) -> list[tuple[str, str | None]]:

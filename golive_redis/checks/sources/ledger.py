@@ -6,11 +6,15 @@ judged again, so a ledger of any length is asked in the time that its new entrie
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from golive_redis import clock
+from golive_redis.audit.checkpoints import LogReader
 from golive_redis.audit.counting import Counts
 from golive_redis.audit.memory import LedgerMemory
 from golive_redis.audit.opening import Keysets
-from golive_redis.audit.stream import Stream
+from golive_redis.audit.seen import CheckpointMemory
+from golive_redis.audit.stream import KnownLog, Stream
 from golive_redis.checks.question import LedgerSource, LedgerValue
 from golive_redis.checks.source import Fetched, Surroundings, UnansweredError
 from golive_redis.errors import RecordError
@@ -41,6 +45,20 @@ def fetch(source: LedgerSource, where: Surroundings, deadline_ms: float) -> Fetc
     return Fetched(counts.quiet_days(clock.wall_ms()))
 
 
+def _log(where: Surroundings, trust: Trust) -> Callable[[int], KnownLog] | None:
+    """Return how to find what this host knows of the checkpoints of a generation (V14)."""
+    settings = where.log
+    if settings is None:
+        return None
+
+    def known(generation: int) -> KnownLog:
+        policy = settings.of_generation(generation).policy([trust.keyset])
+        memory = CheckpointMemory(where.state_dir, trust, generation)
+        return KnownLog(LogReader.by(policy, [trust.keyset]), memory)
+
+    return known
+
+
 def _counted(where: Surroundings, trust: Trust, deadline_ms: float) -> Counts:
     until_ms = clock.now_ms() + SHARE * deadline_ms
     # A grant of a keyset that is not at hand counts when the keyset of this host verifies it.
@@ -54,6 +72,7 @@ def _counted(where: Surroundings, trust: Trust, deadline_ms: float) -> Counts:
             keysets,
             LedgerMemory(where.state_dir, trust),
             policies={where.policy: where.haste} if where.haste is not None else {},
+            log=_log(where, trust),
         )
         verdict = stream.what_is_new(until_ms)
     finally:
