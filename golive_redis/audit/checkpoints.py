@@ -141,7 +141,7 @@ class TreeWatch:
         self._before, self._tail = start.before, list(start.tail)
         self._open = sorted(held, key=lambda each: each.size)
         self._roots = dict(roots or {})
-        self._sure = self._before.size
+        self._sure = [self._before.size]
         self.confirmed: Held | None = None
         self.witnessed: Held | None = None
         self._compare()
@@ -198,9 +198,9 @@ class TreeWatch:
     def _agrees(self, size: int, root: bytes, name: str) -> None:
         at = size - self._before.size
         if self._before.extend(self._tail[:at]).root() == root:
-            self._sure = max(self._sure, size)
+            self._sure.append(size)
             return
-        first = min(self._sure, max(0, size - 1))
+        first = max((sure for sure in self._sure if sure < size), default=0)
         more = f"or one after it, up to entry {size - 1:,}, " if first < size - 1 else ""
         raise BrokenLedgerError(first, "V14", f"{more}is another than in {name}")
 
