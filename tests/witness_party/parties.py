@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import aics_tlog
 import pytest
@@ -37,10 +39,13 @@ from aics_witness.protocol import format_add_checkpoint_request, parse_add_check
 from pymerkle import InmemoryTree
 
 from golive_redis.audit.archive import Archive
+from golive_redis.audit.checkpoints import Held
 from golive_redis.audit.layout import ArchiveChangedError
+from golive_redis.audit.proving import proof
 from golive_redis.audit.writing import Writer
 from golive_redis.errors import RecordError
-from golive_redis.records.checkpoint import Checkpoint, open_checkpoint
+from golive_redis.records.checkpoint import Checkpoint, open_checkpoint, parse_proof
+from golive_redis.records.keyset import decode_public
 from golive_redis.records.ledger import GENESIS, Entry, extend
 from golive_redis.records.logpolicy import Group, Policy, TrustedLog, TrustedWitness
 from golive_redis.records.merkle import (
@@ -51,8 +56,9 @@ from golive_redis.records.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from golive_redis.records.signednote import parse, sign
+from golive_redis.records.signednote import KeyType, VerifierKey, parse, sign
 from golive_redis.records.signednote import parse_vkey as our_vkey
+from golive_redis.testing.server import EmbeddedServer
 from golive_redis.testing.signers import Signers
 from golive_redis.witness.protocol import checkpoint_path, encode_submission, parse_submission
 from golive_redis.witness.submit import (
@@ -60,7 +66,9 @@ from golive_redis.witness.submit import (
     WitnessRefusedError,
     WitnessUnavailableError,
 )
+from kit.fleet import fleets
 from kit.notary import ORIGIN, WITNESS, entries, log_key, private, signed, witness_key
+from kit.servers import redis_binary
 from kit.witnesses import WitnessProcess, make_witness, proving
 
 MOST = 256
@@ -295,6 +303,68 @@ def test_their_witness_cosigns_our_checkpoints_as_the_log_grows(theirs: Theirs) 
             parse_note(whole), parse_vkey(log_key().text), [parse_vkey(theirs.key.text)], 1
         ).ok
     assert submitter.submit(signed(LEAVES), PROVE).size == MOST  # once more, after a lost answer
+
+
+def test_their_witness_cosigns_what_a_real_heartbeat_publishes(
+    theirs: Theirs, tmp_path: Path, wait_for: Wait
+) -> None:
+    """And their reader verifies the proof of one entry against it."""
+    origin = "test.invalid/golive"
+    binary, about = redis_binary()
+    assert binary is not None, about
+    with EmbeddedServer(binary) as server, fleets(tmp_path) as make, ExitStack() as stack:
+        live = make(
+            server,
+            timing={"failover_ms": 500},
+            audit={
+                "checkpoint_lag": "1s",
+                "checkpoint_every": "1s",
+                "witnesses": [{"vkey": theirs.key.text, "url": theirs.url}],
+            },
+        )
+        raw = decode_public(live.principals["hb-1"]["keys"][0])
+        log = VerifierKey(origin, KeyType.ED25519, raw)
+        theirs.run("add-log", "--origin", origin, "--vkey", log.text)
+        theirs.kill()
+        theirs.start()  # on another port, so that the heartbeat is told where
+        live.settings["audit"]["witnesses"][0]["url"] = theirs.url
+        live.path = live.write_config("go_live.yaml")
+        words = ("heartbeat", "--name", "hb-1", "--config", str(live.path))
+        beating = subprocess.Popen([sys.executable, "-P", "-m", "golive_cli.main", *words])
+        stack.callback(beating.wait, 60)
+        stack.callback(beating.terminate)
+        for count in (7, 5):
+            head = (live.raw.get("golive:head") or GENESIS.encode()).decode()
+            for number in range(count):
+                record = f"record {head} {number}".encode()
+                head = extend(head, record)
+                live.raw.xadd("golive:audit", {"r": record, "h": head})
+            live.raw.set("golive:head", head)
+            wait_for(lambda: _covered(live.raw, theirs), what="a cosigned checkpoint of all of it")
+        note = live.raw.get("golive:checkpoint")
+        found = [fields[b"r"] for _, fields in live.raw.xrange("golive:audit")]
+    key = parse_vkey(log.text)
+    assert aics_tlog.verify_checkpoint(parse_note(note), key, [parse_vkey(theirs.key.text)], 1).ok
+    tree = MerkleTree(found)
+    assert open_checkpoint(note, [log], [theirs.key]).checkpoint.root == tree.root()
+    held = Held(len(found), tree.root(), "hb-1", ("w",), 1, True, 1, note)
+    made = proof(3, Entry(found[3], "", "1-0"), held, [[Entry(each, "", "1-0") for each in found]])
+    shown = parse_proof(made.encode())  # as the file has it
+    assert shown.extra is not None
+    bundle = aics_tlog.Bundle(shown.extra, shown.index, shown.path, shown.checkpoint.decode())
+    assert aics_tlog.verify_bundle(bundle, key, [parse_vkey(theirs.key.text)], 1).ok
+    other = aics_tlog.Bundle(found[4], shown.index, shown.path, shown.checkpoint.decode())
+    assert not aics_tlog.verify_bundle(other, key, [parse_vkey(theirs.key.text)], 1).ok
+
+
+def _covered(raw: Any, witness: Theirs) -> bool:
+    note = raw.get("golive:checkpoint")
+    if note is None:
+        return False
+    lines = parse(note).signatures
+    size = int(note.split(b"\n")[1])
+    names = {line.name for line in lines}
+    return size == raw.xlen("golive:audit") and witness.key.name in names
 
 
 def test_our_client_follows_their_witness_up_and_down(theirs: Theirs) -> None:
