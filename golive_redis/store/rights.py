@@ -52,7 +52,8 @@ def of_operator(keys: Keyspace) -> list[Command]:
         ("ZRANGE", keys.fleet, 0, 0),
         ("XREVRANGE", keys.audit, "+", "-", "COUNT", 1),
         ("XLEN", keys.audit),
-        ("GET", keys.checkpoint),
+        ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
+        *(("GET", key) for key in (keys.checkpoint, keys.begins)),
         ("INFO",),
         ("WAIT", 0, 1),
         *(("SET", key, "x") for key in strings),
@@ -167,7 +168,7 @@ def _publishing(keys: Keyspace) -> list[Command]:
         ("EVAL", "return 1", 1, keys.checkpoint),
         ("EVALSHA", "0" * 40, 1, keys.checkpoint),
         ("XRANGE", keys.audit, "-", "+", "COUNT", 1),
-        ("GET", keys.checkpoint),
+        *(("GET", key) for key in (keys.checkpoint, keys.begins)),
         ("SET", keys.checkpoint, "x"),
         ("TIME",),
     ]
