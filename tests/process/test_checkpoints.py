@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
+from golive_redis import clock
+from golive_redis.audit.beginning import facts
+from golive_redis.audit.history import Carry
+from golive_redis.operator import status
+from golive_redis.operator.session import Operator
 from golive_redis.records.checkpoint import OpenedCheckpoint, open_checkpoint
+from golive_redis.records.envelope import seal
 from golive_redis.records.keyset import decode_public
-from golive_redis.records.ledger import GENESIS, extend
-from golive_redis.records.merkle import leaf
+from golive_redis.records.ledger import GENESIS, Note, extend
+from golive_redis.records.merkle import EMPTY, leaf
 from golive_redis.records.signednote import KeyType, VerifierKey
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
@@ -220,6 +226,9 @@ def test_a_heartbeat_restarted_with_its_state_refuses_a_rewritten_ledger(
         lambda: refused(live, "hb-1").startswith("refuses: entry"), what="its presence says it"
     )
     assert live.raw.get("golive:checkpoint") is None
+    with Operator(live.config) as operator:
+        problems = status.read(operator).problems
+    assert any("hb-1 refuses to sign the ledger: entry" in text for text in problems), problems
     # Nor does one that has seen nothing sign in its place.
     live.start_heartbeat("hb-2", config={"state_dir": "elsewhere"})
     wait_for(lambda: refused(live, "hb-2") == "signs", what="the second one follows")
@@ -276,6 +285,49 @@ def test_a_failover_that_has_lost_what_was_signed_is_refused_and_one_within_the_
     said = beating.wait_said("SECURITY: no checkpoint is signed", within_ms=60_000)["text"]
     assert "is not there any more as it was seen here" in said
     follower.close()
+
+
+def test_behind_a_trim_both_who_has_seen_it_whole_and_who_has_not_go_on_signing(
+    publishing: Start, own_server: EmbeddedServer, wait_for: Wait
+) -> None:
+    live = publishing(own_server)
+    write(live.raw, 20)
+    live.start_heartbeat("hb-1")
+    wait_covered(live, wait_for)
+    whole, found = leaves(live.raw), live.raw.xrange("golive:audit")
+    last, fields = found[11]
+    carry = Carry(count=12, head=fields[b"h"].decode(), last_id=last.decode())
+    said = facts(carry, EMPTY.extend(whole[:12]), generation=1, directives=[])
+    trust = live.config.trust()
+    heading = trust.heading("alice", clock.wall_ms())
+    note = seal(
+        Note(**heading, topic="trimmed", text="12 entries", facts=said),
+        live.config.signer("operator", trust.keyset),
+    )
+    head = extend(live.raw.get("golive:head").decode(), note)
+    live.raw.xadd("golive:audit", {"r": note, "h": head})
+    live.raw.set("golive:head", head)
+    live.raw.set("golive:begins", note)
+    live.raw.xtrim("golive:audit", minid=found[12][0].decode(), approximate=False)
+
+    def covered(size: int) -> bool:
+        standing = published(live)
+        return standing is not None and standing.checkpoint.size == size
+
+    for name in ("hb-1", "hb-2"):
+        if name == "hb-2":
+            live.heartbeats["hb-1"].kill()
+            write(live.raw)
+            live.start_heartbeat(name, config={"state_dir": "elsewhere"})
+        every = whole[:12] + leaves(live.raw)
+        wait_for(lambda: covered(len(every)), what=f"a checkpoint by {name}")  # noqa: B023
+        standing = published(live)
+        assert standing is not None and signers(live, standing) == {name}
+        assert standing.checkpoint.root == naive_root(every)
+    with Operator(live.config) as operator:
+        seen = status.read(operator)
+    assert seen.ledger is not None and seen.ledger.entries == 22
+    assert not [text for text in seen.problems if "missing" in text or "refuses" in text]
 
 
 def test_a_state_that_cannot_be_read_signs_nothing_and_the_beats_go_on(

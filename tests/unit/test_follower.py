@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from golive_redis.core.follower import (
@@ -105,3 +106,13 @@ def test_what_a_witness_knows_is_kept_and_of_the_others_the_newest() -> None:
 def test_nodes_of_another_size_are_refused() -> None:
     with pytest.raises(RecordError):
         Follower(Mark(size=3, nodes=["00" * 32]))
+
+
+def test_behind_a_trim_it_goes_on_without_the_entries_before() -> None:
+    entries = ledger(10)
+    mark = msgspec.structs.replace(marked(entries[:6]), trimmed=True)
+    assert mark.start == "(1005-0"
+    follower = Follower(mark)
+    assert len(follower.take(entries[6:])) == 4
+    assert (follower.size, follower.root()) == (10, root(entries))
+    assert not follower.mark().trimmed and follower.mark() == marked(entries)
