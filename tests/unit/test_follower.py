@@ -110,9 +110,9 @@ def test_nodes_of_another_size_are_refused() -> None:
 
 def test_behind_a_trim_it_goes_on_without_the_entries_before() -> None:
     entries = ledger(10)
-    mark = msgspec.structs.replace(marked(entries[:6]), trimmed=True)
+    mark = msgspec.structs.replace(marked(entries[:6]), told=True)
     assert mark.start == "(1005-0"
     follower = Follower(mark)
     assert len(follower.take(entries[6:])) == 4
     assert (follower.size, follower.root()) == (10, root(entries))
-    assert not follower.mark().trimmed and follower.mark() == marked(entries)
+    assert not follower.mark().told and follower.mark() == marked(entries)
