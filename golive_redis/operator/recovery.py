@@ -31,6 +31,7 @@ from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import GENERATION, Entry, Note, extend
 from golive_redis.records.merkle import EMPTY
 from golive_redis.records.record import wording
+from golive_redis.records.rotation import Rotation
 from golive_redis.records.signednote import parse
 from golive_redis.store.replies import Status
 from golive_redis.store.store import Store
@@ -216,6 +217,7 @@ def _generation(
         revoked=known.revoked,
         term=known.term,
         keyset=known.keyset,
+        step=known.step,
         executions={"": ("", [])} if known.executions else {},
         hasty=Hasty(stop=known.stop, activated=sorted(known.activated)),
     )
@@ -250,7 +252,7 @@ class _Known:
     """What is known of both histories, for the rules to go on from."""
 
     def __init__(self) -> None:
-        self.epoch = self.revoked = self.term = self.keyset = 0
+        self.epoch = self.revoked = self.term = self.keyset = self.step = 0
         self.executions = False
         self.stop: LastStop | None = None
         self.activated: set[int] = set()
@@ -269,6 +271,9 @@ class _Known:
         if not item.judged:
             return
         self.executions |= isinstance(record, Execution)
+        if isinstance(record, Rotation):
+            self.step = max(self.step, record.number)
+            self.keyset = max(self.keyset, record.number)
         if not isinstance(record, Grant | Restriction | Revocation):
             return
         self.epoch = max(self.epoch, record.epoch)
