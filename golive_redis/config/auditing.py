@@ -7,6 +7,7 @@ it stops nobody from stopping.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -56,6 +57,7 @@ class AuditSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         checkpoint_every: No more often is a checkpoint signed.
         witnesses: Who cosigns.
         quorum: How many of them are needed; None for all.
+        archive: The folder of the archive on this host, which `golive doctor` looks at.
     """
 
     origin: Annotated[str, msgspec.Meta(max_length=256)] | None = None
@@ -64,6 +66,7 @@ class AuditSettings(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     checkpoint_every: Duration = "60s"
     witnesses: Annotated[list[WitnessSettings], msgspec.Meta(max_length=MAX_WITNESSES)] = []
     quorum: Annotated[int, msgspec.Meta(ge=1, le=MAX_WITNESSES)] | None = None
+    archive: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class LogSettings(msgspec.Struct, frozen=True):
         every_ms: No more often is a checkpoint signed.
         witnesses: Who cosigns, under the names that their keys have.
         quorum: How many of them are needed; 0 where there are none.
+        archive: The folder of the archive on this host; None when it has none.
     """
 
     origin: str
@@ -82,6 +86,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     every_ms: int
     witnesses: tuple[TrustedWitness, ...] = ()
     quorum: int = 0
+    archive: Path | None = None
 
     @classmethod
     def of(cls, config: Config) -> LogSettings:
@@ -127,7 +132,8 @@ class LogSettings(msgspec.Struct, frozen=True):
         quorum = len(witnesses) if said.quorum is None else said.quorum
         if quorum > len(witnesses):
             raise refuse("quorum", f"{quorum} of {len(witnesses)} witnesses can never be met")
-        return cls(origin, lag_ms, every_ms, tuple(witnesses), quorum)
+        archive = config.resolve(said.archive) if said.archive is not None else None
+        return cls(origin, lag_ms, every_ms, tuple(witnesses), quorum, archive)
 
     def of_generation(self, generation: int) -> LogSettings:
         """Return the settings of the log of a generation of the ledger: `<origin>/2` is the second."""

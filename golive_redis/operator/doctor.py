@@ -17,13 +17,15 @@ from pathlib import Path
 import msgspec
 
 from golive_redis import clock
+from golive_redis.audit.archive import Archive
+from golive_redis.audit.layout import STATE
 from golive_redis.config import Config, keyfile
 from golive_redis.config.auditing import LogSettings
 from golive_redis.config.config import stem_of
 from golive_redis.config.policy import is_production
 from golive_redis.core.timing import Timing
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import ConfigError, RecordError, StoreError
+from golive_redis.errors import ConfigError, GoliveError, RecordError, StoreError
 from golive_redis.operator import ledgerstatus
 from golive_redis.operator.fleet import LedgerStatus
 from golive_redis.operator.session import TIMEOUT_MS, Operator
@@ -107,6 +109,22 @@ class Log(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
 
 
+class ArchiveState(msgspec.Struct, frozen=True):
+    """The archive on this host.
+
+    Attributes:
+        folder: "" where none is configured.
+        entries: How many it has.
+        age_ms: Since it was brought up to the ledger last and something was new.
+        problem: Why its end cannot be read back; "" when it can.
+    """
+
+    folder: str = ""
+    entries: int = 0
+    age_ms: float = 0.0
+    problem: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is judged.
 
@@ -135,6 +153,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         ledger: None when it cannot be read.
         log: Likewise, or when the section `audit` cannot be used.
         spooled: Records that wait on this host.
+        archive: The archive of the ledger on this host.
         behind: Bytes by which each replica is behind, by address; -1 for one that is not online.
     """
 
@@ -162,6 +181,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     log: Log | None
     spooled: int
     behind: Mapping[str, int]
+    archive: ArchiveState = ArchiveState()
 
 
 def _changed_ms(config: Config, keyset_file: Path) -> float:
@@ -217,9 +237,30 @@ def examine(operator: Operator) -> Facts:
         library=functions,
         ledger=ledger,
         log=_log(operator, clock.wall_ms() + offset_ms),
+        archive=_archive(config),
         spooled=len(Spool(config.state_dir).waiting()) if config.state_dir else 0,
         behind=dict(_behind(info)),
     )
+
+
+def _archive(config: Config) -> ArchiveState:
+    """Read the end of the archive back: the last files of each level, and the last bundle."""
+    try:
+        folder = LogSettings.of(config).archive
+        if folder is None:
+            return ArchiveState()
+    except ConfigError as error:
+        return ArchiveState("?", problem=error.message)
+    try:
+        held = Archive(folder)
+        size = held.reach.size
+        held.tree_at(size)
+        for _ in held.entries(max(0, size - 1)):
+            pass
+        age_ms = clock.wall_ms() - (folder / STATE).stat().st_mtime * 1000
+    except GoliveError as error:
+        return ArchiveState(str(folder), problem=error.message)
+    return ArchiveState(str(folder), size, age_ms)
 
 
 def _clock(link: Link) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from golive_redis.store.link import DEFAULT_USER
 CLOCK_WARN_MS, CLOCK_RED_MS = 100.0, 5_000.0
 BEAT_WARN_MS, BEAT_RED_MS = 1_000.0, 30_000.0
 LEDGER_WARN = 1_000_000
+ARCHIVE_WARN_MS = 2 * DAY_MS
 ENTRY_BYTES = 825
 MIB = 1024 * 1024
 KEYSET_WARN_MS = 400 * DAY_MS
@@ -242,7 +243,39 @@ def _ledger(it: Facts) -> Diagnosis:
         Level.WARNING,
         seen + (f", of maxmemory {room / MIB:.0f} MiB" if heavy else ""),
         "when memory is full Redis refuses activations and audit entries",
-        "raise maxmemory; keep a copy of the old entries before they are trimmed",
+        "golive audit archive DIR, then golive audit trim DIR; or raise maxmemory",
+    )
+
+
+def _archive(it: Facts) -> Diagnosis:
+    name, found = "archive", it.archive
+    days = found.age_ms / DAY_MS
+    if found.problem:
+        return Diagnosis(
+            name,
+            Level.RED,
+            found.problem,
+            "what is removed from Redis, or lost there, would be gone",
+            "golive audit verify --archive DIR names what was changed; take it from another copy",
+        )
+    if not found.folder:
+        return Diagnosis(
+            name,
+            Level.WARNING if it.production else Level.OK,
+            "audit.archive names none on this host",
+            "the ledger is in Redis alone" if it.production else "",
+            "golive audit archive DIR from cron, and audit.archive: DIR" if it.production else "",
+        )
+    seen = f"{found.entries} entries in {found.folder}, read back at the end; {days:.0f} days old"
+    busy = it.ledger is not None and it.ledger.day > 0
+    if found.age_ms <= ARCHIVE_WARN_MS or not busy:
+        return Diagnosis(name, Level.OK, seen)
+    return Diagnosis(
+        name,
+        Level.WARNING,
+        seen,
+        "the newest entries are in Redis alone",
+        f"golive audit archive {found.folder}",
     )
 
 
@@ -348,6 +381,7 @@ FINDINGS: dict[str, Callable[[Facts], Diagnosis]] = {
     "ledger": _ledger,
     "checkpoint": _checkpoint,
     "witnesses": _witnesses,
+    "archive": _archive,
     "spool": _spool,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import subprocess
@@ -391,3 +392,22 @@ def test_killed_again_and_again_it_loses_nothing_and_ends_as_if_it_had_not_been(
     assert killed, "some were killed"
     assert audited.json("audit", "archive", "a")["root"] == root(LONG.entries)
     assert audited.json("audit", "verify", "--archive", "a")["result"] == "VERIFIED"
+
+
+def test_the_doctor_reads_the_end_of_the_archive_back(
+    audited: Audited, server: EmbeddedServer
+) -> None:
+    config = audited.folder / "config" / "go_live.yaml"
+    config.write_text(config.read_text() + "\naudit:\n  archive: a\n")
+
+    def found() -> dict[str, str]:
+        said = json.loads(audited("doctor", "--json").stdout)
+        return next(item for item in said["diagnoses"] if item["name"] == "archive")
+
+    enter(server, LONG.entries)
+    assert (found()["level"], "is no archive" in found()["seen"]) == ("red", True)
+    audited.json("audit", "archive", "a")
+    assert (found()["level"], f"{len(LONG.entries)} entries in" in found()["seen"]) == ("ok", True)
+    path = next((audited.folder / "a" / "tile" / "entries").glob("*.p/*"))
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert (found()["level"], f"{path.resolve()} was changed" in found()["seen"]) == ("red", True)

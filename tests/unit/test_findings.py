@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from golive_redis.core.timing import TIMINGS
-from golive_redis.operator.doctor import DAY_MS, Facts, FileMode, Ledger, Level, Log
+from golive_redis.operator.doctor import (
+    DAY_MS,
+    ArchiveState,
+    Facts,
+    FileMode,
+    Ledger,
+    Level,
+    Log,
+)
 from golive_redis.operator.findings import FINDINGS, diagnose
 from golive_redis.operator.fleet import LedgerStatus
 from golive_redis.records.keyset import parse_keyset
@@ -229,6 +237,14 @@ def test_those_of_valkey_likewise(version: str, fixed: bool) -> None:
             Level.RED,
             "0 of 2 have cosigned the checkpoint; without: w1, w2",
         ),
+        (
+            "archive",
+            {"archive": ArchiveState("a", problem="a/x was changed")},
+            Level.RED,
+            "changed",
+        ),
+        ("archive", {"archive": ArchiveState("a", 9, 3 * DAY_MS)}, Level.WARNING, "3 days old"),
+        ("archive", {"production": True}, Level.WARNING, "names none on this host"),
         ("spool", {"spooled": 3}, Level.WARNING, "3 records wait"),
     ],
 )
