@@ -61,7 +61,7 @@ def archive(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Bring an archive up to the ledger: a folder of files that never change.
+    """Copy the ledger into a folder of files that never change.
 
     It needs no private key. Run it again for what is new; killed, it goes on.
     """
@@ -179,9 +179,10 @@ def trim(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove old entries from Redis that are archived, read back and witnessed.
+    """Remove from Redis what is old and archived.
 
-    The note `trimmed` is entered first: with it the ledger is judged from there on.
+    It has to be read back and witnessed. The note `trimmed` is entered first:
+    with it the ledger is judged from there on.
     """
     from golive_cli.commands.auditfiles import cores, progress
     from golive_redis.audit.archive import Archive
@@ -262,9 +263,9 @@ def restore(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Put back into Redis what is archived and was lost, if nothing was written since.
+    """Put back into Redis what it has lost of the ledger.
 
-    Afterwards the ledger is the one that everybody remembers.
+    Only where nothing was written since. Afterwards the ledger is the one that everybody remembers.
     """
     from golive_cli.commands.auditfiles import cores, progress
     from golive_redis.audit.archive import Archive
@@ -312,9 +313,10 @@ def generation(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Begin the ledger anew, after entries were lost and others were written since.
+    """Begin the ledger anew, where what was lost cannot be put back.
 
-    It takes as many approvers as an activation. Its first entry says what is known of
+    Entries were lost, and others were written since. It takes as many approvers
+    as an activation. Its first entry says what is known of
     the ledger before; hosts take it up when they have verified that.
     """
     from golive_redis import config as configuration
