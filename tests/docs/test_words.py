@@ -10,12 +10,13 @@ import pytest
 
 from golive_cli.exits import Exit
 from golive_redis.core.barrier import Result
+from golive_redis.core.incidents import What
 from golive_redis.core.permit import EXPLAIN, Intent, Phase, Reason
 from golive_redis.core.timing import TIMINGS
 from golive_redis.guard.guard import Health
 from golive_redis.records.directive import GrantKind, Label, Mode, Profile, RestrictionKind
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import Note
+from golive_redis.records.ledger import TOPICS, Note
 from golive_redis.records.receipt import Durable, Stage
 from golive_redis.store.keyspace import PRESENCE_MS
 
@@ -193,13 +194,15 @@ def test_the_topics_of_notes_are_those_that_are_written(docs):
         name for name in Note.__struct_fields__ if name in ("topic", "text", "facts")
     ]
     code = "".join(path.read_text() for path in (ROOT / "golive_redis").rglob("*.py"))
-    topics = re.findall(r'(?:[._](?:note|signed)\(\s*(?:signer, )?|topic=)"([a-z-]+)"', code)
-    page = docs.read("docs/reference/records.md")
-    for topic in topics:
-        assert f"| `{topic}` |" in page
-    assert len(set(topics)) == len(
-        re.findall(r"^\| `[a-z]+-?[a-z-]*` \| (?:revoker|heartbeat) \|", page, re.MULTILINE)
+    topics = re.findall(
+        r'(?:[._](?:note|signed)\(\s*(?:signer, )?|topic=|Account\()"([a-z-]+)"', code
     )
+    page = docs.read("docs/reference/records.md")
+    listed = dict(
+        re.findall(r"^\| `([a-z]+-?[a-z-]*)` \| (revoker|heartbeat) \|", page, re.MULTILINE)
+    )
+    assert listed == {topic: str(role) for topic, role in TOPICS.items()}
+    assert {*topics, *map(str, What)} == set(listed)
 
 
 @pytest.mark.parametrize("goal", ["demo", "test"])
