@@ -441,7 +441,8 @@ class Attending:
                 store = self._connection.store()
                 with suppress(StoreRefusedError):  # then it is kept, at least
                     store.publish(store.keys.receipts, raw)
-                self._presence.incidents.end()
+                # Whatever becomes of what it states: the goodbye is what a stop counts (A4).
+                in_order([self._presence.incidents.end], self.troubles.met)
                 store.keep_goodbye(self._presence.caller, raw, self._presence.incidents.told)
         except (StoreError, SignerError) as error:
             logger.info("the roster does not know that this worker has left: %s", error)
