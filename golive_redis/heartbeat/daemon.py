@@ -309,6 +309,7 @@ class Heartbeat:
     def _appointed(self, trust: Trust, new: Setup | str) -> None:
         old, pulse = self._setup, self._pulse
         if isinstance(new, Setup) and old is not None:
+            new.triggers.on_warning(self._warned)
             new.triggers.replace(old.triggers, lambda: self.state)
         self._act(pulse.succeed(trust))
         if isinstance(new, Setup):
@@ -316,6 +317,7 @@ class Heartbeat:
             self._say(f"keyset {trust.keyset.version}: signed by its roots, in use from now on")
         else:
             pulse.barred = new  # K4: silent until a keyset or a key comes that it can sign with
+            self._recorder.mute()
             self._say(f"keyset {trust.keyset.version}: silent: {new}")
         self._duties.persist()
 

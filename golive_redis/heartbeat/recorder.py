@@ -98,7 +98,9 @@ class Recorder:
         self._signer = signer
         self._say = say
         self._connection = Reconnecting(connect, keyspace)
+        self._muted = False
         self._heard: deque[bytes] = deque(maxlen=MAX_HEARD)
+        self._pushed: list[bytes] = []
         self._noted = Noted()
         self._missing: Owed[Directive] = Owed()
         self._told: Owed[Told] = Owed()
@@ -120,6 +122,11 @@ class Recorder:
     def sign_as(self, trust: Trust, signer: Signer) -> None:
         """Sign and verify from now on under that keyset; called by another thread."""
         self._trust, self._signer, self._known = trust, signer, {}
+        self._muted = False
+
+    def mute(self) -> None:
+        """Write nothing until the next `sign_as`: the keyset in use does not know its key (K4)."""
+        self._muted = True
 
     def heard(self, raw: bytes) -> None:
         """Keep what was pushed: a stop that another replaces within a second is not seen in Redis."""
@@ -136,7 +143,7 @@ class Recorder:
     def _turn(self) -> None:
         self.loop.closing.wait(LOOK_S)
         self.loop.check()
-        if self.loop.closing.is_set():
+        if self.loop.closing.is_set() or self._muted:
             return
         self.look(self._connection.store())
 
@@ -158,6 +165,7 @@ class Recorder:
         self._look_for(store, in_force)
         self._hear_of(store.incidents())
         self._answers.see(in_force, clock.now_ms(), clock.wall_ms())
+        self._pushed = []  # not before: where Redis does not answer, the next look takes them
         self._write(store, place, head)
 
     def _lost(self) -> None:
@@ -173,13 +181,13 @@ class Recorder:
 
     def _in_force(self, stored: Iterable[bytes]) -> list[Directive]:
         """Return the verified directives that take away something now, or did since the last look."""
-        pushed = [self._heard.popleft() for _ in range(len(self._heard))]
+        self._pushed += [self._heard.popleft() for _ in range(len(self._heard))]
         found = [self._verified(raw) for raw in stored]
         # A pushed restriction counts once it is in force: Redis may have refused it. So does a card,
         # which may spare what runs: where it ends a term, a heartbeat of that has put it into Redis.
         found += [
             item
-            for item in map(self._verified, pushed)
+            for item in map(self._verified, self._pushed)
             if item is not None and isinstance(item.record, Revocation) and not item.record.is_card
         ]
         if len(self._known) > MAX_KNOWN:

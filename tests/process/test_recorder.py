@@ -17,6 +17,7 @@ from golive_redis import clock
 from golive_redis.core.accounts import digest
 from golive_redis.core.incidents import Incident, What, parse
 from golive_redis.delivery.append import append
+from golive_redis.errors import StoreUnavailableError
 from golive_redis.heartbeat import recorder
 from golive_redis.heartbeat.recorder import Recorder
 from golive_redis.records.envelope import decode, peek
@@ -236,6 +237,26 @@ def test_a_stop_that_another_one_replaced_within_a_second_is_entered_too(desk: D
     desk.after(100)
     desk.after(3_100)
     assert (desk.times(first), desk.times(second)) == (1, 1)
+
+
+def test_a_pushed_stop_waits_for_redis_to_answer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is pushed once; the look in which it was taken in may fail."""
+    desk.start("hb-1")
+    stop = SIGNERS.revocation(6, issued_at_ms=ago(6_000))
+    desk.running["hb-1"].heard(stop)
+
+    def refused(_: Store) -> str:
+        raise StoreUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "head", refused)
+        with pytest.raises(StoreUnavailableError):
+            desk.after(100)
+    desk.after(100)
+    desk.after(3_100)
+    assert desk.times(stop) == 1
 
 
 def test_a_stop_whose_signature_is_bad_is_never_entered(desk: Desk) -> None:

@@ -68,6 +68,9 @@ class SimRecorder:
     def sign_as(self, trust: object, signer: object) -> None:
         """Whatever the keyset is."""
 
+    def mute(self) -> None:
+        """Whatever it may sign."""
+
 
 # The modules that wait, and what they find in place of the machine they would run on.
 BLOCKING = (
