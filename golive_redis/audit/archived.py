@@ -11,7 +11,7 @@ from golive_redis.audit.checkpoints import TreeWatch
 from golive_redis.audit.history import Carry
 from golive_redis.audit.layout import changed, read_file
 from golive_redis.audit.opening import Keysets
-from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.audit.verifying import Anchor, Judge, Taken, Verdict, judged
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import parse_text
 from golive_redis.records.keyset import Keyset, Role, TrustedKey, raw_of
@@ -31,6 +31,7 @@ def judge_archive(
     jobs: int = 1,
     told: Callable[[int], None] = lambda _: None,
     log: TreeWatch | None = None,
+    taken: Taken | None = None,
 ) -> Verdict:
     """Read every file of an archive back, and judge its entries as those of a ledger.
 
@@ -43,6 +44,7 @@ def judge_archive(
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
         log: Holds it against that checkpoint, for what the verdict says of its witnesses.
+        taken: As for `Judge`.
 
     Raises:
         ArchiveChangedError: A file is not what was written.
@@ -53,8 +55,19 @@ def judge_archive(
     files(held)
     begun = beginning_of(held, keysets)
     kept = [*anchors, *checkpoint_of(held, keysets, policy)]
-    judge = Judge(keysets, start=(begun.carry, b""), anchors=kept, told=told, log=log)
+    judge = Judge(keysets, start=(begun.carry, b""), anchors=kept, told=told, taken=taken, log=log)
     return judged(judge, held.entries(), keysets, jobs)
+
+
+def receipts_in(held: Archive) -> list[bytes]:
+    """Return the receipts of an archive, as they were signed.
+
+    Raises:
+        ArchiveChangedError: A file is not what was written.
+        ConfigError: A file cannot be read.
+    """
+    paths = sorted((held.folder / "receipts").glob("*.json"))
+    return [raw for path in paths for raw in read_receipts(path)]
 
 
 def beginning_of(held: Archive, keysets: Keysets) -> Beginning:

@@ -21,7 +21,7 @@ from golive_redis.audit.memory import START_ANEW, LedgerMemory, Remembered
 from golive_redis.audit.opening import KINDS, Keysets, Opened
 from golive_redis.audit.receipts import claimed_heads, kept_receipts, recent_directives
 from golive_redis.audit.seen import CheckpointMemory, notes, roots_of
-from golive_redis.audit.verifying import Anchor, Judge, Verdict, judged
+from golive_redis.audit.verifying import Anchor, Judge, Taken, Verdict, judged
 from golive_redis.core.timing import Haste
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import decode, peek
@@ -60,7 +60,7 @@ class Stream:
         jobs: How many processes check signatures.
         told: Told how many entries were judged, after each page.
         policies: What is allowed by which policy, by digest (V11).
-        taken: Given each entry that was found good, with what it says.
+        taken: As for `Judge`.
         log: What is known of its checkpoints, by its generation; None holds it against none.
 
     Attributes:
@@ -80,7 +80,7 @@ class Stream:
         jobs: int = 1,
         told: Callable[[int], None] = lambda _: None,
         policies: Mapping[str, Haste] = NO_POLICIES,
-        taken: Callable[[Entry, Opened], None] | None = None,
+        taken: Taken | None = None,
         log: Callable[[int], KnownLog] | None = None,
     ) -> None:
         self._log = log

@@ -31,6 +31,8 @@ from golive_redis.records.rotation import parse_payload, payload_of
 AHEAD = 4  # pages that wait for each process
 NOTHING: Mapping[str, str] = {}
 
+Taken = Callable[[int, Entry, Opened], None]
+
 
 class Anchor(msgspec.Struct, frozen=True):
     """An end that somebody remembers, which the ledger must still have (V14).
@@ -114,7 +116,7 @@ class Judge:
         heads: Heads that it must have, with whose receipt has seen each (V12).
         policies: What is allowed by which policy, by digest (V11).
         told: Told how many entries were judged, after each page.
-        taken: Given each entry that was found good, in its order, with what it says.
+        taken: Given each entry that was found good, in their order: its index, it, and what it says.
         log: Holds it against checkpoints, from where it begins.
     """
 
@@ -129,7 +131,7 @@ class Judge:
         heads: Mapping[str, str] = NOTHING,
         policies: Mapping[str, Haste] = NO_POLICIES,
         told: Callable[[int], None] = lambda _: None,
-        taken: Callable[[Entry, Opened], None] | None = None,
+        taken: Taken | None = None,
         log: TreeWatch | None = None,
     ) -> None:
         carry, seen = start or (Carry(), b"")
@@ -162,7 +164,7 @@ class Judge:
             if not isinstance(item, str):
                 self._note(item)
                 if self._taken is not None:
-                    self._taken(entry, item)
+                    self._taken(self.history.count - 1, entry, item)
         self._log.take(entries)
         self.counts = self.counts.after(item for item in found if isinstance(item, Opened))
         self._told(self.history.count)

@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from golive_redis.audit.beginning import Beginning
     from golive_redis.audit.checkpoints import Held
     from golive_redis.audit.history import Carry
-    from golive_redis.audit.opening import Keysets, Opened
-    from golive_redis.audit.verifying import Verdict
-    from golive_redis.records.ledger import Entry
-
-    Taken = Callable[[Entry, Opened], None]
+    from golive_redis.audit.opening import Keysets
+    from golive_redis.audit.verifying import Taken, Verdict
 
 BAR = 24
 DRAW_EVERY_MS = 200.0
@@ -149,7 +146,7 @@ def verify(
         log = checkpoints.kept(file, policy, checkpoint, keysets or [])
         found = judged_file(out, file, keysets or [], head, jobs, receipts, log=log)
     elif archive is not None:
-        found = _archived(out, archive, keysets or [], head, jobs, config, policy)
+        found = judged_archive(out, archive, keysets or [], head, jobs, config, policy_file=policy)
     else:
         found = judged_live(out, keysets or [], head, jobs, new=new, config=config, policy=policy)
     verdict = found.verdict
@@ -268,15 +265,24 @@ def judged_file(
     )
 
 
-def _archived(
+def judged_archive(
     out: Output,
     folder: Path,
     keyset_files: list[Path],
     head: str,
     jobs: int | None,
     config: Path | None,
-    policy_file: Path | None,
+    taken: Taken | None = None,
+    *,
+    policy_file: Path | None = None,
 ) -> Judged:
+    """Judge an archive, with every file of it.
+
+    Raises:
+        ArchiveChangedError: A file of it is not what was written.
+        ConfigError: The configuration, a keyset or a file cannot be read.
+        RecordError: Its checkpoint is not accepted.
+    """
     from golive_redis import config as configuration
     from golive_redis.audit.archive import Archive
     from golive_redis.audit.archived import any_policy, judge_archive
@@ -309,7 +315,14 @@ def _archived(
     several = jobs or (cores() if reach.size > shared.SEVERAL_FROM else 1)
     with progress(out, reach.size) as told:
         verdict = judge_archive(
-            held, keysets, policy=policy, anchors=anchors, jobs=several, told=told, log=log
+            held,
+            keysets,
+            policy=policy,
+            anchors=anchors,
+            jobs=several,
+            told=told,
+            taken=taken,
+            log=log,
         )
     return Judged(
         verdict,

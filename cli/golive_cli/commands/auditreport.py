@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli.commands import ledger as shared
-from golive_cli.commands.auditfiles import judged_file, judged_live, require_head
+from golive_cli.commands.auditfiles import (
+    judged_archive,
+    judged_file,
+    judged_live,
+    require_head,
+)
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted
@@ -72,6 +77,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            metavar="DIR",
+            help="Of an archive, with its receipts: no Redis.",
+            show_default=False,
+        ),
+    ] = None,
     receipts: Annotated[
         Path | None,
         typer.Option(
@@ -118,21 +132,20 @@ def report(
     tally = Tally(from_ms, now_ms if to_ms is None else to_ms, incident)
     if from_ms is not None and from_ms >= tally.to_ms:
         raise UsageError("--from is not before --to")
-    _require(head, file, receipts, config)
+    _require(head, file, archive, receipts, config)
     whole = in_full(folder)
     page, figures = whole / PAGE, whole / FIGURES
     _require_new(whole, page, figures)
-    out = Output(as_json=as_json)
+    out, given = Output(as_json=as_json), keysets or []
     if file is not None:
-        found = judged_file(out, file, keysets or [], head, jobs, receipts, tally.take)
-        answers = _of_file(receipts)
-        source = f"the file {file.name}"
+        found = judged_file(out, file, given, head, jobs, receipts, tally.take)
+        answers, source = _of_file(receipts), f"the file {file.name}"
+    elif archive is not None:
+        found = judged_archive(out, archive, given, head, jobs, config, tally.take)
+        answers, source = _of_archive(archive), f"the archive {archive.name}"
     else:
-        found = judged_live(
-            out, keysets or [], head, jobs, new=False, config=config, taken=tally.take
-        )
-        answers = _of_redis(config, keysets or [])
-        source = "Redis"
+        found = judged_live(out, given, head, jobs, new=False, config=config, taken=tally.take)
+        answers, source = _of_redis(config, given), "Redis"
     made = _made(tally, found, answers, source, now_ms)
     if incident is not None and made.incident is None:
         raise RefusedError(
@@ -157,14 +170,22 @@ def _instant(option: str, text: str | None, now_ms: int, *, whole: bool = False)
     return at_ms + DAY_MS if whole and _WHOLE_DAY.fullmatch(text) else at_ms
 
 
-def _require(head: str, file: Path | None, receipts: Path | None, config: Path | None) -> None:
+def _require(
+    head: str,
+    file: Path | None,
+    archive: Path | None,
+    receipts: Path | None,
+    config: Path | None,
+) -> None:
     require_head(head)
+    if file is not None and archive is not None:
+        raise UsageError("--file goes without --archive: a report is on one of them")
     if file is not None and config is not None:
         raise UsageError("--file goes without --config: a file is judged by its keysets alone")
     if file is not None and file.exists() and not file.is_file():
         raise UsageError(f"{file} is no regular file", hint="it is read twice: save it first")
     if receipts is not None and file is None:
-        raise UsageError("--receipts goes with --file: without it they are read from Redis")
+        raise UsageError("--receipts goes with --file: Redis and an archive have them")
 
 
 def _require_new(folder: Path, *paths: Path) -> None:
@@ -183,6 +204,14 @@ def _of_file(receipts: Path | None) -> list[bytes]:
     from golive_redis.config.yamlfile import in_full
 
     return [] if receipts is None else receipts_of_file(in_full(receipts))
+
+
+def _of_archive(folder: Path) -> list[bytes]:
+    from golive_redis.audit.archive import Archive
+    from golive_redis.audit.archived import receipts_in
+    from golive_redis.config.yamlfile import in_full
+
+    return receipts_in(Archive(in_full(folder)))
 
 
 def _of_redis(config: Path | None, keyset_files: list[Path]) -> list[bytes]:

@@ -101,12 +101,12 @@ def stops(items: Sequence[ReportStop]) -> Html:
         [
             str(item.epoch), moment(item.issued_ms), joined(item.signers), _why(item),
             "none" if item.term is None else str(item.term), _times(item),
-            seconds(item.latch_ms), seconds(item.slowest_ms), seconds(item.confirmed_ms), _came_to(item),
+            seconds(item.first_ms), seconds(item.last_ms), seconds(item.confirmed_ms), _came_to(item),
         ]
         for item in items
     ]  # fmt: skip
     heads = (
-        "Epoch", "Issued (UTC)", "By", "Reason", "Term ended", "Answers", "First latch", "Last latch",
+        "Epoch", "Issued (UTC)", "By", "Reason", "Term ended", "Answers", "First latch", "Last answer",
         "COMPLETE", "Result",
     )  # fmt: skip
     return table(
@@ -124,14 +124,14 @@ def restrictions(items: Sequence[ReportStop]) -> Html:
         [
             str(item.epoch), moment(item.issued_ms), item.kind,
             joined(f"{name}={value}" for name, value in item.labels.items()) or "all orders",
-            joined(item.signers), _why(item), str(item.term), _times(item), seconds(item.latch_ms),
-            seconds(item.slowest_ms),
+            joined(item.signers), _why(item), str(item.term), _times(item), seconds(item.first_ms),
+            seconds(item.last_ms),
         ]
         for item in items
     ]  # fmt: skip
     heads = (
-        "Epoch", "Issued (UTC)", "Kind", "Labels", "By", "Reason", "Term", "Answers", "First applied",
-        "Last applied",
+        "Epoch", "Issued (UTC)", "Kind", "Labels", "By", "Reason", "Term", "Answers", "First answer",
+        "Last answer",
     )  # fmt: skip
     return table(
         "Restrictions, the newest last.",

@@ -74,9 +74,10 @@ class ReportTerm(msgspec.Struct, frozen=True):
 class ReportStop(msgspec.Struct, frozen=True):
     """A revocation or a restriction.
 
-    `issued_ms` is by its signer's clock, `entered_ms` by the server's, `latch_ms` to `slowest_ms` by the
-    clocks of those who answered, each counted from `issued_ms`. `times_from`: `ledger`, `receipts`, or
-    empty where neither says. `confirmed_ms` is from its issue to the first note that says COMPLETE.
+    `issued_ms` is by its signer's clock, `entered_ms` by the server's. `first_ms` and `last_ms` are the
+    first and the last receipt, by the clocks of those who answered, counted from `issued_ms`.
+    `times_from`: `ledger`, `receipts`, or empty where neither says. `confirmed_ms` is from its issue to
+    the first note that says COMPLETE.
     """
 
     epoch: int
@@ -93,8 +94,8 @@ class ReportStop(msgspec.Struct, frozen=True):
     ticket: str
     times_from: str
     answers: int | None
-    latch_ms: int | None
-    slowest_ms: int | None
+    first_ms: int | None
+    last_ms: int | None
     result: str
     confirmed_by: str
     confirmed_ms: int | None

@@ -83,14 +83,17 @@ class Tally:
         self.left_out = 0
         self.incident: Stopped | None = None
         self._epoch = 0
+        self._index = 0
         self._incident = incident
 
     def within(self, at_ms: int) -> bool:
         """Tell whether an instant is in the period."""
         return (self.from_ms or 0) <= at_ms < self.to_ms
 
-    def take(self, entry: Entry, opened: Opened) -> None:
+    def take(self, index: int, entry: Entry, opened: Opened) -> None:
         """Count the next entry, which the judge has found good."""
+        self._index = index
+        self.count += 1
         record, at_ms = opened.record, entry.at_ms
         self.from_ms = at_ms if self.from_ms is None else self.from_ms
         if isinstance(record, Grant | Restriction | Revocation):
@@ -100,10 +103,9 @@ class Tally:
         if not self.keysets or record.keyset_version > self.keysets[-1][1]:
             self.keysets.append((at_ms, record.keyset_version))
         if self._incident is not None:
-            self._tell(Told(self.count, at_ms, opened))
+            self._tell(Told(index, at_ms, opened))
         if self.within(at_ms):
             self._count(at_ms, opened)
-        self.count += 1
 
     # -- what is counted -----------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class Tally:
                     self.checks[item.check, item.outcome] += 1
             case Note(topic="trigger"):
                 self.days[day, "triggers"] += 1
-                self.triggers.append((self.count, at_ms, record))
+                self.triggers.append((self._index, at_ms, record))
             case _:
                 pass
 
@@ -143,12 +145,12 @@ class Tally:
             record, opened.identity, entry.envelope, frozenset(opened.signers)
         )
         if isinstance(record, Grant):
-            self.changes.append(Change(entry.at_ms, self.count, item))
+            self.changes.append(Change(entry.at_ms, self._index, item))
             return entry.at_ms
         at_ms = min(entry.at_ms, record.issued_at_ms)
         why = f"{record.KIND} {record.epoch} by {', '.join(opened.signers) or record.by}"
-        self.changes.append(Change(at_ms, self.count, item, why=why))
-        stopped = Stopped(self.count, entry.at_ms, at_ms, late, opened, record)
+        self.changes.append(Change(at_ms, self._index, item, why=why))
+        stopped = Stopped(self._index, entry.at_ms, at_ms, late, opened, record)
         self.stops.append(stopped)
         if self.within(at_ms):
             self.days[at_ms // DAY_MS, "late"] += late
@@ -165,7 +167,7 @@ class Tally:
             self.receipts.setdefault(facts.get("directive", ""), note)
         elif note.topic in {"out-of-band", "window"} and (term := gone_term(note.text)):
             why = f"{note.by} says: {note.text}"
-            self.changes.append(Change(at_ms, self.count, None, term, why))
+            self.changes.append(Change(at_ms, self._index, None, term, why))
 
     def _tell(self, told: Told) -> None:
         """Keep the hour before the incident, and the day after it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -17,15 +17,15 @@ class Times(msgspec.Struct, frozen=True):
 
     Attributes:
         source: `ledger`, `receipts`, or "" where nobody says.
-        answers: How many processes have latched or applied it; None where nobody says.
-        first_ms: Until the first has.
-        slowest_ms: Until the last has.
+        answers: How many processes have closed, or applied a restriction; None where nobody says.
+        first_ms: Until the first receipt: of a stop, the first latch.
+        last_ms: Until the last receipt: of a stop, the last that drained.
     """
 
     source: str = ""
     answers: int | None = None
     first_ms: int | None = None
-    slowest_ms: int | None = None
+    last_ms: int | None = None
 
 
 def answer_times(
@@ -35,30 +35,23 @@ def answer_times(
 
     The note is in the ledger, and so it is believed before the receipts, which are beside it.
     """
-    from_note = _noted(note, record.issued_at_ms) if note is not None else None
+    stage = Stage.APPLIED if isinstance(record, Restriction) else Stage.LATCHED
+    from_note = _noted(note, stage, record.issued_at_ms) if note is not None else None
     if from_note is not None:
         return from_note
-    stage = Stage.APPLIED if isinstance(record, Restriction) else Stage.LATCHED
-    at = sorted(_first_of_each(item.record for item in receipts if item.record.stage is stage))
-    if not at:
+    if not receipts:
         return Times()
-    issued_ms = record.issued_at_ms
-    return Times("receipts", len(at), at[0] - issued_ms, at[-1] - issued_ms)
+    at = [item.record.at_ms - record.issued_at_ms for item in receipts]
+    closed = {item.record.instance for item in receipts if item.record.stage is stage}
+    return Times("receipts", len(closed), min(at), max(at))
 
 
-def _first_of_each(receipts: Iterable[Receipt]) -> list[int]:
-    """Return when each process answered first: one answers again when a stop is repeated."""
-    first: dict[str, int] = {}
-    for item in receipts:
-        first[item.instance] = min(item.at_ms, first.get(item.instance, item.at_ms))
-    return list(first.values())
-
-
-def _noted(note: Note, issued_ms: int) -> Times | None:
-    """Read a note on receipts; None where it has not these facts, of another version perhaps."""
+def _noted(note: Note, stage: Stage, issued_ms: int) -> Times | None:
+    """Read a note on receipts; None where it has not these facts, e.g. because nobody has answered."""
+    facts = note.facts
     try:
-        facts = note.facts
         first_ms, last_ms = int(facts["first_ms"]), int(facts["last_ms"])
-        return Times("ledger", int(facts["answers"]), first_ms - issued_ms, last_ms - issued_ms)
+        answers = int(facts.get(str(stage), "0"))
     except (KeyError, ValueError):
         return None
+    return Times("ledger", answers, first_ms - issued_ms, last_ms - issued_ms)
