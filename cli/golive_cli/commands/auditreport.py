@@ -119,10 +119,10 @@ def report(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write a report on the ledger: one HTML file without script, and its numbers as JSON.
+    """Write one page for auditors, and its numbers as JSON.
 
-    The ledger is judged first, as by `verify`; of one that does not verify the page says so
-    on top, counts only what is good, and the exit code is 5.
+    The page is HTML without script. The ledger is judged first, as by `verify`. Of one that
+    does not verify the page says so on top and counts only what is good; the exit code is 5.
     """
     from golive_redis.audit.report.tally import Tally
     from golive_redis.config.yamlfile import in_full

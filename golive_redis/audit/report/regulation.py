@@ -170,7 +170,7 @@ TABLE: tuple[tuple[str, str, str, str, str], ...] = (
         "Incident procedures in writing",
         "SEC order on Knight Capital, 2013",
         _NOTHING,
-        "The procedure (golive brings `GO_LIVE_ROLLBACK.md` to begin with) and its sign-off.",
+        "The procedure and its sign-off. The rollback page of golive is one to begin with.",
     ),
     (
         "R15",
