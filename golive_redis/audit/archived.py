@@ -8,9 +8,10 @@ from golive_redis.audit.archive import Archive
 from golive_redis.audit.archiving import read_receipts
 from golive_redis.audit.beginning import Beginning, read
 from golive_redis.audit.checkpoints import TreeWatch
-from golive_redis.audit.history import Carry
+from golive_redis.audit.history import CLOCKS_MS, Carry
 from golive_redis.audit.layout import changed, read_file
 from golive_redis.audit.opening import Keysets
+from golive_redis.audit.receipts import claimed_heads
 from golive_redis.audit.verifying import Anchor, Judge, Taken, Verdict, judged
 from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import parse_text
@@ -55,7 +56,15 @@ def judge_archive(
     files(held)
     begun = beginning_of(held, keysets)
     kept = [*anchors, *checkpoint_of(held, keysets, policy)]
-    judge = Judge(keysets, start=(begun.carry, b""), anchors=kept, told=told, taken=taken, log=log)
+    judge = Judge(
+        keysets,
+        start=(begun.carry, b""),
+        anchors=kept,
+        heads=_heads(held, keysets),
+        told=told,
+        taken=taken,
+        log=log,
+    )
     return judged(judge, held.entries(), keysets, jobs)
 
 
@@ -68,6 +77,18 @@ def receipts_in(held: Archive) -> list[bytes]:
     """
     paths = sorted((held.folder / "receipts").glob("*.json"))
     return [raw for path in paths for raw in read_receipts(path)]
+
+
+def _heads(held: Archive, keysets: Keysets) -> dict[str, str]:
+    """Return the heads that the receipts of an archive have seen, and that it has to have by now (V12).
+
+    A later generation is asked for none: what its first receipts had seen may stand in the one before.
+    """
+    reach = held.reach
+    if reach.generation > 1 or not reach.size:
+        return {}
+    last_ms = int(reach.last_id.partition("-")[0] or 0)
+    return claimed_heads(receipts_in(held), keysets, until_ms=last_ms - CLOCKS_MS)
 
 
 def beginning_of(held: Archive, keysets: Keysets) -> Beginning:

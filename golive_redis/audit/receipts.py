@@ -6,6 +6,7 @@ left out: anybody who may write there could have put it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -69,20 +70,23 @@ def verified_receipts(raws: Iterable[bytes], keysets: Keysets) -> Iterator[Verif
             continue
 
 
-def claimed_heads(raws: Iterable[bytes], keysets: Keysets, *, above: int = 0) -> dict[str, str]:
+def claimed_heads(
+    raws: Iterable[bytes], keysets: Keysets, *, above: int = 0, until_ms: float = math.inf
+) -> dict[str, str]:
     """Return the heads that receipts say to have seen, each with whose receipt that is, for people.
 
     Args:
         raws: Receipts, as they were signed.
         keysets: Those at hand.
         above: An epoch: answers to directives up to it are left out.
+        until_ms: So are answers of later than that, Unix ms: what they have seen may not be here yet.
     """
     claims = (raw for raw in raws if _has_head(raw))
     heads: dict[str, str] = {}
     for item in verified_receipts(claims, keysets):
         record = item.record
-        newer = record.epoch is None or record.epoch > above
-        if record.head is not None and record.head != GENESIS and newer:
+        asked = (record.epoch is None or record.epoch > above) and record.at_ms <= until_ms
+        if record.head is not None and record.head != GENESIS and asked:
             pod = record.heartbeat or record.worker
             heads.setdefault(record.head, f"{pod}, whose receipt answers directive {record.epoch},")
     return heads

@@ -173,3 +173,29 @@ def test_a_report_on_an_archive_is_that_on_its_ledger(audited: Audited, book: Bo
     assert kept["source"] == "the archive kept"
     for name in ("totals", "days", "terms", "people", "keysets"):
         assert kept[name] == live[name], name
+
+
+def test_an_archive_has_the_heads_that_its_receipts_have_seen(
+    audited: Audited, server: EmbeddedServer
+):
+    """V12 from the receipts of the folder; of answers of its last minutes nothing is asked."""
+    for name, minutes, seen, code in [
+        ("good", 20, None, 0),
+        ("young", 1, "e" * 64, 0),
+        ("gone", 20, "e" * 64, 5),
+    ]:
+        book = day(CLI, clock.wall_ms() - 3_600_000)
+        stop = book.entries[-2]
+        book.at_ms += minutes * 60_000
+        book.note()
+        raw = CLI.receipt(
+            stop.envelope, by="hb-1", worker=None, heartbeat="hb-1", at_ms=stop.at_ms,
+            head=seen or book.entries[3].head,
+        )  # fmt: skip
+        with server.client() as client:
+            client.flushall()
+            book.put(client)
+            client.hset(f"golive:receipt:{identity(stop.envelope)}", f"{'0' * 32}:latched", raw)
+        assert audited("audit", "archive", name).returncode == 0
+        found = audited.json("audit", "verify", "--archive", name, code=code)
+        assert (found["broken"] or {}).get("rule") == ("V12" if code else None)
