@@ -406,9 +406,13 @@ def test_of_a_ledger_that_is_not_good_only_what_is_good_is_counted() -> None:
         "V2",
     )
     assert found.verdict.counted == bad == found.totals.entries
-    good = report(list(busy().entries[:bad]))
-    assert found.days == good.days
-    assert found.stops == good.stops
+    last_ms = entries[bad - 1].at_ms
+    good = report(list(busy().entries[:bad]), made_ms=last_ms + 1)
+    assert found.days == good.days  # and none of the days after it, also where a term ran then
+    assert (found.stops, found.terms) == (good.stops, good.terms)
+    assert found.verdict.good == bad
+    after = report(entries, from_ms=last_ms + DAY_MS)
+    assert (after.days, after.totals.live_ms) == ([], 0)
 
 
 def test_the_verdict_is_that_of_verify() -> None:

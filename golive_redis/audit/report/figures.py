@@ -15,6 +15,7 @@ class ReportVerdict(msgspec.Struct, frozen=True):
 
     result: str
     entries: int
+    good: int
     counted: int
     anchored: int | None
     remembered_by: str

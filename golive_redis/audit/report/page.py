@@ -28,8 +28,8 @@ _MEANS = {
         "would not be seen."
     ),
     "NOT VERIFIED": (
-        "An entry breaks a rule. The figures count only the entries before it, and do not tell what "
-        "happened after it."
+        "The ledger breaks a rule. The figures end with the last entry that could be judged: what came "
+        "after it is not known, and is not in them."
     ),
 }
 _CLASS = {"VERIFIED": "good", "CONSISTENT": "warn", "NOT VERIFIED": "bad"}
@@ -92,7 +92,11 @@ def _verdict(verdict: ReportVerdict) -> Html:
     parts = [f"<strong>{text(verdict.result)}</strong>: {text(_MEANS[verdict.result])}"]
     if verdict.broken is not None:
         parts.append(f"Entry {verdict.broken:,} {text(verdict.why)} ({text(verdict.rule)}).")
-    parts.append(f"{verdict.entries:,} entries were judged and {verdict.counted:,} are good.")
+    parts.append(
+        f"{verdict.counted:,} entries are counted; the first {verdict.good:,} are known to be good."
+        if verdict.broken is not None
+        else f"{verdict.counted:,} entries, all of them good."
+    )
     if verdict.anchored is not None and verdict.broken is None:
         parts.append(
             f"{text(verdict.remembered_by)} remembers it up to {verdict.anchored:,} entries."

@@ -86,7 +86,10 @@ def reported(
         receipts: Verified ones, by the directive that they answer.
     """
     from_ms = tally.from_ms if tally.from_ms is not None else tally.to_ms
-    end_ms = max(from_ms, min(tally.to_ms, made.at_ms))
+    end_ms = min(tally.to_ms, made.at_ms)
+    if verdict.broken is not None:  # of what came after its last good entry nothing is known
+        end_ms = min(end_ms, tally.last_ms + 1)
+    end_ms = max(from_ms, end_ms)
     found = terms(tally.changes, end_ms)
     days = _days(tally, found, from_ms, end_ms)
     ended = {item.ended_at: item.grant.record.term for item in found}
@@ -134,6 +137,7 @@ def _verdict(verdict: Verdict, tally: Tally) -> ReportVerdict:
     return ReportVerdict(
         result=word(verdict),
         entries=verdict.entries,
+        good=verdict.good,
         counted=tally.count,
         anchored=verdict.anchored,
         remembered_by=verdict.by,
@@ -148,7 +152,9 @@ def _verdict(verdict: Verdict, tally: Tally) -> ReportVerdict:
 
 
 def _days(tally: Tally, found: Sequence[Term], from_ms: int, end_ms: int) -> list[ReportDay]:
-    first, last = from_ms // DAY_MS, max(from_ms, end_ms - 1) // DAY_MS
+    if end_ms <= from_ms:
+        return []
+    first, last = from_ms // DAY_MS, (end_ms - 1) // DAY_MS
     lived: Counter[tuple[int, Mode]] = Counter()
     for item in found:
         for span in item.spans:

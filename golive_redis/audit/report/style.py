@@ -35,7 +35,7 @@ dl.sum dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-size:.88rem}
 caption{text-align:left;padding:.2rem 0}
 th,td{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}
-.w{min-width:9rem;max-width:26rem}
+.w{min-width:10.5rem;max-width:26rem}
 thead th{background:var(--head);border-bottom:2px solid var(--line)}
 tbody th{font-weight:600}
 .n{text-align:right}

@@ -69,6 +69,7 @@ class Tally:
         self.from_ms = from_ms
         self.to_ms = to_ms
         self.count = 0
+        self.last_ms = 0
         self.days: Counter[tuple[int, str]] = Counter()
         self.changes: list[Change] = []
         self.stops: list[Stopped] = []
@@ -92,7 +93,7 @@ class Tally:
 
     def take(self, index: int, entry: Entry, opened: Opened) -> None:
         """Count the next entry, which the judge has found good."""
-        self._index = index
+        self._index, self.last_ms = index, entry.at_ms
         self.count += 1
         record, at_ms = opened.record, entry.at_ms
         self.from_ms = at_ms if self.from_ms is None else self.from_ms
