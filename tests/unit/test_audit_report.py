@@ -295,6 +295,27 @@ def test_a_stop_that_was_entered_late_has_ended_the_term_when_it_was_issued() ->
     assert found.totals.late == 1
 
 
+def test_a_stop_card_has_stopped_when_it_was_played_and_not_when_it_was_signed() -> None:
+    one = book()
+    signed_ms = one.at_ms - 30 * DAY_MS
+    one.activate(not_after_ms=one.at_ms + 9 * HOUR_MS)
+    began_ms, played_ms = one.entries[-1].at_ms, one.at_ms + HOUR_MS
+    card = SIGNERS.revocation(20, issued_at_ms=signed_ms, until_ms=signed_ms + 90 * DAY_MS)
+    one.add(card, at_ms=played_ms)
+    one.prev = identity(card)
+    confirmed(one, "COMPLETE")
+    complete_ms = one.entries[-1].at_ms - 5
+    receipts = answered(card, ("pod-1", "latched", played_ms + 40 - BEGIN_MS))
+    found = report(one, receipts=receipts, incident=20)
+    assert only(found) == (played_ms - began_ms, "revocation 20 by rita")
+    (stop,) = found.stops
+    assert (stop.card, stop.issued_ms, stop.entered_ms) == (True, signed_ms, played_ms)
+    assert (stop.first_ms, stop.confirmed_ms) == (40, complete_ms - played_ms)
+    assert found.incident is not None
+    assert found.incident.deadlines[0].latest_ms == played_ms + 24 * HOUR_MS
+    assert "a stop card of rita was played" in found.incident.deadlines[0].proved
+
+
 def test_a_clock_that_is_slow_ends_no_term_before_it_began() -> None:
     one = book()
     one.activate(not_after_ms=one.at_ms + 9 * HOUR_MS)

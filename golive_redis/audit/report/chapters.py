@@ -99,7 +99,8 @@ def stops(items: Sequence[ReportStop]) -> Html:
     """Return the revocations, each with how long it took."""
     rows = [
         [
-            str(item.epoch), moment(item.issued_ms), joined(item.signers), _why(item),
+            str(item.epoch), moment(item.entered_ms if item.card else item.issued_ms), _by(item),
+            _why(item),
             "none" if item.term is None else str(item.term), _times(item),
             seconds(item.first_ms), seconds(item.last_ms), seconds(item.confirmed_ms), _came_to(item),
         ]
@@ -140,6 +141,11 @@ def restrictions(items: Sequence[ReportStop]) -> Html:
         numbers=frozenset({8, 9}),
         words=frozenset({3, 5}),
     )
+
+
+def _by(item: ReportStop) -> Html:
+    who = joined(item.signers)
+    return Html(f"{who} (stop card, played)") if item.card else who
 
 
 def _why(item: ReportStop | ReportTerm) -> Html:

@@ -76,9 +76,9 @@ class ReportStop(msgspec.Struct, frozen=True):
     """A revocation or a restriction.
 
     `issued_ms` is by its signer's clock, `entered_ms` by the server's. `first_ms` and `last_ms` are the
-    first and the last receipt, by the clocks of those who answered, counted from `issued_ms`.
-    `times_from`: `ledger`, `receipts`, or empty where neither says. `confirmed_ms` is from its issue to
-    the first note that says COMPLETE.
+    first and the last receipt, by the clocks of those who answered, and `confirmed_ms` the first note
+    that says COMPLETE; they are counted from `issued_ms`, or of a stop card, signed long before, from
+    `entered_ms`. `times_from`: `ledger`, `receipts`, or empty where neither says.
     """
 
     epoch: int
@@ -88,6 +88,7 @@ class ReportStop(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     issued_ms: int
     entered_ms: int
+    card: bool
     late: bool
     term: int | None
     signers: list[str]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from golive_redis.audit import words
 from golive_redis.audit.report.figures import ReportDeadline, ReportIncident, ReportMoment
-from golive_redis.audit.report.tally import AFTER_MS, BEFORE_MS, Stopped, Tally, Told
-from golive_redis.records.directive import Grant, GrantKind
+from golive_redis.audit.report.tally import AFTER_MS, BEFORE_MS, Stopped, Tally, Told, called_ms
+from golive_redis.records.directive import Grant, GrantKind, Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.records.ledger import Note
 from golive_redis.records.receipt import Receipt, Stage
@@ -30,7 +30,7 @@ _EARLY = frozenset({"trigger", "early-warning", "local-kill", "lapse"})
 
 def incident(tally: Tally, stop: Stopped, receipts: Sequence[Verified[Receipt]]) -> ReportIncident:
     """Return what was told from an hour before a stop to the next start, or for a day."""
-    issued_ms = stop.record.issued_at_ms
+    issued_ms = called_ms(stop.record, stop.entered_ms)
     since_ms, until_ms = stop.at_ms - BEFORE_MS, _until(tally, stop)
     told = [item for item in tally.told if since_ms <= item.at_ms <= until_ms]
     moments = [_entry(item, issued_ms) for item in told]
@@ -84,7 +84,8 @@ def _receipt(item: Verified[Receipt], issued_ms: int) -> ReportMoment:
 
 
 def _deadlines(stop: Stopped, told: Sequence[Told]) -> list[ReportDeadline]:
-    issued_ms, by = stop.record.issued_at_ms, ", ".join(stop.opened.signers)
+    issued_ms = called_ms(stop.record, stop.entered_ms)
+    by = ", ".join(stop.opened.signers)
     first = next((item for item in told if _is_early(item)), None)
     earlier = ""
     if first is not None and first.at_ms < issued_ms:
@@ -94,13 +95,15 @@ def _deadlines(stop: Stopped, told: Sequence[Told]) -> list[ReportDeadline]:
             f"{words.utc(first.at_ms)} UTC ({line.what} by {line.by}): whether a person saw it then, "
             "the ledger does not say."
         )
+    how = f"{by} signed the stop, by their clock"
+    if isinstance(stop.record, Revocation) and stop.record.is_card:
+        how = f"a stop card of {by} was played, by the clock of Redis"
     return [
         ReportDeadline(
             "initial notification",
             "24 h",
             "the moment at which the firm became aware of the incident",
-            f"It was aware at the latest when {by} signed the stop, at {words.utc(issued_ms)} UTC by "
-            f"their clock.{earlier}",
+            f"It was aware at the latest at {words.utc(issued_ms)} UTC, when {how}.{earlier}",
             issued_ms + 24 * HOUR_MS,
         ),
         ReportDeadline(

@@ -27,7 +27,7 @@ from golive_redis.audit.report.figures import (
 from golive_redis.audit.report.incident import incident
 from golive_redis.audit.report.regulation import rules
 from golive_redis.audit.report.spans import Term, terms
-from golive_redis.audit.report.tally import DAY_MS, Stopped, Tally
+from golive_redis.audit.report.tally import DAY_MS, Stopped, Tally, called_ms
 from golive_redis.audit.report.times import answer_times
 from golive_redis.audit.verifying import Verdict
 from golive_redis.core.barrier import Result
@@ -231,7 +231,9 @@ def _stop(
     receipts: Mapping[str, Sequence[Verified[Receipt]]],
 ) -> ReportStop:
     record, identity = item.record, item.opened.identity
-    times = answer_times(receipts.get(identity, ()), tally.receipts.get(identity), record)
+    since_ms = called_ms(record, item.entered_ms)
+    note = tally.receipts.get(identity)
+    times = answer_times(receipts.get(identity, ()), note, record, since_ms)
     said = tally.confirmed.get(identity, [])
     complete = next((one for one in said if one.result == Result.COMPLETE), None)
     last = complete or (said[-1] if said else None)
@@ -245,6 +247,7 @@ def _stop(
         else {},
         issued_ms=record.issued_at_ms,
         entered_ms=item.entered_ms,
+        card=isinstance(record, Revocation) and record.is_card,
         late=item.late,
         term=record.term if isinstance(record, Restriction) else ended.get(item.index),
         signers=list(item.opened.signers),
@@ -256,7 +259,7 @@ def _stop(
         last_ms=times.last_ms,
         result=last.result if last else "",
         confirmed_by=last.by if last else "",
-        confirmed_ms=complete.at_ms - record.issued_at_ms if complete else None,
+        confirmed_ms=complete.at_ms - since_ms if complete else None,
     )
 
 

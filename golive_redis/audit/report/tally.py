@@ -148,7 +148,7 @@ class Tally:
         if isinstance(record, Grant):
             self.changes.append(Change(entry.at_ms, self._index, item))
             return entry.at_ms
-        at_ms = min(entry.at_ms, record.issued_at_ms)
+        at_ms = min(entry.at_ms, called_ms(record, entry.at_ms))
         why = f"{record.KIND} {record.epoch} by {', '.join(opened.signers) or record.by}"
         self.changes.append(Change(at_ms, self._index, item, why=why))
         stopped = Stopped(self._index, entry.at_ms, at_ms, late, opened, record)
@@ -184,6 +184,12 @@ class Tally:
             self.told.append(told)
         else:
             self.left_out += 1
+
+
+def called_ms(record: Restriction | Revocation, entered_ms: int) -> int:
+    """Return when somebody stopped: at the issue, or for a stop card, signed long before, its entry."""
+    is_card = isinstance(record, Revocation) and record.is_card
+    return entered_ms if is_card else record.issued_at_ms
 
 
 def act(record: Record) -> str:

@@ -13,7 +13,7 @@ from golive_redis.records.receipt import Receipt, Stage
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Durations from the issue of a directive, in ms, by the clocks of those who answered.
+    """Durations since somebody stopped, in ms, by the clocks of those who answered.
 
     Attributes:
         source: `ledger`, `receipts`, or "" where nobody says.
@@ -29,24 +29,33 @@ class Times(msgspec.Struct, frozen=True):
 
 
 def answer_times(
-    receipts: Sequence[Verified[Receipt]], note: Note | None, record: Restriction | Revocation
+    receipts: Sequence[Verified[Receipt]],
+    note: Note | None,
+    record: Restriction | Revocation,
+    since_ms: int,
 ) -> Times:
     """Return how long it took until a directive was answered.
+
+    Args:
+        receipts: Verified ones, for this directive.
+        note: On them, or None.
+        record: The directive.
+        since_ms: When somebody stopped, Unix ms.
 
     The note is in the ledger, and so it is believed before the receipts, which are beside it.
     """
     stage = Stage.APPLIED if isinstance(record, Restriction) else Stage.LATCHED
-    from_note = _noted(note, stage, record.issued_at_ms) if note is not None else None
+    from_note = _noted(note, stage, since_ms) if note is not None else None
     if from_note is not None:
         return from_note
     if not receipts:
         return Times()
-    at = [item.record.at_ms - record.issued_at_ms for item in receipts]
+    at = [item.record.at_ms - since_ms for item in receipts]
     closed = {item.record.instance for item in receipts if item.record.stage is stage}
     return Times("receipts", len(closed), min(at), max(at))
 
 
-def _noted(note: Note, stage: Stage, issued_ms: int) -> Times | None:
+def _noted(note: Note, stage: Stage, since_ms: int) -> Times | None:
     """Read a note on receipts; None where it has not these facts, e.g. because nobody has answered."""
     facts = note.facts
     try:
@@ -54,4 +63,4 @@ def _noted(note: Note, stage: Stage, issued_ms: int) -> Times | None:
         answers = int(facts.get(str(stage), "0"))
     except (KeyError, ValueError):
         return None
-    return Times("ledger", answers, first_ms - issued_ms, last_ms - issued_ms)
+    return Times("ledger", answers, first_ms - since_ms, last_ms - since_ms)
