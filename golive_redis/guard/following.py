@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from golive_redis import clock
 from golive_redis.errors import GoliveError, StoreUnavailableError
 from golive_redis.records.envelope import Signer
@@ -52,8 +54,11 @@ class Following:
         from golive_redis.delivery.keysets import follow  # noqa: PLC0415
 
         try:
-            followed = follow(store, trust, self._succession().keep)
-            if not followed.steps:
+            succession = self._succession()
+            # Another process of this host may have taken it, and Redis may have lost it since.
+            kept = max(trust.keyset, succession.newest(), key=lambda keyset: keyset.version)
+            followed = follow(store, msgspec.structs.replace(trust, keyset=kept), succession.keep)
+            if followed.trust.keyset.version == trust.keyset.version:
                 return followed.problem or f"Redis has no keyset {trust.keyset.version + 1}"
             return followed.trust, self._reopen(followed.trust.keyset)
         except StoreUnavailableError:

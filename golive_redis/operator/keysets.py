@@ -334,6 +334,11 @@ def _changed(keyset: Keyset, name: str) -> tuple[dict[str, Any], dict[str, Any]]
     return value, value["principals"][name]
 
 
+def another_root(keyset: Keyset, name: str) -> str | None:
+    """Return the first root by name who is not that one, for theirs may be the key that is lost."""
+    return next((root for root in keyset.principals(Role.ROOT) if root != name), None)
+
+
 def public_of(text: str) -> str:
     """Return a public key as the keyset takes it: the text itself, or the first line of a .pub file.
 

@@ -55,7 +55,7 @@ function bit.tohex(one) return string.format('%08x', one % WORD) end
 """
 """What the scripts use of Redis' `bit` library, by arithmetic; fakeredis has none."""
 
-NAMES = ("append", "attend", "beat", "checkpoint", "fleet", "grant", "restrict", "revoke")
+NAMES = ("append", "attend", "beat", "checkpoint", "fleet", "grant", "keyset", "restrict", "revoke")
 
 
 BACKENDS = ["fake", *server_kinds(), *(f"{kind}-functions" for kind in server_kinds())]

@@ -59,7 +59,7 @@ class Roots:
     def step(self, new: Keyset, signed_by: tuple[str, ...] = ROOTS) -> Step:
         policy = self.fleet.config.policy
         trust = Trust(self.current, policy.namespace, policy.environment)
-        item = keysets.new_draft(trust, new, by=None, now_ms=clock.wall_ms())
+        item = keysets.new_draft(trust, new, by=signed_by[0], now_ms=clock.wall_ms())
         known = msgspec.structs.replace(new, keys={**new.keys, **self.current.keys})
         for name in signed_by:
             private = keyfile.read(self.fleet.folder / f"{name}.pem", {})

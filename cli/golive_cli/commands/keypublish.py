@@ -26,7 +26,9 @@ DRAFT_FILE = Annotated[
 ]
 BY = Annotated[
     str | None,
-    typer.Option("--by", metavar="NAME", help="A root who will sign; else the first by name."),
+    typer.Option(
+        "--by", metavar="NAME", help="A root who will sign; else the first by name who is not NAME."
+    ),
 ]
 SHORT = 12
 
@@ -207,6 +209,7 @@ def rotate(
 
     trust = configuration.load(config).trust()
     new = keysets.rotated(trust.keyset, name, keysets.public_of(public), expires)
+    by = by or keysets.another_root(trust.keyset, name)
     item = keysets.new_draft(trust, new, by=by, now_ms=clock.wall_ms())
     drafts.save(item, out_file, trust.keyset, Output(as_json=as_json))
 
@@ -225,5 +228,6 @@ def remove(
 
     trust = configuration.load(config).trust()
     new = keysets.removed(trust.keyset, name)
+    by = by or keysets.another_root(trust.keyset, name)
     item = keysets.new_draft(trust, new, by=by, now_ms=clock.wall_ms())
     drafts.save(item, out_file, trust.keyset, Output(as_json=as_json))

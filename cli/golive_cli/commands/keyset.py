@@ -103,37 +103,49 @@ def sign(
 
 def take(
     files: Annotated[
-        list[Path], typer.Argument(metavar="DRAFTS", help="Signed drafts, one after the other.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="DRAFTS",
+            help="Signed drafts, one after the other; else what was taken from Redis.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the next keyset on this host, if enough roots have signed it."""
+    """Write the next keyset into the keyset file of this host, if enough roots have signed it."""
     from golive_redis import config as configuration
     from golive_redis.operator import keysets
     from golive_redis.records.rotation import follow
 
     setup = configuration.load(config)
-    trust = setup.trust()
+    before = setup.pinned()
     path = setup.resolve(setup.policy.keys.keyset)
-    items = [keysets.read(file) for file in files]
-    taken = follow(
-        trust.keyset,
-        [item.step() for item in items],
-        namespace=trust.namespace,
-        environment=trust.environment,
-    )
+    if files:
+        taken = follow(
+            before,
+            [keysets.read(file).step() for file in files],
+            namespace=setup.policy.namespace,
+            environment=setup.policy.environment,
+        )
+    else:
+        taken = [setup.keyset()]
+        if taken[0].version == before.version:
+            raise RefusedError(
+                f"{path}: keyset {before.version} is the newest that this host knows",
+                hint="name the drafts to take; golive keys status shows what stands in Redis",
+            )
     keysets.replace(path, keysets.text_of(taken))
-    new = setup.keyset()
+    new = setup.pinned()
     if new.version != taken[-1].version:
         raise RecordError(f"{path}: somebody else has written it meanwhile")
-    lines = keysets.differences(trust.keyset, new)
+    lines = keysets.differences(before, new)
     out = Output(as_json=as_json)
-    out.result(KeysTakeResult(str(path), trust.keyset.version, new.version, lines))
+    out.result(KeysTakeResult(str(path), before.version, new.version, lines))
     for line in lines:
         out.line(line)
     out.line(
-        f"{path}: keyset {new.version} in place of {trust.keyset.version}; reload the heartbeats "
+        f"{path}: keyset {new.version} in place of {before.version}; reload the heartbeats "
         "(SIGHUP) and restart the workers"
     )
 
