@@ -312,7 +312,7 @@ def test_the_examples_of_an_envelope_have_its_members(docs):
 @pytest.mark.session
 def test_the_verifier_on_the_page_follows_a_real_ledger(every_command):
     *entries, known, _ = every_command.verifier
-    assert {"report", "grant", "restriction", "revocation", "note", "answer"} == {
+    assert {"report", "grant", "restriction", "revocation", "note", "answer", "keyset"} == {
         e.split()[0] for e in entries
     }
     assert known == f"{len(entries)} entries, 0 came late. CONSISTENT, and nobody remembers its end"
