@@ -191,3 +191,111 @@ def test_a_heartbeat_goes_on_with_the_keyset_that_was_taken(rooted, beating):
             break
     else:
         raise AssertionError(heartbeat.stderr.read())
+
+
+# -- through Redis ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def online(rooted, server):
+    rooted.environ["GOLIVE_REDIS_URL"] = server.url
+    return rooted
+
+
+def test_what_is_published_every_command_takes_and_the_ledger_has_it(online):
+    draft = drafted(online, 2, *ROOTS)
+    done = online.json("keys", "publish", draft, "--yes")
+    assert (done["before"], done["number"], done["ends"], done["again"]) == (1, 2, None, False)
+    assert settings(keyset_file(online))["version"] == 1, "the file stays what it is"
+    assert online.json("keys", "list")["version"] == 2
+    assert online.json("status")["keyset"] == {"version": 2, "signed": True, "expires": None}
+    (entry,) = online.json("audit", "list")["entries"]
+    assert (entry["kind"], entry["by"]) == ("keyset", list(reversed(ROOTS)))
+    assert entry["what"] == "keyset 2 follows keyset 1"
+    assert online("audit", "verify").returncode == 0
+    again = online.json("keys", "publish", draft, "--yes", code=Exit.REFUSED)
+    assert "keyset 2 is no next one: keyset 2 stands in Redis" in again["error"]["message"]
+
+
+def test_nothing_is_published_that_its_roots_have_not_signed(online):
+    draft = drafted(online, 2, "ruth")
+    done = online("keys", "publish", draft, "--yes")
+    assert done.returncode == Exit.VERIFICATION
+    assert "1 of 2 root signatures: ruth signed" in done.stderr
+    assert online.json("audit", "list")["entries"] == []
+
+
+def test_a_person_types_the_number_or_nothing_is_published(online):
+    draft = drafted(online, 2, *ROOTS)
+    assert online("keys", "publish", draft).returncode != 0
+    assert online.json("keys", "list")["version"] == 1
+
+
+def test_a_key_is_rotated_and_somebody_removed_by_drafts_for_the_roots(online):
+    public = online.json("keys", "new", "alice2", "--role", "approver")["key"]["public"]
+    draft = online.json("keys", "rotate", "alice", "--new", public, "--expires", "2999-01-31")
+    assert draft["number"] == 2 and draft["changes"][0].startswith("~ alice: ")
+    signed(online, "keyset-2.json", *ROOTS)
+    assert online("keys", "publish", "keyset-2.json", "--yes").returncode == 0
+    key_file = online.folder / "config" / "keys" / "alice.pem"
+    (online.folder / "config" / "keys" / "alice2.pem").replace(key_file)
+    (holder,) = [h for h in online.json("keys", "status")["holders"] if "approver" in h["roles"]]
+    assert (holder["name"], holder["since"], holder["first"]) == ("alice", 2, False)
+    assert holder["expires"] == "2999-01-31" and holder["last_used_ms"] is None
+    draft = online.json("keys", "remove", "hb-1")
+    assert draft["number"] == 3 and draft["changes"][0].startswith("- hb-1: ")
+    gone = online("keys", "remove", "nobody")
+    assert gone.returncode == Exit.CONFIG and "has no principal 'nobody'" in gone.stderr
+    alone = online("keys", "remove", "ruth")
+    assert alone.returncode == Exit.CONFIG and "root needs 2 principals" in alone.stderr
+    private = online("keys", "rotate", "alice", "--new", key(online, "alice"))
+    assert private.returncode == Exit.CONFIG and "is a private key" in private.stderr
+
+
+def test_the_draft_is_by_another_root_than_the_one_whose_key_is_lost(online):
+    public = online.json("keys", "new", "other", "--role", "root")["key"]["public"]
+    assert online("keys", "rotate", "omar", "--new", public).returncode == 0
+    record = json.loads(json.loads((online.folder / "keyset-2.json").read_text())["record"])
+    assert record["by"] == "ruth"
+
+
+def test_status_says_who_holds_what_and_what_to_look_into(online):
+    first = drafted(online, 2, *ROOTS)
+    online("keys", "publish", first, "--yes")
+    done = online.json("keys", "status")
+    assert (done["version"], done["signed"], done["whole"], done["looked"]) == (2, True, True, 1)
+    used = {h["name"]: h["last_use"] for h in done["holders"]}
+    assert (used["ruth"], used["omar"], used["alice"]) == ("keyset", "keyset", "")
+    assert {h["since"] for h in done["holders"]} == {1}
+    assert done["published_ms"] is not None
+    review = online("keys", "status", "--review").stdout
+    assert "one approver alone may activate" in review
+    assert "has signed nothing in the ledger" in review
+    assert "keyset 2 has no last day" in review
+
+
+def test_status_answers_for_a_day(online):
+    online("keys", "publish", drafted(online, 2, *ROOTS), "--yes")
+    assert online.json("keys", "status", "--as-of", "2999-01-01")["version"] == 2
+    assert online.json("keys", "status", "--as-of", "2020-01-01")["version"] == 1
+    wrong = online("keys", "status", "--as-of", "yesterday")
+    assert wrong.returncode == Exit.USAGE and "is no day" in wrong.stderr
+
+
+def test_take_writes_what_was_taken_from_redis_into_the_file(online):
+    nothing = online("keys", "take")
+    assert (
+        nothing.returncode == Exit.REFUSED
+        and "is the newest that this host knows" in nothing.stderr
+    )
+    online("keys", "publish", drafted(online, 2, *ROOTS), "--yes")
+    done = online.json("keys", "take")
+    assert (done["before"], done["number"]) == (1, 2)
+    assert settings(keyset_file(online))["version"] == 2
+
+
+def test_an_unsigned_keyset_is_called_so(made, server):
+    made.environ["GOLIVE_REDIS_URL"] = server.url
+    assert "keyset 1, unsigned" in made("status").stdout
+    assert "unsigned" in made("keys", "status").stdout
+    assert "version 1, unsigned" in made("doctor").stdout
