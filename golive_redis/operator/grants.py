@@ -161,6 +161,11 @@ def _refuse_grant(operator: Operator, step: Step) -> None:
             state = None  # wording, like `who`
         what = described(state.grant) if state else "another activation"
         raise ConflictError(f"another change came first: {what}", hint="`golive status` shows it")
+    if step.why == "keyset":
+        raise RefusedError(
+            f"keyset {step.detail} was published meanwhile, and this was signed under the one before",
+            hint="run it again: it is signed under the newest then",
+        )
     if step.why == "fleet":
         raise RefusedError(
             operator.another_fleet(step.detail),

@@ -36,9 +36,10 @@ def of_operator(keys: Keyspace) -> list[Command]:
     pod = (keys.worker("preflight", "0"), keys.heartbeat("preflight", "0"))
     strings = (keys.epoch, keys.last, keys.head, keys.fleet_id)
     state = (keys.active, keys.beat, keys.revoked, keys.audit, *strings)
+    declared = (*state, keys.keyset)
     return [
-        ("EVAL", "return 1", len(state), *state),
-        ("EVALSHA", "0" * 40, len(state), *state),
+        ("EVAL", "return 1", len(declared), *declared),
+        ("EVALSHA", "0" * 40, len(declared), *declared),
         *(("TYPE", key) for key in state),
         *(("GET", key) for key in strings),
         *(("HGETALL", key) for key in (keys.active, keys.beat, keys.revoked, keys.heartbeats)),
@@ -97,6 +98,7 @@ def _appointing(keys: Keyspace) -> list[Command]:
         ("EVAL", "return 1", 3, keys.keyset, keys.head, keys.audit),
         ("EVALSHA", "0" * 40, 3, keys.keyset, keys.head, keys.audit),
         *_following(keys),
+        ("TYPE", keys.keyset),
         ("HLEN", keys.keyset),
         ("HKEYS", keys.keyset),
         ("HEXISTS", keys.keyset, "1"),

@@ -227,7 +227,7 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
         reply = scripts.run(
             self.link,
             "grant",
-            (*names, keys.fleet_id),
+            (*names, keys.fleet_id, keys.keyset),
             "activate" if record.kind is GrantKind.ACTIVATE else "change",
             record.term,
             record.epoch,
@@ -242,6 +242,7 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
             record.fleet,
             execution,
             begun,
+            record.keyset_version + 1,
             *keeps,
         )
         return parse_step(reply)

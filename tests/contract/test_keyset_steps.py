@@ -58,3 +58,12 @@ def test_what_is_larger_than_any_step_is_not_read(deck: Deck) -> None:
     deck.store.link.call("HSET", "golive:keyset", "2", b"x" * (MAX_STEP_BYTES + 1))
     with pytest.raises(RecordError, match="what Redis keeps as keyset 2 has"):
         deck.store.keyset_step(2)
+
+
+def test_nothing_is_put_in_force_that_was_signed_under_a_keyset_before(deck: Deck) -> None:
+    publish(deck, 2, FIRST)
+    deck.head = deck.store.head()
+    refused = deck.activate()
+    assert (refused.status, refused.why, refused.detail) == (Status.REFUSED, "keyset", "2")
+    assert len(deck.store.entries(9)) == 1
+    assert deck.activate(keyset_version=2).status is Status.OK

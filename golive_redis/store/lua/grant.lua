@@ -2,17 +2,19 @@
 -- Put a grant in force: activate, resume, restore, promote, extend. No audit, no loosening: the
 -- ledger entry is written first, and everything is refused when it cannot be.
 --
--- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit   8 fleet id
+-- KEYS  1 active   2 beat   3 revoked   4 epoch   5 last   6 head   7 audit   8 fleet id   9 keyset
 -- ARGV  1 'activate' | 'change'   2 term   3 epoch   4 record   5 identity   6 identity of the
 --       directive before, or ''   7 ttl_ms   8 origin (run id of this primary)   9 ledger head
 --       before   10 ledger head after   11 events channel   12 id of the fleet
---       13 the execution, or ''   14 ledger head after that, before the grant's entry   15.. fields of restrictions to keep
+--       13 the execution, or ''   14 ledger head after that, before the grant's entry   15 number of the
+--       keyset after the one it was signed under   16.. fields of restrictions to keep
 -- Reply {'OK', '', '', why the push was refused, or ''} | {'SAME'} (this very grant is in force) |
 --       {'REFUSED', why, detail} | {'CONFLICT', identity of the last directive} | {'HEAD', ledger head}
---       why: revoked | used | active | absent | term | corrupt | fleet (the store is another one's)
+--       why: revoked | used | active | absent | term | corrupt | fleet (the store is another one's) |
+--       keyset (a later one stands: hosts go over to it, and may refuse what was signed before)
 -- An error is a refusal, too: nothing was changed (A7).
 local function bad(reply) return type(reply) == 'table' and reply.err end
-local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream', 'string'}
+local kinds = {'hash', 'hash', 'hash', 'string', 'string', 'string', 'stream', 'string', 'hash'}
 for i, kind in ipairs(kinds) do
   local is = redis.call('TYPE', KEYS[i]).ok
   if is ~= 'none' and is ~= kind then return {'REFUSED', 'corrupt', KEYS[i]} end
@@ -23,6 +25,7 @@ local last = redis.call('GET', KEYS[5]) or ''
 local active = redis.call('HMGET', KEYS[1], 'term', 'grant', 'activation')
 -- Whatever was restricted since: the grant is in force and a repeat of it changes nothing.
 if active[2] == ARGV[4] then return {'SAME'} end
+if redis.call('HEXISTS', KEYS[9], ARGV[15]) == 1 then return {'REFUSED', 'keyset', ARGV[15]} end
 local revoked, used = redis.call('HGET', KEYS[3], 'epoch'), redis.call('GET', KEYS[4])
 if revoked and not tonumber(revoked) then return {'REFUSED', 'corrupt', KEYS[3]} end
 if used and not tonumber(used) then return {'REFUSED', 'corrupt', KEYS[4]} end
@@ -47,7 +50,7 @@ if ARGV[1] == 'activate' then
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'term', ARGV[2], 'origin', ARGV[8])
 else
-  for i = 15, #ARGV do keep[ARGV[i]] = true end
+  for i = 16, #ARGV do keep[ARGV[i]] = true end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if string.sub(field, 1, 2) == 'r:' and not keep[field] then gone[#gone + 1] = field end
   end
