@@ -66,7 +66,8 @@ function requireSigners(envelope, record, keyset, needed) {
   const { roles, expires } = KINDS[envelope.kind];
   const wanted = typeof roles === "function" ? roles(record) : roles;
   const inRole = ({ principal }) => wanted === null || wanted.some((role) => holds(keyset.principals.get(principal), role));
-  const isGood = (key) => !expires || key.until === null || record.issued_at_ms < key.until;
+  const inTime = ({ until }) => until === null || record.issued_at_ms < until;
+  const isGood = (key) => !expires || (inTime(key) && inTime(keyset));
   const signed = validKeys(envelope, keyset).filter(inRole);
   const names = namesOf(signed, needed, "envelope-6");
   const good = signed.filter(isGood);

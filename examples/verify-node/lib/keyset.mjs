@@ -55,7 +55,7 @@ const isCount = (value) => Number.isSafeInteger(value) && value >= 1;
 
 /** A keyset from its parsed JSON. Throws `Refused`; nothing of a keyset with one bad key is used. */
 export function readKeyset(value) {
-  members(value, ["fleet", "principals", "version"], ["thresholds"], "the keyset");
+  members(value, ["fleet", "principals", "version"], ["expires", "thresholds"], "the keyset");
   if (!isCount(value.version)) refuse("keyset-shape", "version is no number");
   if (!/^[0-9a-f]{32}$/.test(value.fleet)) refuse("keyset-shape", "fleet is not 32 hex digits");
   const keys = new Map();
@@ -79,7 +79,8 @@ export function readKeyset(value) {
   if (risk.length > 0 && !risk.some((each) => each.roles.has("approver"))) {
     refuse("keyset-risk", "there is the authority of risk, and no approver has it");
   }
-  return { version: value.version, fleet: value.fleet, keys, principals, thresholds: found };
+  const until = endOf(value.expires, "the keyset");
+  return { version: value.version, fleet: value.fleet, keys, principals, thresholds: found, until };
 }
 
 function readPrincipal(name, each) {
@@ -159,6 +160,7 @@ function canonical(value, keyset) {
     .filter(([name, count]) => (GRANT_KINDS.includes(name) ? count !== approvers : count > 1))
     .map(([name, count]) => [name, String(count)]);
   return sorted([
+    ...(keyset.until === null ? [] : [["expires", JSON.stringify(value.expires)]]),
     ["fleet", JSON.stringify(keyset.fleet)],
     ["principals", sorted(principals)],
     ["thresholds", sorted(needed)],

@@ -101,6 +101,8 @@ SHAPES: list[tuple[str, Any]] = [
     ("a threshold of 9", keyset(thresholds={"approver": 9})),
     ("a threshold as text", keyset(thresholds={"approver": "2"})),
     ("a threshold of something unknown", keyset(thresholds={"stop": 1})),
+    ("a last day of the keyset that there is not", {**GOOD, "expires": "2027-02-29"}),
+    ("a last day of the keyset as a number", {**GOOD, "expires": 20270228}),
     ("it is a list", [GOOD]),
     ("a principal twice", canonical(GOOD).replace('"bob":', '"alice":', 1).encode()),
 ]
@@ -163,6 +165,8 @@ def _files() -> list[Vector]:
         ("a role twice", _with("bob", roles=["approver", "approver"]), "It is one role."),
         ("one approver is both", _with("bob", roles=["approver", "root"]), "Roles add up."),
         ("29 February 2028", _with("bob", expires="2028-02-29"), "There is such a day."),
+        ("a last day of the keyset", {**GOOD, "expires": "2027-06-30"}, "Nothing new begins after it."),
+        ("a last day of the keyset that is null", {**GOOD, "expires": None}, "It has no end."),
         ("a threshold of 1 of a revoker", keyset(principals=LESS, thresholds={"revoker": 1}), "It is usual."),
         ("the approver is the only revoker", keyset(
             principals={"alice": EVERYBODY["alice"]}, thresholds={"revoker": 1}), "An approver may stop."),
