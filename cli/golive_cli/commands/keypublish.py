@@ -43,9 +43,10 @@ def publish(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a signed keyset into Redis and into the ledger: every host takes it from there.
+    """Publish a signed keyset, for every host to take.
 
-    Says first what it ends: hosts judge the running term under the new keyset.
+    It goes into Redis and into the ledger. Says first what it ends: hosts judge the running term
+    under the new keyset.
     """
     from golive_redis import config as configuration
     from golive_redis.operator import keysets, publishing
@@ -122,7 +123,7 @@ def status(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who holds which key: since which keyset, when used last, how long it is good."""
+    """Show who holds which key, since when, and when it signed last."""
     from golive_redis import config as configuration
     from golive_redis.operator import keystatus
     from golive_redis.operator.session import Operator, send_spool
@@ -202,7 +203,7 @@ def rotate(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the draft of a keyset in which NAME has another key, for its roots to sign."""
+    """Draft the keyset in which NAME has another key."""
     from golive_redis import clock
     from golive_redis import config as configuration
     from golive_redis.operator import keysets
@@ -221,7 +222,7 @@ def remove(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the draft of a keyset in which NAME is not, for its roots to sign."""
+    """Draft the keyset in which NAME is not."""
     from golive_redis import clock
     from golive_redis import config as configuration
     from golive_redis.operator import keysets

@@ -113,7 +113,7 @@ def take(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the next keyset into the keyset file of this host, if enough roots have signed it."""
+    """Write the next keyset into this host's file, if it is signed."""
     from golive_redis import config as configuration
     from golive_redis.operator import keysets
     from golive_redis.records.rotation import follow
