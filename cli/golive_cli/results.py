@@ -161,6 +161,19 @@ class KeyHolder(msgspec.Struct):
     days_left: int | None
 
 
+class CardRow(msgspec.Struct):
+    """A card that was issued. `state`: live, played, used up, expired or void."""
+
+    identity: str
+    epoch: int
+    until_ms: int
+    by: str
+    holder: str
+    issued_at_ms: int
+    state: str
+    played_at_ms: int | None
+
+
 class KeysStatusResult(InPlace):
     """`golive keys status`; `looked` entries of the ledger, which are all of them if `whole`."""
 
@@ -176,6 +189,7 @@ class KeysStatusResult(InPlace):
     holders: list[KeyHolder]
     untaken: str
     review: list[str]
+    cards: list[CardRow]
 
 
 class HeartbeatLine(InPlace):
@@ -234,19 +248,6 @@ class StopCardResult(InPlace):
     by: str
     holder: str
     files: list[str]
-
-
-class CardRow(msgspec.Struct):
-    """A card that was issued. `state`: live, played, used up, expired or void."""
-
-    identity: str
-    epoch: int
-    until_ms: int
-    by: str
-    holder: str
-    issued_at_ms: int
-    state: str
-    played_at_ms: int | None
 
 
 class StopCardListResult(InPlace):

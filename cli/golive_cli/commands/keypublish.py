@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from golive_cli.commands import keyset as drafts
+from golive_cli.commands import stopcard
 from golive_cli.exits import UsageError
 from golive_cli.options import AsJson, ConfigFile
 from golive_cli.output import Output, Painted, Piece, place, when, write
@@ -125,7 +126,7 @@ def status(
 ) -> None:
     """Show who holds which key, since when, and when it signed last."""
     from golive_redis import config as configuration
-    from golive_redis.operator import keystatus
+    from golive_redis.operator import cards, keystatus
     from golive_redis.operator.session import Operator, send_spool
 
     out = Output(as_json=as_json)
@@ -133,9 +134,11 @@ def status(
     with Operator(configuration.load(config)) as operator:
         send_spool(operator, out.note)
         found = keystatus.status(operator, as_of_ms=evening)
+        issued = cards.issued(operator)
         trust = operator.trust
     values = msgspec.structs.asdict(found) | {
-        "holders": [KeyHolder(**msgspec.structs.asdict(each)) for each in found.holders]
+        "holders": [KeyHolder(**msgspec.structs.asdict(each)) for each in found.holders],
+        "cards": [stopcard.row(card) for card in issued],
     }
     out.result(KeysStatusResult(trust.environment, trust.namespace, **values))
     out.line(f"{place(trust.environment, trust.namespace)}: ", *_head(found))
@@ -144,6 +147,7 @@ def status(
             ["principal", "roles", "key", "since", "last use", "days left"],
             [_row(each, found) for each in found.holders],
         )
+        stopcard.show(out, issued)
         return
     for line in found.review or ["nothing to look into"]:
         out.line(line)

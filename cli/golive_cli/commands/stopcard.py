@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 
 from golive_cli.exits import Exit, UsageError, require_reason
 from golive_cli.options import AsJson, ConfigFile, Ticket
-from golive_cli.output import Output, Painted, place, when
+from golive_cli.output import Output, Painted, Piece, place, when
 from golive_cli.results import (
     CardRow,
     StopCardCheckResult,
@@ -149,23 +150,27 @@ def listing(config: ConfigFile = None, as_json: AsJson = False) -> None:
     out.result(
         StopCardListResult(trust.environment, trust.namespace, [row(card) for card in found])
     )
-    if found:
-        out.table(
-            ["card", "for", "signed by", "up to", "begun before", "state"],
-            [
-                [
-                    card.identity[:8],
-                    card.holder,
-                    card.by,
-                    str(card.epoch),
-                    when(card.until_ms),
-                    Painted(_state(card), COLOURS.get(card.state, "")),
-                ]
-                for card in found
-            ],
-        )
+    show(out, found)
     live = sum(card.state == "live" for card in found)
     out.line(f"{len(found)} card(s), {live} live, in {place(trust.environment, trust.namespace)}")
+
+
+def show(out: Output, found: Sequence[IssuedCard]) -> None:
+    """Print a row for each card."""
+    if not found:
+        return
+    rows: list[list[Piece]] = [
+        [
+            card.identity[:8],
+            card.holder,
+            card.by,
+            str(card.epoch),
+            when(card.until_ms),
+            Painted(_state(card), COLOURS.get(card.state, "")),
+        ]
+        for card in found
+    ]
+    out.table(["card", "for", "signed by", "up to", "begun before", "state"], rows)
 
 
 def row(card: IssuedCard) -> CardRow:

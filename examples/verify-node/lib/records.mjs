@@ -84,6 +84,7 @@ export const TOPICS = {
   "stop-confirmed": "revoker",
   "heartbeat-dead": "revoker",
   "worker-dead": "revoker",
+  card: "revoker",
   goodbye: "heartbeat",
   joined: "heartbeat",
   "out-of-band": "heartbeat",
@@ -160,8 +161,11 @@ export const KINDS = {
   revocation: {
     roles: ["revoker"],
     ledger: true,
-    fields: { epoch, reason: words, ticket: words, blind: boolean },
-    rules: {},
+    fields: { epoch, reason: words, ticket: words, blind: boolean, until_ms: optional(ms) },
+    rules: {
+      "a stop card is never blind": (r) => r.until_ms === undefined || !r.blind,
+      "a stop card ends after it was issued": (r) => r.until_ms === undefined || r.until_ms > r.issued_at_ms,
+    },
   },
   beat: {
     roles: ["heartbeat"],

@@ -136,6 +136,7 @@ TOPICS = {
     "stop-confirmed": "revoker",
     "heartbeat-dead": "revoker",
     "worker-dead": "revoker",
+    "card": "revoker",
     "goodbye": "heartbeat",
     "joined": "heartbeat",
     "out-of-band": "heartbeat",
@@ -236,6 +237,7 @@ KINDS: dict[str, tuple[Any, tuple[str, ...], dict[str, list[Any]]]] = {
             "reason": TEXT[:2],
             "ticket": TEXT[:1],
             "blind": [0, "true", None],
+            "until_ms": [None, "1", -1],
         },
     ),
     "beat": (
