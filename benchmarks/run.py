@@ -27,6 +27,7 @@ SCRIPTS = (
     "verification",
     "audit",
     "cold_revoke",
+    "stop_card",
     "cold_commands",
     "raw_removal",
     "server_cost",
