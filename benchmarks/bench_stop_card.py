@@ -57,14 +57,14 @@ def to_the_effect(rounds: int) -> list[lab.Row]:
     with lab.switch(beating=False) as switch, tempfile.TemporaryDirectory() as name:
         watch, port = Stopwatch(switch), switch.server.port
         file = issued(switch.path, Path(name) / "card")
-        bare, card = shell(port, f"DEL {KEY}"), shell(port, f"< {file}")
+        bare, card = shell(port, f"DEL {KEY}"), shell(port, f"--pipe < {file}")
         options = ["revoke", "--reason", "bench", "--json", "--wait", "0"]
         shrug = ["/bin/sh", "-c", '"$@"; exit 0', "sh"]
         revoke = [*shrug, *command(), *options, "--config", str(switch.path)]
         pairs = lab.interleaved(lambda: watch.alone(bare), lambda: watch.alone(card), rounds)
         slow = lab.interleaved(lambda: watch.alone(bare), lambda: watch.alone(revoke), rounds)
     return [
-        lab.compared("redis-cli < card.redis: start -> effect", pairs, LIMIT, "ms"),
+        lab.compared("redis-cli --pipe < card.redis: start -> effect", pairs, LIMIT, "ms"),
         lab.compared("golive revoke: start -> effect", slow, None, "ms"),
     ]
 
@@ -108,7 +108,7 @@ def to_the_last_worker(rounds: int) -> lab.Row:
                 ours = last.ms([*command(), *revoke], WORKERS)
                 switch.activate()
                 file = issued(switch.path, Path(name) / str(number))
-                played = last.ms(shell(port, f"< {file}"), WORKERS)
+                played = last.ms(shell(port, f"--pipe < {file}"), WORKERS)
                 subprocess.run(
                     [*command(), *revoke], env=lab.environment(), capture_output=True, check=False
                 )

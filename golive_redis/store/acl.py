@@ -135,7 +135,7 @@ _RULES: dict[Role, _Rules] = {
         writes=(("head begins", "set"), ("audit", "xadd xtrim")),
     ),
     Role.CARD: _Rules(
-        commands="get hget hmget",
+        commands="get hget hmget echo",  # redis-cli --pipe ends with an ECHO
         keys=f"{_STATE} fleet-id",
         writes=(
             ("active beat revoked", "del"),

@@ -37,7 +37,7 @@ def commands(keys: Keyspace, item: Verified[Revocation]) -> list[tuple[str, ...]
     return [
         *([("SELECT", str(keys.db))] if keys.db else []),
         ("PUBLISH", keys.events, item.raw.decode()),
-        ("EVAL", script, str(len(names)), *names, *map(text, args)),
+        ("EVAL", script, str(len(names)), *names, *map(text, args), "1"),
     ]
 
 

@@ -6,7 +6,8 @@
 -- ARGV  1 epoch   2 record   3 identity   4 events channel   5 SHA-256 of the record, for the ledger;
 --       '' when it was executed before, and its entry is the caller's   6 '1' for a repeat, which
 --       deletes only a term <= epoch and writes no ledger entry; 'card' for a stop card, which may be
---       played any number of times   7 id of the card's fleet
+--       played any number of times   7 id of the card's fleet   8 '1' for one who
+--       sees errors alone, as redis-cli --pipe shows: FLEET and GONE are errors then
 -- Reply {status, grant, restriction, origin, audit, detail, why the push was refused, or '', standing}
 --       status: OK | SAME (the tombstone is already this or a later one) | LATER (a repeat met a later
 --       term and left it alone) | GONE (the key is gone, and no tombstone could be written: detail) |
@@ -24,6 +25,7 @@ local function number(value) return tonumber(string.match(value or '', '^%d+$'))
 if KEYS[8] then
   local fleet = redis.pcall('GET', KEYS[8])
   if fleet and not bad(fleet) and fleet ~= ARGV[7] then -- S1: it could end nothing here for good
+    if ARGV[8] == '1' then return redis.error_reply('FLEET nothing was stopped: another fleet') end
     return {'FLEET', false, false, false, 'NONE', fleet, '', false}
   end
 end
@@ -70,4 +72,5 @@ if status == 'OK' and enters then
   audit, detail = enter(KEYS[6], KEYS[7], ARGV[2], ARGV[5])
 end
 push = bad(push) or ''
+if status == 'GONE' and ARGV[8] == '1' then return redis.error_reply('GONE off, and not recorded: ' .. detail) end
 return {status, was[2] or false, newest or false, origin or false, audit, detail, push, standing}
