@@ -2,7 +2,7 @@
 import { refuse, sha256hex, signedBy, unbase64 } from "./bytes.mjs";
 import { parseJson } from "./json.mjs";
 import { holds, keysetDigest, readPayload, thresholdOf } from "./keyset.mjs";
-import { KINDS, shapedRecord } from "./records.mjs";
+import { KINDS, demandsOf, shapedRecord } from "./records.mjs";
 
 export const MAX_BYTES = 8192;
 const MAX_SIGNATURES = 16;
@@ -63,13 +63,16 @@ function validKeys(envelope, keyset) {
 
 /** Rules 5, 6 and 11: who has signed in the role, and that they are enough; `signers` with a key that was good. */
 function requireSigners(envelope, record, keyset, needed) {
-  const { roles, expires } = KINDS[envelope.kind];
+  const { roles, expires } = demandsOf(envelope.kind, record);
   const wanted = typeof roles === "function" ? roles(record) : roles;
   const inRole = ({ principal }) => wanted === null || wanted.some((role) => holds(keyset.principals.get(principal), role));
   const inTime = ({ until }) => until === null || record.issued_at_ms < until;
   const isGood = (key) => !expires || (inTime(key) && inTime(keyset));
   const signed = validKeys(envelope, keyset).filter(inRole);
   const names = namesOf(signed, needed, "envelope-6");
+  if (expires && keyset.until !== null && record.issued_at_ms >= keyset.until) {
+    refuse("envelope-11", `keyset ${keyset.version} had expired`);
+  }
   const good = signed.filter(isGood);
   return { signers: namesOf(good, needed, "envelope-11"), all: names };
 }
@@ -106,7 +109,7 @@ export function verify(raw, trust, kind = null) {
   // Signatures come first: the payload is parsed only from bytes that somebody known has signed.
   if (validKeys(envelope, keyset).length === 0) refuse("envelope-6", "nobody known has signed it");
   const record = shapedRecord(envelope.kind, parseJson(envelope.payload, "envelope-1", MAX_BYTES));
-  const { threshold, current } = KINDS[envelope.kind];
+  const { threshold, current } = demandsOf(envelope.kind, record);
   const needed = threshold ? thresholdOf(keyset, threshold, envelope.kind === "grant" ? record.kind : null) : 1;
   const { signers, all } = requireSigners(envelope, record, keyset, needed);
   if (!all.has(record.by)) refuse("envelope-7", `${record.by} has not signed`);
@@ -141,6 +144,11 @@ export function nextKeyset(current, step, place) {
   }
   if (record.digest !== keysetDigest(step.payload)) refuse("step-digest", "signed for another new keyset");
   if (record.before !== keysetDigest(current.payload)) refuse("step-digest", "signed for another keyset before it");
-  requireSigners(decode(step.record), record, next, thresholdOf(next, "root"));
+  requireAppointed(step.record, record, next);
   return { keyset: next, payload: step.payload };
+}
+
+/** That enough roots of the new keyset have signed the record of a step, too. */
+export function requireAppointed(raw, record, next) {
+  requireSigners(decode(raw), record, next, thresholdOf(next, "root"));
 }

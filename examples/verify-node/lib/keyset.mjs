@@ -80,7 +80,8 @@ export function readKeyset(value) {
     refuse("keyset-risk", "there is the authority of risk, and no approver has it");
   }
   const until = endOf(value.expires, "the keyset");
-  return { version: value.version, fleet: value.fleet, keys, principals, thresholds: found, until };
+  const keyset = { version: value.version, fleet: value.fleet, until, keys, principals, thresholds: found };
+  return { ...keyset, payload: Buffer.from(canonical(value, keyset)) };
 }
 
 function readPrincipal(name, each) {
@@ -128,7 +129,7 @@ export const keysetDigest = (payload) => sha256hex(payload);
 export function readPayload(bytes) {
   const value = parseJson(bytes, "keyset-shape", MAX_PAYLOAD);
   const keyset = readKeyset(value);
-  if (!Buffer.from(canonical(value, keyset)).equals(Buffer.from(bytes))) {
+  if (!keyset.payload.equals(Buffer.from(bytes))) {
     refuse("keyset-form", "the payload of a keyset in another form");
   }
   return keyset;
@@ -159,8 +160,10 @@ function canonical(value, keyset) {
   const needed = Object.entries(keyset.thresholds)
     .filter(([name, count]) => (GRANT_KINDS.includes(name) ? count !== approvers : count > 1))
     .map(([name, count]) => [name, String(count)]);
+  // What has no end has the bytes that it had before keysets could have one.
+  const end = keyset.until === null ? [] : [["expires", JSON.stringify(value.expires)]];
   return sorted([
-    ...(keyset.until === null ? [] : [["expires", JSON.stringify(value.expires)]]),
+    ...end,
     ["fleet", JSON.stringify(keyset.fleet)],
     ["principals", sorted(principals)],
     ["thresholds", sorted(needed)],

@@ -1,8 +1,8 @@
 // The ledger: a chain of heads over envelopes, and the rules of records.md from its first entry to its last.
 import { Refused, looseBase64, refuse, sha256hex } from "./bytes.mjs";
-import { claimed, decode, verify } from "./envelope.mjs";
+import { claimed, decode, requireAppointed, verify } from "./envelope.mjs";
 import { parseJson } from "./json.mjs";
-import { thresholdOf } from "./keyset.mjs";
+import { keysetDigest, thresholdOf } from "./keyset.mjs";
 import { DIRECTIVES, KINDS } from "./records.mjs";
 
 export const GENESIS = "0".repeat(64);
@@ -48,7 +48,9 @@ export class Judge {
     this.newest = 0; // highest epoch of a directive
     this.revoked = 0; // highest epoch of a revocation
     this.term = 0; // that was activated last
-    this.keysetVersion = 0; // newest that a grant has named
+    this.keysetVersion = 0; // newest that a grant has named, or to which a step has led
+    this.step = 0; // number to which the last step has led
+    this.stop = null; // the revocation with the highest epoch: {epoch, signers}
     this.unjudged = null; // first entry whose keyset is not at hand
     this.remembered = kept === GENESIS ? 0 : null; // how many entries the kept head covers
   }
@@ -58,7 +60,9 @@ export class Judge {
     const found = this.opened(entry.r);
     if (this.seen.has(found.identity)) broken("V5", this.index, "was there before");
     this.seen.add(found.identity);
-    if (!found.signers) this.unjudged ??= this.index;
+    if (!found.signers || found.lacks) this.unjudged ??= this.index;
+    if (found.record.topic === "generation") broken("V2", this.index, "begins the ledger anew, and stands within one");
+    this.requireSuccession(found);
     if (DIRECTIVES.includes(found.kind)) this.directive(entry, found);
     else this.aheadOfAGrant(found);
     this.index += 1;
@@ -82,10 +86,37 @@ export class Judge {
       const claim = claimed(raw);
       if (!KINDS[claim.kind].ledger) refuse("V3", `a ${claim.kind} is no entry of a ledger`);
       const keyset = this.keysets.get(claim.record.keyset_version);
-      return keyset === undefined ? claim : verify(raw, { ...this.where, keyset });
+      if (keyset === undefined) return claim;
+      const found = verify(raw, { ...this.where, keyset });
+      return found.kind === "keyset" ? { ...found, lacks: this.lacks(raw, found.record, keyset) } : found;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       return broken("V3", this.index, error.message);
+    }
+  }
+
+  /** Whether the keyset to which a step leads is not at hand; one that leads elsewhere is refused. */
+  lacks(raw, record, keyset) {
+    if (record.number !== keyset.version + 1 || record.before !== keysetDigest(keyset.payload)) {
+      refuse("V3", `keyset ${record.number} was not made to follow keyset ${keyset.version}`);
+    }
+    const next = this.keysets.get(record.number);
+    if (next === undefined) return true;
+    if (record.digest !== keysetDigest(next.payload)) refuse("V3", `appoints another keyset ${record.number}`);
+    requireAppointed(raw, record, next);
+    return false;
+  }
+
+  /** V3: no step from keyset to keyset is skipped, and none is taken back. */
+  requireSuccession({ kind, record }) {
+    if (kind === "keyset") {
+      const last = this.step || this.keysetVersion;
+      if (record.number <= last) broken("V3", this.index, `leads to keyset ${record.number}, and ${last} was in use`);
+      if (this.step && record.number !== this.step + 1) broken("V3", this.index, "skips a step to the next keyset");
+      this.step = record.number;
+      this.keysetVersion = Math.max(this.keysetVersion, record.number);
+    } else if (this.step && record.keyset_version > this.step) {
+      broken("V3", this.index, `names keyset ${record.keyset_version}, to which no step has led`);
     }
   }
 
@@ -110,7 +141,11 @@ export class Judge {
     if (kind === "restriction" && record.epoch <= this.newest && waitedMs < LATE_MS) {
       broken("V7", this.index, `stands after directive ${this.newest}, and was entered when it was issued`);
     }
-    if (kind === "revocation") this.revoked = Math.max(this.revoked, record.epoch);
+    if (kind === "revocation") {
+      this.revoked = Math.max(this.revoked, record.epoch);
+      const isLast = this.stop === null || record.epoch > this.stop.epoch;
+      if (isLast) this.stop = { epoch: record.epoch, signers: found.signers ?? new Set() };
+    }
     this.newest = Math.max(this.newest, record.epoch);
   }
 
@@ -130,6 +165,15 @@ export class Judge {
     if (found.signers) this.requireConsent(found);
     if (found.signers && record.keyset_version < this.keysetVersion) this.requireStillGood(entry);
     this.keysetVersion = Math.max(this.keysetVersion, record.keyset_version);
+    if (found.signers && record.kind === "activate") this.requireRisk(found);
+  }
+
+  /** V11, as far as it needs no policy: after a stop by risk, risk signs the next start. */
+  requireRisk({ record, signers }) {
+    const { principals } = this.keysets.get(record.keyset_version);
+    const hasRisk = (name) => principals.get(name)?.authority === "risk";
+    const stopped = [...(this.stop?.signers ?? [])].some(hasRisk);
+    if (stopped && ![...signers].some(hasRisk)) broken("V11", this.index, "has no signature of risk after its stop");
   }
 
   /** V10. */

@@ -90,12 +90,22 @@ export const TOPICS = {
   "out-of-band": "heartbeat",
   window: "heartbeat",
   trigger: "heartbeat",
+  "early-warning": "heartbeat",
+  "local-kill": "heartbeat",
+  lapse: "heartbeat",
+  heal: "heartbeat",
+  skips: "heartbeat",
+  security: "heartbeat",
+  receipts: "heartbeat",
+  repaired: "heartbeat",
+  trimmed: "approver",
+  generation: "approver",
 };
 
 // Of each kind: `fields` beside the common ones; `rules` between fields, each a sentence that must be true;
 // `roles`, any of which may sign it (null: every role); `threshold`, the role whose threshold counts, else one
 // is enough; `ledger`, whether it is an entry of the ledger; `current`, refused under a newer keyset than the
-// reader's (rule 9); `expires`, keys that had expired do not count (rule 11).
+// reader's (rule 9); `expires`, what had expired does not count (rule 11); `also`, more of these for some records.
 export const KINDS = {
   grant: {
     roles: ["approver"],
@@ -214,6 +224,8 @@ export const KINDS = {
   },
   note: {
     roles: (record) => [topicRole(record.topic)],
+    // It says that what hosts remember of the ledger counts no more, so no single person can.
+    also: (record) => (record.topic === "generation" ? { threshold: "approver", current: true, expires: true } : {}),
     ledger: true,
     fields: { topic: pattern(/^[a-z][a-z-]{1,40}$/), text: words, facts: objectOf(factName, text(512), 32) },
     rules: {},
@@ -255,10 +267,14 @@ export const KINDS = {
   keyset: {
     roles: ["root"],
     threshold: "root",
+    ledger: true,
     fields: { number: epoch, digest: identity, before: identity },
     rules: {},
   },
 };
+
+/** What is demanded of a record. */
+export const demandsOf = (kind, record) => ({ ...KINDS[kind], ...KINDS[kind].also?.(record) });
 
 /** Directives, in which epochs rise. */
 export const DIRECTIVES = ["grant", "restriction", "revocation"];

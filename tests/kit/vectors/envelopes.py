@@ -31,6 +31,8 @@ from .form import (
 KEYSETS = {
     "one": canonical(keyset()),
     "two": canonical(keyset(thresholds={"approver": 2, "extend": 1, "root": 2, "resume": 3})),
+    "expired": canonical({**keyset(), "expires": "2025-10-08"}),
+    "the last day": canonical({**keyset(), "expires": "2025-10-09"}),
     "pod-1 is an auditor": canonical(
         keyset(principals=EVERYBODY | {"pod-1": principal("pod-1", "auditor")})
     ),
@@ -646,6 +648,80 @@ def _places() -> list[Vector]:
     vectors += [
         case(name, envelope(kind, record), accepted(kind, record), "It holds here.")
         for name, kind, record in fine
+    ]
+    new = [
+        ("grant", samples.grant()),
+        ("report", samples.report()),
+        ("answer", samples.answer()),
+        ("execution", samples.execution()),
+        ("note", samples.note("generation", by="alice")),
+    ]
+    old = [
+        ("restriction", samples.restriction()),
+        ("revocation", samples.revocation()),
+        ("beat", samples.beat()),
+        ("receipt", samples.receipt()),
+        ("note", samples.note()),
+        ("refusal", samples.refusal()),
+    ]
+    vectors += [
+        case(
+            f"{record.get('topic', kind)}: the keyset had expired",
+            envelope(kind, record),
+            refused("envelope-11"),
+            "Nothing new is taken under it.",
+            keys="expired",
+        )
+        for kind, record in new
+    ]
+    vectors += [
+        case(
+            f"{record.get('topic', kind)}: on the last day of the keyset",
+            envelope(kind, record),
+            accepted(kind, record),
+            "It is good until the end of that day.",
+            keys="the last day",
+        )
+        for kind, record in new
+    ]
+    vectors += [
+        case(
+            f"{record.get('topic', kind)}: under a keyset that had expired",
+            envelope(kind, record),
+            accepted(kind, record),
+            "What takes away, tells or keeps a running term never expires.",
+            keys="expired",
+        )
+        for kind, record in old
+    ]
+    anew = samples.note("generation", by="alice")
+    vectors += [
+        case(
+            "generation: one approver where two are needed",
+            envelope("note", anew),
+            refused("envelope-6"),
+            "No single person says that what was remembered counts no more.",
+            keys="two",
+        ),
+        case(
+            "generation: two approvers",
+            envelope("note", anew, "alice", "bob"),
+            accepted("note", anew, "alice", "bob"),
+            "As many as a grant takes.",
+            keys="two",
+        ),
+        case(
+            "generation: under a newer keyset",
+            envelope("note", {**anew, **newer}),
+            refused("envelope-9"),
+            "As a grant.",
+        ),
+        case(
+            "generation: by a key that had expired",
+            envelope("note", samples.note("generation", by="eve")),
+            refused("envelope-11"),
+            "As a grant.",
+        ),
     ]
     lapsed = envelope("grant", samples.grant(), "alice", "eve")
     other = samples.receipt()

@@ -43,7 +43,7 @@ Given = Mapping[str, Any]
 
 # A refusal has a sentence for people and no number: this is where the two are held together.
 RULES: list[tuple[str, str]] = [
-    (r"expired: |with a key that was good then", "envelope-11"),
+    (r"expired: |with a key that was good then|^keyset \d+ was good until", "envelope-11"),
     (r"Expected `array` of length .* at `\$\.signatures`|signed the envelope twice", "envelope-4"),
     (r"^_json: ", "envelope-1"),
     (r"payload type ", "envelope-2"),

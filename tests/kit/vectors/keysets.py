@@ -93,6 +93,8 @@ SHAPES: list[tuple[str, Any]] = [
     ("expires on 31 February", _with("bob", expires="2027-02-31")),
     ("expires on 29 February 2027", _with("bob", expires="2027-02-29")),
     ("expires in a month 13", _with("bob", expires="2027-13-01")),
+    ("the keyset expires on 31 February", {**GOOD, "expires": "2027-02-31"}),
+    ("the keyset expires in words", {**GOOD, "expires": "never"}),
     ("expires before 1970", _with("bob", expires="1969-12-31")),
     ("expires with a time", _with("bob", expires="2027-01-31T00:00:00")),
     ("expires in two digits", _with("bob", expires="27-01-31")),
@@ -162,6 +164,8 @@ def _files() -> list[Vector]:
         ("a key as OpenSSH writes it", ssh, "It is the same key with the same id."),
         ("without thresholds", {k: v for k, v in GOOD.items() if k != "thresholds"}, "All are 1."),
         ("bits behind the last byte of a key", _with_key(ODD), "It is the same key with the same id."),
+        ("with a last day", {**GOOD, "expires": "2027-01-31"}, "Nothing new begins after it."),
+        ("with no last day", {**GOOD, "expires": None}, "It has no end."),
         ("a role twice", _with("bob", roles=["approver", "approver"]), "It is one role."),
         ("one approver is both", _with("bob", roles=["approver", "root"]), "Roles add up."),
         ("29 February 2028", _with("bob", expires="2028-02-29"), "There is such a day."),
@@ -246,6 +250,9 @@ def _payloads() -> list[Vector]:
     turned = canonical({**alice, "keys": alice["keys"][::-1]})
     return [
         good("payload: good", GOOD, "Sorted keys, no spaces."),
+        good("payload: with a last day", {**GOOD, "expires": "2027-01-31"}, "It is written."),
+        one("payload: without a last day, and written", canonical({**GOOD, "expires": None}), form,
+            "It is left out."),
         good("payload: names that are numbers", numbers, "Names are sorted as text."),
         good("payload: an `extend` by one", keyset(thresholds=two), "It differs from the approvers'."),
         one("payload: a space", text.replace(":", ": ", 1), form, "One form, one digest."),

@@ -14,6 +14,7 @@ from .form import (
     File,
     Vector,
     canonical,
+    digest,
     envelope,
     given_bytes,
     head_after,
@@ -667,9 +668,166 @@ def _rotated(out: Ledgers) -> None:
              "Good under both.", keysets=both)  # fmt: skip
 
 
+STEPS = {"one": 3, "two": 4, "without bob": 5}
+
+
+def _step(book: Book, old: str, new: str, *names: str, **fields: Any) -> None:
+    """A step from keyset to keyset, as an entry."""
+    record = samples.rotation(
+        issued_at_ms=book.at_ms,
+        **{
+            "keyset_version": STEPS[old],
+            "number": STEPS[new],
+            "digest": digest(KEYSETS[new]),
+            "before": digest(KEYSETS[old]),
+            **fields,
+        },
+    )
+    book.add(envelope("keyset", record, *(names or ("omar", "ruth"))))
+
+
+def _succession(out: Ledgers) -> None:
+    def built(*steps: Callable[[Book], None]) -> list[Entry]:
+        book = Book()
+        book.activate()
+        for step in steps:
+            step(book)
+        return book.entries
+
+    def to(version: int) -> Callable[[Book], None]:
+        return lambda b: setattr(b, "version", version)
+
+    def first(b: Book) -> None:
+        _step(b, "one", "two")
+
+    def second(b: Book) -> None:
+        _step(b, "two", "without bob")
+
+    three = ["one", "two", "without bob"]
+    note = Book.note
+
+    def good(name: str, why: str, *steps: Callable[[Book], None]) -> None:
+        out.good(f"steps: {name}", built(*steps), why, keysets=three)
+
+    def bad(
+        name: str, at: int, why: str, *steps: Callable[[Book], None], keysets: Any = three
+    ) -> None:
+        out.bad(f"steps: {name}", built(*steps), "V3", at, why, keysets=keysets)
+
+    good(
+        "two, and an entry under each",
+        "Each leads to the next.",
+        note,
+        first,
+        to(4),
+        note,
+        second,
+        to(5),
+        note,
+    )
+    good(
+        "an entry under the older keyset comes later",
+        "What only tells is judged by its own.",
+        first,
+        note,
+    )
+    good("a halt under the older keyset", "What only takes away, too.", first, Book.halt)
+    good(
+        "an `extend` under the newer one",
+        "Two have signed it.",
+        first,
+        to(4),
+        lambda b: b.grant("alice", "bob", kind="extend"),
+    )
+    bad("one is skipped", 2, "It leads from 3 to 5.", lambda b: _step(b, "one", "without bob"))
+    bad(
+        "one is not here",
+        3,
+        "From 3 to 4, and then from 5.",
+        first,
+        lambda b: _step(
+            b, "without bob", "without bob", number=6, before=digest(KEYSETS["without bob"])
+        ),
+    )
+    bad("told again", 3, "4 was in use.", first, lambda b: (_step(b, "one", "two"), None)[1])
+    bad(
+        "an entry under a keyset to which no step has led",
+        3,
+        "The step to 5 is not here.",
+        first,
+        to(5),
+        note,
+    )
+    bad(
+        "to a keyset that a grant has named before",
+        3,
+        "4 was in use.",
+        to(4),
+        lambda b: b.grant("alice", "bob", kind="extend"),
+        first,
+    )
+    bad("by one root", 2, "Two have to sign.", lambda b: _step(b, "one", "two", "omar"))
+    bad(
+        "from another keyset 3",
+        2,
+        "Made to follow another.",
+        lambda b: _step(b, "one", "two", before="ab" * 32),
+    )
+    bad(
+        "to another keyset 4",
+        2,
+        "Another one is at hand.",
+        lambda b: _step(b, "one", "two", digest="ab" * 32),
+    )
+    bad("the next keyset is not at hand", 2, "Its roots were not asked.", first, keysets=["one"])
+    bad(
+        "a grant under the older keyset by one",
+        3,
+        "Two have to sign now.",
+        first,
+        lambda b: b.grant(kind="extend"),
+    )
+    begun = built(lambda b: b.note("generation", by="alice"))
+    out.bad("a note within the ledger that begins it anew", begun, "V2", 2, "It is the first of its own.")  # fmt: skip
+
+
+def _risk(out: Ledgers) -> None:
+    def stopped(*names: str, last: str = "carol") -> list[Entry]:
+        book = Book()
+        book.activate()
+        book.revoke(by="carol")
+        if last != "carol":
+            book.revoke(by=last)
+        report = book.report(by=names[0])
+        term = book.epoch + 1
+        book.grant(*names, by=names[0], term=term, report=report)
+        return book.entries
+
+    one = "After a stop by risk."
+    out.bad("a start without risk after its stop", stopped("alice"), "V11", 4, "Risk has to sign.")
+    out.good("a start with risk after its stop", stopped("alice", "carol"), one)
+    out.good("a start by risk alone after its stop", stopped("carol"), one)
+    out.good(
+        "a start after a later stop by another",
+        stopped("alice", last="rita"),
+        "The last stop counts.",
+    )
+    late = Book()
+    late.activate()
+    late.revoke(epoch=7)
+    late.revoke(epoch=3, by="carol", waited_ms=3_000)
+    report = late.report()
+    late.grant(epoch=8, term=8, report=report)
+    out.good(
+        "a stop by risk under the last one came late",
+        late.entries,
+        "The last stop has the highest epoch.",
+    )
+
+
 def ledgers_file() -> File:
     out = Ledgers()
-    for part in (_remembered, _attacks, _signed, _order, _consent, _rotated):
+    for part in (_remembered, _attacks, _signed, _order, _consent, _rotated, _succession, _risk):
         part(out)
     envelopes = {name: given_bytes(raw) for raw, name in out.names.items()}
     return File(

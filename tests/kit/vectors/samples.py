@@ -142,6 +142,16 @@ TOPICS = {
     "out-of-band": "heartbeat",
     "window": "heartbeat",
     "trigger": "heartbeat",
+    "early-warning": "heartbeat",
+    "local-kill": "heartbeat",
+    "lapse": "heartbeat",
+    "heal": "heartbeat",
+    "skips": "heartbeat",
+    "security": "heartbeat",
+    "receipts": "heartbeat",
+    "repaired": "heartbeat",
+    "trimmed": "approver",
+    "generation": "approver",
 }
 """Who writes a note on what; a new topic gets its vectors from its line here."""
 
