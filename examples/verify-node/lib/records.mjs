@@ -173,8 +173,8 @@ export const KINDS = {
     ledger: true,
     fields: { epoch, reason: words, ticket: words, blind: boolean, until_ms: optional(ms) },
     rules: {
-      "a stop card is never blind": (r) => r.until_ms === undefined || !r.blind,
-      "a stop card ends after it was issued": (r) => r.until_ms === undefined || r.until_ms > r.issued_at_ms,
+      "a stop card is never blind": (r) => !("until_ms" in r) || !r.blind,
+      "a stop card ends after it was issued": (r) => !("until_ms" in r) || r.until_ms > r.issued_at_ms,
     },
   },
   beat: {

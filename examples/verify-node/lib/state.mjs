@@ -8,8 +8,8 @@ const PROFILES = ["micro", "small", "medium", "large"]; // the smallest first
 /** Whether a revocation ends a term that was activated then; `arrivedMs` is when the reader got it. */
 export function covers(revocation, term, activatedMs, arrivedMs) {
   const reachMs = Math.min(revocation.issued_at_ms, arrivedMs + BLIND_MS);
-  const inTime = revocation.until_ms === undefined || activatedMs < revocation.until_ms; // of a stop card
-  return (term <= revocation.epoch && inTime) || (revocation.blind && activatedMs <= reachMs);
+  const beforeMs = revocation.until_ms ?? Infinity; // of a stop card
+  return (term <= revocation.epoch && activatedMs < beforeMs) || (revocation.blind && activatedMs <= reachMs);
 }
 
 function isInForce({ identity, record }, grant) {

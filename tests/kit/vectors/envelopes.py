@@ -794,6 +794,20 @@ def _covers() -> list[Vector]:
             False,
         ),
     ]
+    card = {**seen, "until_ms": START_MS + 60_000}
+    cases += [
+        (
+            "a card: a term under its epoch, begun before its end",
+            card,
+            4,
+            START_MS + 59_999,
+            late,
+            True,
+        ),
+        ("a card: begun at its end", card, 4, START_MS + 60_000, late, False),
+        ("a card: begun after its end", card, 4, START_MS + 60_001, late, False),
+        ("a card: a term above its epoch", card, 6, START_MS - 1, late, False),
+    ]
     return [
         Vector(
             f"covers: {name}",

@@ -23,7 +23,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("every label", "restriction", samples.restriction(labels=dict.fromkeys(
         ("venue", "account", "desk", "strategy", "symbol", "worker", "client"), "x*"))),
     ("a blind revocation", "revocation", samples.revocation(blind=True)),
-    ("a stop card", "revocation", samples.revocation(50, until_ms=START_MS + 1)),
+    ("a stop card", "revocation", samples.revocation(until_ms=START_MS + 1)),
     ("the largest epoch", "revocation", samples.revocation(2**53 - 1)),
     ("an applied receipt", "receipt", samples.receipt("applied")),
     ("a drained receipt", "receipt", samples.receipt("drained", left=2)),
@@ -58,8 +58,7 @@ BETWEEN: list[tuple[str, str, Any]] = [
     ("a demote without limits", "restriction", samples.restriction(2, "demote", limits=None)),
     ("a demote with labels", "restriction", samples.restriction(2, "demote", labels={"desk": "x"})),
     ("a restriction as old as its term", "restriction", samples.restriction(1)),
-    ("a blind stop card", "revocation", samples.revocation(until_ms=START_MS + 1, blind=True)),
-    ("a stop card that ends as it is issued", "revocation", samples.revocation(until_ms=START_MS)),
+    ("a stop card that is blind", "revocation", samples.revocation(until_ms=START_MS + 1, blind=True)),
     ("a beat for another heartbeat", "beat", samples.beat(heartbeat="hb-2")),
     ("a beat whose epoch is below its term", "beat", samples.beat(term=3)),
     ("a receipt of nobody", "receipt", samples.receipt(worker=None)),

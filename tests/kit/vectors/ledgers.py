@@ -450,6 +450,21 @@ def _order(out: Ledgers) -> None:
         "It was revoked.",
     )
     add(
+        "a grant at the epoch of a stop card that was played",
+        built(
+            lambda b: b.revoke(epoch=7, until_ms=b.at_ms + 60_000),
+            lambda b: b.activate(epoch=7, term=7),
+        ),
+        "V8",
+        4,
+        "It was revoked.",
+    )
+    out.good(
+        "a stop card that was played two days after its issue",
+        built(lambda b: b.revoke(epoch=7, until_ms=b.at_ms + 604_800_000, waited_ms=172_800_000)),
+        "A stop may always come late.",
+    )
+    add(
         "a grant under the epoch of a stop",
         built(lambda b: b.revoke(epoch=7), lambda b: b.activate(epoch=5, term=5)),
         "V8",

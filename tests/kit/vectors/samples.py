@@ -247,7 +247,7 @@ KINDS: dict[str, tuple[Any, tuple[str, ...], dict[str, list[Any]]]] = {
             "reason": TEXT[:2],
             "ticket": TEXT[:1],
             "blind": [0, "true", None],
-            "until_ms": [None, "1", -1],
+            "until_ms": [START_MS, START_MS - 1, -1, "1", True, None],
         },
     ),
     "beat": (
