@@ -22,7 +22,7 @@ from fuzz.mutator import Mutator
 from golive_redis.audit.reading import write_line
 from golive_redis.records.ledger import Entry
 from kit import nodejs
-from kit.vectors import judge, ledgers, samples
+from kit.vectors import books, judge, samples
 from kit.vectors.files import FILES
 from kit.vectors.form import WHERE, dump, envelope, given_bytes
 
@@ -124,7 +124,7 @@ def rewritten(mutate: Mutator) -> Question:
         for number, (entry, at) in enumerate(zip(entries, ids, strict=True)):
             entry[0] = f"{at}-{number}"
     if draw.random() < 0.8:
-        chain = ledgers.chained((e[0], SHARED_RAW[e[1]], "", ()) for e in entries)
+        chain = books.chained((e[0], SHARED_RAW[e[1]], "", ()) for e in entries)
         for entry, (_, _, head, _) in zip(entries, chain, strict=True):
             entry[2] = head
     keysets = draw.choice((["one"], ["two"], ["one", "without bob"], ["one", "two"]))
@@ -135,7 +135,7 @@ def rewritten(mutate: Mutator) -> Question:
 
 
 LINES = [
-    write_line(index, Entry(raw, head, at)) for index, (at, raw, head, _) in enumerate(ledgers.DAY)
+    write_line(index, Entry(raw, head, at)) for index, (at, raw, head, _) in enumerate(books.DAY)
 ]
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kit.vectors import envelopes, keysets, kinds, ledgers, logs
+from kit.vectors import keysets, kinds, ledgers, logs, places, states, texts
 from kit.vectors.form import File
 
 FOLDER = Path(__file__).resolve().parents[2] / "vectors"
 
 FILES: dict[str, Callable[[], File]] = {
-    "json": envelopes.json_file,
-    "base64": envelopes.base64_file,
-    "envelopes": envelopes.envelopes_file,
+    "json": texts.json_file,
+    "base64": texts.base64_file,
+    "envelopes": places.envelopes_file,
     "records": kinds.kinds_file,
     "topics": kinds.topics_file,
-    "states": envelopes.states_file,
+    "states": states.states_file,
     **keysets.FILES,
     **ledgers.FILES,
     **logs.FILES,
