@@ -23,14 +23,14 @@ from golive_redis.audit.reading import write_line
 from golive_redis.records.ledger import Entry
 from kit import nodejs
 from kit.vectors import books, judge, samples
-from kit.vectors.files import FILES
+from kit.vectors.files import FILES, FOLDER
 from kit.vectors.form import WHERE, dump, envelope, given_bytes
 
 ROUNDS = int(os.environ.get("GOLIVE_DIFFERENTIAL", "200"))
 SEED = int(os.environ.get("GOLIVE_DIFFERENTIAL_SEED", "1"))
 
 Question = dict[str, Any]
-KEPT = {name: json.loads(make().encode()) for name, make in FILES.items()}
+KEPT = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in FILES}
 
 
 def good(name: str, op: str) -> list[Question]:
