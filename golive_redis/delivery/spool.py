@@ -81,7 +81,8 @@ class Spool:
         """
         sent = 0
         with self._locked() as mine:
-            for path in self.waiting() if mine else []:
+            ours = mine and not self._another_fleet(store, trust, say)
+            for path in self.waiting() if ours else []:
                 try:
                     what = self._send_one(path, store, trust, limit)
                 except RecordError as error:
@@ -97,6 +98,17 @@ class Spool:
                 sent += 1
                 say(f"sent now, kept on this host until then: {what}")
         return sent
+
+    @staticmethod
+    def _another_fleet(store: Store, trust: Trust, say: Callable[[str], None]) -> bool:
+        """Tell whether what waits is not for that store (A12); a stop does not wait for a name."""
+        try:
+            another = trust.another_fleet(store.fleet_id())
+        except StoreError:
+            return False  # told by the first that is sent, where it still matters
+        if another:
+            say(f"what is kept on this host is not sent: {another}")
+        return bool(another)
 
     def _send_one(self, path: Path, store: Store, trust: Trust, limit: int) -> str:
         record, what = path.read_bytes(), f"the ledger entry {path.name}"

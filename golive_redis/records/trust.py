@@ -64,6 +64,17 @@ class Trust(msgspec.Struct, frozen=True):
         theirs = record.namespace, record.environment, record.fleet
         return theirs == (self.namespace, self.environment, self.keyset.fleet)
 
+    def another_fleet(self, fleet: str) -> str:
+        """Say that a store belongs to another fleet; "" when it is ours or nobody's.
+
+        Args:
+            fleet: What the store says whose it is, unsigned.
+        """
+        ours = self.keyset.fleet
+        if fleet in {"", ours}:  # A12
+            return ""
+        return f"this store belongs to fleet {fleet[:8]}..., and this keyset to fleet {ours[:8]}..."
+
     def grant(self, raw: bytes) -> Verified[Grant]:
         """Verify a grant: approvers, by threshold, under a keyset no newer than ours.
 

@@ -68,6 +68,10 @@ def read_before(
     raws += stored
     progress.origin = snapshot.origin or progress.origin or snapshot.revoked_origin
     forged = snapshot.revoked is not None and newest([snapshot.revoked], trust) is None
+    progress.another_fleet = trust.another_fleet(snapshot.fleet)  # A12
+    if progress.another_fleet:
+        connections.problem(progress.another_fleet)
+        forged = False  # theirs, and not for us to replace
     if forged:
         connections.problem("the recorded stop does not verify; a new one replaces it")
     beats = list(snapshot.beats.values())
@@ -84,8 +88,9 @@ def read_before(
     later = snapshot.epoch_hint > (found.record.epoch if found is not None else 0)
     here, where = memory.newest, connections.place
     progress.behind = knows_less(where, found, snapshot.epoch_hint, stored, here.behind)
-    progress.stranger = is_stranger(here, where, snapshot.epoch_hint)
-    complete = not (snapshot.corrupt or forged or unknown or later or len(raws) > MOST)
+    foreign = bool(progress.another_fleet)
+    progress.stranger = foreign or is_stranger(here, where, snapshot.epoch_hint)
+    complete = not (snapshot.corrupt or forged or foreign or unknown or later or len(raws) > MOST)
     return Before(found, complete, snapshot.confirmed, forged)
 
 

@@ -334,6 +334,8 @@ class Confirmation:
             send()
             return
         connections.attempt(lambda: store.publish(connections.keys.events, item.raw))
+        if progress.another_fleet:
+            return  # A12: what its own people do there meanwhile is theirs
         progress.shown_on = 0
         reach_ms = item.record.reach_ms(progress.wall_ms)
         stop = reassert(connections.store(), self._trust, item, reach_ms=reach_ms)

@@ -51,6 +51,8 @@ class Journal:
 
     def write_down(self) -> None:
         """Append what the script left to us, unless an earlier run of the command did."""
+        if self._progress.another_fleet:  # A12: its ledger is not ours to write
+            return
         for item in self._progress.unwritten:
             if item.identity in self._progress.in_ledger:
                 continue
@@ -101,6 +103,11 @@ class Journal:
             return True  # it is not known: the spool sends it once more, and looks for it first
 
     def _book(self, raw: bytes) -> LedgerState:
+        if self._progress.another_fleet:  # A12
+            self._connections.problem(
+                "the audit entry is not in Redis: that is the ledger of another fleet"
+            )
+            return self._spooled(raw)
         try:
             append_once(self._connections.store(), raw)
         except StoreError as error:
@@ -140,6 +147,8 @@ class Journal:
         Raises:
             StoreError: It could not be written.
         """
+        if self._progress.another_fleet:  # A12: its roster, its note and its ledger are not ours
+            return
         store, item = self._connections.store(), self._progress.newest
         for row in outcome.heartbeats:
             if row.attested_dead and row.latched_ms is None:

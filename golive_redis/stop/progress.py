@@ -61,6 +61,7 @@ class StopReport(msgspec.Struct, frozen=True):
         cut_off_ms: From the call to when a worker that cannot reach Redis is off; None when the stop
             has had no effect in Redis.
         behind: What the store lacked before the stop that this host knows; None when that was nothing.
+        another_fleet: That the store belongs to another fleet, in a sentence; "" when it does not.
     """
 
     outcome: Outcome
@@ -77,6 +78,7 @@ class StopReport(msgspec.Struct, frozen=True):
     called_at: float
     cut_off_ms: float | None = None
     behind: Lack | None = None
+    another_fleet: str = ""
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""
@@ -106,6 +108,8 @@ class StopProgress(msgspec.Struct):
         complete: And that run ended COMPLETE.
         behind: What the store lacked that this host knows; None when that was nothing.
         stranger: It did not even know the term that this host began: what waits here is not for it.
+        another_fleet: That the store belongs to another fleet, in a sentence; "" when it is ours or
+            nobody's. What it holds decides nothing of the stop, only what is written beside it (A12).
     """
 
     called_at: float
@@ -127,6 +131,7 @@ class StopProgress(msgspec.Struct):
     complete: bool = False
     behind: Lack | None = None
     stranger: bool = False
+    another_fleet: str = ""
 
     @property
     def newest(self) -> Verified[Revocation]:

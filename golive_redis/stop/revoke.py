@@ -127,7 +127,7 @@ class Revoke:
         if self._progress.newest is not kept:
             journal.keep()
         journal.write_down()
-        if self._progress.executed:
+        if self._progress.executed and not self._progress.another_fleet:
             self._connections.attempt(journal.end_proposals)
         confirmation = Confirmation(
             self._trust,
@@ -260,7 +260,8 @@ class Revoke:
             try:
                 # One taken over was executed before, and may have its entry.
                 entry = item.identity not in self._taken_over
-                stop = connections.store().revoke(item, entry=entry)
+                spare = bool(progress.another_fleet)
+                stop = connections.store().revoke(item, entry=entry, spare=spare)
             except StoreError as error:
                 unknown = isinstance(error, MaybeAppliedError)
                 ran = "may have run, or not" if unknown else "did not run"
@@ -477,4 +478,5 @@ class Revoke:
             # An answer after the effect shows the stop, and every other lease has begun before it.
             None if progress.in_redis_ms is None else progress.in_redis_ms + self._timing.lease_ms,
             progress.behind,
+            progress.another_fleet,
         )

@@ -42,6 +42,7 @@ POD_PAGE = 500  # pods that are asked at once
 
 _HOW = {(False, False): "", (True, False): "1", (False, True): "card"}
 """How the `revoke` script is run, by whether it is a repeat, and whether a card is played."""
+_SPARE = "spare"
 
 
 def revoke_words(
@@ -53,7 +54,7 @@ def revoke_words(
         keys: Of the switch.
         item: The revocation.
         entry: Write the ledger entry.
-        how: "" for a stop, `1` for its repeat, `card` for a stop card.
+        how: "" for a stop, `1` for its repeat, `card` for a stop card, `spare` in another fleet's store.
     """
     names = (keys.active, keys.beat, keys.revoked, keys.epoch, keys.last, keys.head, keys.audit)
     args = (
@@ -271,7 +272,12 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
         return parse_step(reply)
 
     def revoke(
-        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+        self,
+        item: Verified[Revocation],
+        *,
+        entry: bool = True,
+        again: bool = False,
+        spare: bool = False,
     ) -> Stop:
         """End the term: key, tombstone, push, and the ledger entry last. Sent as full text.
 
@@ -280,9 +286,12 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
             entry: Write the ledger entry, if this puts up the tombstone. False for one that was
                 executed before: it may have an entry already, which the caller has to look for.
             again: A repeat: a later term is left alone, and no ledger entry is written.
+            spare: The store is another fleet's: what is active ends all the same, but its ledger, its
+                numbers, and a tombstone under which nothing is active are left to it (A12).
         """
         played = item.record.is_card and entry and not again
-        names, args = revoke_words(self.keys, item, entry=entry, how=_HOW[again, played])
+        how = _SPARE if spare and not played else _HOW[again, played]
+        names, args = revoke_words(self.keys, item, entry=entry, how=how)
         # The kill path depends on no script cache: the full text, whatever the server has forgotten.
         reply = scripts.run_text(self.link, "revoke", names, *args)
         with usable("revoke", wrote=True):

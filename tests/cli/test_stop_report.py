@@ -81,6 +81,20 @@ def test_a_stop_that_redis_has_not_taken_says_so_first_and_blames_no_heartbeat(r
     assert "--heartbeat-dead" not in "".join(said)
 
 
+def test_in_the_redis_of_another_fleet_nobody_is_named_dead(report, capsys):
+    """Row 54."""
+    said = "this store belongs to fleet f1ee7000..., and this keyset to fleet eeeeeeee..."
+    elsewhere = lines(msgspec.structs.replace(report, another_fleet=said), capsys)
+    first, then = elsewhere[-2:]
+    assert first == (
+        "This store belongs to fleet f1ee7000..., and this keyset to fleet eeeeeeee...: your own fleet "
+        "was not stopped by this, unless it is there. Name its Redis in store.url or $GOLIVE_REDIS_URL, "
+        "and run this again."
+    )
+    assert then.startswith("What traded there is off, until its own people start it again")
+    assert "--heartbeat-dead" not in "".join(elsewhere)
+
+
 def test_a_bound_that_is_not_known_is_said_not_to_be(report, capsys):
     said = printed(msgspec.structs.replace(report, bound_ms=None), capsys)
     assert "Any other has no bound that is known on this host." in said

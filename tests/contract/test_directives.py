@@ -15,6 +15,7 @@ from golive_redis.store.link import StoreRefusedError
 from golive_redis.store.replies import Audit, Caller, Status, Step
 from golive_redis.store.store import Store
 from golive_redis.testing import FLEET, START_MS, Signers
+from kit import directives
 
 TTL_MS = 24_000
 HEARTBEAT = Caller("heartbeat", "hb-1", "1" * 32)
@@ -206,6 +207,29 @@ def test_a_store_belongs_to_the_fleet_of_its_first_activation(deck: Deck) -> Non
     assert deck.activate(fleet="e" * 32) == Step(Status.REFUSED, "fleet", ours)
     assert deck.everything() == before
     assert deck.activate().status is Status.OK
+
+
+def test_a_stop_in_the_store_of_another_fleet_spares_all_but_what_is_active(deck: Deck) -> None:
+    """Row 54: its tombstone stays where nothing came after it; else it takes one that refuses all."""
+    deck.activate()
+    deck.revoke()
+    before = deck.everything()
+    item = directives.revocation(b"theirs", _id(b"theirs"), epoch=9)
+    stop = deck.store.revoke(item, spare=True)
+    assert stop.status is Status.GONE and stop.unrecorded.startswith("another stop stands there")
+    assert deck.everything() == before
+    deck.activate()
+    numbers = deck.store.snapshot()
+    stop = deck.store.revoke(item, spare=True)
+    assert (stop.status, stop.audit) == (Status.OK, Audit.NONE)
+    now = deck.store.snapshot()
+    assert (now.grant, now.revoked) == (None, b"theirs")
+    assert (now.last, now.epoch_hint, now.head) == (
+        numbers.last,
+        numbers.epoch_hint,
+        numbers.head,
+    )
+    assert deck.store.revoke(item, spare=True).status is Status.SAME
 
 
 # -- restrict --------------------------------------------------------------------------------------

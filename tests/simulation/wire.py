@@ -225,8 +225,14 @@ class SimStore:
         )
 
     def revoke(
-        self, item: Verified[Revocation], *, entry: bool = True, again: bool = False
+        self,
+        item: Verified[Revocation],
+        *,
+        entry: bool = True,
+        again: bool = False,
+        spare: bool = False,
     ) -> Stop:
+        assert not spare, "there is one fleet"
         asked = {**_asked(item), "entry": entry}
         return self._do(
             lambda s: self._world.checker.revoked(
@@ -297,6 +303,9 @@ class SimStore:
     def deliver(self, directive: str, field: str, raw: bytes) -> tuple[bool, str]:
         self._do(lambda s: s.keep_receipt(directive, field, raw))
         return True, ""
+
+    def fleet_id(self) -> str:
+        return self._do(lambda s: s.data.fleet_id)
 
     def head(self) -> str:
         return self._do(lambda s: s.data.head)

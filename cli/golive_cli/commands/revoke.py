@@ -349,6 +349,20 @@ def _unconfirmed(report: StopReport) -> list[str]:
     return [_cut_off(report), "Not everybody has answered yet. Run it again."]
 
 
+def _elsewhere(report: StopReport) -> list[str]:
+    """Say what a stop in the Redis of another fleet is: whoever is silent there is not ours to name."""
+    here = report.another_fleet
+    first = (
+        f"{here[0].upper()}{here[1:]}: your own fleet was not stopped by this, unless it is there. Name "
+        "its Redis in store.url or $GOLIVE_REDIS_URL, and run this again."
+    )
+    then = (
+        "What traded there is off, until its own people start it again; its ledger and a stop of its "
+        "own are as they were."
+    )
+    return [first] if report.in_redis_ms is None else [first, then]
+
+
 def _advice(report: StopReport) -> list[str]:
     outcome = report.outcome
     lines = []
@@ -357,13 +371,16 @@ def _advice(report: StopReport) -> list[str]:
             "Nothing could be signed, so no pod can answer. Fix the key, or name another with "
             "--key FILE, and run it again."
         )
+    elif report.another_fleet:
+        lines += _elsewhere(report)
     elif outcome.result is Result.NOT_CONFIRMED:
         lines += _unconfirmed(report)
     if outcome.result is Result.STOPPED:
         lines += _not_drained(outcome)
     answers = [row.latched_ms for row in outcome.heartbeats]
     answers += [row.latched_ms for row in outcome.workers]
-    if report.behind is not None and not any(at is not None for at in answers):
+    none = not any(at is not None for at in answers)
+    if report.behind is not None and none and not report.another_fleet:
         lacks = report.behind.in_words()
         lines.append(f"If this is not the fleet's Redis, the fleet was not stopped: {lacks}.")
     if report.ledger is LedgerState.FAILED:

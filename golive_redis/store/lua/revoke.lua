@@ -6,8 +6,9 @@
 -- ARGV  1 epoch   2 record   3 identity   4 events channel   5 SHA-256 of the record, for the ledger;
 --       '' when it was executed before, and its entry is the caller's   6 '1' for a repeat, which
 --       deletes only a term <= epoch and writes no ledger entry; 'card' for a stop card, which may be
---       played any number of times   7 id of the card's fleet   8 '1' for one who
---       sees errors alone, as redis-cli --pipe shows: FLEET and GONE are errors then
+--       played any number of times; 'spare' where the store is another fleet's: whatever is active there
+--       ends, but what it has of its own stays   7 id of the card's fleet   8 '1' for one who sees errors
+--       alone, as redis-cli --pipe shows: FLEET and GONE are errors then
 -- Reply {status, grant, restriction, origin, audit, detail, why the push was refused, or '', standing}
 --       status: OK | SAME (the tombstone is already this or a later one) | LATER (a repeat met a later
 --       term and left it alone) | GONE (the key is gone, and no tombstone could be written: detail) |
@@ -39,6 +40,7 @@ local newest = was[4] and redis.pcall('HGET', KEYS[1], 'r:' .. was[4]) or false
 if bad(newest) then newest = false end
 redis.call('DEL', KEYS[1], KEYS[2])
 
+local spare = ARGV[6] == 'spare'
 -- A7: the key is gone, so whatever is refused from here on is told beside that, and ends nothing.
 local stone = redis.pcall('HMGET', KEYS[3], 'epoch', 'origin', 'record')
 if bad(stone) and string.find(tostring(stone.err), 'WRONGTYPE', 1, true) then
@@ -46,6 +48,10 @@ if bad(stone) and string.find(tostring(stone.err), 'WRONGTYPE', 1, true) then
   if not bad(stone) then stone = {} end
 end
 local unrecorded = bad(stone) or '' -- one that cannot be read may be a later one, and stays
+-- A12: where a stop stands and nothing came after it, one that nobody there can verify ends nothing more.
+if spare and unrecorded == '' and not was[2] and stone[3] and stone[3] ~= ARGV[2] then
+  unrecorded = 'another stop stands there already, and stays'
+end
 local origin = was[3] or stone[2]
 local status, standing = 'SAME', stone[3] ~= ARGV[2] and stone[3] or false
 if unrecorded == '' and (not stone[3] or number(ARGV[1]) > number(stone[1])) then
@@ -56,8 +62,8 @@ if unrecorded == '' and (not stone[3] or number(ARGV[1]) > number(stone[1])) the
   unrecorded = bad(redis.pcall('HSET', KEYS[3], unpack(fields))) or ''
 end
 if unrecorded ~= '' then status, standing = 'GONE', false end
-local enters = ARGV[5] ~= '' and not again
-if status == 'OK' then
+local enters = ARGV[5] ~= '' and not again and not spare
+if status == 'OK' and not spare then
   local used = redis.pcall('GET', KEYS[4])
   -- A card whose number was used was played before, and may have its entry: the heartbeats look for it.
   if ARGV[6] == 'card' and not bad(used) and number(used) >= number(ARGV[1]) then enters = false end
