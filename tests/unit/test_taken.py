@@ -1,4 +1,7 @@
-"""What a host keeps of the signed keysets: verified from its file on, and nothing lower is used."""
+"""What a host keeps of the signed keysets: verified from its file on, and nothing lower is used.
+
+Row 41.
+"""
 
 from __future__ import annotations
 
