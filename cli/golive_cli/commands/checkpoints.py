@@ -107,7 +107,7 @@ def kept(
 def policy(
     keysets: shared.KeysetFiles = None, config: ConfigFile = None, as_json: AsJson = False
 ) -> None:
-    """Print whose signatures under a checkpoint count, for auditors and their tools.
+    """Print whose signatures under a checkpoint count, for auditors.
 
     The format is C2SP tlog-policy: a `log` line for each heartbeat, a `witness` line for
     each witness, and the quorum. It asks no Redis.
