@@ -258,8 +258,10 @@ class Activation:
         keyset = operator.trust.keyset
         # As the judge of the ledger counts them (V11); of a day too long to look through, they decide.
         earlier = activated_since(operator.store, operator.trust, now - DAY_MS, LOOK_AT)
-        played = reading.revocation is not None and reading.revocation.record.is_card
-        stopped_ms = self._stopped_ms(reading) if played else None
+        last = reading.revocation
+        # Of a card that is in no ledger, trimmed say, the heartbeats know when they have heard it.
+        played = last is not None and last.record.is_card
+        stopped_ms = cards.played_at(operator, last) if last is not None and played else None
         why = haste_refused(
             together | {signer.principal for signer in self.signers},
             keyset.approvals(GrantKind.ACTIVATE),
