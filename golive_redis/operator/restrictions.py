@@ -53,7 +53,7 @@ class Restricted(msgspec.Struct, frozen=True):
     """A restriction in force, who has said that it applied it, and whom it meets.
 
     Attributes:
-        applied: Who has answered, and after how many ms.
+        applied: Who has answered, and how many ms after it was signed and sent.
         silent: Workers of the term that did not.
         matching: Who is concerned, as far as workers tell; None when they could not be read.
     """
@@ -88,7 +88,7 @@ def restrict(
     signer: Signer | None = None,
     say: Say = quiet,
 ) -> Restricted:
-    """Issue a restriction with one key, at once, and collect who applied it for at most 2 s.
+    """Issue a restriction with one key, at once; then collect who applied it for at most 2 s.
 
     Args:
         operator: At work.
@@ -126,8 +126,9 @@ def restrict(
     deaf: list[str] = []
     try:
         channel = listening(link, operator.keyspace, deaf.append)
-        called_at = clock.now_ms()
-        item, audit = _put_restriction(operator, sign, say)
+        item, audit, sent_at = _put_restriction(operator, sign, say)
+        # Not from the call: nobody answers to what is not signed yet, and a key may take its time.
+        until = clock.now_ms() + APPLIED_WAIT_MS
         pods: set[Pod] = set()
         applied: dict[Pod, Arrived] = {}
         try:
@@ -141,7 +142,7 @@ def restrict(
                 say(f"who has applied it is not known: {problem}")
             while (
                 channel is not None
-                and clock.now_ms() - called_at < APPLIED_WAIT_MS
+                and clock.now_ms() < until
                 and not pods <= set(applied)
             ):
                 receipts.listen(channel, POLL_MS)
@@ -156,7 +157,7 @@ def restrict(
     operator.remember(item, say)
     # Not waited for: they fell silent before it.
     pods |= {Pod(item.name, item.instance) for item in workers or () if not item.alive}
-    times = {pod: arrived.at - called_at for pod, arrived in applied.items()}
+    times = {pod: arrived.at - sent_at for pod, arrived in applied.items()}
     # Last: what a large fleet tells takes a while to look at, and answers would wait for it.
     found = None if workers is None else matching(known, workers)
     return Restricted(item, audit, times, tuple(sorted(pods - set(applied))), found)
@@ -201,8 +202,11 @@ def _present(operator: Operator) -> list[Presence]:
 
 def _put_restriction(
     operator: Operator, sign: Callable[[Reading], Verified[Restriction]], say: Say
-) -> tuple[Verified[Restriction], str]:
-    """Put a restriction in force, signed on top of whatever comes first, and say where its entry is.
+) -> tuple[Verified[Restriction], str, float]:
+    """Put a restriction in force, signed on top of whatever comes first.
+
+    Returns:
+        The one that is in force, where its entry is, and when it was sent, on the steady clock.
 
     Raises:
         RefusedError: Nothing is active, or the store refused it; nothing was changed.
@@ -215,13 +219,14 @@ def _put_restriction(
         for _ in range(MAX_TRIES):
             reading = operator.read()
             item = sign(reading)
+            sent_at = clock.now_ms()
             with operator.sending(item):
                 step = _tried(partial(operator.store.restrict, item), item, doubtful)
             if step.status is not Status.CONFLICT:
                 operator.sent(item)
                 earlier = _kept(operator, doubtful)
                 doubtful.clear()  # from here on nothing is in doubt
-                return item, _in_force(operator, item, step, earlier, say)
+                return item, _in_force(operator, item, step, earlier, say), sent_at
             operator.sent(None)
             say(f"{operator.who(step.why)} came first; signing on top of it")
         raise ConflictError(f"others came first {MAX_TRIES} times; nothing was restricted")

@@ -422,7 +422,8 @@ class Revoke:
     def _confirm(self, confirmation: Confirmation) -> Outcome:
         wait_ms = self._timing.beat_ms + GRACE_MS if self._wait_ms is None else self._wait_ms
         # Nobody answers to what is not signed yet.
-        began = clock.now_ms() if self._signing.is_late else self._progress.called_at
+        signed_at = self._progress.called_at + self._signing.waited_ms
+        began = clock.now_ms() if self._signing.is_late else signed_at
         until = began + wait_ms
         return confirmation.until(until, self._stop, for_proof=self._wait_ms is None)
 

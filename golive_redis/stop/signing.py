@@ -47,6 +47,11 @@ class StopSigning:
         self._may_wait = config.stop_may_wait(key)
         self._signer: Signer | None = None
 
+    @property
+    def waited_ms(self) -> float:
+        """How long it has waited for a key, up to a second."""
+        return PATIENCE_MS - self._left_ms
+
     def open(self, keyset: Keyset) -> Signer:
         """Return the signer.
 

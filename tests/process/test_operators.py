@@ -202,6 +202,33 @@ def test_a_halt_waits_neither_for_this_hosts_memory_nor_for_the_answers(
     assert worker.check(symbol="bbb")["reason"] == "halted"
 
 
+@pytest.mark.parametrize("kind", [RestrictionKind.HALT, RestrictionKind.REDUCE])
+def test_the_time_that_a_key_takes_is_not_taken_from_those_who_answer(
+    fleet: Callable[..., Any],
+    one_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: RestrictionKind,
+) -> None:
+    """A key in a device or behind a program may take longer than the fleet has to answer."""
+    live = fleet(one_server)
+    live.go_live("pod-1")
+    real, asked = clock.now_ms, [0.0]
+    monkeypatch.setattr(clock, "now_ms", lambda: real() + asked[0])
+    monkeypatch.setattr(restrictions, "APPLIED_WAIT_MS", 20_000.0)  # as long as this machine takes
+    sealed = restrictions.seal
+
+    def slowly(record: Restriction, signer: Signer) -> bytes:
+        asked[0] += 60_000.0
+        return sealed(record, signer)
+
+    monkeypatch.setattr(restrictions, "seal", slowly)
+    with Operator(live.config) as operator:
+        done = restrictions.restrict(operator, kind, reason="r")
+    assert asked == [60_000.0]
+    assert [pod.worker for pod in done.applied] == ["pod-1"] and not done.silent
+    assert all(0 <= after_ms < 60_000 for after_ms in done.applied.values())
+
+
 @pytest.mark.parametrize(
     ("then", "told"),
     [
