@@ -140,11 +140,7 @@ def restrict(
             }
             for problem in deaf:
                 say(f"who has applied it is not known: {problem}")
-            while (
-                channel is not None
-                and clock.now_ms() < until
-                and not pods <= set(applied)
-            ):
+            while channel is not None and clock.now_ms() < until and not pods <= set(applied):
                 receipts.listen(channel, POLL_MS)
                 applied = receipts.collected([item], item.record.term).latched
         except StoreError as error:  # in force all the same

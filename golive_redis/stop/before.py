@@ -29,12 +29,14 @@ class Before(msgspec.Struct, frozen=True):
             alone covers whatever is active. Otherwise the revocation has to be a blind one (S2).
         confirmed: The note beside the tombstone, or None.
         forged: The tombstone does not verify.
+        stands: It is what was found: the stop of this moment stands in the store.
     """
 
     found: Directive | None
     complete: bool = False
     confirmed: bytes | None = None
     forged: bool = False
+    stands: bool = False
 
 
 def read_before(
@@ -91,7 +93,8 @@ def read_before(
     foreign = bool(progress.another_fleet)
     progress.stranger = foreign or is_stranger(here, where, snapshot.epoch_hint)
     complete = not (snapshot.corrupt or forged or foreign or unknown or later or len(raws) > MOST)
-    return Before(found, complete, snapshot.confirmed, forged)
+    stands = found is not None and found.raw == snapshot.revoked
+    return Before(found, complete, snapshot.confirmed, forged, stands)
 
 
 def knows_less(

@@ -62,6 +62,7 @@ class StopReport(msgspec.Struct, frozen=True):
             has had no effect in Redis.
         behind: What the store lacked before the stop that this host knows; None when that was nothing.
         another_fleet: That the store belongs to another fleet, in a sentence; "" when it does not.
+        stood: The stop had been made before, and stood in the store when that was read.
     """
 
     outcome: Outcome
@@ -79,6 +80,7 @@ class StopReport(msgspec.Struct, frozen=True):
     cut_off_ms: float | None = None
     behind: Lack | None = None
     another_fleet: str = ""
+    stood: bool = False
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""
@@ -105,6 +107,7 @@ class StopProgress(msgspec.Struct):
         shown_on: Number of the connection whose server has shown the tombstone; 0 for none.
         newer_keyset: A record was met that was signed under a newer keyset than ours.
         adopted: It was taken over from an earlier run.
+        stood: And stood in the store when that was read.
         complete: And that run ended COMPLETE.
         behind: What the store lacked that this host knows; None when that was nothing.
         stranger: It did not even know the term that this host began: what waits here is not for it.
@@ -128,6 +131,7 @@ class StopProgress(msgspec.Struct):
     shown_on: int = 0
     newer_keyset: bool = False
     adopted: bool = False
+    stood: bool = False
     complete: bool = False
     behind: Lack | None = None
     stranger: bool = False

@@ -220,11 +220,14 @@ class Revoke:
                 "replacing it"
             )
             return None
-        self._progress.adopted = True
+        self._progress.adopted, self._progress.stood = True, self._before.stands
         said = confirmed_as(self._trust, self._before.confirmed, found.identity)
         self._progress.complete = said is Result.COMPLETE
         then = f", and confirmed {said} at the time" if said is not None else ""
-        stopped = f"already stopped by {found.record.by} (epoch {found.record.epoch})"
+        by, epoch = found.record.by, found.record.epoch
+        stopped = f"already stopped by {by} (epoch {epoch})"
+        if not self._before.stands:
+            stopped = f"the stop of epoch {epoch} by {by} is not in Redis; sending it again"
         self._connections.say(stopped + then)
         return found
 
@@ -394,7 +397,9 @@ class Revoke:
             self._connections.problem(f"the audit entry is not in Redis yet: {stop.detail}")
 
     def _recorded(self, stop: Stop) -> str:
-        if self._progress.adopted:
+        if self._progress.adopted and stop.status is not Status.SAME:
+            return "the stop was not recorded any more; it is recorded again ({:.0f} ms)"
+        if self._progress.adopted and stop.standing is None:
             return "the stop is still recorded ({:.0f} ms)"
         if self._progress.grant is not None:
             # It was there when we read: a heartbeat that heard the push was faster than our script, or
@@ -480,4 +485,5 @@ class Revoke:
             None if progress.in_redis_ms is None else progress.in_redis_ms + self._timing.lease_ms,
             progress.behind,
             progress.another_fleet,
+            progress.stood,
         )

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from golive_cli.commands.revoke import show
+from golive_cli.output import Output
 from golive_redis import clock, config
 from golive_redis.core import barrier
 from golive_redis.errors import RefusedError, StoreError
@@ -335,6 +337,50 @@ def test_a_confirmed_stop_that_nobody_can_confirm_again_is_said_to_have_been_con
     again = live.revoke(wait_ms=200, say=said.append)
     assert again.outcome.result == "NOT CONFIRMED"
     assert "already stopped by alice (epoch 2), and confirmed COMPLETE at the time" in said
+
+
+def test_a_stop_that_redis_has_lost_is_not_said_to_be_recorded_still(
+    fleet: Callable[..., Any],
+) -> None:
+    """Row 23: after FLUSHALL it is put back, and that is what is said."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        live.revoke()
+        for process in live.processes:
+            process.kill()
+        live.raw.flushall()
+        said: list[str] = []
+        live.revoke(wait_ms=0, say=said.append)
+        assert live.raw.exists("golive:revoked")
+        assert "the stop of epoch 2 by alice is not in Redis; sending it again" in said
+        assert any("was not recorded any more; it is recorded again" in text for text in said)
+        assert not any("still recorded" in text or "already stopped" in text for text in said)
+        said.clear()
+        live.revoke(wait_ms=0, say=said.append)
+        assert any("the stop is still recorded" in text for text in said)
+
+
+def test_a_stop_that_stands_is_not_said_to_be_missing_by_a_login_that_may_only_read(
+    fleet: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        live.revoke()
+        rules = ["+@read", "+ping", "+client", "+acl|whoami"]
+        live.raw.acl_setuser("auditor", enabled=True, passwords=["+pw"], keys=["*"], commands=rules)
+        url = server.url.replace("redis://", "redis://auditor:pw@")
+        reading = config.load(live.path, environ={"GOLIVE_REDIS_URL": url})
+        report = live.revoke(config=reading, wait_ms=0)
+        assert report.stood and report.in_redis_ms is None
+        show(report, Output())
+        shown = capsys.readouterr().out
+        assert (
+            "The stop of epoch 2 stood in Redis when it was read, and nothing was active." in shown
+        )
+        assert "The stop is not in Redis" not in shown and "One that reaches Redis" not in shown
+        assert "golive acl --role operator" in shown
 
 
 def test_while_answers_come_in_a_stop_wakes_nobody_anew_and_does_not_end_by_time(

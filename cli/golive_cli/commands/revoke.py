@@ -295,8 +295,24 @@ def _cut_off(report: StopReport) -> str:
     return f"A worker that cannot reach Redis is off within {within}{since}, by itself."
 
 
+def _stood(report: StopReport) -> list[str]:
+    """Say what is so when a stop stands that this run could not send again."""
+    first = (
+        f"The stop of epoch {report.epoch} stood in Redis when it was read, and nothing was active. It "
+        "could not be sent again from here, so nobody was asked to answer."
+    )
+    return [
+        first,
+        _cut_off(report),
+        "Run this with a login that may stop: `golive acl --role operator` prints the line for it.",
+        _at_the_latest(report, "The fleet"),
+    ]
+
+
 def _unreached(report: StopReport) -> list[str]:
     """Say what is so when Redis has not taken the stop, and what to do about that."""
+    if report.stood:
+        return _stood(report)
     beat = bound_in_words(report.timing.beat_ms)
     way_out = (
         "One that reaches Redis may trade on. Run this where Redis can be reached, or stop every "
