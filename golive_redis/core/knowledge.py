@@ -254,7 +254,7 @@ class Knowledge:
         self._latch(Latch(epoch=term, term=term))
 
     def _latch(self, more: Latch) -> None:
-        self.latch = self.latch.joined(more)
+        self.latch = self.latch.joined(more)  # S2
 
     def saw(self, item: Verified[Grant] | Verified[Restriction] | Verified[Revocation]) -> None:
         """Note a verified directive: the next one is numbered on from the highest."""
