@@ -377,7 +377,7 @@ class Pulse:
         # would delete the key. Where it stands it has done so, and was the last stop for D2 and D4.
         spares = record.is_card and running is not None and not stands
         newer = self.revocation is None or record.epoch > self.revocation.record.epoch
-        if newer and not spares:
+        if newer and not spares:  # S2
             self.revocation = item
             self.stopped_ms = int(wall_ms) if math.isfinite(wall_ms) else None
         if running is not None:  # A2: a receipt would say that the term is over
