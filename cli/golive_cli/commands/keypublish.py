@@ -193,7 +193,9 @@ def rotate(
     public: Annotated[
         str,
         typer.Option(
-            "--new", metavar="PUBLIC", help="ed25519:..., the line of a .pub file, or that file."
+            "--new",
+            metavar="PUBLIC",
+            help="A key as `keys show` prints it, a line of a .pub file, or that file.",
         ),
     ],
     expires: Annotated[

@@ -23,10 +23,14 @@ def _covers() -> list[Vector]:
     seen = {"issued_at_ms": START_MS, "epoch": 5, "blind": False}
     blind = {**seen, "blind": True}
     late = START_MS + 1_000_000
+    soon = {**seen, "until_ms": START_MS + 10}
     cases: list[tuple[str, Any, int, int, int, bool]] = [
         ("a term under its epoch", seen, 4, START_MS + 5, late, True),
         ("a term at its epoch", seen, 5, START_MS + 5, late, True),
         ("a later term", seen, 6, START_MS - 5, late, False),
+        ("a stop card: a term that began before its end", soon, 5, START_MS + 9, late, True),
+        ("a stop card: a term that began at its end", soon, 5, START_MS + 10, late, False),
+        ("a stop card: a term above its epoch", soon, 6, START_MS + 9, late, False),
         ("blind: a later term that was activated before it", blind, 6, START_MS - 1, late, True),
         ("blind: a term of the same ms", blind, 6, START_MS, late, True),
         ("blind: a term that was activated after it", blind, 6, START_MS + 1, late, False),
