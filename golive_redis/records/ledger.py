@@ -24,6 +24,7 @@ GENERATION = "generation"
 # Who may write a note on what. A reader refuses a topic that it does not know: it cannot tell.
 TOPICS: dict[str, Role] = {
     "stop-confirmed": Role.REVOKER,
+    "stop-repeated": Role.REVOKER,
     "heartbeat-dead": Role.REVOKER,
     "worker-dead": Role.REVOKER,
     "card": Role.REVOKER,

@@ -15,6 +15,7 @@ from golive_redis.delivery.spool import Spool
 from golive_redis.errors import ConfigError, RecordError, StoreError
 from golive_redis.records.envelope import Signer, issued_at, seal
 from golive_redis.records.ledger import Note
+from golive_redis.records.record import wording
 from golive_redis.records.trust import Trust
 from golive_redis.stop.attestation import attest
 from golive_redis.stop.connections import Connections
@@ -169,6 +170,17 @@ class Journal:
         # Who has left or is dead will not register again; who has not drained is still asked for.
         strike(store, [*dead, *(row.pod for row in outcome.workers if row.goodbye_ms is not None)])
         append(store, raw)
+
+    def repeated(self, signer: Signer, reason: str, ticket: str) -> None:
+        """Enter that somebody has stopped what was stopped already, and why: that stop stands.
+
+        Raises:
+            ConfigError: It was not signed.
+        """
+        item = self._progress.newest
+        text = f"{signer.principal} stopped again what {item.record.by} had stopped: {reason}"
+        facts = {"directive": item.identity, "reason": reason, "ticket": ticket}
+        self._book(self._note(signer, "stop-repeated", wording(text), facts))
 
     def _note(self, signer: Signer, topic: str, text: str, facts: dict[str, str]) -> bytes:
         note = Note(

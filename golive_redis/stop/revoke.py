@@ -28,6 +28,7 @@ from golive_redis.errors import ConfigError, MaybeAppliedError, RecordError, Sto
 from golive_redis.records.directive import BLIND_TOLERANCE_MS, Grant, Revocation
 from golive_redis.records.envelope import Signer, Verified, identity_of
 from golive_redis.records.epoch import Directive, newest
+from golive_redis.records.keyset import Authority
 from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
 from golive_redis.stop.before import note_grant, read_before
@@ -127,6 +128,8 @@ class Revoke:
         if self._progress.newest is not kept:
             journal.keep()
         journal.write_down()
+        if not self._signing.may_wait:
+            self._repeated(journal)
         if self._progress.executed and not self._progress.another_fleet:
             self._connections.attempt(journal.end_proposals)
         confirmation = Confirmation(
@@ -140,6 +143,8 @@ class Revoke:
         )
         outcome = self._confirm(confirmation)
         ledger = journal.close()
+        if self._signing.may_wait:  # a key that takes its time holds up no confirmation
+            self._repeated(journal)
         if outcome.settled:
             self._confirmed(journal, signer, outcome)
             journal.forget(outcome)
@@ -220,11 +225,18 @@ class Revoke:
                 "replacing it"
             )
             return None
+        by, epoch = found.record.by, found.record.epoch
+        risk, who = self._trust.keyset.with_authority(Authority.RISK), self._operator.principal
+        if who in risk and by not in risk:
+            # D4: whoever starts it again has to ask risk, which takes a stop in the name of risk.
+            self._connections.say(
+                f"stopped by {by} (epoch {epoch}); {who} has the authority of risk and stops it anew"
+            )
+            return None
         self._progress.adopted, self._progress.stood = True, self._before.stands
         said = confirmed_as(self._trust, self._before.confirmed, found.identity)
         self._progress.complete = said is Result.COMPLETE
         then = f", and confirmed {said} at the time" if said is not None else ""
-        by, epoch = found.record.by, found.record.epoch
         stopped = f"already stopped by {by} (epoch {epoch})"
         if not self._before.stands:
             stopped = f"the stop of epoch {epoch} by {by} is not in Redis; sending it again"
@@ -437,6 +449,17 @@ class Revoke:
             self._connections.attempt(lambda: journal.confirm(signer, outcome, self._attested))
         except ConfigError as error:
             self._connections.problem(f"not signed what the stop came to: {error.message}")
+
+    def _repeated(self, journal: Journal) -> None:
+        """Keep the word of whoever stops what is stopped already, for other reasons or not the same."""
+        said, signer = self._progress.newest.record, self._operator
+        same = (said.by, said.reason, said.ticket) == (signer.principal, self._reason, self._ticket)
+        if not self._progress.adopted or same:
+            return
+        try:
+            journal.repeated(signer, self._reason, self._ticket)
+        except (ConfigError, RecordError) as error:
+            self._connections.problem(f"not entered that it was stopped again: {error.message}")
 
     def _without_key(self) -> StopReport:
         """Delete the key without a record: the fleet stops, and that is all that can be said."""

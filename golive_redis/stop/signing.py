@@ -36,6 +36,7 @@ class StopSigning:
 
     Attributes:
         is_late: It was called.
+        may_wait: The key may take its time, as one that asks somebody does.
     """
 
     def __init__(self, config: Config, key: str | None, late: Callable[[], None]) -> None:
@@ -44,7 +45,7 @@ class StopSigning:
         self._late = late
         self._left_ms = PATIENCE_MS
         self.is_late = False
-        self._may_wait = config.stop_may_wait(key)
+        self.may_wait = config.stop_may_wait(key)
         self._signer: Signer | None = None
 
     @property
@@ -66,7 +67,7 @@ class StopSigning:
 
     def _opened(self, keyset: Keyset) -> Signer:
         config, key = self._config, self._key
-        if self._may_wait:
+        if self.may_wait:
             return self._patiently(lambda: config.stop_signer(keyset, key, on_terminal))
         try:
             return config.stop_signer(keyset, key)
@@ -83,9 +84,7 @@ class StopSigning:
         assert self._signer is not None  # noqa: S101  (opened first)
         signer = self._signer
         return (
-            self._patiently(lambda: seal(record, signer))
-            if self._may_wait
-            else seal(record, signer)
+            self._patiently(lambda: seal(record, signer)) if self.may_wait else seal(record, signer)
         )
 
     def _patiently(self, step: Callable[[], T]) -> T:

@@ -419,3 +419,44 @@ def test_answers_arrive_until_none_has_come_for_half_a_second() -> None:
     assert gathering._arriving(10_001.0)
     assert gathering._arriving(10_500.0)
     assert not gathering._arriving(10_501.0)
+
+
+def test_the_reason_of_whoever_stops_it_again_is_in_the_ledger(fleet: Callable[..., Any]) -> None:
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.go_live("pod-1")
+        live.revoke()
+        report = live.revoke("limit breach", key=str(live.folder / "bob.pem"), ticket="R-7")
+        assert report.outcome.result == "COMPLETE" and report.epoch == 2
+        (stone,) = live.records("revocation")
+        (note,) = [note for note in live.notes() if note.topic == "stop-repeated"]
+        assert (note.by, note.facts) == (
+            "bob",
+            {"directive": stone, "reason": "limit breach", "ticket": "R-7"},
+        )
+        live.revoke()  # the same words of the same person, as to finish it: nothing new
+        assert len([note for note in live.notes() if note.topic == "stop-repeated"]) == 1
+
+
+def test_risk_that_stops_what_is_stopped_makes_it_a_stop_by_risk(
+    fleet: Callable[..., Any],
+) -> None:
+    """D4: whoever starts it again has to ask risk, also where somebody else was faster."""
+    with EmbeddedServer() as server:
+        live = fleet(server)
+        live.principals["bob"]["authority"] = "risk"
+        live.write_keyset()
+        live.config = config.load(live.path, environ={})
+        live.go_live("pod-1")
+        live.revoke()
+        said: list[str] = []
+        bob = str(live.folder / "bob.pem")
+        report = live.revoke("limit breach", key=bob, say=said.append)
+        assert report.outcome.result == "COMPLETE" and report.epoch == 3, report
+        assert "stopped by alice (epoch 2); bob has the authority of risk and stops it anew" in said
+        assert live.status().revoked.by == "bob"
+        assert len(live.records("revocation")) == 2
+        with pytest.raises(RefusedError, match="bob"):
+            live.activate()
+        assert live.revoke("limit breach", key=bob).epoch == 3, "one is enough"
+        assert live.revoke().epoch == 3, "and stays, whoever stops it again"

@@ -82,6 +82,7 @@ function misfit(value, fields) {
 /** Topics of notes, and the role that may write each; a note on another topic is refused. */
 export const TOPICS = {
   "stop-confirmed": "revoker",
+  "stop-repeated": "revoker",
   "heartbeat-dead": "revoker",
   "worker-dead": "revoker",
   card: "revoker",

@@ -134,6 +134,7 @@ def rotation(*, by: str = "omar", **fields: Any) -> dict[str, Any]:
 
 TOPICS = {
     "stop-confirmed": "revoker",
+    "stop-repeated": "revoker",
     "heartbeat-dead": "revoker",
     "worker-dead": "revoker",
     "card": "revoker",
