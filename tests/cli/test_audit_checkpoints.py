@@ -311,6 +311,8 @@ def test_the_policy_has_a_log_for_each_heartbeat_and_needs_no_redis(witnessed: A
     assert [witness.verifier for witness in policy.witnesses] == [W1, W2]
     assert policy.met({"compliance", "backup"}) and not policy.met({"backup"})
     assert witnessed.json("audit", "policy")["policy"] == done.stdout
+    first = witnessed.json("audit", "policy")["origin"]
+    assert witnessed.json("audit", "policy", "--generation", "2")["origin"] == f"{first}/2"
 
 
 def test_one_entry_is_proved_and_the_proof_is_read_without_anything_else(

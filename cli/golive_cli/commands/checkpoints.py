@@ -105,7 +105,15 @@ def kept(
 
 
 def policy(
-    keysets: shared.KeysetFiles = None, config: ConfigFile = None, as_json: AsJson = False
+    generation: Annotated[
+        int,
+        typer.Option(
+            "--generation", min=1, metavar="N", help="Of the ledger; each is a log of its own."
+        ),
+    ] = 1,
+    keysets: shared.KeysetFiles = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print whose signatures under a checkpoint count, for auditors.
 
@@ -117,7 +125,7 @@ def policy(
 
     out = Output(as_json=as_json)
     loaded = configuration.load(config)
-    trust, settings = loaded.trust(), LogSettings.of(loaded)
+    trust, settings = loaded.trust(), LogSettings.of(loaded).of_generation(generation)
     found = settings.policy([trust.keyset, *shared.read_keysets(keysets or [])])
     text = found.encode().decode()
     out.result(
