@@ -134,14 +134,21 @@ def _ledger(ledger: LedgerStatus, now_ms: int) -> Line:
     return [Painted(said, "red")] if ledger.problems else [said]
 
 
+def _began(known_ms: int | None, word: str, proposed_ms: int) -> str:
+    """Say when something took effect, or only when it was proposed."""
+    return f"proposed at {when(proposed_ms)}" if known_ms is None else f"{word} {when(known_ms)}"
+
+
 def _active(active: Active) -> list[Line]:
     began = active.activation
     by = f" by {', '.join(began.by)}" if began is not None else ""
     why = f": {began.reason}" if began is not None else ""
-    since, until = when(active.activated_at_ms), when(active.not_after_ms)
-    out: list[Line] = [[f"term {active.term}{by} since {since}, until {until}{why}"]]
+    since = _began(active.since_ms, "since", active.activated_at_ms)
+    until = when(active.not_after_ms)
+    out: list[Line] = [[f"term {active.term}{by} {since}, until {until}{why}"]]
     if active.issued_at_ms != active.activated_at_ms:
-        changed = f"{active.kind} by {', '.join(active.by)} at {when(active.issued_at_ms)}"
+        at = _began(active.changed_ms, "at", active.issued_at_ms)
+        changed = f"{active.kind} by {', '.join(active.by)} {at}"
         out.append([f"{changed}: {active.reason}"])
     for item in active.restrictions:
         labels = " ".join(f"{k}={v}" for k, v in item.labels.items()) or "all orders"

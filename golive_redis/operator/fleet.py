@@ -29,7 +29,13 @@ class Activation(msgspec.Struct, frozen=True):
 
 
 class Active(msgspec.Struct, frozen=True):
-    """The term in force, as its newest grant says."""
+    """The term in force, as its newest grant says.
+
+    Attributes:
+        since_ms: When it began, Unix ms: where several sign, when the last one executed what had been
+            proposed (`activated_at_ms`). None where that is not at hand.
+        changed_ms: When its newest grant took effect, likewise.
+    """
 
     term: int
     epoch: int
@@ -46,6 +52,8 @@ class Active(msgspec.Struct, frozen=True):
     not_after_ms: int
     pttl_ms: int
     restrictions: list[InForce]
+    since_ms: int | None = None
+    changed_ms: int | None = None
 
 
 class Revoked(msgspec.Struct, frozen=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from golive_redis import clock
+from golive_redis.core.adoption import executes
 from golive_redis.core.barrier import Pod, Result
 from golive_redis.core.timing import in_words
 from golive_redis.errors import RecordError
@@ -134,6 +136,13 @@ def _active(operator: Operator, reading: Reading) -> Active | None:
     if state is None:
         return None
     grant: Grant = state.grant.record
+    activation = _activation(operator, reading, state.grant)
+    changed_ms = _in_force_ms(operator, reading, state.grant)
+    since_ms: int | None = grant.activated_at_ms
+    if grant.kind is GrantKind.ACTIVATE:
+        since_ms = changed_ms
+    elif activation is None or len(activation.by) > 1:
+        since_ms = None  # its execution is in the ledger, and not beside what is in force any more
     return Active(
         term=state.term,
         epoch=state.epoch,
@@ -146,7 +155,7 @@ def _active(operator: Operator, reading: Reading) -> Active | None:
         ticket=grant.ticket,
         issued_at_ms=grant.issued_at_ms,
         activated_at_ms=grant.activated_at_ms,
-        activation=_activation(operator, reading, state.grant),
+        activation=activation,
         not_after_ms=grant.not_after_ms,
         pttl_ms=reading.snapshot.pttl_ms,
         restrictions=[
@@ -160,7 +169,21 @@ def _active(operator: Operator, reading: Reading) -> Active | None:
             )
             for item in sorted(state.restrictions, key=lambda item: item.record.epoch)
         ],
+        since_ms=since_ms,
+        changed_ms=changed_ms,
     )
+
+
+def _in_force_ms(operator: Operator, reading: Reading, grant: Verified[Grant]) -> int | None:
+    """Return when a grant took effect: by its execution where several signed it; None for unknown.
+
+    What was proposed is minutes older than what takes effect, and no word for when that was.
+    """
+    with suppress(RecordError):
+        execution = operator.trust.execution(reading.snapshot.execution or b"")
+        if executes(execution, grant):
+            return execution.record.issued_at_ms
+    return grant.record.issued_at_ms if len(grant.signers) == 1 else None
 
 
 def _activation(operator: Operator, reading: Reading, newest: Verified[Grant]) -> Activation | None:

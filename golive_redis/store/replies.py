@@ -93,6 +93,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     fleet: str
     corrupt: tuple[str, ...]
     activation: bytes | None = None
+    execution: bytes | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -255,6 +256,7 @@ def parse_snapshot(names: Sequence[str], replies: Sequence[Reply]) -> Snapshot:
         fleet=text(fleet),
         corrupt=tuple(corrupt),
         activation=fields.get("activation"),
+        execution=fields.get("execution"),
     )
 
 

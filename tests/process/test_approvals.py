@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from golive_cli.commands.status import show
+from golive_cli.output import Output, when
 from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.audit.memory import LedgerMemory
@@ -308,6 +310,34 @@ def test_a_finished_proposal_that_somebody_plays_back_arms_nobody(
     told = "was active before this heartbeat knew of it"
     assert told in _waits_for(beating, told)
     assert not two.workers["pod-1"].ask("status")["allowed"]
+
+
+def test_the_time_of_a_change_is_that_of_its_last_signature_and_not_of_the_proposal(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice, bob = Desk(two, "alice"), Desk(two, "bob")
+
+    def shown() -> str:
+        show(Output(), two.status())
+        return capsys.readouterr().out
+
+    with minutes_ago(monkeypatch, 5):
+        proposal = alice.propose()
+    before_ms = clock.wall_ms()
+    bob.approve(proposal.id)
+    active = two.status().active
+    assert active.activated_at_ms < before_ms - 200_000 < before_ms <= active.since_ms
+    assert f"term {active.term} by alice, bob since {when(active.since_ms)}" in shown()
+    two.halt(symbol="AAA")
+    resume = alice.change("resume", every=True)
+    clock.pause_ms(5)
+    before_ms = clock.wall_ms()
+    bob.approve(resume.id)
+    active = two.status().active
+    assert active.issued_at_ms < before_ms <= active.changed_ms and active.since_ms is None
+    said = shown()
+    assert f"resume by alice, bob at {when(active.changed_ms)}: on" in said
+    assert f"term {active.term} by alice, bob proposed at {when(active.activated_at_ms)}" in said
 
 
 def test_haste_and_risk_are_asked_here_and_by_the_heartbeat(
