@@ -211,7 +211,9 @@ def _unfinished(stop: Revoked, active: Active | None, *, behind: bool) -> list[s
     last = f"the last stop (epoch {stop.epoch})"
     if stop.result is Result.NOT_CONFIRMED:
         what = "is not known there to be confirmed" if behind else "is NOT CONFIRMED"
-        return [f"{last} {what}: `golive revoke` finishes it"]
+        # A blind one may have answers that do not count (A2), and then is not finished by that.
+        then = "says what is missing" if stop.blind else "finishes it"
+        return [f"{last} {what}: `golive revoke` {then}"]
     if stop.result is Result.STOPPED and active is None:
         held = "what was in flight may have been sent"
         return [f"{last} ended STOPPED, not COMPLETE: {held}; look at the venue"]

@@ -248,6 +248,16 @@ class Confirmation:
         signed = progress.signed if term else progress.signed[-1:]
         return self._receipts.collected(signed, term)
 
+    def uncounted(self) -> frozenset[str]:
+        """Return the heartbeats that have answered a blind stop while nobody knows of a term.
+
+        They are not silent, and their answers prove nothing (A2): who is asked what to do has to know.
+        """
+        progress = self._progress
+        if max(progress.term, progress.claimed) or not progress.newest.record.blind:
+            return frozenset()
+        return self._receipts.uncounted(progress.newest, 0)
+
     def _heard_since(self) -> bool:
         """Tell whether a heartbeat has answered since the roster of heartbeats was read."""
         answers = self.collected().heartbeats.values()

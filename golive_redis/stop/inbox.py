@@ -101,3 +101,12 @@ class Receipts:
         for receipt, at in self._goodbyes:
             out.add(receipt, at)
         return out
+
+    def uncounted(self, item: Verified[Revocation], term: int) -> frozenset[str]:
+        """Return the heartbeats whose answers to that revocation do not count for that term (A2)."""
+        found = self.by_directive.get(item.identity, ())
+        return frozenset(
+            receipt.heartbeat
+            for receipt, _ in found
+            if receipt.heartbeat is not None and not counts(receipt, item.record, term)
+        )

@@ -63,6 +63,7 @@ class StopReport(msgspec.Struct, frozen=True):
         behind: What the store lacked before the stop that this host knows; None when that was nothing.
         another_fleet: That the store belongs to another fleet, in a sentence; "" when it does not.
         stood: The stop had been made before, and stood in the store when that was read.
+        uncounted: Heartbeats whose answers to a blind stop do not count, for no term is known.
     """
 
     outcome: Outcome
@@ -81,6 +82,7 @@ class StopReport(msgspec.Struct, frozen=True):
     behind: Lack | None = None
     another_fleet: str = ""
     stood: bool = False
+    uncounted: frozenset[str] = frozenset()
 
     def at(self, instant: float) -> int:
         """Return an instant of the steady clock as Unix ms."""

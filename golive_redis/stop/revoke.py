@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from golive_redis import clock
 from golive_redis.config import Config
 from golive_redis.core.barrier import (
@@ -150,7 +152,8 @@ class Revoke:
             journal.forget(outcome)
         if self._progress.executed:
             self._connections.attempt(journal.send_rest)
-        return self._report(outcome, ledger)
+        report = self._report(outcome, ledger)
+        return msgspec.structs.replace(report, uncounted=confirmation.uncounted())
 
     # -- before the stop -------------------------------------------------------------------------
 

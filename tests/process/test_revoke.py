@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from golive_cli.output import Output
 from golive_redis import clock, config
 from golive_redis.core import barrier
 from golive_redis.errors import RefusedError, StoreError
+from golive_redis.operator.session import Operator, send_spool
 from golive_redis.stop import confirmation, revoke
 from golive_redis.stop.progress import StopReport
 from golive_redis.testing.server import EmbeddedServer
@@ -460,3 +462,35 @@ def test_risk_that_stops_what_is_stopped_makes_it_a_stop_by_risk(
             live.activate()
         assert live.revoke("limit breach", key=bob).epoch == 3, "one is enough"
         assert live.revoke().epoch == 3, "and stays, whoever stops it again"
+
+
+def test_answers_that_do_not_count_are_not_called_silence(
+    fleet: Callable[..., Any],
+    own_server: EmbeddedServer,
+    wait_for: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A2: a stop of a time when Redis was away, and no term that anybody knows of."""
+    live = fleet(own_server)
+    nowhere = config.load(live.write_config(url="redis://127.0.0.1:1"), environ={})
+    report = live.revoke(config=nowhere, wait_ms=0)
+    assert report.in_redis_ms is None and len(live.spooled()) == 1
+    with Operator(live.config) as operator:
+        send_spool(operator, lambda _: None)
+    beating = live.start_heartbeat("hb-1")
+    wait_for(lambda: beating.ask("status")["latch"] == report.epoch, what="a latch")
+    again = live.revoke_until(lambda seen: seen.uncounted, wait_ms=1_000)
+    assert again.outcome.result == "NOT CONFIRMED" and again.uncounted == {"hb-1"}
+    show(again, Output())
+    shown = capsys.readouterr().out
+    assert "hb-1 has answered, and that does not count: the stop was signed without a look" in shown
+    assert re.search(r"(?m)^hb-1 +does not count *$", shown)
+    assert "Start hb" not in shown and "--heartbeat-dead" not in shown
+    problem = "the last stop (epoch 1) is NOT CONFIRMED: `golive revoke` says what is missing"
+    assert problem in live.status().problems
+    # What it says helps.
+    live.start_worker("pod-1")
+    live._wait_registered()
+    live.activate(over_unconfirmed=True)
+    live.wait_all_armed()
+    assert live.revoke(config=live.patient).outcome.result == "COMPLETE"

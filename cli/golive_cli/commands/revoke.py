@@ -199,7 +199,7 @@ def show(report: StopReport, output: Output) -> None:
     outcome = report.outcome
     if outcome.heartbeats:
         output.table(
-            ["heartbeat", "latched", "durable"], [_heartbeat(r) for r in outcome.heartbeats]
+            ["heartbeat", "latched", "durable"], [_heartbeat(r, report) for r in outcome.heartbeats]
         )
     if outcome.workers:
         _workers(report, output)
@@ -241,9 +241,10 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def _heartbeat(row: HeartbeatRow) -> list[str]:
+def _heartbeat(row: HeartbeatRow, report: StopReport) -> list[str]:
     if row.latched_ms is None:
-        said = "attested dead" if row.attested_dead else "no answer"
+        silent = "does not count" if row.name in report.uncounted else "no answer"
+        said = "attested dead" if row.attested_dead else silent
         return [row.name, said, ""]
     return [row.name, f"{row.latched_ms:.0f} ms", str(row.durable)]
 
@@ -295,6 +296,22 @@ def _cut_off(report: StopReport) -> str:
     return f"A worker that cannot reach Redis is off within {within}{since}, by itself."
 
 
+def _uncounted(report: StopReport, named: list[str]) -> list[str]:
+    """Say why answers do not confirm a stop that was signed without a look at Redis (A2)."""
+    have = "has" if len(named) == 1 else "have"
+    why = (
+        f"{_listed(named)} {have} answered, and that does not count: the stop was signed without a look "
+        "at Redis, and neither this host nor the answer knows of a term. One that nobody here has heard "
+        "of could be left."
+    )
+    stands = (
+        "The stop stands, and nothing was active when Redis was read. Running it again does not confirm "
+        "it. When it is to trade again: golive activate --over-unconfirmed --reason ...; a stop of that "
+        "term is confirmed as always."
+    )
+    return [why, stands, _cut_off(report), _at_the_latest(report, "Any other")]
+
+
 def _stood(report: StopReport) -> list[str]:
     """Say what is so when a stop stands that this run could not send again."""
     first = (
@@ -337,6 +354,8 @@ def _unconfirmed(report: StopReport) -> list[str]:
         return _unreached(report)
     outcome = report.outcome
     silent = [row.name for row in outcome.heartbeats if not row.answered]
+    if named := [name for name in silent if name in report.uncounted]:
+        return _uncounted(report, named)  # nor would an answer of the others count
     off_by = next((row.off_by for row in outcome.workers if row.off_by is not None), None)
     if silent:
         dead = " ".join(f"--heartbeat-dead {name}" for name in silent[:MOST_NAMED])
