@@ -99,9 +99,8 @@ def _open_default_user(address: Address) -> list[str]:
     """Where we log in as somebody, nobody should get in without logging in."""
     if address.username is None:
         return []
-    link = msgspec.structs.replace(address, username=None, password=None, default_user=True).link(
-        timeout_ms=TIMEOUT_MS
-    )
+    nobody = msgspec.structs.replace(address.logged_in_as(None, None), default_user=True)
+    link = nobody.link(timeout_ms=TIMEOUT_MS)
     try:
         link.open()
         link.call("PING")

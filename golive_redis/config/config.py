@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -134,10 +135,11 @@ class Config(Masked, frozen=True):
             addresses = self.state_dir
         except ConfigError:  # said by who keeps something there; a stop needs no folder
             addresses = None
+        username, password = self._login()
         address = Address(
             self.url,
-            store.username,
-            self.password,
+            username,
+            password,
             **files,
             namespace=namespace,
             sentinel_username=store.sentinel.username,
@@ -156,6 +158,20 @@ class Config(Masked, frozen=True):
             )
         self._compare(found, address)
         return address
+
+    def _login(self) -> tuple[str | None, str | None]:
+        """Return user and password from the settings, of which a whole login in the variable takes the place.
+
+        So an administrator may be named for one command. A half is no login: a user without a
+        password must not get that of another, and what contradicts the settings is refused as before.
+        """
+        store = self.policy.store
+        if self.url != store.url:
+            with suppress(ValueError):  # said by `Address.place`
+                found = read_place(self.url)
+                if found.username is not None and found.password is not None:
+                    return (found.username if store.username is not None else None), None
+        return store.username, self.password
 
     def _compare(self, found: Place, address: Address) -> None:
         """Refuse a password in the file, and an override that leaves TLS out."""

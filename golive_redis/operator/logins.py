@@ -201,7 +201,7 @@ def _prove(address: Address, asking: Link, login: Login) -> Proof:
     if login.password is None:
         way, said = Way.DRYRUN, list(_dry(asking, login.user, commands))
         return Proof(login.role, login.user, way, _judged(wanted, said))
-    link = msgspec.structs.replace(address, username=login.user, password=login.password).link(
+    link = address.logged_in_as(login.user, login.password).link(
         timeout_ms=TIMEOUT_MS, name="golive-acl"
     )
     with closing(link):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from msgspec import structs
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -14,7 +15,15 @@ from golive_redis.store.dial import Tcp, Tls, Unix
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.link import RedisLink
 from golive_redis.store.locate import Finder
-from golive_redis.store.place import CLUSTER, SCHEMES, SENTINEL, UNIX, Place, read_place
+from golive_redis.store.place import (
+    CLUSTER,
+    SCHEMES,
+    SENTINEL,
+    UNIX,
+    Place,
+    read_place,
+    without_login,
+)
 
 LOGIN_STEPS = 3  # AUTH, CLIENT SETNAME, SELECT
 
@@ -153,6 +162,17 @@ class Address(Masked, frozen=True):
                 "store.tls is set, and the URL is one without TLS; write rediss://, or ?ssl=true "
                 "behind redis+sentinel:// and redis+cluster://"
             )
+
+    def logged_in_as(self, username: str | None, password: str | None) -> Address:
+        """Return the same place for another login, None for nobody's; the URL's login is left out.
+
+        Raises:
+            ConfigError: As `place`.
+        """
+        self.place()
+        return structs.replace(
+            self, url=without_login(self.url), username=username, password=password
+        )
 
     @property
     def keyspace(self) -> Keyspace:

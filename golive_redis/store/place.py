@@ -118,6 +118,14 @@ def read_place(url: str) -> Place:
     )
 
 
+def without_login(url: str) -> str:
+    """Return a URL that `read_place` takes, without user and password."""
+    scheme, _, rest = url.partition("://")
+    rest, mark, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}{mark}{query}"
+
+
 def _nodes(scheme: str, where: str, path: str) -> tuple[tuple[str, int], ...]:
     if scheme == UNIX:
         if where or not path or not unquote(path).isprintable():

@@ -166,6 +166,25 @@ def test_where_an_administrator_is_logged_in_redis_is_asked_without_a_password(
     assert ("GET acl-check", "refused", "allowed") in differing(checked(made, code=1)["worker"])
 
 
+def test_an_administrator_in_the_variable_is_asked_and_every_password_is_tried_as_its_user(
+    made: Any, guarded: Callable[..., str], own_server: EmbeddedServer
+) -> None:
+    """The order of acl.md: `default` is off, and the configuration names the operator."""
+    guarded(Role.WORKER)
+    file = made.folder / "config" / "go_live.yaml"
+    login = "store:\n  username: golive-operator\n  password_env: OPERATOR\n"
+    file.write_text(file.read_text().replace("store:\n", login, 1))
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "admin", "on", ">hunter2", "~*", "&*", "+@all")
+    url = own_server.url.replace("redis://", "redis://admin:hunter2@")
+    found = checked(made, "--role", "worker", GOLIVE_REDIS_URL=url, **passwords(Role.WORKER))
+    assert (found["worker"]["way"], found["worker"]["differences"]) == ("transaction", 0)
+    for words in (("store", "install"), ("status",)):
+        done = made(*words, GOLIVE_REDIS_URL=url)
+        assert "store.username" not in done.stderr, done.stderr
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_login_without_transactions_is_tried_on_scratch_keys_where_nobody_may_ask(
     made: Any, guarded: Callable[..., str], own_server: EmbeddedServer
 ) -> None:

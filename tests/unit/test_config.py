@@ -258,6 +258,26 @@ def test_a_password_in_the_file_is_refused_and_one_in_the_environment_is_not(pat
     assert load(path, environ={"GOLIVE_REDIS_URL": url}).address().place().password == "hunter2"
 
 
+def test_a_whole_login_in_the_variable_takes_the_place_of_the_settings_and_half_of_one_does_not(
+    path: Path,
+) -> None:
+    login = "  username: golive-operator\n  password_env: GOLIVE_PW\n  url:"
+    path.write_text(GOOD.replace("  url:", login))
+    url = "redis://admin:hunter2@127.0.0.1:6380/1"
+    address = load(path, environ={"GOLIVE_REDIS_URL": url}).address()
+    assert (address.username, address.password) == ("admin", None)  # who is asked for by name
+    assert address.place().password == "hunter2"
+    assert address.logged_in_as(None, None).url == "redis://127.0.0.1:6380/1"
+    other = address.logged_in_as("golive-worker", "w").place()
+    assert (other.username, other.password) == (None, None)
+    for half in ("redis://admin@h", "redis://:hunter2@h"):
+        with pytest.raises(ConfigError, match="its login is not that of"):
+            load(path, environ={"GOLIVE_REDIS_URL": half, "GOLIVE_PW": "x"}).address()
+    path.write_text(path.read_text().replace("redis://127", "redis://admin@127"))
+    with pytest.raises(ConfigError, match="its login is not that of"):
+        load(path, environ={"GOLIVE_PW": "x"}).address()
+
+
 @pytest.mark.parametrize(
     ("written", "override"),
     [
