@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from msgspec import structs
+
 from golive_redis import clock
 from golive_redis.audit import words
 from golive_redis.audit.beginning import Beginning, of_stream
@@ -211,12 +213,15 @@ class Stream:
             taken=self._taken,
             log=TreeWatch(held, roots, tree),
         )
+        start = None
         try:
             self._require_generation(known_carry, begun)
             start = self._where_it_ended(known_carry, begun)
             verdict = self._judged(judge, start, deadline_ms)
         except BrokenLedgerError as error:
             verdict = judge.verdict(error)
+            if start is None:  # what this host judged once may be gone, and was not looked at now
+                verdict = structs.replace(verdict, good=0)
         if verdict.broken is not None and self._elsewhere([begun]) is not None:
             return self.whole_ledger(deadline_ms=deadline_ms)  # trimmed meanwhile, or begun anew
         return verdict

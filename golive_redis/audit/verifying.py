@@ -206,13 +206,13 @@ class Judge:
         self.history.end()
         count, unjudged = self.history.count, self.history.unjudged
         for anchor in self._anchors:
-            seen = f"{anchor.count} entries" if anchor.count is not None else "a later end"
-            raise BrokenLedgerError(
-                count,
-                "V14",
-                f"is missing: the ledger ends here, and {anchor.who} has seen {seen}",
-                hint=anchor.hint,
-            )
+            why = f"is missing: the ledger ends here, and {anchor.who} has seen {anchor.count} entries"
+            if anchor.count is None:
+                why = (
+                    f"is missing: the ledger ends here, and no entry has {anchor.who}: it is mistyped "
+                    "or of another ledger, or the end was cut off"
+                )
+            raise BrokenLedgerError(count, "V14", why, hint=anchor.hint)
         self._log.end()
         if unjudged is not None and not self._keysets.lenient:
             index, version = unjudged

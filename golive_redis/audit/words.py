@@ -93,10 +93,19 @@ def _day(unix_ms: int, form: str) -> str:
 
 def _grant(record: Grant) -> str:
     until = _day(record.not_after_ms, "%Y-%m-%d %H:%M") or f"{record.not_after_ms} ms"
-    lets_go = f", lets go {len(record.drops)}" if record.drops else ""
+    lets_go = _let_go(record)
     if record.kind in {GrantKind.RESUME, GrantKind.RESTORE}:
         return f"{record.kind}: term {record.term}{lets_go}"
     return f"{record.kind}: term {record.term}, {record.profile}, until {until}{lets_go}"
+
+
+def _let_go(record: Grant) -> str:
+    """Say what a grant lets go: all of its term so far, for it repeats what those before it named."""
+    in_term = record.drops_up_to > record.term  # before it there is nothing of this term
+    more = f"others up to {record.drops_up_to}" if in_term else ""
+    named = str(len(record.drops)) if record.drops else ""
+    said = " and ".join(part for part in (named, more) if part)
+    return f", lifted so far: {said}" if said else ""
 
 
 def _restriction(record: Restriction) -> str:

@@ -160,7 +160,7 @@ class Config(Masked, frozen=True):
         return address
 
     def _login(self) -> tuple[str | None, str | None]:
-        """Return user and password from the settings, of which a whole login in the variable takes the place.
+        """Return user and password: a whole login in the variable takes the place of the settings.
 
         So an administrator may be named for one command. A half is no login: a user without a
         password must not get that of another, and what contradicts the settings is refused as before.

@@ -175,6 +175,8 @@ def test_a_head_that_was_kept_protects_what_came_before_it(
     ):
         assert found["broken"]["rule"] == "V14"
         assert found["broken"]["index"] == 7
+        why = "no entry has the head that you kept: it is mistyped or of another ledger, or the end"
+        assert why in found["broken"]["why"]
     assert offline(audited, file)["result"] == "CONSISTENT"  # and without the head nobody knows
 
 
@@ -528,7 +530,10 @@ def test_a_ledger_that_was_emptied_on_purpose_is_begun_anew_by_moving_the_memory
     assert done.returncode == 5
     assert "entry 0 is missing: the ledger ends here, and this host has seen 13" in done.stdout
     assert "only if Redis was emptied on purpose: move the `ledger-` files" in done.stderr
-    assert audited("audit", "verify", "--new").returncode == 5
+    done = audited("audit", "verify", "--new")
+    assert done.returncode == 5
+    assert "NOT VERIFIED testnet (golive): no entry is known to be good" in done.stdout
+    assert audited.json("audit", "verify", "--new", code=5)["good"] == 0
     forget(audited)
     assert audited("audit", "verify").returncode == 0
 
