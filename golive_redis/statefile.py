@@ -24,6 +24,7 @@ from golive_redis.errors import GoliveError
 from golive_redis.records.record import Strict
 
 MAX_SLOTS = 64
+ROOT = 0
 MAX_BYTES = 8 * 1024 * 1024  # of a heartbeat that has several thousand restrictions to remember
 
 _T = TypeVar("_T", bound=Strict)
@@ -258,6 +259,33 @@ def others_may_write(info: os.stat_result, groups: Collection[int]) -> bool:
     """
     mode = stat.S_IMODE(info.st_mode)
     return bool(mode & stat.S_IWOTH or (mode & stat.S_IWGRP and info.st_gid not in groups))
+
+
+def is_open_to_others(info: os.stat_result, groups: Collection[int]) -> bool:
+    """Tell whether others than this process and root may read or write a file with a secret.
+
+    A Secret of Kubernetes belongs to root, and with `fsGroup` to a group that the pod has: mode 0440.
+    Its group is the one way in for a process that is not root, and nobody can change that. A file of
+    our own has no need of its group.
+    """
+    mode = stat.S_IMODE(info.st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) == stat.S_IRGRP:
+        return info.st_uid != ROOT or info.st_gid not in groups
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def open_to_others(path: Path, info: os.stat_result) -> tuple[str, str] | None:
+    """Return that a file with a secret is open to others, and what helps; None when it is not."""
+    if not is_open_to_others(info, {os.getegid(), *os.getgroups()}):
+        return None
+    ours = info.st_uid == os.geteuid()
+    return (
+        f"{path} is open to others (mode {stat.S_IMODE(info.st_mode):04o})",
+        f"chmod 600 {path}"
+        if ours
+        else "its owner gives it mode 0600; a Secret of Kubernetes gets defaultMode: 0400, and "
+        "its pod an fsGroup",
+    )
 
 
 def write_durably(path: Path, data: bytes) -> None:

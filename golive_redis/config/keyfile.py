@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
-import stat
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,13 +14,13 @@ from golive_redis.config.yamlfile import in_full
 from golive_redis.errors import ConfigError
 from golive_redis.records.envelope import KeySigner
 from golive_redis.records.keyset import Keyset, key_id, raw_of
+from golive_redis.statefile import open_to_others
 
 PASSPHRASE_VARIABLE = "GOLIVE_KEY_PASSPHRASE"  # noqa: S105  (the name of a variable)
 KEY_VARIABLE = "GOLIVE_KEY"
 MAX_PEM_BYTES = 64 * 1024
 Ask = Callable[[str], str | None]
 """Asks a person for the passphrase of something; None where nobody can be asked."""
-ROOT = 0
 
 # An Ed25519 key without a passphrase is these 16 bytes and its own 32. Source: RFC 8410, section 7.
 _PLAIN_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
@@ -233,29 +232,9 @@ def read(
         raise ConfigError(
             f"{path} is no private key in PEM", hint=f"is the path right? {_CONFIGURED}"
         )
-    if is_open_to_others(info, {os.getegid(), *os.getgroups()}):
-        ours = info.st_uid == os.geteuid()
-        raise ConfigError(
-            f"key file {path} is open to others (mode {stat.S_IMODE(info.st_mode):04o})",
-            hint=f"chmod 600 {path}"
-            if ours
-            else "its owner gives it mode 0600; a Secret of Kubernetes gets defaultMode: 0400, and "
-            "its pod an fsGroup",
-        )
+    if why := open_to_others(path, info):
+        raise ConfigError(f"key file {why[0]}", hint=why[1])
     return unlock(pem, f"key file {path}", environ, [path.stem, *principals], ask)
-
-
-def is_open_to_others(info: os.stat_result, groups: Collection[int]) -> bool:
-    """Tell whether others than this process and root may read or write a key file.
-
-    A Secret of Kubernetes belongs to root, and with `fsGroup` to a group that the pod has: mode 0440.
-    Its group is the one way in for a process that is not root, and nobody can change that. A file of
-    our own has no need of its group.
-    """
-    mode = stat.S_IMODE(info.st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) == stat.S_IRGRP:
-        return info.st_uid != ROOT or info.st_gid not in groups
-    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def signer(private: Ed25519PrivateKey, keyset: Keyset, where: str) -> KeySigner:

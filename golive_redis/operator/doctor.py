@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -30,6 +31,7 @@ from golive_redis.operator import ledgerstatus
 from golive_redis.operator.fleet import LedgerStatus
 from golive_redis.operator.session import TIMEOUT_MS, Operator
 from golive_redis.records.keyset import Keyset
+from golive_redis.statefile import is_open_to_others
 from golive_redis.store import library, rights, serverinfo
 from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.place import UNIX
@@ -380,9 +382,7 @@ def _files(config: Config) -> Iterator[FileMode]:
     for setting in ("operator", "heartbeat", "revoker", "worker"):
         pattern: str | None = getattr(keys, setting)
         for path in _key_files(config, pattern) if pattern else ():
-            yield from _mode(
-                path, lambda info: keyfile.is_open_to_others(info, groups), "mode 0600"
-            )
+            yield from _mode(path, lambda info: is_open_to_others(info, groups), "mode 0600")
     with suppress(ConfigError):
         if config.state_dir is not None:
             yield from _mode(
@@ -391,6 +391,12 @@ def _files(config: Config) -> Iterator[FileMode]:
 
 
 def _key_files(config: Config, pattern: str) -> list[Path]:
+    """Return the files with secrets that a setting names: keys, or the PIN of a token."""
+    if pattern.startswith("pkcs11:"):
+        asked = dict(part.partition("=")[::2] for part in pattern.partition("?")[2].split("&"))
+        source = unquote(asked.get("pin-source", ""))
+        file = source.removeprefix("file://").removeprefix("file:")
+        return [Path(file)] if file else []
     with suppress(ConfigError, OSError):
         path = config.resolve(pattern)
         return sorted(path.parent.glob(path.name.replace("{name}", "*")))

@@ -9,6 +9,7 @@ Needs the extra `pkcs11`. A driver cannot be interrupted, so each call to it has
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from golive_redis.errors import ConfigError, SignerError
 from golive_redis.records.keyset import RAW_KEY_BYTES, Keyset, TrustedKey, key_id
 from golive_redis.signers.asked import Asked
 from golive_redis.signers.foreign import ForeignSigner, the_one
+from golive_redis.statefile import open_to_others
 
 OPEN_TIMEOUT_S = 10.0
 MAX_PIN_BYTES = 256
@@ -300,10 +302,13 @@ def _pin(uri: Uri, token: Any, pin: Pin, key: TrustedKey) -> object:
     if uri.pin_file is not None:
         try:
             with Path(uri.pin_file).open("rb") as file:
+                why = open_to_others(Path(uri.pin_file), os.fstat(file.fileno()))
+                if why is not None:
+                    raise ConfigError(f"pkcs11: pin-source {why[0]}", hint=why[1])
                 return file.read(MAX_PIN_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not UTF-8"
-            raise ConfigError(f"pkcs11: pin-source {uri.pin_file}: {why}") from error
+            failed = getattr(error, "strerror", None) or "not UTF-8"
+            raise ConfigError(f"pkcs11: pin-source {uri.pin_file}: {failed}") from error
     if pkcs11.TokenFlag.PROTECTED_AUTHENTICATION_PATH in token.flags:
         return pkcs11.PROTECTED_AUTH
     secret = pin(key.principal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,20 @@ def test_files_that_others_can_use_and_what_waits_on_this_host_are_seen(
     assert "alice.pem is 0644" in found["file-modes"].seen
     assert f"{live.path} is 0666" in found["file-modes"].seen
     assert found["spool"].seen == "1 records wait on this host"
+
+
+def test_a_pin_that_others_can_read_is_seen_as_a_key_is(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    pin = tmp_path / "pin of alice"
+    pin.write_text("1234")
+    pin.chmod(0o644)
+    source = str(pin).replace(" ", "%20")
+    live = fleet(own_server)
+    setting = f"pkcs11:token=golive?module-path=/usr/lib/x.so&pin-source=file:{source}"
+    path = live.write_config(keys={"keyset": "keyset.yaml", "operator": setting})
+    found = {item.name: item for item in diagnose(facts(configuration.load(path)))}
+    assert f"{pin} is 0644, wanted: mode 0600" in found["file-modes"].seen
 
 
 def test_a_replica_that_is_not_online_is_seen(

@@ -120,6 +120,7 @@ def test_a_wrong_pin_is_said_and_the_right_one_works_after_it(hsm: SoftHsm, keys
 def test_a_pin_comes_from_a_file(opened, tmp_path: Path) -> None:
     file = tmp_path / "pin"
     file.write_text(f"{PIN}\n")
+    file.chmod(0o600)
 
     def nobody(_: str) -> str:
         raise AssertionError
@@ -129,6 +130,10 @@ def test_a_pin_comes_from_a_file(opened, tmp_path: Path) -> None:
         assert signer.principal == "bob"
     with pytest.raises(ConfigError, match=r"pin-source .*absent: No such file"):
         opened("token=golive;object=bob", nobody, f"&pin-source=file:{tmp_path}/absent")
+    file.chmod(0o644)  # the rule of a key file
+    with pytest.raises(ConfigError, match=r"pin-source .*is open to others \(mode 0644\)") as open_:
+        opened("token=golive;object=bob", nobody, f"&pin-source=file:{file}")
+    assert open_.value.hint == f"chmod 600 {file}"
 
 
 def test_a_second_login_in_one_process_is_no_error(opened) -> None:

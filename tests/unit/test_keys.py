@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from golive_redis.config import keyfile
 from golive_redis.errors import ConfigError
+from golive_redis.statefile import is_open_to_others
 from golive_redis.testing import Signers
 
 PASSPHRASE = {"GOLIVE_KEY_PASSPHRASE": "correct horse"}
@@ -91,7 +92,7 @@ def test_only_root_and_this_process_may_read_a_key(
     mode: int, owner: int, group: int, others: bool
 ) -> None:
     info = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, group, 1, 0, 0, 0))
-    assert keyfile.is_open_to_others(info, {1000, 2000}) is others
+    assert is_open_to_others(info, {1000, 2000}) is others
 
 
 def test_a_key_may_come_through_a_descriptor(private: ed25519.Ed25519PrivateKey) -> None:
