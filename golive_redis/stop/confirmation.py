@@ -239,15 +239,6 @@ class Confirmation:
             return Roster(frozenset(), frozenset())
         return state.roster()
 
-    def collected(self) -> Collected:
-        """Return the receipts for whatever was signed and ends the term."""
-        # An answer to a revocation that was signed before a later term was met says nothing of that.
-        progress = self._progress
-        term = max(progress.term, progress.claimed)
-        # Without a term to name, an answer to what came before the newest one may be of another.
-        signed = progress.signed if term else progress.signed[-1:]
-        return self._receipts.collected(signed, term)
-
     def uncounted(self) -> frozenset[str]:
         """Return the heartbeats that have answered a blind stop while nobody knows of a term.
 
@@ -257,6 +248,15 @@ class Confirmation:
         if max(progress.term, progress.claimed) or not progress.newest.record.blind:
             return frozenset()
         return self._receipts.uncounted(progress.newest, 0)
+
+    def collected(self) -> Collected:
+        """Return the receipts for whatever was signed and ends the term."""
+        # An answer to a revocation that was signed before a later term was met says nothing of that.
+        progress = self._progress
+        term = max(progress.term, progress.claimed)
+        # Without a term to name, an answer to what came before the newest one may be of another.
+        signed = progress.signed if term else progress.signed[-1:]
+        return self._receipts.collected(signed, term)
 
     def _heard_since(self) -> bool:
         """Tell whether a heartbeat has answered since the roster of heartbeats was read."""

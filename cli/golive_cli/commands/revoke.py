@@ -354,8 +354,8 @@ def _unconfirmed(report: StopReport) -> list[str]:
         return _unreached(report)
     outcome = report.outcome
     silent = [row.name for row in outcome.heartbeats if not row.answered]
-    if named := [name for name in silent if name in report.uncounted]:
-        return _uncounted(report, named)  # nor would an answer of the others count
+    if heard := [name for name in silent if name in report.uncounted]:
+        return _uncounted(report, heard)  # nor would an answer of the others count
     off_by = next((row.off_by for row in outcome.workers if row.off_by is not None), None)
     if silent:
         dead = " ".join(f"--heartbeat-dead {name}" for name in silent[:MOST_NAMED])
