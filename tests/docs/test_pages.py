@@ -132,3 +132,15 @@ def test_yaml_in_the_documents_is_configuration_that_loads(docs, tmp_path):
                 yamlfile.validate({**base, **value}, Policy, tmp_path, {})
             count += 1
     assert count >= 3
+
+
+def test_a_page_waits_for_the_next_order_of_its_worker_before_it_looks_at_the_log():
+    """A worker of the pages asks once a second: what its log ends with may be of before the command."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    early = [
+        f"{page.name}: {line}"
+        for page in pages
+        for line in page.read_text().splitlines()
+        if "tail -n 1 pod-" in line and "sleep" not in line
+    ]
+    assert not early
