@@ -55,12 +55,16 @@ def say_waiting(out: Output, operator: Operator, proposal: Proposal) -> None:
 
     trust, item = operator.trust, proposed(proposal)
     others = sorted(set(trust.keyset.principals(Role.APPROVER)) - proposal.grant.signers)
+    risk = _missing(operator, proposal, operator.read())
+    # The last signature has to be one of risk: that of anybody else would be refused.
+    who = risk if risk and len(item.signed) + 1 >= item.needed else " or ".join(others)
     out.line(
         Painted("PROPOSED", "yellow"),
         f" {item.id} in {place(trust.environment, trust.namespace)}: {item.what}; signed by "
-        f"{', '.join(item.signed)} ({len(item.signed)} of {item.needed})",
+        f"{', '.join(item.signed)} ({len(item.signed)} of {item.needed})"
+        + (f"; {risk} (risk) has to sign" if risk else ""),
     )
-    out.line(f"by {when(item.until_ms)}, {' or '.join(others)}: golive approve {item.id}")
+    out.line(f"by {when(item.until_ms)}, {who}: golive approve {item.id}")
 
 
 def difference(operator: Operator, proposal: Proposal, reading: Reading) -> list[str]:
@@ -83,7 +87,7 @@ def difference(operator: Operator, proposal: Proposal, reading: Reading) -> list
         + (f" ({record.ticket})" if record.ticket else ""),
         f"  now       {'off' if before is None else f'term {before.term}, {before.profile}'}",
         f"  profile   {record.profile}" + _was(before, "profile", record.profile),
-        f"  window    until {end}",
+        f"  window    until {end}, whenever it is approved",
         f"  limits    {_limits(record)}",
         f"  lifts     {_lifted(record, reading)}",
         f"  policy    {record.policy[:12]}, keyset {record.keyset_version}",
@@ -102,15 +106,17 @@ def difference(operator: Operator, proposal: Proposal, reading: Reading) -> list
 
 def _risk(operator: Operator, proposal: Proposal, reading: Reading) -> str:
     """Return that somebody with the authority of risk has to sign, where that is so (D4)."""
-    from golive_redis.records.directive import GrantKind
-    from golive_redis.records.keyset import Authority
+    missing = _missing(operator, proposal, reading)
+    return f"; so {missing} (risk) has to sign" if missing else ""
 
-    risk = operator.trust.keyset.with_authority(Authority.RISK)
-    stop = reading.revocation
-    begins = proposal.grant.record.kind is GrantKind.ACTIVATE
-    if not begins or stop is None or not risk & stop.signers or risk & proposal.grant.signers:
+
+def _missing(operator: Operator, proposal: Proposal, reading: Reading) -> str:
+    from golive_redis.operator.activation import risk_missing
+    from golive_redis.records.directive import GrantKind
+
+    if proposal.grant.record.kind is not GrantKind.ACTIVATE:
         return ""
-    return f"; so {' or '.join(sorted(risk))} (risk) has to sign"
+    return risk_missing(operator, reading, proposal.grant.signers)
 
 
 def _lifted(record: Grant, reading: Reading) -> str:

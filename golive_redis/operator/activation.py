@@ -33,6 +33,7 @@ from golive_redis.operator.session import (
     quiet,
     send_spool,
 )
+from golive_redis.records.approval import short_id
 from golive_redis.records.beat import ISSUED_TOLERANCE_MS
 from golive_redis.records.directive import (
     BLIND_TOLERANCE_MS,
@@ -55,7 +56,16 @@ from golive_redis.store.presence import Presence, listed
 
 POLL_MS = 100.0
 LOOK_AT = 20_000  # entries of the last day: two seconds
-HASTE = "wait, or let one approver more sign: --key FILE, or `golive propose activate`"
+HASTE = "wait, or let one approver more than it takes sign at this desk: --key FILE"
+
+
+def risk_missing(operator: Operator, reading: Reading, signers: frozenset[str]) -> str:
+    """Return who of risk has to sign a start besides, `bob or rita`; "" when nobody has to (D4)."""
+    risk = operator.trust.keyset.with_authority(Authority.RISK)
+    stop = reading.revocation
+    if stop is None or not risk & stop.signers or risk & signers:
+        return ""
+    return " or ".join(sorted(risk))
 
 
 class HasteError(RefusedError):
@@ -270,8 +280,16 @@ class Activation:
             Before(reading.revocation, stopped_ms, earlier or ()),
             now,
         )
-        if why:
-            raise HasteError(f"no heartbeat would adopt it: {why}", hint=HASTE)
+        if not why:
+            return
+        missing = risk_missing(operator, reading, together | {s.principal for s in self.signers})
+        hint = HASTE
+        if missing and why.endswith(f"{missing} has to sign"):  # waiting does not help
+            named = short_id(self._proposal) if self._proposal else None
+            way = f"golive approve {named}" if named else "golive approve ID"
+            first = "" if named else "golive propose activate --reason TEXT, then "
+            hint = f"{first}{missing}: {way}; or with their key at this desk: --key FILE"
+        raise HasteError(f"no heartbeat would adopt it: {why}", hint=hint)
 
     def _stopped_ms(self, reading: Reading) -> int:
         """Return when the last stop was, Unix ms; 0 for none.

@@ -15,7 +15,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.errors import ConflictError, RecordError, RefusedError, StoreError
 from golive_redis.operator import preflight, refusals
-from golive_redis.operator.activation import Activation
+from golive_redis.operator.activation import Activation, risk_missing
 from golive_redis.operator.approvals import answered, enter, executed
 from golive_redis.operator.grants import drafted, put_successor
 from golive_redis.operator.promotion import drafted_promotion
@@ -84,7 +84,10 @@ def propose_activation(operator: Operator, activation: Activation) -> Proposal:
     """
     reading = activation.prepare()
     record = activation.draft(reading, APPROVE_WITHIN_MS)
-    return _proposed(operator, record, activation.signers)
+    signers = frozenset(signer.principal for signer in activation.signers)
+    # After a stop by risk enough may have signed, and the one who has to sits at another host.
+    awaits = bool(risk_missing(operator, reading, signers))
+    return _proposed(operator, record, activation.signers, awaits=awaits)
 
 
 def propose_change(
@@ -128,9 +131,11 @@ def _change(
     return drafted(operator, kind, signer, say=say, **options)[1]  # type: ignore[arg-type]
 
 
-def _proposed(operator: Operator, record: Grant, signers: Sequence[Signer]) -> Proposal:
+def _proposed(
+    operator: Operator, record: Grant, signers: Sequence[Signer], *, awaits: bool = False
+) -> Proposal:
     needed = operator.trust.keyset.approvals(record.kind)
-    if len(signers) >= needed:
+    if len(signers) >= needed and not awaits:
         raise RefusedError(
             f"the {needed} signature(s) that it takes are here: nobody else has to be asked",
             hint=f"golive {record.kind}",

@@ -11,6 +11,7 @@ import pytest
 
 from golive_cli.commands.status import show
 from golive_cli.output import Output, when
+from golive_cli.proposalview import say_waiting
 from golive_redis import clock
 from golive_redis import config as configuration
 from golive_redis.audit.memory import LedgerMemory
@@ -372,6 +373,41 @@ def test_haste_and_risk_are_asked_here_and_by_the_heartbeat(
     assert decided.grant is not None
     assert decided.grant.signers == {"alice", "bob", "rita"}
     live.wait_all_armed()
+
+
+def test_after_a_stop_by_risk_one_signature_is_proposed_to_risk_and_what_is_hinted_works(
+    fleet: MakeFleet, own_server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = fleet(own_server, approvals=1, cool_down="0s", activations_per_day=0)
+    live.add_principal("carol", "approver")
+    live.principals["bob"]["authority"] = "risk"
+    live.write_keyset()
+    live.start_heartbeat("hb-1")
+    live.start_workers("pod-1")
+    live._wait_registered()
+    alice, bob, carol = (Desk(live, name) for name in ("alice", "bob", "carol"))
+    with pytest.raises(RefusedError, match="nobody else has to be asked"):
+        alice.propose()
+    live.revoke("limit breach", config=bob.config)
+    with Operator(alice.config) as operator, pytest.raises(HasteError) as alone:
+        Activation(operator, reason="open", over_unconfirmed=True).prepare()
+    assert "bob (risk), so bob has to sign" in alone.value.message
+    assert alone.value.hint.startswith("golive propose activate --reason TEXT, then bob: ")
+    assert "wait" not in alone.value.hint
+    proposal = alice.propose(over_unconfirmed=True)
+    with Operator(alice.config) as operator:
+        say_waiting(Output(), operator, proposal)
+    said = capsys.readouterr().out
+    assert "signed by alice (1 of 1); bob (risk) has to sign" in said
+    assert f", bob: golive approve {proposal.id}" in said
+    with pytest.raises(HasteError) as other:
+        carol.approve(proposal.id, over_unconfirmed=True)
+    assert other.value.hint.startswith(f"bob: golive approve {proposal.id}")
+    decided = bob.approve(proposal.id, over_unconfirmed=True)
+    assert decided.grant is not None
+    assert decided.grant.signers == {"alice", "bob"}
+    live.wait_all_armed()
+    assert judged(live) == ""
 
 
 def _waits_for(beating: Any, text: str) -> str:

@@ -39,6 +39,16 @@ Minutes = Annotated[
     int | None,
     typer.Option("--minutes", min=1, max=44_640, help="Length of the window.", show_default=False),
 ]
+WindowMinutes = Annotated[
+    int | None,
+    typer.Option(
+        "--minutes",
+        min=1,
+        max=44_640,
+        help="Length of the window, from 10 minutes after now on: so long it waits for signatures.",
+        show_default=False,
+    ),
+]
 POLL_S = 1.0
 
 
@@ -47,7 +57,7 @@ def propose_activate(
     reason: Reason,
     ticket: Ticket = "",
     profile: Profiled = None,
-    minutes: Minutes = None,
+    minutes: WindowMinutes = None,
     over_unconfirmed: Annotated[
         bool,
         typer.Option("--over-unconfirmed", help="Although the last stop is not confirmed."),
