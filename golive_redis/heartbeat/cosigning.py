@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from golive_redis import clock
-from golive_redis.errors import GoliveError
+from golive_redis.errors import GoliveError, RecordError
 from golive_redis.records.logpolicy import TrustedWitness
 from golive_redis.records.signednote import SignatureLine
 from golive_redis.threads import Backoff, Loop
@@ -40,7 +40,7 @@ class Offer(msgspec.Struct, frozen=True):
     proofs: Mapping[int, Sequence[bytes]]
 
 
-class _NoProofError(GoliveError):
+class _NoProofError(RecordError):
     """The proof from that size is not at hand."""
 
     def __init__(self, old: int) -> None:

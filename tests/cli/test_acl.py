@@ -95,8 +95,8 @@ def test_only_the_archivist_may_trim_and_the_auditor_only_reads(
         trial["command"] for trial in found["auditor"]["trials"] if trial["found"] == "allowed"
     }
     assert {word.split()[0] for word in auditor} <= {
-        *("GET", "HGETALL", "HMGET", "MGET", "PTTL", "ZRANGE", "XLEN", "XRANGE", "XREVRANGE"),
-        "INFO",
+        *("GET", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSTRLEN", "MGET", "PTTL"),
+        *("ZRANGE", "XLEN", "XRANGE", "XREVRANGE", "INFO"),
     }
 
 

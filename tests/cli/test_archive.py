@@ -398,7 +398,7 @@ def test_the_doctor_reads_the_end_of_the_archive_back(
     audited: Audited, server: EmbeddedServer
 ) -> None:
     config = audited.folder / "config" / "go_live.yaml"
-    config.write_text(config.read_text() + "\naudit:\n  archive: a\n")
+    config.write_text(config.read_text() + "\naudit:\n  archive: ../a\n")
 
     def found() -> dict[str, str]:
         said = json.loads(audited("doctor", "--json").stdout)

@@ -131,7 +131,7 @@ TELLS = "(&golive:receipts +publish)"
         ("worker pod-1", "golive-worker", "+discard", "try its rights (Redis refused: "),
         ("heartbeat hb-1", "golive-heartbeat", "(~golive:audit +xadd)", "XADD golive:audit"),
         ("heartbeat hb-1", "golive-heartbeat", "+wait", "WAIT"),
-        ("heartbeat hb-1", "golive-heartbeat", "+time", ""),
+        ("heartbeat hb-1", "golive-heartbeat", "+time", "TIME"),
     ],
 )
 def test_what_the_login_of_a_pod_may_not_do_fails_the_preflight_and_not_the_next_stop(
