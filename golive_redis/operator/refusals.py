@@ -8,12 +8,15 @@ from contextlib import contextmanager, suppress
 from golive_redis import clock
 from golive_redis.delivery.append import append
 from golive_redis.delivery.spool import Spool
-from golive_redis.errors import GoliveError, RefusedError, StoreError
+from golive_redis.errors import GoliveError, RecordError, RefusedError, StoreError
 from golive_redis.operator.session import Operator
-from golive_redis.records.envelope import seal
+from golive_redis.records.beat import Beat
+from golive_redis.records.directive import Grant, Restriction, Revocation
+from golive_redis.records.envelope import peek, seal
 from golive_redis.records.record import wording
 from golive_redis.records.refusal import Attempt, Refusal
 from golive_redis.records.report import Outcome
+from golive_redis.store.replies import Snapshot
 
 
 @contextmanager
@@ -36,10 +39,30 @@ def told(operator: Operator, attempt: Attempt, proposal: str | None = None) -> I
         raise
 
 
+def _newest_keyset(found: Snapshot) -> int | None:
+    """Return the newest keyset version under which something in Redis was signed; None for nothing.
+
+    Nobody's signature is looked at: whoever writes there can keep a note out of the ledger anyway.
+    """
+    versions = []
+    for kind, raws in (
+        (Grant, [found.grant]),
+        (Revocation, [found.revoked]),
+        (Restriction, found.restrictions.values()),
+        (Beat, found.beats.values()),
+    ):
+        for raw in raws:
+            with suppress(RecordError):
+                versions += [peek(raw, kind).keyset_version] if raw else []
+    return max(versions, default=None)
+
+
 def _enter(operator: Operator, attempt: Attempt, error: RefusedError, proposal: str | None) -> None:
-    if operator.another_fleet(
-        operator.store.snapshot().fleet
-    ):  # A12: its ledger is not ours to write
+    found = operator.store.snapshot()
+    if operator.another_fleet(found.fleet):  # A12: its ledger is not ours to write
+        return
+    # Who has that keyset alone could judge the note: one mistake here would spoil the ledger for all.
+    if _newest_keyset(found) not in {None, operator.trust.keyset.version}:
         return
     signer = operator.signers(())[0]
     findings = getattr(error, "findings", ())

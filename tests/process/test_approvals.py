@@ -157,6 +157,28 @@ def test_a_refusal_is_entered_at_home_and_in_no_ledger_of_another_fleet(two: Fle
     assert two.raw.xlen("golive:audit") == 1
 
 
+def test_a_refusal_under_another_keyset_than_the_fleets_is_told_and_not_entered(two: Fleet) -> None:
+    """One wrong file on one host would make `audit verify` fail on every other for good."""
+    alice, bob = Desk(two, "alice"), Desk(two, "bob")
+    bob.approve(alice.propose().id)
+    proposal = alice.change("extend", minutes=900)
+    keyset = two.folder / "keyset.yaml"
+    right = keyset.read_text()
+    keyset.write_text(right.replace("version: 1", "version: 2"))
+    before = two.raw.xlen("golive:audit")
+    try:
+        with pytest.raises(ConflictError, match="made under keyset 1; this host has 2"):
+            bob.approve(proposal.id)
+    finally:
+        keyset.write_text(right)
+    refused = [raw for _, raw in two.raw.xrange("golive:audit")][before:]
+    assert not [entry for entry in refused if b"refusal" in b"".join(entry.values())]
+    assert judged(two) == ""
+    with pytest.raises(RefusedError, match="alice has signed it already"):
+        alice.approve(proposal.id)
+    assert two.raw.xlen("golive:audit") > before  # at home it is entered
+
+
 def test_a_stop_or_a_halt_in_between_makes_a_proposal_stale(two: Fleet) -> None:
     alice, bob = Desk(two, "alice"), Desk(two, "bob")
     bob.approve(alice.propose().id)
