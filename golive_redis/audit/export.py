@@ -14,7 +14,7 @@ from golive_redis.audit import words
 from golive_redis.audit.opening import Keysets
 from golive_redis.audit.reading import write_line
 from golive_redis.audit.selection import Found, found
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.records.ledger import Entry
 
 COLUMNS = (
@@ -56,7 +56,8 @@ def write(
         How many entries there are, and the head after the last.
 
     Raises:
-        ConfigError: The file exists or cannot be written, or pyarrow is not installed.
+        RefusedError: The file exists.
+        ConfigError: It cannot be written, or pyarrow is not installed.
         StoreError: From the pages. Nothing is left behind.
     """
     return written(path, lambda file: _WRITERS[form](file, pages, keysets, told, first))
@@ -66,7 +67,8 @@ def write_receipts(path: Path, raws: Iterable[bytes]) -> int:
     """Write receipts into a new file, one envelope a line; returns how many.
 
     Raises:
-        ConfigError: The file exists or cannot be written.
+        RefusedError: The file exists.
+        ConfigError: It cannot be written.
         StoreError: From the receipts. Nothing is left behind.
     """
 
@@ -84,7 +86,8 @@ def written(path: Path, fill: Callable[[IO[bytes]], T]) -> T:
     """Write a new file, whole or not at all, and return what its writer returns.
 
     Raises:
-        ConfigError: The file exists or cannot be written.
+        RefusedError: The file exists.
+        ConfigError: It cannot be written.
     """
     if path.exists():
         raise _exists(path)
@@ -114,8 +117,8 @@ def _name(begun: Path, path: Path) -> None:
         begun.rename(path)
 
 
-def _exists(path: Path) -> ConfigError:
-    return ConfigError(f"{path} exists; an export replaces nothing", hint="name another file")
+def _exists(path: Path) -> RefusedError:
+    return RefusedError(f"{path} exists; an export replaces nothing", hint="name another file")
 
 
 def _jsonl(

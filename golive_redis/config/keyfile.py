@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from golive_redis.config.yamlfile import in_full
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.records.envelope import KeySigner
 from golive_redis.records.keyset import Keyset, key_id, raw_of
 from golive_redis.statefile import open_to_others
@@ -52,7 +52,8 @@ def write(path: Path, private: Ed25519PrivateKey, passphrase: str | None = None)
     """Write a key file of mode 0600.
 
     Raises:
-        ConfigError: The file exists (a key is never overwritten) or cannot be written.
+        RefusedError: The file exists: a key is never overwritten.
+        ConfigError: It cannot be written.
     """
     path = in_full(path)
     try:
@@ -62,7 +63,9 @@ def write(path: Path, private: Ed25519PrivateKey, passphrase: str | None = None)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise ConfigError(f"{path} exists; a key is never overwritten") from error
+        raise RefusedError(
+            f"{path} exists; a key is never overwritten", hint="name another file with --out"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     with os.fdopen(handle, "wb") as file:

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from golive_redis.audit.words import utc
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.records.directive import Revocation
 from golive_redis.records.envelope import Verified
 from golive_redis.statefile import write_durably
@@ -46,11 +46,12 @@ def require_new(folder: Path) -> None:
     """Refuse a folder that has something in it: another card, perhaps.
 
     Raises:
-        ConfigError: It has, or cannot be looked into.
+        RefusedError: It has.
+        ConfigError: It cannot be looked into.
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder} exists, and is not empty", hint="name another with --out")
+            raise RefusedError(f"{folder} exists, and is not empty", hint="name another with --out")
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror or error}") from error
 

@@ -86,8 +86,14 @@ class Draft(msgspec.Struct, frozen=True):
         """Return it as hosts take it.
 
         Raises:
-            RecordError: Nobody has signed it.
+            RefusedError: Nobody has signed it.
         """
+        if not self.signatures:
+            raise RefusedError(
+                f"0 of {self.new.threshold(Role.ROOT)} root signatures: nobody has signed keyset "
+                f"{self.new.version}",
+                hint="golive keys sign DRAFT, by its roots",
+            )
         signed = tuple(sorted(self.signatures.items()))
         envelope = Envelope(Rotation.payload_type(), encode_record(self.record), signed)
         return Step(payload_of(self.new), encode(envelope))
@@ -125,7 +131,7 @@ def new_draft(trust: Trust, new: Keyset, *, by: str | None, now_ms: int) -> Draf
 
     Raises:
         RecordError: It can be no successor, whoever signs.
-        RefusedError: `by` is no root.
+        RefusedError: `by` is no root, or its number is not the next.
     """
     roots = trust.keyset.principals(Role.ROOT)
     if by is not None and by not in roots:
@@ -134,7 +140,21 @@ def new_draft(trust: Trust, new: Keyset, *, by: str | None, now_ms: int) -> Draf
             hint=f"its roots are {', '.join(roots) or 'nobody'}",
         )
     first = by or next(iter(roots), "nobody")
+    require_next(trust.keyset.version, new.version)
     return Draft(new, draft(trust.keyset, new, **trust.heading(first, now_ms)))
+
+
+def require_next(before: int, number: int) -> None:
+    """Refuse a keyset that is not the next one: an ordinary mistake, and no attack on anybody.
+
+    Raises:
+        RefusedError: It has another number.
+    """
+    if number != before + 1:
+        raise RefusedError(
+            f"keyset {number} does not follow keyset {before}: the next is {before + 1}",
+            hint="golive keys list shows the keyset of this host; a new one raises `version` by 1",
+        )
 
 
 def signed(item: Draft, trust: Trust, signer: Signer) -> Draft:

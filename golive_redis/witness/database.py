@@ -148,7 +148,8 @@ class Database:
         """Make the database of a new key, durably.
 
         Raises:
-            ConfigError: The file exists, or cannot be made.
+            RefusedError: The file exists.
+            ConfigError: It cannot be made.
         """
         try:
             # Ours alone, whatever the umask: who can write it can make the witness sign a fork.
@@ -168,7 +169,7 @@ class Database:
             finally:
                 os.close(folder)
         except FileExistsError as error:
-            raise ConfigError(
+            raise RefusedError(
                 f"{path} exists; the memory of a witness is never replaced"
             ) from error
         except (OSError, sqlite3.Error) as error:

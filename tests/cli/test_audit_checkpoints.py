@@ -345,7 +345,7 @@ def test_one_entry_is_proved_and_the_proof_is_read_without_anything_else(
     done = witnessed(*words, **away)
     assert done.returncode == 5 and "the quorum witnesses is not met" in done.stderr
     # A proof is not replaced.
-    assert witnessed("audit", "prove", "e2", "--out", proof).returncode == 6
+    assert witnessed("audit", "prove", "e2", "--out", proof).returncode == 1
 
 
 def test_what_cannot_be_proved_is_said(

@@ -225,6 +225,15 @@ def test_no_file_is_named_by_a_path_that_rests_on_where_one_is(made, server, wor
     assert named or "--config" in words
 
 
+def test_another_file_than_a_report_is_named_with_what_makes_one(made, server):
+    words = ("activate", "--reason", "r", "--yes", "--report", "config/keyset.yaml")
+    done = made(*words, GOLIVE_REDIS_URL=server.url)
+    assert done.returncode == Exit.CONFIG
+    path = made.folder.resolve() / "config/keyset.yaml"
+    assert f"error: {path} is no saved report of a preflight: " in done.stderr
+    assert "golive preflight --out FILE" in done.stderr
+
+
 def test_a_file_that_is_judged_without_a_configuration_blames_none(made):
     done = made("audit", "verify", "--file", "nowhere", "--keyset", "config/keyset.yaml")
     path = made.folder.resolve() / "nowhere"

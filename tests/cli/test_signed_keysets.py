@@ -96,7 +96,8 @@ def refused(golive, *files, code=Exit.VERIFICATION):
 
 def test_too_few_roots_move_no_host(rooted):
     draft = drafted(rooted)
-    assert refused(rooted, draft)  # nobody has signed
+    said = refused(rooted, draft, code=Exit.REFUSED)  # no attack: nobody has signed yet
+    assert "0 of 2 root signatures: nobody has signed keyset 2" in said
     signed(rooted, draft, "ruth", "ruth")
     assert "1 of 2 root signatures: ruth signed" in refused(rooted, draft)
 
@@ -108,7 +109,12 @@ def test_nothing_older_and_nothing_further_ahead_is_taken(rooted):
     second = drafted(rooted, 3, *ROOTS)
     assert rooted("keys", "take", second).returncode == 0
     (rooted.folder / "old.json").write_bytes(kept)
-    assert refused(rooted, "old.json") and refused(rooted, second)
+    for again in ("old.json", second):
+        assert "does not follow keyset 3: the next is 4" in refused(
+            rooted, again, code=Exit.REFUSED
+        )
+    same = rooted("keys", "draft", next_file(rooted, 3), "--by", "ruth", "--out", "same.json")
+    assert same.returncode == Exit.REFUSED and "the next is 4" in same.stderr
     assert rooted.json("keys", "list")["version"] == 3
 
 
@@ -119,8 +125,8 @@ def test_a_host_that_missed_some_takes_them_one_after_the_other(rooted):
         drafts.append(drafted(rooted, number, *ROOTS))
         assert rooted("keys", "take", drafts[-1]).returncode == 0
     keyset_file(rooted).write_bytes(start)  # another host, which was off all the time
-    refused(rooted, drafts[1])
-    refused(rooted, drafts[0], drafts[2])
+    refused(rooted, drafts[1], code=Exit.REFUSED)
+    refused(rooted, drafts[0], drafts[2], code=Exit.REFUSED)
     done = rooted("keys", "take", *drafts)
     assert done.returncode == 0, done.stderr
     assert rooted.json("keys", "list")["version"] == 4

@@ -16,7 +16,7 @@ import pytest
 from golive_cli.main import main
 from golive_redis import clock
 from golive_redis import config as configuration
-from golive_redis.errors import ConfigError, RecordError, StoreError
+from golive_redis.errors import RecordError, RefusedError, StoreError
 from golive_redis.operator import cardfiles, cards
 from golive_redis.operator.activation import HasteError
 from golive_redis.operator.session import Operator
@@ -381,7 +381,7 @@ def test_a_card_is_private_holds_no_secret_and_replaces_nothing(
     for name in (cardfiles.WORDS, cardfiles.COMMANDS):
         assert stat.S_IMODE((card.folder / name).stat().st_mode) == 0o600
     assert len(card.file.read_bytes()) < 64 * 1024
-    with pytest.raises(ConfigError, match="is not empty"):
+    with pytest.raises(RefusedError, match="is not empty"):
         cardfiles.require_new(card.folder)
     assert cards.read(card.file) == card.item.raw
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from golive_redis.config import keyfile
-from golive_redis.errors import ConfigError
+from golive_redis.errors import ConfigError, RefusedError
 from golive_redis.statefile import is_open_to_others
 from golive_redis.testing import Signers
 
@@ -47,14 +47,14 @@ def test_a_key_is_read_back(file: Path, private: ed25519.Ed25519PrivateKey) -> N
 
 def test_a_key_is_never_overwritten(file: Path) -> None:
     before = file.read_bytes()
-    with pytest.raises(ConfigError, match="never overwritten"):
+    with pytest.raises(RefusedError, match="never overwritten"):
         keyfile.write(file, keyfile.generate())
     assert file.read_bytes() == before
 
 
 def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.pem").symlink_to(tmp_path / "elsewhere.pem")
-    with pytest.raises(ConfigError, match="never overwritten"):
+    with pytest.raises(RefusedError, match="never overwritten"):
         keyfile.write(tmp_path / "a.pem", keyfile.generate())
     assert not (tmp_path / "elsewhere.pem").exists()
 

@@ -176,7 +176,7 @@ def test_of_many_at_once_each_continues_the_one_before(memory: Database) -> None
 def test_a_database_is_never_replaced_and_only_opened_by_its_key(
     memory: Database, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="never replaced"):
+    with pytest.raises(RefusedError, match="never replaced"):
         Database.create(memory.path, witness_key("w2"))
     with pytest.raises(ConfigError, match="another key"):
         Database(memory.path, witness_key("w2").public)

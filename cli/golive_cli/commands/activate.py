@@ -17,7 +17,7 @@ from golive_cli.options import AsJson, ConfigFile, KeyFiles, Profiled, Reason, T
 from golive_cli.output import Output, Painted, place, write
 from golive_cli.results import ActivateResult, Armed, PreflightResult
 from golive_redis.config.yamlfile import in_full
-from golive_redis.errors import ConfigError, RefusedError
+from golive_redis.errors import ConfigError, RecordError, RefusedError
 
 if TYPE_CHECKING:
     from golive_redis.operator.activation import Activated
@@ -175,10 +175,21 @@ def _ask(environment: str) -> None:
 def _read(report: Path | None) -> bytes | None:
     if report is None:
         return None
+    from golive_redis.records.envelope import peek
+    from golive_redis.records.report import Report
+
     try:
-        return report.read_bytes()[: 64 * 1024]  # far more than an envelope may have
+        raw = report.read_bytes()[: 64 * 1024]  # far more than an envelope may have
     except OSError as error:
         raise ConfigError(f"{in_full(report)}: {error.strerror}") from error
+    try:
+        peek(raw, Report)
+    except RecordError as error:  # another file, named by mistake; signatures are looked at later
+        raise ConfigError(
+            f"{in_full(report)} is no saved report of a preflight: {error.message}",
+            hint="`golive preflight --out FILE` makes one",
+        ) from error
+    return raw
 
 
 def _why_not(worker: Presence) -> str:

@@ -192,7 +192,7 @@ def _require_new(folder: Path, *paths: Path) -> None:
     """Ask before the work is done what would end it."""
     for path in paths:
         if path.exists():
-            raise ConfigError(
+            raise RefusedError(
                 f"{path} exists; a report replaces nothing", hint="name another folder"
             )
     if folder.exists() and not folder.is_dir():

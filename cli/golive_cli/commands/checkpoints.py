@@ -65,15 +65,16 @@ def write_new(path: Path, content: bytes) -> None:
     """Write a new file.
 
     Raises:
-        ConfigError: It exists, or cannot be written.
+        RefusedError: It exists.
+        ConfigError: It cannot be written.
     """
-    from golive_redis.errors import ConfigError
+    from golive_redis.errors import ConfigError, RefusedError
 
     try:
         with path.open("xb") as file:
             file.write(content)
     except FileExistsError as error:
-        raise ConfigError(
+        raise RefusedError(
             f"{path} exists, and is not replaced", hint="name another file"
         ) from error
     except OSError as error:

@@ -122,9 +122,12 @@ def take(
     before = setup.pinned()
     path = setup.resolve(setup.policy.keys.keyset)
     if files:
+        items = [keysets.read(file) for file in files]
+        for number, item in enumerate(items, before.version):
+            keysets.require_next(number, item.new.version)
         taken = follow(
             before,
-            [keysets.read(file).step() for file in files],
+            [item.step() for item in items],
             namespace=setup.policy.namespace,
             environment=setup.policy.environment,
         )

@@ -66,7 +66,7 @@ def init(
     its old key must never sign again. $GOLIVE_KEY_PASSPHRASE protects the key, if it is set.
     """
     from golive_redis.config import keyfile
-    from golive_redis.errors import ConfigError, RecordError
+    from golive_redis.errors import GoliveError, RecordError, RefusedError
     from golive_redis.records.signednote import KeyType, VerifierKey, require_name
     from golive_redis.witness.database import Database
 
@@ -76,7 +76,7 @@ def init(
         raise UsageError(error.message, hint="such as --name witness.example.org/w1") from error
     for each in (KEY_FILE, DATABASE_FILE):
         if os.path.lexists(folder / each):
-            raise ConfigError(
+            raise RefusedError(
                 f"{folder / each} exists: there is, or was, a witness in this folder",
                 hint="a new witness takes a folder of its own; this one is: "
                 f"golive audit witness status {folder}",
@@ -87,7 +87,7 @@ def init(
     keyfile.write(folder / KEY_FILE, private, os.environ.get(keyfile.PASSPHRASE_VARIABLE))
     try:
         Database.create(folder / DATABASE_FILE, key).close()
-    except ConfigError:
+    except GoliveError:
         (folder / KEY_FILE).unlink()
         raise
     out = Output(as_json=as_json)
