@@ -77,8 +77,14 @@ def test_a_host_takes_what_enough_roots_have_signed_and_uses_it(rooted):
     assert (first["signed"], first["complete"]) == (["ruth"], False)
     second = rooted.json("keys", "sign", "keyset-2.json", "--key", key(rooted, "omar"), "--yes")
     assert (second["signed"], second["complete"]) == (["omar", "ruth"], True)
+    old = keyset_file(rooted).read_bytes()
+    keyset_file(rooted).with_name("keyset-1.yaml").write_text("another")
+    assert "nothing was changed" in refused(rooted, "keyset-2.json", code=Exit.REFUSED)
+    keyset_file(rooted).with_name("keyset-1.yaml").unlink()
     done = rooted("keys", "take", "keyset-2.json")
     assert done.returncode == 0, done.stderr
+    kept = keyset_file(rooted).with_name("keyset-1.yaml")
+    assert kept.read_bytes() == old and f"{kept} (golive audit verify --keyset)" in done.stdout
     assert "keyset 2 in place of 1" in done.stdout and "+ bob: approver" in done.stdout
     names = {p["name"] for p in rooted.json("keys", "list")["principals"]}
     assert {"bob", "ruth", "omar"} <= names and "alice" not in names

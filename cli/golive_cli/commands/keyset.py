@@ -138,6 +138,15 @@ def take(
                 f"{path}: keyset {before.version} is the newest that this host knows",
                 hint="name the drafts to take; golive keys status shows what stands in Redis",
             )
+    kept = path.with_name(f"{path.stem}-{before.version}{path.suffix}")
+    old = path.read_bytes()
+    if not kept.exists():  # what was signed under it is judged by it
+        keysets.replace(kept, old)
+    elif kept.read_bytes() != old:
+        raise RefusedError(
+            f"{kept} exists and is another keyset {before.version}; nothing was changed",
+            hint=f"move it away: the audit needs {path} as it is now, and it would be kept there",
+        )
     keysets.replace(path, keysets.text_of(taken))
     new = setup.pinned()
     if new.version != taken[-1].version:
@@ -151,6 +160,7 @@ def take(
         f"{path}: keyset {new.version} in place of {before.version}; reload the heartbeats "
         "(SIGHUP) and restart the workers"
     )
+    out.line(f"Kept for the audit of what was signed before: {kept} (golive audit verify --keyset)")
 
 
 def _together(before: Keyset, new: Keyset) -> Keyset:
