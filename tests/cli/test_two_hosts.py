@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from golive_cli.commands import approvals
 from golive_cli.exits import Exit
+from golive_redis import config as configuration
+from golive_redis.errors import RefusedError
+from golive_redis.operator import proposals
+from golive_redis.operator.session import Operator
 from golive_redis.testing.server import EmbeddedServer
 
 Golive = Any  # the `golive` fixture's class: test modules cannot import a conftest
@@ -107,6 +114,43 @@ def test_nobody_signs_who_was_not_asked(hosts: tuple[Golive, Golive]) -> None:
     done = bob("approve", name, "--yes", name)
     assert done.returncode == Exit.REFUSED
     assert "another policy" in done.stderr
+
+
+def test_ctrl_c_while_waiting_says_that_the_proposal_may_still_wait(
+    hosts: tuple[Golive, Golive],
+) -> None:
+    alice, bob = hosts
+    waiting = alice.start("propose", "activate", "--reason", "open", "--wait")
+    line = ""
+    while not line.startswith("PROPOSED"):
+        line = waiting.stdout.readline()
+        assert line, waiting.stderr.read()
+    name = line.split()[1]
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == Exit.INTERRUPTED
+    assert f"the proposal {name} may still wait for signatures" in err
+    assert f"golive withdraw {name}" in err
+    assert [item["id"] for item in bob.json("proposals")["proposals"]] == [name]
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("half", True), ("whole", True), ("wrong", False)])
+def test_the_question_takes_the_half_of_the_id_and_the_whole(
+    hosts: tuple[Golive, Golive], monkeypatch: pytest.MonkeyPatch, typed: str, taken: bool
+) -> None:
+    alice, _ = hosts
+    name = alice.json("propose", "activate", "--reason", "open")["proposal"]["id"]
+    config = configuration.load(alice.folder / "config/go_live.yaml", environ=alice.environ)
+    with Operator(config) as operator:
+        proposal = proposals.named(operator, name)
+    answer = {"half": name[:4], "whole": name, "wrong": "zzzz"}[typed]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(typer, "prompt", lambda *_, **__: answer)
+    if taken:
+        approvals._confirm(proposal, "")
+        return
+    with pytest.raises(RefusedError, match="nothing was signed"):
+        approvals._confirm(proposal, "")
 
 
 def test_whoever_waits_is_told_what_became_of_it(hosts: tuple[Golive, Golive]) -> None:

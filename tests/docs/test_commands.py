@@ -22,8 +22,9 @@ HEAD = """# Commands
 
 What `golive help COMMAND` says, or `golive COMMAND -h`. A test compares this page with the program.
 
-`activate` asks you to type the environment's name, unless `--yes` is given. No other command asks
-anything. Shapes of `--json`: [json](json.md). How a command ends: [exit codes](exit-codes.md).
+`activate` asks you to type the environment's name, unless `--yes` is given; `approve`, `keys
+sign` and `keys publish` ask for a number or a part of an id.
+Shapes of `--json`: [json](json.md). How a command ends: [exit codes](exit-codes.md).
 
 `golive --install-completion` makes Tab complete commands, options, and the values that are known
 here: profiles and checks of the configuration, heartbeats of the keyset, and from Redis the

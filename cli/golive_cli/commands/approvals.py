@@ -189,8 +189,10 @@ def _confirm(proposal: Proposal, yes: str) -> None:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         write(sys.stderr, "\n")
-        raise
-    if typed.strip().lower() != half:
+        raise UsageError(
+            "aborted: nothing was typed, and nothing was signed", hint=f"--yes {proposal.id}"
+        ) from None
+    if typed.strip().lower().replace("-", "") not in {half, proposal.id.replace("-", "")}:
         raise RefusedError(f"{typed!r} is not {half!r}; nothing was signed")
 
 

@@ -58,7 +58,8 @@ Kind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="grant, restriction, revocation, report, note, refusal; or halt, say.",
+        help="grant, restriction, revocation, report, note, refusal, answer, execution or keyset; "
+        "or halt, say.",
         show_default=False,
     ),
 ]

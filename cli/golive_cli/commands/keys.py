@@ -64,7 +64,11 @@ def new(
     ],
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Else keys/NAME.pem beside the configuration."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Else keys/NAME.pem beside the configuration, or NAME.pem without one.",
+        ),
     ] = None,
     shared: Annotated[
         bool,
@@ -265,7 +269,7 @@ def _with(path: Path, setup: Config, name: str, roles: list[str], public: str, s
     if name in {key.principal for key in setup.keyset().keys.values()}:
         raise RefusedError(
             f"{path} has a principal {name} already; nothing was written",
-            hint="leave out --add to make a second key, and paste its line under the first",
+            hint="for a second key: leave out --add, add --out FILE, and paste its line under the first",
         )
     text = add_principal(path.read_text("utf-8"), name, roles, public, shared=shared)
     parse_keyset(yaml.safe_load(text))

@@ -209,8 +209,14 @@ def _made(out: Output, operator: Operator, proposal: Proposal, *, wait: bool) ->
     if not wait:
         show_waiting(out, operator, proposal)
         return Exit.DONE
-    say_waiting(out, operator, proposal)
-    return _await(out, operator, proposal)
+    try:
+        say_waiting(out, operator, proposal)
+        return _await(out, operator, proposal)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; the proposal {proposal.id} may still wait for signatures: golive proposals, "
+            f"and golive withdraw {proposal.id} takes it back"
+        ) from None
 
 
 def _await(out: Output, operator: Operator, proposal: Proposal) -> int:
