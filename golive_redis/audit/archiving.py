@@ -33,6 +33,8 @@ from golive_redis.records.tiles import WIDTH
 from golive_redis.store.keyspace import RECEIPTS_MS
 from golive_redis.store.store import Store
 
+BEFORE = "before.jsonl"
+"""What stood in Redis before a new generation of the ledger, in its archive."""
 _DIRECTIVES = {kind.payload_type() for kind in (Grant, Restriction, Revocation)}
 
 
@@ -153,7 +155,7 @@ def _keep_before(store: Store, writer: Writer, beginning: Beginning) -> None:
     entries = (entry for page in store.ledger() for entry in page)
     before = takewhile(lambda entry: place(entry.id) <= last, entries)
     lines = [write_line(index, entry) for index, entry in enumerate(before)]
-    writer.keep("before.jsonl", b"".join(lines))
+    writer.keep(BEFORE, b"".join(lines))
 
 
 def _left(store: Store, writer: Writer) -> int:

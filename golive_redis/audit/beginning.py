@@ -297,12 +297,17 @@ def entries_now(store: Store, beginning: Beginning) -> int:
 
     What stands before its beginning in Redis is counted, which takes a while where that is much.
     """
+    return beginning.count + store.ledger_length() - count_before(store, beginning)
+
+
+def count_before(store: Store, beginning: Beginning) -> int:
+    """Return how many entries stand in Redis before the beginning of the ledger."""
     others = 0
     page = store.ledger_before(beginning.last_id) if beginning.last_id else []
     while page:
         others += len(page)
         page = store.ledger_before(f"({page[-1].id}")
-    return beginning.count + store.ledger_length() - others
+    return others
 
 
 def place(name: str) -> tuple[int, int]:

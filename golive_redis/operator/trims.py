@@ -6,21 +6,24 @@ where it says, whatever of the entries before is still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
 
 import msgspec
 
 from golive_redis import clock
 from golive_redis.audit.archive import Archive
-from golive_redis.audit.archiving import require_ours
-from golive_redis.audit.beginning import Beginning, facts, of_stream, place
+from golive_redis.audit.archiving import BEFORE, require_ours
+from golive_redis.audit.beginning import Beginning, count_before, facts, of_stream, place
 from golive_redis.audit.opening import Keysets
+from golive_redis.audit.reading import entries_of_file
 from golive_redis.audit.trimming import Plan, plan
 from golive_redis.delivery.append import append_once
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import Signer, seal
 from golive_redis.records.keyset import Role
-from golive_redis.records.ledger import TRIMMED, Note
+from golive_redis.records.ledger import TRIMMED, Entry, Note
 from golive_redis.records.trust import Trust
 from golive_redis.store.store import Store
 
@@ -80,8 +83,6 @@ def trim(
     begun = of_stream(store, keysets)
     if begun is None:
         raise RecordError(NOT_FROM_THE_FIRST, hint="`golive audit verify` judges it")
-    # What a run that was killed has left. What stands before a new generation is no rest of a trim.
-    removed = _remove(store, begun.start, ()) if begun.count else 0
     now_ms = store.server_ms()
     cut = plan(
         store,
@@ -93,6 +94,11 @@ def trim(
         jobs=jobs,
         told=told,
     )
+    rest = 0
+    if begun.count or cut is not None:
+        rest = _archived_rest(store, held, begun, vouched)
+    # What a run that was killed has left. What stands before a new generation is no rest of a trim.
+    removed = _remove(store, begun.start, ()) if begun.count and rest else 0
     if cut is None:
         return Trimmed(begun.count, removed, store.ledger_length())
     raw = seal(_note(trust, signer, begun, cut), signer)
@@ -117,6 +123,48 @@ def _note(trust: Trust, signer: Signer, begun: Beginning, cut: Plan) -> Note:
         text=f"entries {begun.count} to {cut.count - 1} are archived and no more in Redis",
         facts=said,
     )
+
+
+def _archived_rest(store: Store, held: Archive, begun: Beginning, vouched: int) -> int:
+    """Return how many entries stand in Redis before the ledger begins; the archive has each of them.
+
+    That a note says that they were trimmed is no proof that anybody has them.
+
+    Raises:
+        RecordError: It has not, or nobody vouches for it. Nothing was removed.
+        StoreError: Redis cannot be asked.
+    """
+    count = count_before(store, begun)
+    if not count:
+        return 0
+    if begun.count > vouched:
+        raise RecordError(
+            f"{count} entries before entry {begun.count} are still in Redis, and only {vouched} are "
+            f"archived in {held.folder} and vouched for",
+            hint="`golive audit verify`; then find out who has signed the note",
+        )
+    older = 0
+    kept = held.folder / BEFORE
+    if begun.generation > 1 and kept.exists():
+        older = sum(len(page) for page in entries_of_file(kept))
+    skipped = older + begun.count - count  # they are gone already
+    archived = islice(_archived(held, begun.count, kept if older else None), max(0, skipped), None)
+    standing = (entry for page in store.ledger() for entry in page)
+    for at, entry in enumerate(islice(standing, count)):
+        if skipped < 0 or next(archived, None) != entry:
+            raise RecordError(
+                f"{entry.id} stands before entry {begun.count} in Redis, the {at + 1}. of {count}, and "
+                f"{held.folder} has not that entry there: nothing is removed",
+                hint="`golive audit verify`; then find out who has signed the note",
+            )
+    return count
+
+
+def _archived(held: Archive, count: int, before: Path | None) -> Iterator[Entry]:
+    """Yield what an archive has of the ledger before an index, after what stood before a generation."""
+    pages = entries_of_file(before) if before is not None else iter(())
+    yield from chain.from_iterable(pages)
+    yield from islice(chain.from_iterable(held.entries()), count)
 
 
 def _remove(store: Store, start: str, ids: tuple[str, ...]) -> int:

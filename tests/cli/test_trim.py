@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from golive_redis.audit.beginning import facts
+from golive_redis.audit.history import Carry
 from golive_redis.records.envelope import decode
 from golive_redis.records.ledger import Entry, extend
+from golive_redis.records.merkle import EMPTY, leaf
 from golive_redis.store.acl import Role, user_of
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.testing.server import EmbeddedServer
@@ -155,8 +158,8 @@ def test_a_note_by_somebody_who_may_not_trim_begins_nothing(
     trimmable.json("audit", "trim", "a")
     left = stream(server)
     book = Book(CLI, at_ms=left[-1].at_ms)
-    facts = json.loads(decode(left[-1].envelope).payload)["facts"]
-    book.note("trimmed", by="hb-1", facts=facts)
+    said = json.loads(decode(left[-1].envelope).payload)["facts"]
+    book.note("trimmed", by="hb-1", facts=said)
     head = left[-2].head
     forged = Entry(book.entries[0].envelope, extend(head, book.entries[0].envelope), left[-1].id)
     with server.client() as client:
@@ -345,6 +348,61 @@ def test_a_trim_that_was_killed_half_way_is_read_from_its_note_and_finished_by_t
     again = trimmable.json("audit", "trim", "a")
     assert again["first"] == first
     assert stream(server)[0] == ENTRIES[first]
+
+
+def left_by_a_run_that_was_killed(
+    server: EmbeddedServer, rest: list[Entry], left: list[Entry]
+) -> None:
+    with server.client() as client:
+        begins = client.get("golive:begins")
+        put(client, [*rest, *left])
+        client.set("golive:begins", begins)
+
+
+def test_the_next_run_says_how_many_it_has_removed_of_the_rest(
+    trimmable: Audited, server: EmbeddedServer
+) -> None:
+    first = trimmable.json("audit", "trim", "a")["first"]
+    left_by_a_run_that_was_killed(server, ENTRIES[300:first], stream(server))
+    done = trimmable("audit", "trim", "a", "--keep", "40000d")
+    assert done.returncode == 0, done.stderr
+    assert f"{first - 300} entries removed that an earlier run had left" in done.stdout
+    assert stream(server)[0] == ENTRIES[first]
+
+
+def test_what_stands_before_the_note_and_is_another_in_the_archive_stays(
+    trimmable: Audited, server: EmbeddedServer
+) -> None:
+    first = trimmable.json("audit", "trim", "a")["first"]
+    left = stream(server)
+    rest = ENTRIES[100:first]
+    at = rest[50]
+    rest[50] = Entry(at.envelope, at.head, f"{at.id.partition('-')[0]}-77")
+    left_by_a_run_that_was_killed(server, rest, left)
+    refused(trimmable, server, "has not that entry there: nothing is removed", code=5)
+
+
+def test_what_a_false_note_calls_trimmed_and_no_archive_has_stays(
+    trimmable: Audited, server: EmbeddedServer
+) -> None:
+    book = Book(CLI, at_ms=ENTRIES[-1].at_ms)
+    book.entries = [*ENTRIES]
+    for _ in range(30):
+        book.note("goodbye")
+    trimmed_note(book, len(book.entries))
+    enter(server, book.entries[1:])  # not whole, so the note counts
+    with server.client() as client:
+        client.set("golive:begins", book.entries[-1].envelope)
+    refused(trimmable, server, "are still in Redis, and only 1050 are archived", code=5)
+
+
+def trimmed_note(book: Book, count: int, *, generation: int = 1, **more: str) -> bytes:
+    """Enter a note by alice that the first entries were trimmed, and return it."""
+    last = book.entries[count - 1]
+    carry = Carry(count=count, head=last.head, last_id=last.id)
+    tree = EMPTY.extend(leaf(entry.envelope) for entry in book.entries[:count])
+    said = facts(carry, tree, generation=generation, directives=[]) | more
+    return book.note("trimmed", by="alice", facts=said)
 
 
 def test_it_is_trimmed_again_later_and_the_archive_has_all_of_it(

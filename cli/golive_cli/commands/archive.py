@@ -242,7 +242,13 @@ def trim(
         )
     )
     where = place(trust.environment, trust.namespace)
-    if not done.note:
+    if done.removed and not done.note:
+        out.line(
+            Painted("TRIMMED", "green"),
+            f" {where}: {done.removed} entries removed that an earlier run had left, each of them in "
+            f"{folder}; {done.left} left",
+        )
+    elif not done.note:
         out.line(f"nothing to trim in {where}: no full bundle of the archive is older than {keep}")
     else:
         out.line(
