@@ -61,8 +61,9 @@ class Told(msgspec.Struct, frozen=True):
         """It in one line: name, process, number, Unix ms, reason, term, then its text."""
         item = self.incident
         line = f"{self.key} {item.at_ms} {item.why} {item.term} {item.text}".strip()
-        # What JSON would write as two characters is written as one.
-        plain = line.replace("\\", "/").replace('"', "'").encode()
+        # What JSON would write as two characters or six is written as one: the bound holds for the note.
+        shown = "".join(char if char.isprintable() else " " for char in line)
+        plain = shown.replace("\\", "/").replace('"', "'").encode(errors="replace")
         return plain[:MAX_LINE].decode(errors="ignore")
 
 

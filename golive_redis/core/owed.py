@@ -27,10 +27,11 @@ class Owed(Generic[T]):
     def __init__(self) -> None:
         self._debts: dict[str, _Debt[T]] = {}
 
-    def see(self, key: str, what: T, now_ms: float) -> None:
-        """Note a fact; it stays as it was first seen."""
+    def see(self, key: str, what: T, now_ms: float) -> bool:
+        """Note a fact; it stays as it was first seen. Return False when there is no room for it."""
         if key not in self._debts and len(self._debts) < MAX_OWED:
             self._debts[key] = _Debt(what, now_ms)
+        return key in self._debts
 
     def due(self, rank: int, now_ms: float) -> dict[str, T]:
         """Return what this heartbeat is to write now.

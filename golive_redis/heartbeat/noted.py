@@ -19,6 +19,8 @@ WARNED_MS = 900_000
 """An early warning of one trigger is noted once in that time, whichever heartbeat samples it."""
 REFUSED_MS = 60_000
 """Of what was refused there is one note of each kind in that time."""
+AHEAD_MS = 30_000
+"""So far clocks may differ: nothing that a note tells has happened later than so long after it."""
 
 KEPT_MS = 172_800_000
 """What is older than two days is forgotten: by then a fact is noted or no longer to be noted."""
@@ -106,7 +108,8 @@ class Noted:
         self._keys.update(keys_in(note))
         facts = note.facts
         if note.topic == What.SECURITY:
-            last_ms = _number(facts.get("last_ms", ""))
+            # Else one process that states a time to come would keep all others from being noted.
+            last_ms = min(_number(facts.get("last_ms", "")), note.issued_at_ms + AHEAD_MS)
             more = _number(facts.get("processes", "")) > len(keys_in(note))
             covered = self._refused.get(facts.get("kind", ""), (0, 0))[1]
             self._refused[facts.get("kind", "")] = (
@@ -117,7 +120,8 @@ class Noted:
             for line in facts.values():
                 parts = line.split(" ", 5)
                 if len(parts) >= 5:  # noqa: PLR2004  (name, process, number, time, trigger)
-                    self._warned[parts[4]] = max(self._warned.get(parts[4], 0), _number(parts[3]))
+                    at_ms = min(_number(parts[3]), note.issued_at_ms + AHEAD_MS)
+                    self._warned[parts[4]] = max(self._warned.get(parts[4], 0), at_ms)
 
     # -- asking ----------------------------------------------------------------------------------
 

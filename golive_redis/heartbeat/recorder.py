@@ -10,16 +10,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
 
 from golive_redis import clock
 from golive_redis.core import accounts
 from golive_redis.core.accounts import Account, Told
-from golive_redis.core.incidents import What, parse
+from golive_redis.core.incidents import Incident, What, parse
 from golive_redis.core.owed import WAIT_MS, Owed, rank
 from golive_redis.delivery.append import pause
 from golive_redis.errors import RecordError, StoreError
 from golive_redis.heartbeat.answers import Answers
-from golive_redis.heartbeat.noted import REFUSED_MS, Noted, entered_anywhere, entered_since
+from golive_redis.heartbeat.noted import (
+    AHEAD_MS,
+    REFUSED_MS,
+    Noted,
+    entered_anywhere,
+    entered_since,
+)
 from golive_redis.logs import Log
 from golive_redis.records.directive import Restriction, Revocation
 from golive_redis.records.envelope import Signer, Verified, seal
@@ -28,9 +37,9 @@ from golive_redis.records.receipt import Receipt
 from golive_redis.records.trust import Trust
 from golive_redis.store.keyspace import Keyspace
 from golive_redis.store.ledgersteps import MAX_TOGETHER
-from golive_redis.store.link import Link
+from golive_redis.store.link import Link, StoreRefusedError
 from golive_redis.store.reconnect import Reconnecting
-from golive_redis.store.replies import Status
+from golive_redis.store.replies import Caller, Status
 from golive_redis.store.store import Store
 from golive_redis.threads import Backoff, Loop
 
@@ -48,6 +57,7 @@ OF_ONE_MS = 900_000.0
 logger = Log("golive_redis.heartbeat")
 
 Directive = Verified[Revocation] | Verified[Restriction]
+_Any = TypeVar("_Any")
 
 
 class _Budget:
@@ -58,15 +68,20 @@ class _Budget:
         self._taken = 0
         self._last = 0
 
-    def takes(self, n: int, now_ms: float) -> bool:
-        """Tell whether an incident is a new one, and count it."""
-        if n <= self._last:
-            return False
+    def allows(self, now_ms: float) -> bool:
+        """Tell whether one more is within it."""
         if now_ms - self._since_ms >= OF_ONE_MS:
             self._since_ms, self._taken = now_ms, 0
+        return self._taken < OF_ONE
+
+    def is_new(self, n: int) -> bool:
+        """Tell whether an incident was not taken yet."""
+        return n > self._last
+
+    def take(self, n: int) -> None:
+        """Count an incident; only once it is owed, for it is not looked at again."""
         self._last = n
         self._taken += 1
-        return self._taken <= OF_ONE
 
 
 class Recorder:
@@ -108,8 +123,8 @@ class Recorder:
         self._known: dict[bytes, Directive | None] = {}
         self._entered: set[str] = set()
         self._searched: set[str] = set()
-        self._states: dict[tuple[str, str], bytes] = {}
-        self._budgets: dict[tuple[str, str], _Budget] = {}
+        self._states: dict[Caller, bytes] = {}
+        self._budgets: dict[Caller, _Budget] = {}
         self._failures = clock.Throttle()
         self.loop = Loop(
             "recorder",
@@ -155,7 +170,7 @@ class Recorder:
         Raises:
             StoreError: Redis does not answer; the next look begins where this one ended.
         """
-        alive = [item.name for item in store.heartbeats() if item.alive]
+        alive = [item.name for item in self._listed(store.heartbeats) if item.alive]
         place = rank(self._name, alive)
         in_force = self._in_force(store.taking_away())
         head = store.head()
@@ -163,10 +178,25 @@ class Recorder:
             self._say("the ledger has lost entries: looking for what is in force")
             self._lost()
         self._look_for(store, in_force)
-        self._hear_of(store.incidents())
+        self._hear_of(self._listed(store.incidents))
         self._answers.see(in_force, clock.now_ms(), clock.wall_ms())
         self._pushed = []  # not before: where Redis does not answer, the next look takes them
         self._write(store, place, head)
+
+    def _listed(self, read: Callable[[], list[_Any]]) -> list[_Any]:
+        """Return what a roster names; nothing where somebody has put another type in its place.
+
+        What took effect is entered all the same, and two that take themselves for the first one are
+        kept apart by the head.
+        """
+        try:
+            return read()
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            if self._failures.due("a roster"):
+                logger.warning("what pods state is not noted, a roster is not readable: %s", error)
+            return []
 
     def _lost(self) -> None:
         """Forget what the ledger was seen to have."""
@@ -220,26 +250,41 @@ class Recorder:
             else:
                 self._missing.see(item.identity, item, now_ms)
 
-    def _hear_of(self, stated: Iterable[tuple[str, str, bytes]]) -> None:
+    def _hear_of(self, stated: Iterable[tuple[Caller, bytes]]) -> None:
         """Owe what pods state of their incidents."""
-        now_ms, oldest_ms = clock.now_ms(), clock.wall_ms() - OLD_MS
-        states: dict[tuple[str, str], bytes] = {}
-        for name, instance, raw in stated:
-            pod = name, instance
-            states[pod] = raw
-            if self._states.get(pod) == raw:
-                continue
-            try:
-                incidents = parse(raw)
-            except RecordError:
-                continue  # anybody who may write one presence can write anything into it
-            budget = self._budgets.setdefault(pod, _Budget(now_ms))
-            for incident in incidents:
-                told = Told(name, instance, incident)
-                if incident.at_ms >= oldest_ms and budget.takes(incident.n, now_ms):
-                    self._told.see(told.key, told, now_ms)
+        states: dict[Caller, bytes] = {}
+        pods: set[Caller] = set()
+        for pod, raw in stated:
+            pods.add(pod)
+            if self._states.get(pod) == raw or self._hear(pod, raw):
+                states[pod] = raw
         self._states = states
-        self._budgets = {pod: kept for pod, kept in self._budgets.items() if pod in states}
+        self._budgets = {pod: kept for pod, kept in self._budgets.items() if pod in pods}
+
+    def _hear(self, pod: Caller, raw: bytes) -> bool:
+        """Owe what one pod states, and return False when there was no room for all of it.
+
+        Then it is looked at again, and nothing of it counts as taken.
+        """
+        try:
+            incidents = parse(raw)
+        except RecordError:
+            return True  # anybody who may write one presence can write anything into it
+        now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
+        budget = self._budgets.setdefault(pod, _Budget(now_ms))
+        for incident in incidents:
+            # Warnings are of the heartbeats: a worker that states one would stand for theirs.
+            warns = incident.what is What.EARLY_WARNING and pod.role != "heartbeat"
+            if warns or incident.at_ms < wall_ms - OLD_MS or not budget.is_new(incident.n):
+                continue
+            if not budget.allows(now_ms):
+                budget.take(incident.n)
+                continue
+            told = Told(pod.name, pod.instance, _not_to_come(incident, wall_ms))
+            if not self._told.see(told.key, told, now_ms):
+                return False
+            budget.take(incident.n)
+        return True
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -317,20 +362,27 @@ class Recorder:
             if wall_ms - item.record.issued_at_ms < WAIT_MS or len(records) + 2 > MAX_TOGETHER:
                 continue
             waited_ms = self._missing.waited_ms(item.identity, now_ms)
-            records += [item.raw, self._signed(accounts.of_repair(item, waited_ms))]
+            note = self._signed(accounts.of_repair(item, waited_ms))
+            records += [item.raw] if note is None else [item.raw, note]
             settled.append((self._entered_now, item.identity))
         told = self._told.due(place, now_ms).values()
         for account in [*receipts, *accounts.of_incidents(self._once(told, wall_ms))]:
             if len(records) == MAX_TOGETHER:
                 break
+            note = self._signed(account)
             if account.topic == "receipts":
                 identity = account.facts["directive"]
                 if self._noted.has(accounts.key_of(identity, "receipts")):
                     continue
-                settled.append((self._answers.settle, identity))
+                about: list[tuple[Callable[[str], None], str]] = [(self._answers.settle, identity)]
             else:
-                settled += [(self._told.settle, key) for key in account.keys]
-            records.append(self._signed(account))
+                about = [(self._told.settle, key) for key in account.keys]
+            if note is None:  # said, and left out: all others go on
+                for owed, key in about:
+                    owed(key)
+                continue
+            settled += about
+            records.append(note)
         return records, settled
 
     def _once(self, told: Iterable[Told], wall_ms: int) -> list[Told]:
@@ -349,10 +401,17 @@ class Recorder:
             found.append(item)
         return found
 
-    def _signed(self, account: Account) -> bytes:
+    def _signed(self, account: Account) -> bytes | None:
+        """Return a note; None for one that no record can carry, which is said."""
         heading = self._trust.heading(self._signer.principal, clock.wall_ms())
         note = Note(**heading, topic=account.topic, text=account.text, facts=account.facts)
-        return seal(note, self._signer)
+        try:
+            return seal(note, self._signer)
+        except RecordError as error:
+            self._say(
+                f"a note ({account.topic}) cannot be written and is left out: {error.message}"
+            )
+            return None
 
     def _receipts(self, store: Store, place: int) -> list[Account]:
         """Return the notes on receipts that are due."""
@@ -371,3 +430,10 @@ class Recorder:
             if receipt.record.directive == item.identity:
                 good.append(receipt)
         return item, good, len(raws) - len(good)
+
+
+def _not_to_come(incident: Incident, wall_ms: int) -> Incident:
+    """Return it as of now where it says that it is still to come: a clock is wrong, or somebody lies."""
+    if incident.at_ms <= wall_ms + AHEAD_MS:
+        return incident
+    return msgspec.structs.replace(incident, at_ms=wall_ms)

@@ -93,29 +93,30 @@ class Rosters:
             )
 
     @usable("incidents")
-    def incidents(self) -> list[tuple[str, str, bytes]]:
-        """Return what pods state of their incidents: name, instance and JSON, unverified.
+    def incidents(self) -> list[tuple[Caller, bytes]]:
+        """Return what pods state of their incidents: whose they are and JSON, unverified.
 
         Without those that state none. Of a fleet of more than 10,000 the oldest are asked.
         """
         roster = pairs(self.link.call("HGETALL", self.keys.heartbeats))
-        pods = [
-            (name, text(raw), self.keys.heartbeat(name, text(raw)))
-            for name, raw in sorted(roster.items())
-            if is_name(name)
-        ]
+        beating = [(name, text(raw)) for name, raw in sorted(roster.items())]
+        pods = [Caller("heartbeat", *pod) for pod in beating if _is_pod(*pod)]
         members = _fleet(self.fleet_page(0, POD_PAGE - 1), whole=False).pods
-        pods += [(name, instance, self.keys.worker(name, instance)) for name, instance in members]
-        found: list[tuple[str, str, bytes]] = []
+        pods += [Caller("worker", *pod) for pod in members]
+        found: list[tuple[Caller, bytes]] = []
         for first in range(0, len(pods), PAGE):
             page = pods[first : first + PAGE]
-            replies = self.link.pipeline([("HGET", key, "incidents") for *_, key in page])
+            replies = self.link.pipeline([("HGET", self._key(pod), "incidents") for pod in page])
             found += [
-                (name, instance, raw)
-                for (name, instance, _), raw in zip(page, replies, strict=True)
+                (pod, raw)
+                for pod, raw in zip(page, replies, strict=True)
                 if isinstance(raw, bytes) and raw
             ]
         return found
+
+    def _key(self, pod: Caller) -> str:
+        made = self.keys.worker if pod.role == "worker" else self.keys.heartbeat
+        return made(pod.name, pod.instance)
 
     def forget(self, worker: str, instance: str, note: bytes) -> bool:
         """Take a silent worker off the roster, and keep the signed word that it is dead.
@@ -242,10 +243,17 @@ def _fleet(members: Sequence[bytes], *, whole: bool) -> Fleet:
     for member in members:
         # A byte that is no UTF-8 becomes a character that no name has.
         worker, _, instance = text(member).rpartition(":")
-        try:
-            convert({"worker": worker, "instance": instance}, _Member)
-        except RecordError:
-            foreign.append(member)
-        else:
+        if _is_pod(worker, instance):
             pods.append((worker, instance))
+        else:
+            foreign.append(member)
     return Fleet(pods, whole, tuple(foreign))
+
+
+def _is_pod(name: str, instance: str) -> bool:
+    """Tell whether a pod can be called so and have such an instance."""
+    try:
+        convert({"worker": name, "instance": instance}, _Member)
+    except RecordError:
+        return False
+    return True

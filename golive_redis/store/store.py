@@ -189,16 +189,27 @@ class Store(Rosters, LedgerSteps, Proposals, KeysetSteps):
         """Return the stored receipts for a directive, and whether that is all of them.
 
         Of more than `MAX_RECEIPTS` none is read: somebody plants them, and what pods publish counts.
+        Nor is a key of another type, which somebody has put in their place.
         """
         key = self.keys.receipt(directive)
-        if int(self.link.call("HLEN", key)) > MAX_RECEIPTS:
+        try:
+            if int(self.link.call("HLEN", key)) > MAX_RECEIPTS:
+                return [], False
+            return list(pairs(self.link.call("HGETALL", key)).values()), True
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
             return [], False
-        return list(pairs(self.link.call("HGETALL", key)).values()), True
 
     @usable("receipts_kept")
     def receipts_kept(self, directive: str) -> int:
-        """Return how many receipts for a directive are stored."""
-        return int(self.link.call("HLEN", self.keys.receipt(directive)))
+        """Return how many receipts for a directive are stored: none under a key of another type."""
+        try:
+            return int(self.link.call("HLEN", self.keys.receipt(directive)))
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return 0
 
     # -- directives ------------------------------------------------------------------------------
 
