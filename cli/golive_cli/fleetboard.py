@@ -109,7 +109,9 @@ def details(found: FleetStatus) -> list[Line]:
                 f"{stop.heartbeats_answered} heartbeat(s); `golive revoke` confirms)"
             )
         out.append([f"last stop: {by}, {word}: {stop.reason}"])
-    signed: Piece = "signed by roots" if found.keyset.signed else Painted("unsigned", "yellow")
+    signed: Piece = (
+        "its roots sign what follows" if found.keyset.signed else Painted("unsigned", "yellow")
+    )
     ends = f", until {found.keyset.expires}" if found.keyset.expires is not None else ""
     out.append([f"keyset {found.keyset.version}, ", signed, ends])
     if found.ledger is not None:

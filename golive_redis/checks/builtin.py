@@ -156,7 +156,7 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = F
         outcome=Outcome.FAIL if lacking or ended else Outcome.PASS,
         explain=explain[:500],
         facts={
-            "keyset": f"{keyset.version}, {'signed by roots' if keyset.is_signed else 'unsigned'}",
+            "keyset": f"{keyset.version}, {'its roots sign what follows' if keyset.is_signed else 'unsigned'}",
             **{f"days_left_{name}": left for name, left in days.items()},
         },
         warning=(bool(late) or ends_soon or exposed) and not lacking and not ended,

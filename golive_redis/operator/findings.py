@@ -154,7 +154,7 @@ def _key_variable(it: Facts) -> Diagnosis:
 def _keyset(it: Facts) -> Diagnosis:
     name, keys = "keyset", it.keyset.keys.values()
     days = it.keyset_age_ms / DAY_MS
-    signed = "signed by roots" if it.keyset.is_signed else "unsigned"
+    signed = "its roots sign what follows" if it.keyset.is_signed else "unsigned"
     seen = f"version {it.keyset.version}, {signed}, changed {days:.0f} days ago, {len(keys)} keys"
     if it.untaken or it.keyset.expired(it.now_ms):
         return Diagnosis(

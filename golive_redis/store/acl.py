@@ -129,7 +129,7 @@ _RULES: dict[Role, _Rules] = {
         scripts=False,
     ),
     Role.ARCHIVIST: _Rules(
-        commands="info time type get hlen hgetall xlen xrange xrevrange",
+        commands="info time type get hget hlen hkeys hstrlen hgetall xlen xrange xrevrange",
         keys="head audit",
         reads="checkpoint keyset fleet-id begins receipt:*",
         writes=(("head begins", "set"), ("audit", "xadd xtrim")),

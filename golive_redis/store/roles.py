@@ -47,6 +47,8 @@ def _needed(role: Role, keys: Keyspace, name: str) -> list[Command]:
         ("XTRIM", keys.audit, "MINID", "0"),
         ("SET", keys.begins, "x"),
         *(("GET", key) for key in (keys.begins, keys.checkpoint, keys.fleet_id)),
+        *((word, keys.keyset, "1") for word in ("HSTRLEN", "HGET")),
+        *((word, keys.keyset) for word in ("HLEN", "HKEYS")),
         *((word, keys.receipt(TRIED)) for word in ("HLEN", "HGETALL")),
         *_of_ledger(keys),
         ("TIME",),

@@ -458,6 +458,7 @@ def test_an_archivist_can_read_append_and_trim_the_ledger(
     archivist = as_user("archivist")
     store, keys = archivist.store, archivist.store.keys
     assert archivist.entries() == owner.entries()
+    store.keyset_step(2), store.keyset_numbers()
     after = "a" * 64
     assert store.append(b"trimmed", head=owner.head, head_after=after).status is Status.OK
     assert (store.head(), store.link.call("XLEN", keys.audit)) == (after, 3)

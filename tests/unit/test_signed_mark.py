@@ -10,7 +10,10 @@ from golive_redis.testing import EVERYBODY, Signers
 
 @pytest.mark.parametrize(
     ("roles", "said"),
-    [(EVERYBODY, "1, unsigned"), ({**EVERYBODY, "ruth": ("root",)}, "1, signed by roots")],
+    [
+        (EVERYBODY, "1, unsigned"),
+        ({**EVERYBODY, "ruth": ("root",)}, "1, its roots sign what follows"),
+    ],
 )
 def test_a_keyset_without_roots_is_called_unsigned(roles, said: str) -> None:
     assert check_keys(Signers(roles).keyset, 0, 0).facts["keyset"] == said

@@ -169,7 +169,7 @@ def _evening(day: str | None) -> int | None:
 
 
 def _head(found: KeyStatus) -> list[Piece]:
-    signed: Piece = "signed by roots" if found.signed else Painted("unsigned", "yellow")
+    signed: Piece = "its roots sign what follows" if found.signed else Painted("unsigned", "yellow")
     since = f", published {when(found.published_ms)}" if found.published_ms is not None else ""
     ends = f", until {found.expires}" if found.expires is not None else ""
     return [f"keyset {found.version}, ", signed, f"{since}{ends}"]
