@@ -151,12 +151,13 @@ def check_keys(keyset: Keyset, now_ms: int, window_ms: int, *, exposed: bool = F
         explain = f"keyset {keyset.version} {said}: its roots sign the next one; {explain}"
     if exposed:
         explain = f"{EXPOSED}; {explain}"
+    signed = "its roots sign what follows" if keyset.is_signed else "unsigned"
     return Finding(
         check=KEYS,
         outcome=Outcome.FAIL if lacking or ended else Outcome.PASS,
         explain=explain[:500],
         facts={
-            "keyset": f"{keyset.version}, {'its roots sign what follows' if keyset.is_signed else 'unsigned'}",
+            "keyset": f"{keyset.version}, {signed}",
             **{f"days_left_{name}": left for name, left in days.items()},
         },
         warning=(bool(late) or ends_soon or exposed) and not lacking and not ended,
