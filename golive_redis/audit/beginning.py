@@ -11,6 +11,7 @@ through the ledger for it; it is believed no more than any other entry.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -22,6 +23,7 @@ from golive_redis.errors import RecordError
 from golive_redis.records.checkpoint import parse_size
 from golive_redis.records.ledger import GENERATION, GENESIS, TRIMMED, Entry, Note, extend
 from golive_redis.records.merkle import EMPTY, CompactRange
+from golive_redis.records.record import MAX_INT
 from golive_redis.store.store import Store
 
 TOPICS = {TRIMMED, GENERATION}
@@ -31,6 +33,8 @@ _IN_A_FACT = 7  # of 64 hex digits, with a comma: 512 characters
 _FACT = 512
 _STARTS = 30  # more than the daily limit of nearly all; the archive has all of them
 _YES = "yes"
+_HEAD = re.compile(r"[0-9a-f]{64}")
+_LAST = re.compile(r"(?:[0-9]{1,15}-[0-9]{1,19})?")  # what Redis takes, in ms that JSON can hold
 
 
 class Beginning(msgspec.Struct, frozen=True):
@@ -117,17 +121,28 @@ def _stops(known: Hasty) -> dict[str, str]:
 
 
 def _stopped(found: dict[str, str]) -> Hasty:
-    activated = [parse_size(each) for each in found["activated"].split(",") if each]
+    activated = [_number(each) for each in found["activated"].split(",") if each]
     if "stop-0" not in found:
         return Hasty(activated=activated)
     numbers = range(len(found))
     stop = LastStop(
         envelope="".join(found.get(f"stop-{number}", "") for number in numbers),
         signers=found["stop-signers"].split(","),
-        entered_ms=parse_size(found["stop-entered"]),
+        entered_ms=_number(found["stop-entered"]),
     )
     stop.verified()  # it can be read, or the note is none
     return Hasty(stop=stop, activated=activated)
+
+
+def _number(text: str) -> int:
+    """Return a number of a note; it has to fit where this host remembers it.
+
+    Raises:
+        RecordError: It does not, or is none.
+    """
+    if (number := parse_size(text)) > MAX_INT:
+        raise RecordError(f"{text[:24]} is no number that can be remembered")
+    return number
 
 
 def _packed(name: str, values: Sequence[str]) -> dict[str, str]:
@@ -156,7 +171,7 @@ def parse(item: Opened, raw: bytes) -> Beginning:
     found = record.facts
     try:
         numbers = {
-            name: parse_size(found[name])
+            name: _number(found[name])
             for name in (
                 "entries",
                 "generation",
@@ -170,6 +185,10 @@ def parse(item: Opened, raw: bytes) -> Beginning:
         }
         trimmed = record.topic == TRIMMED
         count = numbers["entries"] if trimmed else 0
+        if trimmed and not (count and found["last"]):
+            raise RecordError("nothing was trimmed")
+        if not _HEAD.fullmatch(found["head"]) or not _LAST.fullmatch(found["last"]):
+            raise RecordError("its last entry has no head or no id")
         tree = CompactRange.decoded(count, _unpacked("tree", found)) if trimmed else EMPTY
         if trimmed and tree.root().hex() != found["root"]:
             raise RecordError("its root is not that of its tree")
@@ -206,11 +225,21 @@ def parse(item: Opened, raw: bytes) -> Beginning:
 
 
 def read(raw: bytes, keysets: Keysets) -> Beginning | None:
-    """Return where a ledger begins by this envelope; None when it says nothing of it, or is refused."""
+    """Return where a ledger begins by this envelope; None when it says nothing of it, or is refused.
+
+    Either note takes as many approvers as a grant: who begins a ledger elsewhere hides what stood
+    before, so no single person can. A `trimmed` by fewer is an entry as any other.
+    """
     try:
-        return parse(opened(raw, keysets), raw)
+        item = opened(raw, keysets)
+        found = parse(item, raw)
+        version = keysets.newest if item.borrowed else item.record.keyset_version
+        trust = keysets.trust(version)
+        if trust is not None:
+            trust.generation(raw)
     except RecordError:
         return None
+    return found if trust is not None else None
 
 
 def follows_genesis(entry: Entry) -> bool:
@@ -239,12 +268,11 @@ def of_stream(store: Store, keysets: Keysets, *, look: bool = False) -> Beginnin
     for note in notes:
         found = read(note, keysets)
         # What was to be trimmed and is all there is judged: it hides nothing that can be read.
-        if (
-            found is not None
-            and (found.generation > 1 or not whole)
-            and _begins_there(store, found)
-        ):
+        hides = found is not None and whole and found.count > 0
+        if found is not None and not hides and _begins_there(store, found):
             return found
+        if found is not None and hides and found.generation > 1 and not look:
+            return of_stream(store, keysets, look=True)  # its own first entry may stand there still
     if whole:
         return Beginning()
     return None if look or hint is None else of_stream(store, keysets, look=True)

@@ -130,6 +130,7 @@ class TreeWatch:
     Attributes:
         confirmed: The largest of `held` that the ledger agrees with so far; None for none.
         witnessed: The largest of them that enough witnesses have cosigned; None for none.
+        behind: Something that was signed ends before what is judged, so it cannot be held against it.
     """
 
     def __init__(
@@ -141,6 +142,8 @@ class TreeWatch:
         self._before, self._tail = start.before, list(start.tail)
         self._open = sorted(held, key=lambda each: each.size)
         self._roots = dict(roots or {})
+        sizes = [*self._roots, *(each.size for each in held)]
+        self.behind = any(0 < size < start.before.size for size in sizes)
         self._sure = [self._before.size]
         self.confirmed: Held | None = None
         self.witnessed: Held | None = None

@@ -69,6 +69,8 @@ class Stream:
         whole: The end of the ledger was reached.
         beginning: Where it begins.
         overtaken: How far this host had judged it, when it begins behind that, or anew; else None.
+        unshown: It begins behind what this host has judged or seen signed, by the word of a note alone:
+            nothing shows that it is the same ledger, and so it is not remembered.
         strange: Why what stands in Redis as its checkpoint is none; "" when it is one, or none stands.
         unremembered: Why this host could not remember how far the ledger was judged; None when it could.
     """
@@ -97,6 +99,7 @@ class Stream:
         self.whole = True
         self.beginning = Beginning()
         self.overtaken: Carry | None = None
+        self.unshown = False
         self.unremembered: StateFileError | None = None
 
     def whole_ledger(self, kept_head: str = "", *, deadline_ms: float | None = None) -> Verdict:
@@ -272,7 +275,8 @@ class Stream:
     def _judged(self, judge: Judge, start: str, deadline_ms: float | None) -> Verdict:
         pages = self._pages(judge, start, deadline_ms)
         verdict = judged(judge, pages, self._keysets, self._jobs, whole=lambda: self.whole)
-        if verdict.broken is None:
+        self.unshown = self._is_unshown(verdict)
+        if verdict.broken is None and not self.unshown:
             try:
                 self._memory.keep(*verdict.carry, verdict.counts, verdict.tree)
                 if self._log is not None and verdict.checkpoint is not None:
@@ -280,6 +284,18 @@ class Stream:
             except StateFileError as error:  # the verdict is as good without
                 self.unremembered = error
         return verdict
+
+    def _is_unshown(self, verdict: Verdict) -> bool:
+        """Tell whether a cut leaves nothing of what was known, and nothing shows the rest.
+
+        A checkpoint after the cut does: no heartbeat that knows those before signs another history,
+        and no witness cosigns one.
+        """
+        shown = verdict.anchored is not None or (
+            verdict.checkpoint is not None and verdict.checkpoint.met
+        )
+        known = self.overtaken is not None or verdict.behind
+        return self.beginning.count > 0 and known and not shown
 
     def _pages(self, judge: Judge, start: str, deadline_ms: float | None) -> Iterator[list[Entry]]:
         """Yield the ledger up to an end that `golive:head` agrees with, while others write.

@@ -72,6 +72,7 @@ class Verdict(msgspec.Struct, frozen=True):
         tree: Likewise, for what the next checkpoints are held against.
         checkpoint: The newest checkpoint at hand that agrees with the ledger; None for none.
         witnessed: The newest of those that enough witnesses have cosigned; None for none.
+        behind: A checkpoint is at hand that ends before what was judged, so it shows nothing of it.
     """
 
     entries: int
@@ -90,6 +91,7 @@ class Verdict(msgspec.Struct, frozen=True):
     tree: TreeState
     checkpoint: Held | None = None
     witnessed: Held | None = None
+    behind: bool = False
 
     @property
     def verified(self) -> bool:
@@ -260,6 +262,7 @@ class Judge:
             tree=self._log.state(),
             checkpoint=self._log.confirmed,
             witnessed=self._log.witnessed,
+            behind=self._log.behind,
         )
 
 

@@ -8,6 +8,8 @@ from golive_redis.core.follower import InconsistentLogError, Mark, kept, nearest
 from golive_redis.records.record import Count, Strict, decodable
 from golive_redis.statefile import StateFile, StateFileError
 
+ANEW = "move the `checkpoints-` file of this heartbeat out of the state folder, and start it again"
+
 
 @decodable
 class LogState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,8 +81,8 @@ class LogMemory:
             first: The ledger before its first entry in Redis.
 
         Raises:
-            InconsistentLogError: This heartbeat has signed for a later generation, or something else up
-                to there.
+            InconsistentLogError: This heartbeat has signed something else up to there, or nothing so
+                far: then nothing shows that what a note tells of continues what was signed.
             StateFileError: The file cannot be read.
         """
         self.first = first
@@ -88,12 +90,24 @@ class LogMemory:
             found = self._file.read_all(LogState) if self._file is not None else []
             same = found and (found[0].origin, found[0].fleet) == (origin, self._state.fleet)
             self._state = found[0] if same else LogState(origin=origin, fleet=self._state.fleet)
-        for mark in self._state.marks:
+        marks = self._state.marks
+        if first.told and marks and all(mark.size < first.size for mark in marks):
+            raise InconsistentLogError(
+                f"the ledger begins with entry {first.size}, and what was signed for here ends at "
+                f"{marks[-1].size}: nothing shows that the one continues the other",
+                hint=f"golive audit verify --archive DIR; if it does, {ANEW}",
+            )
+        for mark in marks:
             if mark.size == first.size and mark.nodes != first.nodes:
                 raise InconsistentLogError(
                     f"the ledger begins with entry {first.size}, after others than were signed for here",
                     hint="golive audit verify",
                 )
+
+    @property
+    def blank(self) -> bool:
+        """Nothing was signed or seen signed, of any generation."""
+        return not self._state.marks
 
     def generation(self, origin: str) -> int:
         """Return the latest generation of a log that something was signed for; 1 for none.

@@ -13,7 +13,7 @@ from golive_redis.audit.beginning import Beginning, of_stream
 from golive_redis.audit.opening import Keysets
 from golive_redis.config.auditing import LogSettings
 from golive_redis.core.follower import InconsistentLogError, Mark
-from golive_redis.heartbeat.logmemory import LogMemory
+from golive_redis.heartbeat.logmemory import ANEW, LogMemory
 from golive_redis.records.envelope import Signer
 from golive_redis.records.keyset import raw_of
 from golive_redis.records.logpolicy import Judged, Policy
@@ -83,10 +83,10 @@ class LogStart:
 
     def _take(self, store: Store, keys: LogKeys, memory: LogMemory, named: bytes | None) -> None:
         trust = keys.trust
-        known = Keysets(
+        keysets = Keysets(
             {trust.keyset.version: trust.keyset}, trust.namespace, trust.environment, True
         )
-        begun = of_stream(store, known)
+        begun = of_stream(store, keysets)
         if begun is None:
             raise InconsistentLogError(
                 "the ledger does not begin with its first entry, and no note by a trusted key says why",
@@ -96,6 +96,14 @@ class LogStart:
             raise InconsistentLogError(
                 f"the ledger is of generation {begun.generation}, and a later one was signed for here",
                 hint="golive audit verify",
+            )
+        known = memory.generation(keys.settings.origin)
+        if begun.count and begun.generation > known and not (known == 1 and memory.blank):
+            # A generation begins with a note of its own. One that was trimmed since has none here.
+            raise InconsistentLogError(
+                f"the ledger is of generation {begun.generation} by a note that it was trimmed, and "
+                f"generation {known} was signed for here",
+                hint=f"golive audit verify --archive DIR; if it is, {ANEW}",
             )
         first = Mark(
             size=begun.count,

@@ -27,7 +27,7 @@ from golive_redis.records.approval import Execution
 from golive_redis.records.checkpoint import parse_text
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.envelope import Signer, seal
-from golive_redis.records.keyset import Role
+from golive_redis.records.keyset import Keyset, Role
 from golive_redis.records.ledger import GENERATION, Entry, Note, extend
 from golive_redis.records.merkle import EMPTY
 from golive_redis.records.record import wording
@@ -290,15 +290,15 @@ class _Known:
                 self.activated.add(record.issued_at_ms)
 
 
-def approvers(operator: Operator, keys: Sequence[str]) -> list[Signer]:
-    """Return enough approvers to begin the ledger anew.
+def approvers(keyset: Keyset, given: Sequence[Signer]) -> list[Signer]:
+    """Return enough approvers to say where the ledger begins, each once.
 
     Raises:
         RefusedError: Too few; it names who could still sign.
     """
-    keyset = operator.trust.keyset
     able = keyset.principals(Role.APPROVER)
-    signers = [each for each in operator.signers(keys) if each.principal in able]
+    once = {each.principal: each for each in given}
+    signers = [each for each in once.values() if each.principal in able]
     needed = keyset.threshold(Role.APPROVER)
     if len(signers) < needed:
         missing = [name for name in able if name not in {each.principal for each in signers}]

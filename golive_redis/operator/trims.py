@@ -6,7 +6,7 @@ where it says, whatever of the entries before is still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from golive_redis.audit.trimming import Plan, plan
 from golive_redis.delivery.append import append_once
 from golive_redis.errors import RecordError
 from golive_redis.records.envelope import Signer, seal
-from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import TRIMMED, Entry, Note
 from golive_redis.records.trust import Trust
 from golive_redis.store.store import Store
@@ -55,7 +54,7 @@ def trim(
     trust: Trust,
     keysets: Keysets,
     held: Archive,
-    signer: Signer,
+    signers: Sequence[Signer],
     *,
     keep_ms: int,
     vouched: int,
@@ -69,7 +68,7 @@ def trim(
         trust: This host's keyset, namespace and environment.
         keysets: Those at hand.
         held: The archive of the ledger.
-        signer: Of the note: an approver.
+        signers: Of the note: approvers, as many as a grant takes.
         keep_ms: What is younger stays.
         vouched: As from `audit.trimming.covered`.
         jobs: How many processes check signatures.
@@ -101,12 +100,12 @@ def trim(
     removed = _remove(store, begun.start, ()) if begun.count and rest else 0
     if cut is None:
         return Trimmed(begun.count, removed, store.ledger_length())
-    raw = seal(_note(trust, signer, begun, cut), signer)
+    raw = seal(_note(trust, signers[0], begun, cut), *signers)
+    identity = trust.generation(raw).identity  # not one that no reader would go by
     append_once(store, raw)
     store.set_begins(raw)
     removed += _remove(store, f"({cut.carry.last_id}", cut.ids)
-    note = trust.note(raw, Role.APPROVER).identity
-    return Trimmed(cut.count, removed, store.ledger_length(), note)
+    return Trimmed(cut.count, removed, store.ledger_length(), identity)
 
 
 def _note(trust: Trust, signer: Signer, begun: Beginning, cut: Plan) -> Note:

@@ -169,9 +169,9 @@ class Trust(msgspec.Struct, frozen=True):
         return self._verify(raw, Note, role)
 
     def generation(self, raw: bytes) -> Verified[Note]:
-        """Verify a note that begins the ledger anew: as many approvers as a grant takes.
+        """Verify a note about where the ledger begins: as many approvers as a grant takes.
 
-        It says that what hosts remember of the ledger before counts no more, so no single person can.
+        What stood before it is not judged after it, so no single person can.
         """
         needed = self.keyset.threshold(Role.APPROVER)
         item = self._current(self._verify(raw, Note, Role.APPROVER, needed))

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from golive_redis.audit.beginning import facts
+from golive_redis.audit.beginning import facts, read
 from golive_redis.audit.history import Carry
-from golive_redis.records.envelope import decode
-from golive_redis.records.ledger import Entry, extend
+from golive_redis.audit.opening import Keysets
+from golive_redis.records.envelope import decode, seal
+from golive_redis.records.ledger import Entry, Note, extend
 from golive_redis.records.merkle import EMPTY, leaf
 from golive_redis.store.acl import Role, user_of
 from golive_redis.store.keyspace import Keyspace
+from golive_redis.testing import Signers
 from golive_redis.testing.server import EmbeddedServer
 from kit.archives import WITNESSES, checkpoint, long_book, pem_keys, witness_vkeys
-from kit.ledgers import CLI, Book, chained, put
+from kit.ledgers import CLI, Book, chained, install, put
 
 Audited = Any  # the `audited` fixture's class: test modules cannot import a conftest
 LONG = long_book(CLI, 1_100)
@@ -179,6 +181,102 @@ def test_an_old_note_does_not_hide_what_is_still_there(
         client.set("golive:begins", note.envelope)
     live = trimmable.json("audit", "verify")
     assert (live["begins"], live["entries"]) == (0, len(whole)), "it is judged from its first entry"
+
+
+def as_note(signers: Signers, *by: str, **more: str) -> bytes:
+    said = facts(
+        Carry(count=2, head="a" * 64, last_id="1-1"),
+        EMPTY.extend([leaf(b"a"), leaf(b"b")]),
+        generation=1,
+        directives=[],
+    )
+    heading = signers.trust.heading(by[0], 1_760_000_000_000)
+    note = Note(**heading, topic="trimmed", text="as told", facts=said | more)
+    return seal(note, *(signers.signers[name] for name in by))
+
+
+def test_a_note_takes_as_many_approvers_as_a_grant() -> None:
+    two = Signers(environment="testnet", approvals=2)
+    keysets = Keysets.of([two.trust.keyset], two.trust.namespace, "testnet")
+    assert read(as_note(two, "alice"), keysets) is None, "one hides nothing"
+    found = read(as_note(two, "alice", "bob"), keysets)
+    assert found is not None
+    assert (found.count, found.by) == (2, ("alice", "bob"))
+
+
+def test_where_two_approve_two_sign_the_note(audited: Audited, server: EmbeddedServer) -> None:
+    two = Signers(environment="testnet", approvals=2)
+    install(audited.folder, two)
+    pem_keys(audited.folder, two)
+    book = Book(two)
+    book.activate(by=("alice", "bob"))
+    for _ in range(300):
+        book.note("goodbye")
+    enter(server, book.entries)
+    audited.json("audit", "archive", "a")
+    words = ("audit", "trim", "a", "--unwitnessed")
+    done = audited(*words)
+    assert (done.returncode, "2 approver signature(s) needed, 1 given" in done.stderr) == (1, True)
+    assert stream(server) == book.entries
+    keys = (f"--key=config/keys/{name}.pem" for name in ("alice", "bob"))
+    assert "by alice and bob says so" in audited(*words, *keys).stdout
+    assert audited.json("audit", "verify")["begins"] == 256
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"last": "abc"},
+        {"last": "1-0-0"},
+        {"last": "99999999999999999999999-0"},
+        {"last": ""},
+        {"head": "x"},
+        {"entries": "0"},
+        {"keyset": "9007199254740993"},
+        {"activated": "9007199254740993"},
+    ],
+)
+def test_a_note_that_nobody_can_read_on_from_begins_nothing(more: dict[str, str]) -> None:
+    keysets = Keysets.of([CLI.trust.keyset], CLI.trust.namespace, "testnet")
+    assert read(as_note(CLI, "alice"), keysets) is not None
+    assert read(as_note(CLI, "alice", **more), keysets) is None
+
+
+def test_a_note_that_says_trimmed_begins_no_generation_while_all_is_there(
+    trimmable: Audited, server: EmbeddedServer
+) -> None:
+    book = Book(CLI, at_ms=ENTRIES[-1].at_ms)
+    book.entries = [*ENTRIES]
+    raw = trimmed_note(book, len(ENTRIES), generation=2)
+    enter(server, book.entries)
+    with server.client() as client:
+        client.set("golive:begins", raw)
+    done = trimmable.json("audit", "verify")
+    assert (done["begins"], done["generation"], done["entries"]) == (0, 1, len(book.entries))
+
+
+@pytest.mark.parametrize("known", ["judged", "signed"])
+def test_a_cut_behind_all_that_was_known_is_not_remembered_for_good(
+    audited: Audited, server: EmbeddedServer, known: str
+) -> None:
+    pem_keys(audited.folder, CLI)
+    if known == "judged":
+        enter(server, ENTRIES[:100])
+        assert audited.json("audit", "verify")["entries"] == 100
+    enter(server, ENTRIES)
+    audited.json("audit", "archive", "a")
+    audited.json("audit", "trim", "a", "--unwitnessed")
+    if known == "signed":
+        with server.client() as client:
+            client.set("golive:checkpoint", checkpoint(CLI, ENTRIES[:100]))
+    for _ in range(2):
+        done = audited("audit", "verify")
+        assert "this host does not remember it" in done.stdout, done.stdout
+        found = audited.json("audit", "verify")
+        assert (found["result"], found["broken"]) == ("CONSISTENT", None)
+    kept = audited.json("audit", "verify", "--head", found["head"])
+    assert kept["result"] == "VERIFIED"
+    assert audited.json("audit", "verify")["result"] == "VERIFIED", "now it is remembered"
 
 
 # -- what it asks for --------------------------------------------------------------------------------

@@ -105,6 +105,33 @@ def test_one_that_runs_goes_on_while_the_ledger_is_trimmed(log: Log, wait_for: W
     covered(log, wait_for, log.records)
 
 
+def test_a_note_beyond_all_that_was_signed_for_makes_nobody_sign_a_fork(
+    log: Log, wait_for: Wait
+) -> None:
+    beating = log.live.start_heartbeat("hb-1")
+    covered(log, wait_for, log.records)
+    log.live.raw.xtrim("golive:audit", maxlen=0, approximate=False)
+    log.live.raw.delete("golive:checkpoint")
+    # 400 entries that nobody has ever written, and a note by an approver that they were trimmed.
+    log.records, log.heads = [b"never written"] * 400, [GENESIS]
+    for record in log.records:
+        log.heads.append(extend(log.heads[-1], record))
+    log.ids = [log.ids[-1]] * 400
+    log.note(TRIMMED, 400)
+    said = beating.wait_said("SECURITY: no checkpoint is signed", within_ms=60_000)["text"]
+    assert "what was signed for here ends at 300" in said
+    assert log.live.raw.get("golive:checkpoint") is None
+
+
+def test_a_note_that_says_trimmed_begins_no_generation(log: Log, wait_for: Wait) -> None:
+    beating = log.live.start_heartbeat("hb-1")
+    covered(log, wait_for, log.records)
+    log.trim(1)  # so that it is not whole
+    log.note(TRIMMED, 300, generation=7)
+    said = beating.wait_said("SECURITY: no checkpoint is signed", within_ms=60_000)["text"]
+    assert "generation 1 was signed for here" in said
+
+
 def test_without_the_note_nothing_is_signed(log: Log, wait_for: Wait) -> None:
     log.trim(CUT)
     beating = log.live.start_heartbeat("hb-1")

@@ -167,11 +167,12 @@ def trim(
         ),
     ] = False,
     key: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--key",
             metavar="KEY",
-            help="The approver's key that signs the note; else keys.operator.",
+            help="An approver's key that signs the note, else keys.operator; repeat it up to the "
+            "threshold.",
             show_default=False,
         ),
     ] = None,
@@ -189,7 +190,7 @@ def trim(
     from golive_redis.audit.trimming import covered
     from golive_redis.config.yamlfile import in_full
     from golive_redis.errors import RefusedError
-    from golive_redis.operator import trims
+    from golive_redis.operator import recovery, trims
 
     keep_ms = duration("--keep", keep)
     if keep_ms < LEAST_KEPT_MS:
@@ -212,10 +213,9 @@ def trim(
         held.require_of(trust)
         policy = shared.log_policy(settings, held.reach.generation, ledger.keysets)
         vouched = covered(held, policy, witnessed=not unwitnessed)
-        signer = (
-            ledger.config.signer("operator", trust.keyset)
-            if key is None
-            else ledger.config.signer_from(key, trust.keyset)
+        opened = [ledger.config.signer_from(each, trust.keyset) for each in key or ()]
+        signers = recovery.approvers(
+            trust.keyset, opened or [ledger.config.signer("operator", trust.keyset)]
         )
         length = ledger.store.ledger_length()
         with progress(out, length) as told:
@@ -224,7 +224,7 @@ def trim(
                 trust,
                 ledger.keysets,
                 held,
-                signer,
+                signers,
                 keep_ms=keep_ms,
                 vouched=vouched,
                 jobs=cores() if length > shared.SEVERAL_FROM else 1,
@@ -256,7 +256,8 @@ def trim(
             f" {where}: {done.removed} entries removed, {done.left} left; the ledger in Redis begins "
             f"with entry {done.first}",
         )
-        out.line(f"note {done.note[:8]}... by {signer.principal} says so; {folder} has all of it")
+        by = " and ".join(each.principal for each in signers)
+        out.line(f"note {done.note[:8]}... by {by} says so; {folder} has all of it")
     return Exit.DONE
 
 
@@ -339,7 +340,7 @@ def generation(
         held.require_of(trust)
         found = [trust.keyset, *shared.read_keysets(keysets or ())]
         known = Keysets.of(found, trust.namespace, trust.environment)
-        signers = recovery.approvers(operator, keys or ())
+        signers = recovery.approvers(trust.keyset, operator.signers(keys or ()))
         done = recovery.begin_anew(operator, known, held, signers, reason=reason)
     out.result(
         AuditGenerationResult(

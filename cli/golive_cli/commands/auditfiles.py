@@ -380,14 +380,14 @@ def judged_live(
             False,
             new,
             forgotten,
-            _begun(begun, stream.overtaken),
+            _begun(begun, stream.overtaken, unshown=stream.unshown),
             begun.generation,
             begun.count,
             stream.strange,
         )
 
 
-def _begun(begun: Beginning, overtaken: Carry | None) -> tuple[str, ...]:
+def _begun(begun: Beginning, overtaken: Carry | None, *, unshown: bool = False) -> tuple[str, ...]:
     """Say where a ledger begins that does not begin with the first of all entries."""
     from golive_redis.audit import words
 
@@ -406,6 +406,11 @@ def _begun(begun: Beginning, overtaken: Carry | None) -> tuple[str, ...]:
         said.append(
             f"this host had judged entries up to {overtaken.count - 1}; those up to {begun.count - 1} "
             "are only in the archive: `golive audit verify --archive DIR` judges them"
+        )
+    if unshown:
+        said.append(
+            "nothing shows that it continues what was known here before it was trimmed, so this host "
+            "does not remember it: --head HEAD, kept elsewhere, or a checkpoint after the cut shows that"
         )
     return tuple(said)
 
