@@ -124,8 +124,14 @@ def place(environment: str, namespace: str) -> str:
 
 
 def when(unix_ms: int) -> str:
-    """Return an instant for people; with its date when that is not today."""
-    at, now = time.localtime(unix_ms / 1000), time.localtime()
+    """Return an instant for people; with its date when that is not today.
+
+    What no calendar has, for a record may carry any number, is shown as that number.
+    """
+    try:
+        at, now = time.localtime(unix_ms / 1000), time.localtime()
+    except (OverflowError, ValueError, OSError):
+        return f"{unix_ms} ms"
     return time.strftime("%H:%M:%S" if at[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", at)
 
 

@@ -73,7 +73,10 @@ def verified_receipts(raws: Iterable[bytes], keysets: Keysets) -> Iterator[Verif
 def claimed_heads(
     raws: Iterable[bytes], keysets: Keysets, *, above: int = 0, until_ms: float = math.inf
 ) -> dict[str, str]:
-    """Return the heads that receipts say to have seen, each with whose receipt that is, for people.
+    """Return the heads that heartbeats say in receipts to have seen, each with whose word that is.
+
+    A worker reads no ledger, so what its receipt says of one is nobody's word: the weakest key in a
+    fleet could make an honest ledger look cut off.
 
     Args:
         raws: Receipts, as they were signed.
@@ -86,9 +89,9 @@ def claimed_heads(
     for item in verified_receipts(claims, keysets):
         record = item.record
         asked = (record.epoch is None or record.epoch > above) and record.at_ms <= until_ms
-        if record.head is not None and record.head != GENESIS and asked:
-            pod = record.heartbeat or record.worker
-            heads.setdefault(record.head, f"{pod}, whose receipt answers directive {record.epoch},")
+        if record.heartbeat and record.head is not None and record.head != GENESIS and asked:
+            who = f"heartbeat {record.heartbeat}, in its receipt for directive {record.epoch},"
+            heads.setdefault(record.head, who)
     return heads
 
 

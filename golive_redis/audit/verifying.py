@@ -226,7 +226,7 @@ class Judge:
             )
         for who in self._heads.values():
             raise BrokenLedgerError(
-                count, "V12", f"is missing: {who} has seen a head that is not here"
+                count, "V12", f"is missing, by the word of {who} that it saw its head"
             )
         for what in self.expected.values():
             raise BrokenLedgerError(count, "V13", f"is missing: in force in Redis is {what}")

@@ -7,6 +7,7 @@ from its number, its end and the keyset in force.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -22,9 +23,10 @@ from golive_redis.records.envelope import Signer, Verified, decode, identity_of,
 from golive_redis.records.epoch import next_epoch
 from golive_redis.records.keyset import Role
 from golive_redis.records.ledger import Entry, Note
-from golive_redis.records.record import wording
+from golive_redis.records.record import MAX_INT, wording
 from golive_redis.records.trust import Trust
 from golive_redis.store import cards
+from golive_redis.store.replies import number
 from golive_redis.store.store import Store
 
 TOPIC = "card"
@@ -32,6 +34,7 @@ MAX_EPOCHS = 100_000
 MAX_DAYS = 400
 DAY_MS = 86_400_000
 MAX_FILE_BYTES = 4 * cards.MAX_CARD_BYTES
+_IDENTITY = re.compile("[0-9a-f]{64}")
 _NOTE = Note.payload_type().encode()
 _REVOCATION = Revocation.payload_type().encode()
 
@@ -242,10 +245,9 @@ def _card(
     note: Note, good: bool, played: dict[str, int], reading: Reading, now: int
 ) -> IssuedCard | None:
     facts = note.facts
-    try:
-        epoch, until_ms = int(facts["epoch"]), int(facts["until_ms"])
-        identity, holder = facts["directive"], facts["holder"]
-    except (KeyError, ValueError):
+    epoch, until_ms = (number(facts.get(name, "").encode()) for name in ("epoch", "until_ms"))
+    identity, holder = facts.get("directive", ""), wording(facts.get("holder", ""))
+    if not (0 < epoch <= MAX_INT and 0 < until_ms <= MAX_INT and _IDENTITY.fullmatch(identity)):
         return None  # it is none that we have written
     state = _state(epoch, until_ms, reading, now)
     if identity in played:

@@ -11,7 +11,7 @@ from golive_redis.records.ledger import extend
 from golive_redis.records.rotation import MAX_STEP_BYTES, Step
 from golive_redis.store import replies, scripts
 from golive_redis.store.keyspace import Keyspace
-from golive_redis.store.link import Link, usable
+from golive_redis.store.link import Link, StoreRefusedError, usable
 
 MAX_KEPT = 4_096
 """Steps of one switch: one each day for eleven years."""
@@ -28,9 +28,17 @@ class KeysetSteps:
         """Return the step to the keyset of that number, unverified; None when there is none.
 
         Raises:
-            RecordError: What stands there is larger than any step; it is not read.
+            RecordError: What stands there is larger than any step, or the key is of another type; it is
+                not read.
         """
-        size = int(self.link.call("HSTRLEN", self.keys.keyset, number))
+        try:
+            size = int(self.link.call("HSTRLEN", self.keys.keyset, number))
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            raise RecordError(
+                f"{self.keys.keyset} is no hash: somebody has overwritten it"
+            ) from error
         if size > MAX_STEP_BYTES:
             raise RecordError(
                 f"what Redis keeps as keyset {number} has {size:,} bytes, and a step at most "

@@ -147,9 +147,15 @@ class LedgerSteps:
     def begins(self) -> bytes | None:
         """Return the note with which the ledger in Redis begins; None where there is none.
 
-        It is a hint, which saves looking for the note: what it says is verified by who reads it.
+        It is a hint, which saves looking for the note: what it says is verified by who reads it. So a
+        key of another type is none, too.
         """
-        found = self.link.call("GET", self.keys.begins)
+        try:
+            found = self.link.call("GET", self.keys.begins)
+        except StoreRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return None
         return found if isinstance(found, bytes) else None
 
     def set_begins(self, note: bytes) -> None:

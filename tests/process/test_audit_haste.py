@@ -86,7 +86,7 @@ def test_the_receipts_of_a_stop_hold_the_ledger_to_what_heartbeats_had_seen(
     found = judged(live).broken
     assert found is not None
     assert found.rule == "V12"
-    assert "hb-1, whose receipt answers directive" in found.message
+    assert "by the word of heartbeat hb-1, in its receipt for directive" in found.message
 
 
 def _noted(live: Fleet) -> bytes:

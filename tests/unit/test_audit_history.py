@@ -609,7 +609,7 @@ def test_v12_every_head_that_a_receipt_has_seen_is_one_of_the_ledger() -> None:
     found = with_receipts(book, receipts_of(book, good[3], "e" * 64)).broken
     assert found is not None
     assert (found.index, found.rule) == (13, "V12")
-    assert "hb-1, whose receipt answers directive 2," in found.message
+    assert "by the word of heartbeat hb-1, in its receipt for directive 2," in found.message
 
 
 def test_v12_an_end_that_was_cut_off_is_seen_by_the_receipts_of_a_stop() -> None:
