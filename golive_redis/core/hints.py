@@ -64,6 +64,8 @@ class Hints:
             fresh = abs(beat.issued_at_ms - wall_ms) <= ISSUED_TOLERANCE_MS  # S6
             if beat.term != stored.term or not named or not fresh:  # S13
                 continue
+            if beat.epoch < stored.grant.record.epoch:  # S13, D1: it has not followed that grant
+                continue
             # A3: by the clocks of two hosts, so a recorded beat is younger by what they differ at most.
             made_since = beat.issued_at_ms > self._started_ms
             newer = beat.n > self._seen.get(name, beat.n)  # S13

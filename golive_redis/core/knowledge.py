@@ -7,10 +7,12 @@ orders is in `view`, and for beats in `pulse`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from golive_redis.core.answer import Answer, Ask, Latch
 from golive_redis.core.state import State, assemble
 from golive_redis.errors import RecordError
-from golive_redis.records.beat import Beat
+from golive_redis.records.beat import ISSUED_TOLERANCE_MS, Beat
 from golive_redis.records.directive import Grant, Restriction, Revocation
 from golive_redis.records.envelope import Verified, decode, peek
 from golive_redis.records.record import Record
@@ -18,6 +20,9 @@ from golive_redis.records.trust import Trust
 
 MAX_REMEMBERED = 256
 """How many revocations are recognised as told already; an older one is a stop of its own again."""
+
+AHEAD_MS = 600_000
+"""A change of a term that is dated further ahead is not followed. The ledger refuses it by V7."""
 
 
 class Knowledge:
@@ -185,6 +190,47 @@ class Knowledge:
     def went_back(self, stored: State) -> bool:
         """Tell whether the store shows an older grant than is held, of this term or one before."""
         return self.state is not None and self.state.grant.record.epoch > stored.grant.record.epoch
+
+    def change_refused(self, stored: State, beats: Mapping[str, bytes], wall_ms: float) -> str:
+        """Return why a newer grant of the running term is not followed, in words; "" when it is.
+
+        A change is held to what was asked when the term began: signers choose `issued_at_ms`, so a key
+        that has expired could be dated back, and they write `activated_at_ms`, so a term could be moved
+        out of the reach of stop cards and blind stops. Asked once, when the grant is first seen: what
+        is held already is not asked again when a key expires.
+
+        Args:
+            stored: What the store shows.
+            beats: Envelope by heartbeat, of the same answer.
+            wall_ms: Now, Unix ms on this host.
+        """
+        held = self.state
+        if held is None or held.term != stored.term or held.grant.raw == stored.grant.raw:
+            return ""
+        grant, before = stored.grant.record, held.grant.record
+        what = f"grant {grant.epoch} of term {grant.term}"
+        if grant.activated_at_ms != before.activated_at_ms:  # S2
+            return f"{what} says another time of its activation than the grant before it"
+        if grant.issued_at_ms - wall_ms > AHEAD_MS:  # S13
+            return f"{what} is issued over {AHEAD_MS // 60_000} min ahead of this host's clock"
+        good = self.trust.is_good_now(stored.grant, wall_ms)  # S1, D1
+        if good or self._vouched(stored, beats, wall_ms):
+            return ""
+        return f"{what} is refused: the keyset or a key that signed it has expired"
+
+    def _vouched(self, stored: State, beats: Mapping[str, bytes], wall_ms: float) -> bool:
+        """Tell whether another heartbeat has followed that grant, when its keys were good."""
+        for name, raw in beats.items():
+            try:
+                beat = self.beat(name, raw)
+            except RecordError:
+                continue
+            fresh = abs(beat.issued_at_ms - wall_ms) <= ISSUED_TOLERANCE_MS  # S6
+            named = self.state is not None and name in self.state.grant.record.heartbeats  # A1
+            newest = stored.grant.record.epoch
+            if beat.term == stored.term and beat.epoch >= newest and fresh and named:
+                return True
+        return False
 
     def met(self, stored: State) -> State:
         """Return what the store shows, met with the restrictions that are held (S3)."""

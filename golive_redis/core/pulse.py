@@ -96,7 +96,7 @@ class Pulse:
         self.revocation: Verified[Revocation] | None = None
         self.barred = ""
         self.waiting_for = "Redis has not been read yet"
-        self._refusal = ""
+        self._refusal = self._unfollowed = ""
         self._stored_revoked = 0
         self._announced = ""
         self._seen = _Seen()
@@ -259,7 +259,7 @@ class Pulse:
             out += self._adopt(stored, answer, advanced, now, wall_ms)
         if self.term != term:
             return out
-        return out + self._follow(stored, now)
+        return out + self._follow(stored, answer, now, wall_ms)
 
     def _execution(self, answer: Answer) -> Verified[Execution] | None:
         """Return the execution that an answer shows beside its grant; None for what is refused."""
@@ -310,7 +310,7 @@ class Pulse:
             return [Happening(Change.ADOPTED, text=f"beating for term {grant.term}")]
         return [Happening(Change.JOINED, text=f"beating for term {grant.term}, which runs already")]
 
-    def _follow(self, stored: State, now: float) -> list[Happening]:
+    def _follow(self, stored: State, answer: Answer, now: float, wall_ms: float) -> list[Happening]:
         """Stay on the highest directive verified; name what the store has lost of it."""
         if self._beat_at is None:
             self._beat_at = now
@@ -320,6 +320,11 @@ class Pulse:
             # the epoch of our beats, they would no longer tell that it lacks the grant (S4).
             out = self._on(held.restricted(stored.restrictions))
             return out + self._refused("the store went back to an older grant", Refused.REPLAY)
+        self._unfollowed = self.known.change_refused(stored, answer.beats, wall_ms)
+        if held is not None and self._unfollowed:
+            # No beat at all: one on the grant before would look to a guard like one on its way to this.
+            out = self._on(held.restricted(stored.restrictions))
+            return out + self._refused(self._unfollowed, Refused.TERM)
         self._refusal = ""
         merged = self.known.met(stored)
         out = self._on(merged)
@@ -406,6 +411,8 @@ class Pulse:
 
     def next_beat(self, *, issued_at_ms: int) -> Beat | None:
         """Return the beat to send now, or None when this heartbeat has to stay silent."""
+        if self._unfollowed:  # S4, D1
+            return None
         state = self.state
         if self.term is None or state is None or state.term != self.term:
             return None

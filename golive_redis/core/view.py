@@ -189,6 +189,8 @@ class View:
         if self.known.went_back(stored):
             text = "the store went back to an older grant"
             return self._refuse(Reason.STATE_BEHIND, Happened.SECURITY, text, Refused.REPLAY)
+        if text := self.known.change_refused(stored, answer.beats, request.wall_sent_ms):
+            return self._refuse(Reason.RECORD_REFUSED, Happened.SECURITY, text, Refused.TERM)
         events = self._enter(stored)
         merged = self.known.met(stored)  # S3
         events += self._applied(merged)
