@@ -38,11 +38,16 @@ class Before(msgspec.Struct, frozen=True):
         stop: The newest revocation, or None.
         stopped_ms: When this heartbeat heard of it; None when it did not hear of it itself.
         adopted_ms: When activations were adopted, in the last 24 hours at least.
+        paused_ms: When the stops before it were, the latest of them; None for none. A later stop that
+            is dated back shortens no pause.
+        risk: A stop before it by risk, since which no term was adopted; None for none.
     """
 
     stop: Verified[Revocation] | None = None
     stopped_ms: int | None = None
     adopted_ms: Sequence[int] = ()
+    paused_ms: int | None = None
+    risk: Verified[Revocation] | None = None
 
     def stopped_at(self) -> int | None:
         """Return when the last stop was: the earlier of what it says and when it was heard of.
@@ -111,16 +116,16 @@ def haste_refused(
         wall_ms: Now.
     """
     more = len(signers) > needed
-    stopped = before.stopped_at()
+    times = [at for at in (before.stopped_at(), before.paused_ms) if at is not None]
+    stopped = max(times, default=None)
     if stopped is not None and not more and wall_ms - stopped < haste.cool_down_ms:  # D2
         left_s = (haste.cool_down_ms - (wall_ms - stopped)) / 1000
         return f"cool-down after the stop: {left_s:.0f} s left"
     today = [at for at in before.adopted_ms if wall_ms - at < DAY_MS]
     if haste.daily and not more and len(today) >= haste.daily:  # D3
         return f"{len(today)} activations in the last 24 h, and {haste.daily} are allowed"
-    if before.stop is not None and risk & before.stop.signers and not risk & signers:  # D4
-        return (
-            f"the last stop was by {before.stop.record.by} (risk), so "
-            f"{' or '.join(sorted(risk))} has to sign"
-        )
+    stops = [stop for stop in (before.stop, before.risk) if stop is not None]
+    by = [stop.record.by for stop in stops if risk & stop.signers]
+    if by and not risk & signers:  # D4
+        return f"the last stop was by {by[0]} (risk), so {' or '.join(sorted(risk))} has to sign"
     return ""

@@ -35,6 +35,7 @@ from golive_redis.records.approval import Execution
 from golive_redis.records.beat import Beat
 from golive_redis.records.directive import GrantKind, Revocation
 from golive_redis.records.envelope import Verified
+from golive_redis.records.keyset import Authority
 from golive_redis.records.receipt import MAX_SERVERS
 from golive_redis.records.trust import Trust
 
@@ -67,6 +68,8 @@ class Pulse:
 
     Attributes:
         barred: Why it may not beat at all, in words; "" when it may (K4).
+        paused_ms: When the stops before `revocation` were, the latest since a term was adopted, or None.
+        risk: The last of them by somebody with the authority of risk, or None.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Pulse:
         self.term = term
         self.beat_on = None if beat_on is None else tuple(beat_on)
         self.revocation: Verified[Revocation] | None = None
+        self.paused_ms: int | None = None
+        self.risk: Verified[Revocation] | None = None
         self.barred = ""
         self.waiting_for = "Redis has not been read yet"
         self._refusal = self._unfollowed = ""
@@ -295,13 +300,16 @@ class Pulse:
             )
             return []
         if happened:
-            before = Before(self.revocation, self.stopped_ms, self.adopted_ms)
+            before = Before(
+                self.revocation, self.stopped_ms, self.adopted_ms, self.paused_ms, self.risk
+            )
             why = refused(stored.grant, self.known.trust, self.haste, before, wall_ms)
             if why:  # D1 to D4
                 return self._refused(why, Refused.TERM)
             self.adopted_ms = [at for at in self.adopted_ms if wall_ms - at < DAY_MS]
             self.adopted_ms.append(int(wall_ms))
         self.term = grant.term
+        self.paused_ms = self.risk = None
         self.known.state = None
         self.waiting_for = ""
         self._beat_at = now
@@ -383,6 +391,7 @@ class Pulse:
         spares = record.is_card and running is not None and not stands
         newer = self.revocation is None or record.epoch > self.revocation.record.epoch
         if newer and not spares:  # S2
+            self._outlast()
             self.revocation = item
             self.stopped_ms = int(wall_ms) if math.isfinite(wall_ms) else None
         if running is not None:  # A2: a receipt would say that the term is over
@@ -398,6 +407,17 @@ class Pulse:
         told = "the newest stop is by" if before[0] == self.latch else "revoked by"
         text = f"{told} {record.by} (epoch {record.epoch}): {record.reason}"
         return [Happening(Change.LATCHED, revocation=item, text=text)]
+
+    def _outlast(self) -> None:
+        """Keep of the last stop what a later one, dated back or by others, must not lift (D2, D4)."""
+        last = self.revocation
+        if last is None or max(self.latch.term, self.term or 0) > last.record.epoch:
+            return  # a term began since
+        stopped = Before(last, self.stopped_ms).stopped_at()
+        times = [at for at in (stopped, self.paused_ms) if at is not None]
+        self.paused_ms = max(times, default=None)  # D2
+        if last.signers & self.known.trust.keyset.with_authority(Authority.RISK):
+            self.risk = last  # D4
 
     def _running(self) -> int | None:
         """Return the term that is known here and not over, or None."""

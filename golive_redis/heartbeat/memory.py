@@ -33,6 +33,8 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         beat_on: Run ids of the servers on which it may have beaten for `term`; None when unknown.
         stopped_ms: When it heard of `revocation`, Unix ms of this host.
         adopted_ms: When it has adopted activations in the last 24 hours, likewise.
+        paused_ms: When the stops before `revocation` were, the latest since a term was adopted.
+        risk: The last of them by somebody with the authority of risk.
     """
 
     latch: Latch = Latch()
@@ -43,6 +45,8 @@ class HeartbeatState(Strict, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     beat_on: list[str] | None = None
     stopped_ms: Ms | None = None
     adopted_ms: list[Ms] = []
+    paused_ms: Ms | None = None
+    risk: str | None = None
 
 
 class HeartbeatMemory:
@@ -100,9 +104,12 @@ class HeartbeatMemory:
             stopped_ms=state.stopped_ms,
             adopted_ms=state.adopted_ms,
         )
+        pulse.paused_ms = state.paused_ms
         if state.revocation is not None:
             try:
                 pulse.revocation = trust.revocation(state.revocation.encode())
+                if state.risk is not None:
+                    pulse.risk = trust.revocation(state.risk.encode())
             except RecordError as error:
                 self._say(f"the remembered revocation is refused: {error.message}")
         return pulse
@@ -122,6 +129,8 @@ class HeartbeatMemory:
                 beat_on=list(pulse.beat_on) if pulse.beat_on is not None else None,
                 stopped_ms=pulse.stopped_ms,
                 adopted_ms=pulse.adopted_ms,
+                paused_ms=pulse.paused_ms,
+                risk=pulse.risk.raw.decode() if pulse.risk is not None else None,
             )
             self._file.write(value)
             self.durable, self._problem = Durable.YES, ""

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from golive_redis.core.adoption import DAY_MS, FRESH_MS, Before, executes, is_fresh, refused
-from golive_redis.core.timing import Haste
+from golive_redis.core.answer import Latch
+from golive_redis.core.pulse import Pulse
+from golive_redis.core.timing import TIMINGS, Haste
 from golive_redis.errors import ConfigError, RecordError
 from golive_redis.records.approval import APPROVE_WITHIN_MS, Execution
 from golive_redis.records.directive import Grant, Revocation
 from golive_redis.records.envelope import Verified, seal
 from golive_redis.records.keyset import parse_keyset
 from golive_redis.records.trust import Trust
-from golive_redis.testing import Signers
+from golive_redis.testing import Signers, answer
 from golive_redis.testing.signers import EVERYBODY, START_MS
 
 SIGNERS = Signers({**EVERYBODY, "carol": ("approver",), "risk": ("approver",)}, approvals=2)
@@ -125,6 +127,36 @@ def test_d4_after_a_stop_by_risk_risk_signs_and_no_number_of_others_lifts_that()
     assert "risk has to sign" in why(grant("alice", "bob", "carol"), before)
     assert why(grant("alice", "risk"), before) == ""
     assert why(grant(), Before(stop(at_ms=NOW - 3_600_000))) == ""
+
+
+def test_d2_d4_a_later_stop_by_others_that_is_dated_back_lifts_nothing() -> None:
+    timing = TIMINGS["standard"]
+    pulse = Pulse(TRUST, timing, "hb-1", Latch(), None, started_ms=START_MS, haste=HASTE)
+    pulse.revoked(stop("risk", NOW - 5_000), NOW - 5_000, stands=True)
+    later = SIGNERS.revocation(9, by="rita", issued_at_ms=NOW - 3_600_000)
+    pulse.revoked(TRUST.revocation(later), NOW - 1_000, stands=True)
+
+    def after(*by: str) -> str:
+        before = Before(pulse.revocation, pulse.stopped_ms, (), pulse.paused_ms, pulse.risk)
+        return why(grant(*by), before)
+
+    assert pulse.revocation is not None
+    assert pulse.revocation.record.by == "rita"
+    assert "55 s left" in after("alice", "risk")
+    assert "risk has to sign" in after("alice", "bob", "carol")
+    assert after("alice", "bob", "risk") == ""
+
+
+def test_d4_once_a_term_was_adopted_since_a_stop_by_others_does_not_ask_risk() -> None:
+    timing = TIMINGS["standard"]
+    pulse = Pulse(TRUST, timing, "hb-1", Latch(), None, started_ms=START_MS, haste=Haste())
+    pulse.revoked(stop("risk", NOW - 5_000), NOW - 5_000, stands=True)
+    for raw in (None, SIGNERS.grant(9, by=("alice", "risk"))):
+        pulse.answer(answer("n", raw), now=1_000, wall_ms=NOW)
+    assert pulse.term == 9
+    pulse.revoked(TRUST.revocation(SIGNERS.revocation(10, issued_at_ms=NOW)), NOW)
+    assert pulse.risk is None
+    assert pulse.paused_ms is None
 
 
 # -- the keyset ----------------------------------------------------------------------------------
