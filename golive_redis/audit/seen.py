@@ -96,12 +96,12 @@ class CheckpointMemory:
         ]
         return fitting[0] if fitting else None
 
-    def see(self, held: Held) -> SeenCheckpoints | None:
-        """Remember a checkpoint, and return what was remembered before.
+    def compare(self, held: Held) -> SeenCheckpoints | None:
+        """Hold a checkpoint against what is remembered, and return that.
 
         Raises:
-            ForkedLogError: This host has seen another of that size. What it has seen stays.
-            StateFileError: It cannot be read or written.
+            ForkedLogError: This host has seen another of that size.
+            StateFileError: It cannot be read.
         """
         known = self.read()
         root = held.root.hex()
@@ -111,6 +111,19 @@ class CheckpointMemory:
                 f"{held.name} is another than the one of {held.size:,} entries that this host has "
                 "seen: the log is forked",
             )
+        return known
+
+    def see(self, held: Held) -> SeenCheckpoints | None:
+        """Remember a checkpoint, and return what was remembered before.
+
+        What is remembered counts for good. So only what the ledger was held against, or what witnesses
+        have cosigned: else one stolen key of a heartbeat makes this host refuse every ledger.
+
+        Raises:
+            ForkedLogError: This host has seen another of that size. What it has seen stays.
+            StateFileError: It cannot be read or written.
+        """
+        known = self.compare(held)
         if self._folder is not None:
             self._keep(known, held)
         return known

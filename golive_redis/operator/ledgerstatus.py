@@ -24,7 +24,7 @@ REFUSES, CANNOT = "refuses: ", "cannot: "
 
 
 def look(operator: Operator, heartbeats: Iterable[Presence]) -> LedgerStatus | None:
-    """Look at the ledger and its checkpoint, and remember what was seen.
+    """Look at the ledger and its checkpoint, and remember what witnesses have cosigned.
 
     None where this login may not look: that is no reason to say nothing else.
     """
@@ -79,7 +79,10 @@ def _looked(
         except RecordError as error:
             problems.append(f"{operator.keyspace.checkpoint} is no checkpoint: {error.message}")
     try:
-        seen = memory.read() if held is None else memory.see(held)
+        if held is None:
+            seen = memory.read()
+        else:  # nothing is held against the ledger here
+            seen = memory.see(held) if held.witnessed else memory.compare(held)
     except ForkedLogError as error:
         return held, None, [*problems, error.message]
     except StateFileError as error:

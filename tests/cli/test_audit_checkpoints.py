@@ -215,6 +215,27 @@ def test_a_host_that_has_seen_a_checkpoint_is_not_deceived_by_what_stands_there_
     assert witnessed("audit", "verify").returncode == 0
 
 
+@pytest.mark.parametrize("size", [9, 1_000_000])
+def test_what_one_stolen_key_has_signed_is_said_and_not_remembered(
+    audited: Audited, book: Book, publish: Any, size: int
+) -> None:
+    good = checkpoint(book.entries, 13)
+    publish(good)
+    assert audited("audit", "verify").returncode == 0
+    signer, root = CLI.signers["hb-1"], b"\x07" * 32
+    forged = Checkpoint(ORIGIN, size, root).signed(
+        log_key("hb-1"), lambda raw: signer.sign(raw, 1.0)
+    )
+    publish(forged)
+    status = audited.json("status")
+    if size > 13:
+        assert any("its end is lost" in each for each in status["problems"]), status["problems"]
+    assert audited("audit", "verify").returncode == 5, "while it stands there"
+    publish(good)
+    assert audited("audit", "verify").returncode == 0
+    assert audited.json("status")["problems"] == []
+
+
 def test_what_is_new_is_held_against_checkpoints_of_before_and_of_now(
     witnessed: Audited, book: Book, publish: Any, server: EmbeddedServer
 ) -> None:
