@@ -36,7 +36,7 @@ from golive_redis.errors import RecordError
 from golive_redis.records.approval import Answer, Execution, Said
 from golive_redis.records.directive import Grant, GrantKind, Restriction, Revocation
 from golive_redis.records.ledger import GENERATION, GENESIS, Entry, Note, extend
-from golive_redis.records.record import Count, Epoch, Ms, Record, Strict, decodable
+from golive_redis.records.record import MAX_INT, Count, Epoch, Ms, Record, Strict, decodable
 from golive_redis.records.report import Report
 from golive_redis.records.rotation import Rotation
 
@@ -271,6 +271,8 @@ class History:
             raise self._broken("V2", "does not follow the entry before it")
         if _place(entry.id) <= _place(self.last_id) and self.last_id:
             raise self._broken("V2", "has an id that is not higher than the one before it")
+        if entry.at_ms > MAX_INT:  # no clock says so, and no memory could hold it
+            raise self._broken("V2", "has an id that is no time")
         self.head, self.last_id = head, entry.id
 
     def _begins(self, record: Record) -> None:

@@ -525,3 +525,20 @@ def test_it_is_trimmed_again_later_and_the_archive_has_all_of_it(
     assert (done["broken"], done["begins"]) == (None, twice)
     held = trimmable.json("audit", "verify", "--archive", "b")
     assert (held["result"], held["entries"]) == ("VERIFIED", len(whole))
+
+
+# -- ids ---------------------------------------------------------------------------------------------
+
+
+def test_an_id_that_is_no_time_is_refused_and_not_remembered(
+    audited: Audited, server: EmbeddedServer
+) -> None:
+    book = Book(CLI)
+    book.activate()
+    book.revoke(by="rita")
+    stop = book.entries.pop()
+    book.entries.append(Entry(stop.envelope, stop.head, f"{2**53}-0"))
+    enter(server, book.entries)
+    for _ in range(2):  # it had written a memory that it could not read
+        broken = audited.json("audit", "verify", code=5)["broken"]
+        assert (broken["rule"], broken["index"]) == ("V2", len(book.entries) - 1)
