@@ -14,9 +14,16 @@ from golive_redis.core.state import State
 from golive_redis.delivery.append import MAX_TRIES, append_once
 from golive_redis.errors import ConflictError, GoliveError, RecordError, RefusedError, StoreError
 from golive_redis.operator.session import Operator, Reading
-from golive_redis.records.envelope import decode, issued_at
+from golive_redis.records.envelope import decode, issued_at, peek, signers_of
 from golive_redis.records.keyset import Keyset, Role
-from golive_redis.records.rotation import Step, next_keyset, payload_of, unpack
+from golive_redis.records.rotation import (
+    Rotation,
+    Step,
+    digest_of,
+    next_keyset,
+    payload_of,
+    unpack,
+)
 from golive_redis.records.trust import Trust
 from golive_redis.store.replies import Status
 
@@ -60,7 +67,7 @@ def verified(operator: Operator, step: Step, number: int) -> Keyset:
         RecordError: Its roots, or those before them, have not signed it.
     """
     trust = operator.trust
-    if operator.untaken:
+    if operator.untaken and planted(operator, trust.keyset.version + 1) is None:
         raise RefusedError(
             f"nothing is published over what is not understood: {operator.untaken}",
             hint="golive keys status shows which keysets stand in Redis",
@@ -76,6 +83,54 @@ def verified(operator: Operator, step: Step, number: int) -> Keyset:
             hint=f"publish keyset {trust.keyset.version + 1} first",
         )
     return next_keyset(trust.keyset, step, namespace=trust.namespace, environment=trust.environment)
+
+
+def planted(operator: Operator, number: int) -> bytes | None:
+    """Return what stands in Redis as the next keyset and is nobody's, so that a step may replace it.
+
+    Only what enough roots have signed, for that number and that keyset, is one: also where this host
+    cannot take it. An operator's login alone is enough to write anything else there.
+
+    Args:
+        operator: Connected.
+        number: Of the next keyset.
+
+    Returns:
+        b"" for what is larger than any step; None when nothing stands there, or a step of roots.
+
+    Raises:
+        StoreError: Redis cannot be asked.
+    """
+    keyset = operator.trust.keyset
+    try:
+        raw = operator.store.keyset_step(number)
+    except RecordError:
+        return b""
+    if raw is None:
+        return None
+    try:
+        step = unpack(raw)
+        signers_of(decode(step.record), keyset, Role.ROOT, keyset.threshold(Role.ROOT))
+    except RecordError:
+        return raw
+    try:
+        record = peek(step.record, Rotation)
+    except RecordError:
+        return None  # roots have signed it, in a form of a later version
+    told = record.number == number and record.digest == digest_of(step.payload)
+    return None if told else raw
+
+
+def _not_before(operator: Operator, before: bytes, number: int) -> bytes:
+    """Return what stands in the place of the keyset in use and is another; b"" for nothing."""
+    try:
+        raw = operator.store.keyset_step(number)
+    except RecordError:
+        return b""  # larger than any step: replaced unread
+    try:
+        return b"" if raw is None or unpack(raw).payload == before else raw
+    except RecordError:
+        return raw or b""
 
 
 def effect(operator: Operator, reading: Reading, new: Keyset) -> Effect:
@@ -176,13 +231,17 @@ def publish(operator: Operator, step: Step, new: Keyset) -> Published:
 
     Raises:
         ConflictError: Somebody else's keyset of that number stands; nothing was changed.
-        RefusedError: Redis keeps no more of them, or others than those before it.
+        RefusedError: Redis keeps others than those before it.
         StoreError: It is not published; `MaybeAppliedError`: nobody knows, and it may be run again.
     """
     store, before = operator.store, payload_of(operator.trust.keyset)
     head = store.head()
     for _ in range(MAX_TRIES):
-        done = store.publish_keyset(new.version, step, before=before, head=head)
+        stray = (
+            planted(operator, new.version) or b"",
+            _not_before(operator, before, operator.trust.keyset.version),
+        )
+        done = store.publish_keyset(new.version, step, before=before, head=head, planted=stray)
         if done.status is not Status.HEAD:
             break
         head = done.why
@@ -197,12 +256,9 @@ def publish(operator: Operator, step: Step, new: Keyset) -> Published:
                 hint="golive keys status shows it; make your draft anew from it",
             )
     elif done.status is Status.REFUSED:
-        why = (
-            "the keyset before it is not among those in Redis"
-            if done.why == "gap"
-            else "Redis keeps no more of them"
+        raise RefusedError(
+            f"keyset {new.version} was not published: the keyset before it is not among those in Redis"
         )
-        raise RefusedError(f"keyset {new.version} was not published: {why}")
     again = done.status is not Status.OK
     if done.status is Status.SAME:  # of an earlier try that was interrupted; its entry may be lost
         append_once(store, step.record)

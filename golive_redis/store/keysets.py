@@ -56,7 +56,15 @@ class KeysetSteps:
         fields = replies.all_bytes(self.link.call("HKEYS", self.keys.keyset))
         return sorted(found for name in fields if (found := replies.number(name)))
 
-    def publish_keyset(self, number: int, step: Step, *, before: bytes, head: str) -> replies.Step:
+    def publish_keyset(
+        self,
+        number: int,
+        step: Step,
+        *,
+        before: bytes,
+        head: str,
+        planted: tuple[bytes, bytes] = (b"", b""),
+    ) -> replies.Step:
         """Put a step and its ledger entry there, if nobody has put one of that number there.
 
         Args:
@@ -65,6 +73,9 @@ class KeysetSteps:
             before: Payload of the keyset before it. With the first step it is kept, too, without a
                 record: nobody takes it, and whoever judges the ledger later has it.
             head: Ledger head as last read.
+            planted: What the caller has read in the place of the step and of the keyset before it, and
+                seen to be nothing of theirs; it is replaced if it still stands. What is larger than any
+                step is replaced unread.
         """
         keys = self.keys
         reply = scripts.run(
@@ -77,7 +88,8 @@ class KeysetSteps:
             head,
             extend(head, step.record),
             step.record,
-            MAX_KEPT,
+            MAX_STEP_BYTES,
             Step(before, b"").packed(),
+            *planted,
         )
         return replies.parse_step(reply)

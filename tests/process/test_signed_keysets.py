@@ -9,10 +9,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from golive_redis.core.barrier import Result
 from golive_redis.core.permit import Reason
+from golive_redis.delivery.keysets import past
 from golive_redis.errors import ConflictError, GoliveError, RecordError, RefusedError
 from golive_redis.operator import publishing
 from golive_redis.operator.activation import Activation
@@ -148,14 +150,43 @@ def test_nobody_takes_what_its_roots_have_not_signed(
         assert operator.trust.keyset.version == 1
         assert operator.untaken.startswith("keyset 2 in Redis is refused") or planted == "huge"
         assert operator.untaken
-        with pytest.raises(RefusedError, match="nothing is published over"):
-            publishing.verified(operator, good, 2)
     with pytest.raises(RefusedError, match="this host may be behind"):
         live.resume()
     heartbeat = live.heartbeats["hb-1"]
     wait_for(lambda: "keyset 2" in str(heartbeat.said()), what="its word")
     assert beaten_under(live) == 1 and allowed(live, "w-1"), "the fleet goes on under keyset 1"
     assert live.revoke().outcome.result is Result.COMPLETE, "a stop asks for no keyset"
+    assert roots.publish(good).version == 2, "what stands there is nobody's: it keeps none out"
+    assert unpack(live.raw.hget("golive:keyset", "2")) == good
+
+
+def test_what_roots_have_signed_is_not_replaced_by_a_host_that_cannot_take_it(
+    live: Any, roots: Roots
+) -> None:
+    """Of another history, say: who is right is for people to find out."""
+    good = roots.next()
+    roots.current = msgspec.structs.replace(roots.current, expires="2090-01-31")
+    other = roots.next()
+    live.raw.hset("golive:keyset", "2", other.packed())
+    with Operator(live.config) as operator:
+        assert operator.untaken
+        with pytest.raises(RefusedError, match="nothing is published over"):
+            publishing.verified(operator, good, 2)
+
+
+@pytest.mark.parametrize("lower", [b"{}", None, b"x" * (3 * 1024 * 1024)])
+def test_what_an_operator_without_a_key_plants_keeps_no_keyset_out(
+    live: Any, roots: Roots, lower: bytes | None
+) -> None:
+    live.raw.hset("golive:keyset", mapping={f"x{number}": "x" for number in range(4_096)})
+    if lower is not None:
+        live.raw.hset("golive:keyset", "1", lower)
+    for number in (2, 3):
+        live.raw.hset("golive:keyset", str(number), "junk")
+        assert roots.publish().version == number
+    with Operator(live.config) as operator:
+        assert operator.trust.keyset.version == 3
+        assert [item.version for item in past(operator.store, operator.trust.keyset)] == [2, 1]
 
 
 def test_of_two_publishers_one_wins_and_the_other_is_told_what_stands(
