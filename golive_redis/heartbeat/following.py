@@ -5,12 +5,15 @@ It looks into Redis each second, by a connection of its own: no beat waits for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from golive_redis.clock import Throttle
+from golive_redis.config import Config
 from golive_redis.delivery.keysets import follow
 from golive_redis.errors import ConfigError, GoliveError
 from golive_redis.heartbeat.setup import Setup
+from golive_redis.records.rotation import Step
 from golive_redis.records.trust import Trust
 from golive_redis.store.reconnect import Reconnecting
 from golive_redis.threads import Backoff, Loop
@@ -70,9 +73,7 @@ class Following:
         used, unable = setup.trust, self._unable
         if unable is not None and unable.keyset.version <= used.keyset.version:
             unable = self._unable = None  # told to reload meanwhile, with a key that it can use
-        # The steps that are kept begin at the file, whatever was taken since.
-        keep = setup.config.succession(setup.config.pinned()).keep
-        followed = follow(self._connection.store(), unable or used, keep)
+        followed = follow(self._connection.store(), unable or used, partial(_keep, setup.config))
         if followed.problem and self._told.due(followed.problem):
             self._say(followed.problem)
         if followed.steps or unable is not None:
@@ -95,3 +96,8 @@ class Following:
             text = f"the next keyset: {error.message}"
         if self._told.due(text):
             self._say(text)
+
+
+def _keep(config: Config, steps: Sequence[Step]) -> None:
+    """Keep what was taken; only then is the file read, for the steps that are kept begin at it."""
+    config.succession(config.pinned()).keep(steps)

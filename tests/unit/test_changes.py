@@ -1,4 +1,4 @@
-"""A change of a running term is held to what was asked when the term began (S2, D1)."""
+"""Row 121: a change of a running term is held to what was asked when the term began (S2, D1)."""
 
 from __future__ import annotations
 
