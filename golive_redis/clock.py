@@ -93,7 +93,7 @@ class ClockWatch:
 
 
 def pause_ms(duration_ms: float) -> None:
-    """Sleep. Only loops that poll for a person use this; guards and heartbeats wait on events."""
+    """Sleep. For loops that poll for a person, and writers that have met; the rest waits on events."""
     time.sleep(max(0.0, duration_ms) / 1000)
 
 

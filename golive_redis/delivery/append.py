@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from golive_redis import clock
 from golive_redis.errors import StoreError
 from golive_redis.jitter import JITTER
 from golive_redis.records.envelope import issued_at
@@ -15,8 +14,8 @@ from golive_redis.store.store import Store
 MAX_TRIES = 40
 AT_ONCE = 3
 """So many tries wait for nothing: a lone command meets another writer once or twice."""
-FIRST_PAUSE_S = 0.002
-MOST_PAUSE_S = 0.064
+FIRST_PAUSE_MS = 2.0
+MOST_PAUSE_MS = 64.0
 
 
 def pause(lost: int) -> None:
@@ -26,8 +25,8 @@ def pause(lost: int) -> None:
     each waits for a random time, twice as long after each loss: 2 s in all of `MAX_TRIES`, at most.
     """
     if lost > AT_ONCE:
-        most_s = min(MOST_PAUSE_S, FIRST_PAUSE_S * (1 << min(lost - AT_ONCE, 8)))
-        time.sleep(JITTER.uniform(0.0, most_s))
+        most_ms = min(MOST_PAUSE_MS, FIRST_PAUSE_MS * (1 << min(lost - AT_ONCE, 8)))
+        clock.pause_ms(JITTER.uniform(0.0, most_ms))
 
 
 def append(store: Store, record: bytes) -> None:

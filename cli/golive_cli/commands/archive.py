@@ -65,7 +65,7 @@ def archive(
 
     It needs no private key. Run it again for what is new; killed, it goes on.
     """
-    from golive_cli.commands.auditfiles import progress
+    from golive_cli.commands.judging import progress
     from golive_redis.audit import archiving
     from golive_redis.audit.beginning import of_stream
     from golive_redis.audit.writing import Writer
@@ -185,7 +185,7 @@ def trim(
     It has to be read back and witnessed. The note `trimmed` is entered first:
     with it the ledger is judged from there on.
     """
-    from golive_cli.commands.auditfiles import cores, progress
+    from golive_cli.commands.judging import cores, progress
     from golive_redis.audit.archive import Archive
     from golive_redis.audit.trimming import covered
     from golive_redis.config.yamlfile import in_full
@@ -274,7 +274,7 @@ def restore(
 
     Only where nothing was written since. Afterwards the ledger is the one that everybody remembers.
     """
-    from golive_cli.commands.auditfiles import cores, progress
+    from golive_cli.commands.judging import cores, progress
     from golive_redis.audit.archive import Archive
     from golive_redis.audit.archived import judge_archive
     from golive_redis.config.yamlfile import in_full

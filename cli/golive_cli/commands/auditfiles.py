@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from golive_cli.commands import checkpoints
+from golive_cli.commands import checkpoints, judging
 from golive_cli.commands import ledger as shared
 from golive_cli.exits import Exit, UsageError
 from golive_cli.options import AsJson, ConfigFile
@@ -24,15 +20,9 @@ from golive_cli.results import (
 from golive_redis import clock
 
 if TYPE_CHECKING:
-    from golive_redis.audit.beginning import Beginning
+    from golive_cli.commands.judging import Judged
     from golive_redis.audit.checkpoints import Held
-    from golive_redis.audit.history import Carry
-    from golive_redis.audit.opening import Keysets
-    from golive_redis.audit.verifying import Taken, Verdict
-
-BAR = 24
-DRAW_EVERY_MS = 200.0
-HEAD = r"^[0-9a-f]{64}$"
+    from golive_redis.audit.verifying import Verdict
 
 
 def verify(
@@ -55,15 +45,7 @@ def verify(
         ),
     ] = None,
     keysets: shared.KeysetFiles = None,
-    head: Annotated[
-        str,
-        typer.Option(
-            "--head",
-            metavar="HEAD",
-            help="A head that you have kept: the ledger has to have it.",
-            show_default=False,
-        ),
-    ] = "",
+    head: judging.KeptHead = "",
     policy: shared.PolicyFile = None,
     checkpoint: Annotated[
         Path | None,
@@ -90,17 +72,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            max=256,
-            metavar="N",
-            help="Processes that check signatures; else one for each core.",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: judging.Jobs = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
@@ -110,7 +82,7 @@ def verify(
     nobody remembers its end: a tail that was cut off would not be seen. A checkpoint
     that enough witnesses have cosigned protects all that it counts.
     """
-    require_head(head)
+    judging.require_head(head)
     if file is not None and file.exists() and not file.is_file():
         raise UsageError(f"{file} is no regular file", hint="it is read twice: save it first")
     _require_together(
@@ -142,13 +114,14 @@ def verify(
         ]
     )
     out = Output(as_json=as_json)
+    given = keysets or []
     if file is not None:
-        log = checkpoints.kept(file, policy, checkpoint, keysets or [])
-        found = judged_file(out, file, keysets or [], head, jobs, receipts, log=log)
+        log = checkpoints.kept(file, policy, checkpoint, given)
+        found = judging.judged_file(out, file, given, head, jobs, receipts, log=log)
     elif archive is not None:
-        found = judged_archive(out, archive, keysets or [], head, jobs, config, policy_file=policy)
+        found = judging.judged_archive(out, archive, given, head, jobs, config, policy_file=policy)
     else:
-        found = judged_live(out, keysets or [], head, jobs, new=new, config=config, policy=policy)
+        found = judging.judged_live(out, given, head, jobs, new=new, config=config, policy=policy)
     verdict = found.verdict
     out.result(_result(found))
     _show(out, found)
@@ -162,257 +135,6 @@ def _require_together(rules: list[tuple[bool, str]]) -> None:
     for broken, why in rules:
         if broken:
             raise UsageError(why)
-
-
-def require_head(head: str) -> None:
-    """Require that a head which somebody has kept protects something; "" for none.
-
-    Raises:
-        UsageError: It is none, or every ledger has it.
-    """
-    import re
-
-    if head and not re.fullmatch(HEAD, head):
-        raise UsageError("--head is no head", hint="it has 64 hex digits, as `verify` prints them")
-    if head and not int(head, 16):
-        raise UsageError("--head is that of an empty ledger: every ledger has it")
-
-
-class Judged(NamedTuple):
-    """A verdict and what it is about.
-
-    Attributes:
-        verdict: The verdict.
-        keysets: By which it came about.
-        where: Which ledger, for people.
-        from_file: And not from Redis.
-        new: Only what is new was asked for.
-        forgotten: Why this host does not remember it; "" when it does, and for a file.
-        begun: Where it begins, and what follows from that, in sentences; none for the first entry.
-        generation: Of the ledger.
-        begins: The index of its first entry.
-        strange: Why what stands in Redis as a checkpoint is none; "" when it is one.
-    """
-
-    verdict: Verdict
-    keysets: Keysets
-    where: str
-    from_file: bool = True
-    new: bool = False
-    forgotten: str = ""
-    begun: tuple[str, ...] = ()
-    generation: int = 1
-    begins: int = 0
-    strange: str = ""
-
-
-def judged_file(
-    out: Output,
-    file: Path,
-    keyset_files: list[Path],
-    head: str,
-    jobs: int | None,
-    receipts: Path | None,
-    taken: Taken | None = None,
-    *,
-    log: Sequence[Held] = (),
-) -> Judged:
-    """Judge an export by its keysets alone.
-
-    Raises:
-        UsageError: There is no keyset.
-        ConfigError: A file cannot be read.
-        RecordError: It is no export, or its receipts are none.
-    """
-    from golive_redis.audit.beginning import Beginning, of_pages
-    from golive_redis.audit.checkpoints import TreeState, TreeWatch
-    from golive_redis.audit.opening import Keysets
-    from golive_redis.audit.reading import entries_of_file, first_claim
-    from golive_redis.audit.receipts import claimed_heads, receipts_of_file
-    from golive_redis.audit.verifying import Anchor, Judge, judged
-    from golive_redis.config.yamlfile import in_full
-
-    if not keyset_files:
-        raise UsageError(
-            "--file takes the keysets, too", hint="--keyset FILE, from somebody whom you trust"
-        )
-    path = in_full(file)
-    namespace, environment = first_claim(path)
-    keysets = Keysets.of(shared.read_keysets(keyset_files), namespace, environment)
-    anchors = [Anchor(head, None, "the head that you kept")] if head else []
-    raws = receipts_of_file(in_full(receipts)) if receipts is not None else []
-    # One that begins behind the first entry says why, somewhere in it. It is read to its end for that.
-    begun = of_pages(entries_of_file(path), keysets) or Beginning()
-    with progress(out, None) as told:
-        judge = Judge(
-            keysets,
-            start=(begun.carry, b""),
-            anchors=anchors,
-            heads=claimed_heads(raws, keysets, above=begun.carry.epoch),
-            told=told,
-            taken=taken,
-            log=TreeWatch(log, start=TreeState(begun.tree)),
-        )
-        several = jobs or (cores() if file.stat().st_size > shared.SEVERAL_FROM * 1_000 else 1)
-        verdict = judged(judge, entries_of_file(path), keysets, several)
-    return Judged(
-        verdict,
-        keysets,
-        f"{place(environment, namespace)}, from {file}",
-        begun=_begun(begun, None),
-        generation=begun.generation,
-        begins=begun.count,
-    )
-
-
-def judged_archive(
-    out: Output,
-    folder: Path,
-    keyset_files: list[Path],
-    head: str,
-    jobs: int | None,
-    config: Path | None,
-    taken: Taken | None = None,
-    *,
-    policy_file: Path | None = None,
-) -> Judged:
-    """Judge an archive, with every file of it.
-
-    Raises:
-        ArchiveChangedError: A file of it is not what was written.
-        ConfigError: The configuration, a keyset or a file cannot be read.
-        RecordError: Its checkpoint is not accepted.
-    """
-    from golive_redis import config as configuration
-    from golive_redis.audit.archive import Archive
-    from golive_redis.audit.archived import any_policy, judge_archive
-    from golive_redis.audit.checkpoints import LogReader, TreeWatch
-    from golive_redis.audit.opening import Keysets
-    from golive_redis.audit.verifying import Anchor
-    from golive_redis.config.auditing import LogSettings
-    from golive_redis.config.yamlfile import in_full
-
-    held = Archive(in_full(folder))
-    reach, policy = held.reach, None
-    if keyset_files and config is None:  # like an export: with the keyset files only
-        found = shared.read_keysets(keyset_files)
-        keysets = Keysets.of(found, reach.namespace, reach.environment)
-    else:
-        loaded = configuration.load(config)
-        trust = loaded.trust()
-        held.require_of(trust)
-        found = [trust.keyset, *shared.read_keysets(keyset_files)]
-        keysets = Keysets.of(found, trust.namespace, trust.environment)
-        policy = shared.log_policy(LogSettings.of(loaded), reach.generation, keysets)
-    if policy_file is not None:
-        policy = shared.read_policy(policy_file)
-    note = held.checkpoint()
-    log = TreeWatch()
-    if note is not None:
-        known = keysets.by_version.values()
-        log = TreeWatch([LogReader.by(policy or any_policy(note, keysets), known).read(note)])
-    anchors = [Anchor(head, None, "the head that you kept")] if head else []
-    several = jobs or (cores() if reach.size > shared.SEVERAL_FROM else 1)
-    with progress(out, reach.size) as told:
-        verdict = judge_archive(
-            held,
-            keysets,
-            policy=policy,
-            anchors=anchors,
-            jobs=several,
-            told=told,
-            taken=taken,
-            log=log,
-        )
-    return Judged(
-        verdict,
-        keysets,
-        f"{place(reach.environment, reach.namespace)}, from {folder}",
-        generation=reach.generation,
-    )
-
-
-def judged_live(
-    out: Output,
-    keyset_files: list[Path],
-    head: str,
-    jobs: int | None,
-    *,
-    new: bool,
-    config: Path | None,
-    taken: Taken | None = None,
-    policy: Path | None = None,
-) -> Judged:
-    """Judge the ledger in Redis, and remember how far on this host.
-
-    Raises:
-        ConfigError: The configuration or a keyset cannot be used.
-        StoreError: Redis cannot be asked.
-    """
-    from golive_redis.audit.memory import LedgerMemory
-    from golive_redis.audit.stream import Stream
-
-    with shared.ledger(config, keyset_files) as ledger:
-        length = ledger.store.ledger_length()
-        several = jobs or (cores() if length > shared.SEVERAL_FROM and not new else 1)
-        memory, log = LedgerMemory(ledger.state_dir, ledger.trust), ledger.log(policy)
-        with progress(out, length) as told:
-            stream = Stream(
-                ledger.store,
-                ledger.keysets,
-                memory,
-                jobs=several,
-                told=told,
-                policies=ledger.policies,
-                taken=taken,
-                log=log,
-            )
-            verdict = stream.what_is_new() if new else stream.whole_ledger(head)
-        forgotten = "" if ledger.state_dir else "no state_dir is configured"
-        if stream.unremembered is not None:
-            forgotten = stream.unremembered.message
-        where = place(ledger.trust.environment, ledger.trust.namespace)
-        begun = stream.beginning
-        return Judged(
-            verdict,
-            ledger.keysets,
-            where,
-            False,
-            new,
-            forgotten,
-            _begun(begun, stream.overtaken, unshown=stream.unshown),
-            begun.generation,
-            begun.count,
-            stream.strange,
-        )
-
-
-def _begun(begun: Beginning, overtaken: Carry | None, *, unshown: bool = False) -> tuple[str, ...]:
-    """Say where a ledger begins that does not begin with the first of all entries."""
-    from golive_redis.audit import words
-
-    by = f"{' and '.join(begun.by)}, {words.utc(begun.at_ms)} UTC"
-    said = []
-    if begun.generation > 1:
-        said.append(f"generation {begun.generation} of the ledger, begun anew by {by}")
-    if begun.count:
-        said.append(f"entries 0 to {begun.count - 1} were trimmed, says {by}: an archive has them")
-    if overtaken is not None and overtaken.generation < begun.generation:
-        said.append(
-            f"this host had judged {overtaken.count} entries of generation {overtaken.generation}, "
-            "and takes up the new one"
-        )
-    elif overtaken is not None:
-        said.append(
-            f"this host had judged entries up to {overtaken.count - 1}; those up to {begun.count - 1} "
-            "are only in the archive: `golive audit verify --archive DIR` judges them"
-        )
-    if unshown:
-        said.append(
-            "nothing shows that it continues what was known here before it was trimmed, so this host "
-            "does not remember it: --head HEAD, kept elsewhere, or a checkpoint after the cut shows that"
-        )
-    return tuple(said)
 
 
 def _result(found: Judged) -> AuditVerifyResult:
@@ -568,7 +290,7 @@ def export(
     out, whole, answers = Output(as_json=as_json), in_full(path), 0
     with shared.ledger(config, keysets or []) as ledger:
         note = ledger.store.checkpoint()  # first: what it counts is in the file then
-        with progress(out, ledger.store.ledger_length()) as told:
+        with judging.progress(out, ledger.store.ledger_length()) as told:
             if receipts is not None:  # before the ledger, which then has every head that they name
                 names = recent_directives(ledger.store, clock.wall_ms())
                 raws = (raw for name in names for raw in kept_receipts(ledger.store, name))
@@ -596,34 +318,3 @@ def export(
     if beside:
         out.line(f"its checkpoint: {checkpoints.beside(path)}")
     return Exit.DONE
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def progress(out: Output, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Draw how far it is, on a terminal, once it takes longer than an instant."""
-    began = drawn = clock.now_ms()
-    shown = False
-
-    def told(count: int) -> None:
-        nonlocal drawn, shown
-        now = clock.now_ms()
-        if now - drawn < DRAW_EVERY_MS or out.as_json or not sys.stderr.isatty():
-            return
-        drawn, shown = now, True
-        rate = f"{count / (now - began) * 1000:,.0f}/s"
-        full = round(BAR * min(1.0, count / total)) if total else 0
-        bar = f"  [{'#' * full}{' ' * (BAR - full)}]" if total else ""
-        sys.stderr.write(f"\r\x1b[K{count:,} entries{bar}  {rate}")
-        sys.stderr.flush()
-
-    try:
-        yield told
-    finally:
-        if shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

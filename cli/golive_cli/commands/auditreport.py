@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golive_cli.commands import ledger as shared
-from golive_cli.commands.auditfiles import (
+from golive_cli.commands.judging import (
+    Jobs,
+    KeptHead,
     judged_archive,
     judged_file,
     judged_live,
@@ -23,7 +25,7 @@ from golive_redis import clock
 from golive_redis.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from golive_cli.commands.auditfiles import Judged
+    from golive_cli.commands.judging import Judged
     from golive_redis.audit.report.figures import AuditReport
     from golive_redis.audit.report.tally import Tally
     from golive_redis.records.envelope import Verified
@@ -96,26 +98,8 @@ def report(
         ),
     ] = None,
     keysets: shared.KeysetFiles = None,
-    head: Annotated[
-        str,
-        typer.Option(
-            "--head",
-            metavar="HEAD",
-            help="A head that you have kept: the ledger has to have it.",
-            show_default=False,
-        ),
-    ] = "",
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            max=256,
-            metavar="N",
-            help="Processes that check signatures; else one for each core.",
-            show_default=False,
-        ),
-    ] = None,
+    head: KeptHead = "",
+    jobs: Jobs = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> int:
