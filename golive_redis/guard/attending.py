@@ -366,8 +366,9 @@ class Attending:
         if self._lock.acquire(timeout=SEAL_S):
             self._lock.release()
         term = max(self._view.verdict.term, self._view.latch.term)
-        self._presence.incidents.killed(reason, term)
         self.stopping.kill(term, lambda: self._seal(Reason.KILLED))
+        # After the stop, and whatever becomes of it: it is only told.
+        in_order([lambda: self._presence.incidents.killed(reason, term)], self.troubles.met)
         logger.critical("guard of %s stopped locally: %s", self._presence.caller.name, reason)
 
     def _seal(self, reason: Reason) -> None:

@@ -337,10 +337,7 @@ class Heartbeat:
     def _run(self) -> None:
         ASIDE.start()
         self._duties.persist()
-        self._recorder.loop.start()  # where it cannot be, notes wait: no beat and no stop does
         self._due = time.monotonic()
-        if self._following is not None:
-            self._following.loop.start()
         try:
             self._loop.run()
         finally:
@@ -392,9 +389,15 @@ class Heartbeat:
         self._loop.closing.set()
         self._wake.set()
 
+    def _start_beside(self) -> None:
+        """Start the threads on which no beat and no stop depends; where there is none now, try again."""
+        self._recorder.loop.start()
+        for each in (self._following, self._publisher):
+            if each is not None:
+                each.loop.start()
+
     def _cycle(self) -> None:
-        if self._publisher is not None:
-            self._publisher.loop.start()  # no beat depends on it
+        self._start_beside()
         if self._duties.memory.durable is Durable.FAILED:
             self._duties.persist()
         if self._has_threads() and self._guarded(self._read):

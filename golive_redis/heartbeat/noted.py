@@ -100,27 +100,28 @@ class Noted:
             if envelope.payload_type in _DIRECTIVES:
                 self._directives.add(envelope.identity)
             elif envelope.payload_type == _NOTE:
-                self._note(peek(raw, Note))
+                self._note(peek(raw, Note), entry.at_ms + AHEAD_MS)
         except RecordError:
             return  # for `golive audit verify` to name; it is no note of ours
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: Note, latest_ms: int) -> None:
+        """Take up a note; whatever it says of times, it was not issued after it was entered."""
         self._keys.update(keys_in(note))
-        facts = note.facts
+        facts, issued_ms = note.facts, min(note.issued_at_ms, latest_ms)
         if note.topic == What.SECURITY:
             # Else one process that states a time to come would keep all others from being noted.
-            last_ms = min(_number(facts.get("last_ms", "")), note.issued_at_ms + AHEAD_MS)
+            last_ms = min(_number(facts.get("last_ms", "")), issued_ms + AHEAD_MS)
             more = _number(facts.get("processes", "")) > len(keys_in(note))
             covered = self._refused.get(facts.get("kind", ""), (0, 0))[1]
             self._refused[facts.get("kind", "")] = (
-                note.issued_at_ms,
+                issued_ms,
                 max(covered, last_ms) if more else covered,
             )
         elif note.topic == What.EARLY_WARNING:
             for line in facts.values():
                 parts = line.split(" ", 5)
                 if len(parts) >= 5:  # noqa: PLR2004  (name, process, number, time, trigger)
-                    at_ms = min(_number(parts[3]), note.issued_at_ms + AHEAD_MS)
+                    at_ms = min(_number(parts[3]), issued_ms + AHEAD_MS)
                     self._warned[parts[4]] = max(self._warned.get(parts[4], 0), at_ms)
 
     # -- asking ----------------------------------------------------------------------------------

@@ -109,13 +109,13 @@ class Recorder:
         say: Callable[[str], None],
     ) -> None:
         self._name = name
-        self._trust = trust
-        self._signer = signer
+        self._next = trust, signer  # one value: another thread may change it
+        self._trust, self._signer = self._next
         self._say = say
         self._connection = Reconnecting(connect, keyspace)
         self._muted = False
         self._heard: deque[bytes] = deque(maxlen=MAX_HEARD)
-        self._pushed: list[bytes] = []
+        self._pushed: deque[bytes] = deque(maxlen=MAX_HEARD)
         self._noted = Noted()
         self._missing: Owed[Directive] = Owed()
         self._told: Owed[Told] = Owed()
@@ -136,7 +136,7 @@ class Recorder:
 
     def sign_as(self, trust: Trust, signer: Signer) -> None:
         """Sign and verify from now on under that keyset; called by another thread."""
-        self._trust, self._signer, self._known = trust, signer, {}
+        self._next = trust, signer
         self._muted = False
 
     def mute(self) -> None:
@@ -170,6 +170,7 @@ class Recorder:
         Raises:
             StoreError: Redis does not answer; the next look begins where this one ended.
         """
+        self._take_over()
         alive = [item.name for item in self._listed(store.heartbeats) if item.alive]
         place = rank(self._name, alive)
         in_force = self._in_force(store.taking_away())
@@ -180,8 +181,14 @@ class Recorder:
         self._look_for(store, in_force)
         self._hear_of(self._listed(store.incidents))
         self._answers.see(in_force, clock.now_ms(), clock.wall_ms())
-        self._pushed = []  # not before: where Redis does not answer, the next look takes them
+        self._pushed.clear()  # not before: where Redis does not answer, the next look takes them
         self._write(store, place, head)
+
+    def _take_over(self) -> None:
+        """Go on under the keyset that was set meanwhile: one look is under one keyset and its key."""
+        trust, signer = self._next
+        if trust is not self._trust or signer is not self._signer:
+            self._trust, self._signer, self._known = trust, signer, {}
 
     def _listed(self, read: Callable[[], list[_Any]]) -> list[_Any]:
         """Return what a roster names; nothing where somebody has put another type in its place.
@@ -211,7 +218,7 @@ class Recorder:
 
     def _in_force(self, stored: Iterable[bytes]) -> list[Directive]:
         """Return the verified directives that take away something now, or did since the last look."""
-        self._pushed += [self._heard.popleft() for _ in range(len(self._heard))]
+        self._pushed.extend(self._heard.popleft() for _ in range(len(self._heard)))
         found = [self._verified(raw) for raw in stored]
         # A pushed restriction counts once it is in force: Redis may have refused it. So does a card,
         # which may spare what runs: where it ends a term, a heartbeat of that has put it into Redis.

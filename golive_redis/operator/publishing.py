@@ -11,7 +11,7 @@ import msgspec
 from golive_redis import clock
 from golive_redis.audit.words import utc
 from golive_redis.core.state import State
-from golive_redis.delivery.append import MAX_TRIES, append_once
+from golive_redis.delivery.append import MAX_TRIES, append_once, pause
 from golive_redis.errors import ConflictError, GoliveError, RecordError, RefusedError, StoreError
 from golive_redis.operator.session import Operator, Reading
 from golive_redis.records.envelope import decode, issued_at, peek, signers_of
@@ -236,7 +236,7 @@ def publish(operator: Operator, step: Step, new: Keyset) -> Published:
     """
     store, before = operator.store, payload_of(operator.trust.keyset)
     head = store.head()
-    for _ in range(MAX_TRIES):
+    for lost in range(1, MAX_TRIES + 1):
         stray = (
             planted(operator, new.version) or b"",
             _not_before(operator, before, operator.trust.keyset.version),
@@ -244,6 +244,7 @@ def publish(operator: Operator, step: Step, new: Keyset) -> Published:
         done = store.publish_keyset(new.version, step, before=before, head=head, planted=stray)
         if done.status is not Status.HEAD:
             break
+        pause(lost)
         head = done.why
     else:
         raise StoreError(f"other entries came first {MAX_TRIES} times; try again")

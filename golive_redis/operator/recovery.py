@@ -20,7 +20,7 @@ from golive_redis.audit.beginning import NAMED, Beginning, facts, of_stream, rea
 from golive_redis.audit.haste import Hasty, LastStop
 from golive_redis.audit.history import Carry
 from golive_redis.audit.opening import Keysets, Opened, opened
-from golive_redis.delivery.append import MAX_TRIES
+from golive_redis.delivery.append import MAX_TRIES, pause
 from golive_redis.errors import RecordError, RefusedError, StoreError
 from golive_redis.operator.session import Operator
 from golive_redis.records.approval import Execution
@@ -178,6 +178,22 @@ def begin_anew(
             f"entries {shared} to {size - 1} are lost, and nothing was written since",
             hint=f"golive audit restore {held.folder}",
         )
+    for tries in range(1, MAX_TRIES + 1):
+        head, last = store.head(), store.ledger_last()
+        known = _known(store, held, begun, keysets)  # after the head: a stop in between moves it
+        raw = _generation(operator, held, signers, known, head, last, reason, shared)
+        verified = trust.generation(raw)  # not one that no host would take up
+        if store.append(raw, head=head, head_after=extend(head, raw)).status is not Status.HEAD:
+            store.set_begins(raw)
+            number = held.reach.generation + 1
+            names = tuple(sorted(verified.signers))
+            return Begun(number, verified.identity, names, size, shared)
+        pause(tries)
+    raise StoreError(f"other entries came first {MAX_TRIES} times; try again")
+
+
+def _known(store: Store, held: Archive, begun: Beginning, keysets: Keysets) -> _Known:
+    """Return what a new generation has to know of what was: archived, in the ledger, or in force."""
     known = _Known()
     known.take_all((entry for page in held.entries() for entry in page), keysets)
     known.take_all((entry for page in store.ledger(begun.start) for entry in page), keysets)
@@ -186,16 +202,7 @@ def begin_anew(
         if raw is not None:
             known.take_all([Entry(raw, "")], keysets)
     known.epoch = max(known.epoch, snapshot.epoch_hint)
-    for _ in range(MAX_TRIES):
-        head, last = store.head(), store.ledger_last()
-        raw = _generation(operator, held, signers, known, head, last, reason, shared)
-        verified = trust.generation(raw)  # not one that no host would take up
-        if store.append(raw, head=head, head_after=extend(head, raw)).status is not Status.HEAD:
-            store.set_begins(raw)
-            number = held.reach.generation + 1
-            names = tuple(sorted(verified.signers))
-            return Begun(number, verified.identity, names, size, shared)
-    raise StoreError(f"other entries came first {MAX_TRIES} times; try again")
+    return known
 
 
 def _generation(

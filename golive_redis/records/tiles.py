@@ -12,7 +12,7 @@ Source: C2SP tlog-tiles v0.1.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -21,7 +21,6 @@ from golive_redis.records.merkle import EMPTY, HASH_BYTES, MAX_SIZE, CompactRang
 
 WIDTH = 256
 """Hashes of a full tile, and entries of a full bundle (C2SP tlog-tiles v0.1.0, Merkle tree)."""
-MAX_LEVEL = 7  # 256^8 is 2^64, more than a checkpoint can count
 MAX_ENTRY_BYTES = 2**16 - 1
 _LENGTH_BYTES = 2
 _DIGITS = 1_000
@@ -77,38 +76,6 @@ def last_tiles(size: int) -> tuple[Tile, ...]:
             found.append(Tile(level, count // WIDTH, count % WIDTH))
         level += 1
     return tuple(found)
-
-
-def all_tiles(size: int) -> Iterator[Tile]:
-    """Yield every tile of a log of that size, level after level, each from left to right.
-
-    Raises:
-        RecordError: It is no size of a log.
-    """
-    _require_size(size)
-    level = 0
-    while count := size >> 8 * level:
-        for index in range(count // WIDTH):
-            yield Tile(level, index)
-        if count % WIDTH:
-            yield Tile(level, count // WIDTH, count % WIDTH)
-        level += 1
-
-
-def completed(before: int, size: int) -> Iterator[Tile]:
-    """Yield the full tiles that a log of one size has and an earlier one had not, lowest level first.
-
-    Raises:
-        RecordError: These are no sizes of one log.
-    """
-    _require_size(before)
-    _require_size(size)
-    level = 0
-    while size >> 8 * (level + 1):
-        below = 8 * (level + 1)
-        for index in range(before >> below, size >> below):
-            yield Tile(level, index)
-        level += 1
 
 
 def join(hashes: Sequence[bytes]) -> bytes:

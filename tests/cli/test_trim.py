@@ -107,8 +107,7 @@ def test_list_show_tail_and_export_keep_the_numbers_of_the_entries(
     after = trimmable.json("audit", "list", "-n", "500")["entries"]
     assert after[-1]["index"] == len(ENTRIES)
     kept = [entry for entry in before if entry["index"] >= first]
-    assert after[: len(kept)][-1] == kept[-1] or kept[-1] in after
-    assert all(entry in before or entry["what"] == "trimmed" for entry in after)
+    assert after[:-1] == kept
     shown = trimmable.json("audit", "show", str(first))
     assert shown["entry"]["id"] == ENTRIES[first].id
     assert trimmable("audit", "show", str(first - 1)).returncode == 1

@@ -203,6 +203,20 @@ def test_golive_plays_it_without_a_key_and_says_complete(
     assert live.records("revocation") == [card.item.identity]
 
 
+def test_a_card_is_played_although_what_was_taken_of_keysets_is_torn(
+    fleet: Callable[..., Any], own_server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = fleet(own_server)
+    live.add_principal("ruth", "root")
+    live.write_keyset()
+    live.config = configuration.load(live.path, environ={})
+    live.go_live("pod-1")
+    card = issued(live)
+    live.state_dir.joinpath("keyset-golive@test-f1ee7000.0.json").write_text("torn")
+    code, found = golive(live, capsys, "stop-card", "play", str(card.folder))
+    assert (code, found["result"]) == (0, "COMPLETE"), found
+
+
 def test_a_card_that_is_played_late_spares_for_good_what_began_after_its_end(
     fleet: Callable[..., Any],
     own_server: EmbeddedServer,

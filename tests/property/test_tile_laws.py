@@ -11,9 +11,7 @@ from golive_redis.records.merkle import EMPTY, MAX_SIZE
 from golive_redis.records.tiles import (
     WIDTH,
     Tile,
-    all_tiles,
     bundle,
-    completed,
     join,
     last_tiles,
     split,
@@ -32,6 +30,16 @@ def naive_name(index: int) -> str:
     digits = str(index).zfill((len(str(index)) + 2) // 3 * 3)
     groups = [digits[at : at + 3] for at in range(0, len(digits), 3)]
     return "/".join([f"x{group}" for group in groups[:-1]] + [groups[-1]])
+
+
+def all_tiles(size: int) -> set[Tile]:
+    """Every tile of a log of that size."""
+    found, level = set(), 0
+    while count := size >> 8 * level:
+        found |= {Tile(level, index) for index in range(count // WIDTH)}
+        found |= {Tile(level, count // WIDTH, count % WIDTH)} if count % WIDTH else set()
+        level += 1
+    return found
 
 
 def naive_levels(leaves: list[bytes]) -> list[list[bytes]]:
@@ -77,19 +85,6 @@ def test_the_last_tiles_have_as_many_hashes_as_the_size_has_in_base_256(size: in
     assert sum(tile.width * WIDTH**tile.level for tile in last_tiles(size)) == size
 
 
-@given(st.integers(0, 200_000), st.integers(0, 3_000))
-def test_what_is_completed_on_the_way_is_what_the_later_log_has_and_the_earlier_had_not(
-    before: int, more: int
-) -> None:
-    def full(size: int) -> set[Tile]:
-        return {tile for tile in all_tiles(size) if tile.width == WIDTH}
-
-    found = list(completed(before, before + more))
-    assert set(found) == full(before + more) - full(before)
-    assert len(set(found)) == len(found)
-    assert [tile.level for tile in found] == sorted(tile.level for tile in found)
-
-
 @given(st.integers(1, WIDTH))
 def test_a_partial_tile_is_a_prefix_of_the_full_one(width: int) -> None:
     hashes = entries(WIDTH)
@@ -117,8 +112,6 @@ def test_a_bundle_that_was_cut_is_none(found: list[bytes], data: st.DataObject) 
     "broken",
     [
         lambda: last_tiles(-1),
-        lambda: list(all_tiles(MAX_SIZE + 1)),
-        lambda: list(completed(0, -1)),
         lambda: join([]),
         lambda: join([b"short"]),
         lambda: join([bytes(32)] * 257),

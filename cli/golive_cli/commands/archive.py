@@ -75,6 +75,11 @@ def archive(
     with shared.ledger(config, keysets or ()) as ledger:
         settings = shared.log_settings(ledger)
         settled_ms = duration("--settled", settled) if settled else settings.lag_ms
+        if settled_ms > settings.lag_ms:
+            raise UsageError(
+                f"--settled {settled} is longer than audit.checkpoint_lag, {settings.lag_ms // 1000} s: "
+                "a checkpoint counts what would wait"
+            )
         archiving.require_ours(ledger.store, ledger.keysets)
         begun = of_stream(ledger.store, ledger.keysets)
         if begun is None:

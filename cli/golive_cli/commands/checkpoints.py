@@ -62,23 +62,15 @@ def beside(file: Path) -> Path:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a new file.
+    """Write a new file, whole or not at all.
 
     Raises:
         RefusedError: It exists.
         ConfigError: It cannot be written.
     """
-    from golive_redis.errors import ConfigError, RefusedError
+    from golive_redis.audit.export import written
 
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise RefusedError(
-            f"{path} exists, and is not replaced", hint="name another file"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+    written(path, lambda file: file.write(content))
 
 
 def kept(

@@ -160,12 +160,12 @@ def _evening(day: str | None) -> int | None:
     if day is None:
         return None
     try:
-        at = dt.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=dt.UTC)
-    except ValueError as error:
+        at = dt.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--as-of {day[:40]!r} is no day", hint="write it as 2026-11-26"
         ) from error
-    return int((at + dt.timedelta(days=1)).timestamp() * 1000)
+    return int(at.timestamp() * 1000)
 
 
 def _head(found: KeyStatus) -> list[Piece]:

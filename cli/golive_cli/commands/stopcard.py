@@ -237,7 +237,7 @@ def play(card: CARD, config: ConfigFile = None, as_json: AsJson = False) -> int:
     from golive_redis.stop.played import PlayCard
 
     setup = configuration.load(config)
-    item = cards.verified(setup.trust(), cards.read(card))
+    item = cards.verified(setup.stop_trust(), cards.read(card))
     out = Output(as_json=as_json)
     with WaitingLine(out) as line:
         report = PlayCard(setup, item, say=line.note, waiting=line.tell).run()
@@ -259,11 +259,11 @@ def until_of(text: str, now_ms: int) -> int:
         return now_ms + duration_ms(text)
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            at += timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--until {text[:40]!r} is no date", hint="--until 2027-01-31, or --until 30d"
         ) from error
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        at += timedelta(days=1)
     return int(at.timestamp() * 1000)
